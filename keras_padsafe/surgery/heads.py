@@ -1,0 +1,163 @@
+"""Finds output heads: layers whose last axis has one unit for each id."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from keras_padsafe.surgery.graph import Call, Graph
+from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.surgery.sites import ArraySite, ConfigSite
+
+# Layers and operations whose output has the units of their input, one for one.
+UNIT_BY_UNIT = frozenset(
+    """Activation Softmax LogSoftmax ReLU LeakyReLU PReLU ELU SELU GELU Elu Gelu Relu
+    Relu6 Silu Swish Sigmoid HardSigmoid LogSigmoid Softplus Softsign Tanh Exp Log
+    Log1p Negative Absolute Sqrt Square Power Clip Cast Identity Dropout AlphaDropout
+    GaussianNoise GaussianDropout Rescaling ActivityRegularization Masking Add
+    Subtract Multiply Divide TrueDivide Average Maximum Minimum GetItem
+    StopGradient NanToNum""".split()
+)
+# What turns one unit for each id back into ids.
+_BACK_TO_IDS = frozenset(
+    ("Argmax", "Argsort", "TopK", "StringLookup", "IntegerLookup", "Squeeze")
+)
+# What makes one vector of a whole sequence: the head after it tells sequences apart,
+# and only by its size would it be a head over the ids.
+_POOLING = frozenset(
+    """GlobalAveragePooling1D GlobalMaxPooling1D GlobalAveragePooling2D
+    GlobalMaxPooling2D Flatten Mean Max Sum Any All Min
+    MaskedGlobalAveragePooling1D MaskedGlobalMaxPooling1D
+    MaskedGlobalSumPooling1D MaskedAttentionPooling1D""".split()
+)
+
+
+class Reach(IntEnum):
+    """How much of its sequence a value has kept on the way from the table."""
+
+    POOLED = 0
+    STEPS = 1
+
+
+@dataclass
+class Head:
+    """A layer with one output unit for each of `size` ids."""
+
+    layer: LayerNode
+    size: int
+    arrays: list[ArraySite] = field(default_factory=list)
+    config: list[ConfigSite] = field(default_factory=list)
+
+
+def head_of(layer: LayerNode) -> Head | None:
+    """What a layer would hold if its units were the ids; `None` if it has no units."""
+    if layer.key == "keras>Dense":
+        return _dense(layer)
+    if layer.key == "keras>EinsumDense":
+        return _einsum_dense(layer)
+    if layer.key == "keras_hub>MaskedLMHead":
+        return _masked_lm_head(layer)
+    return None
+
+
+def output_producers(graph: Graph) -> list[Call]:
+    """The calls that make the units of an output of the model, or of its ids."""
+    producers: list[Call] = []
+    pending = list(graph.outputs)
+    seen: set[Call] = set()
+    while pending:
+        call = pending.pop()
+        if call in seen:
+            continue
+        seen.add(call)
+        if call.layer.class_name in UNIT_BY_UNIT | _BACK_TO_IDS:
+            pending.extend(call.inputs)
+        else:
+            producers.append(call)
+    return producers
+
+
+def reaches(graph: Graph, sources: list[Call]) -> dict[Call, Reach]:
+    """For every call downstream of `sources`, what is left of the sequence there."""
+    reach: dict[Call, Reach] = dict.fromkeys(sources, Reach.STEPS)
+    for call in graph.calls:
+        if call in reach:
+            continue
+        before = [reach[source] for source in call.inputs if source in reach]
+        if not before:
+            continue
+        pools = call.layer.class_name in _POOLING
+        reach[call] = Reach.POOLED if pools else max(before)
+    return reach
+
+
+def _dense(layer: LayerNode) -> Head | None:
+    size = layer.config.get("units")
+    kernel, bias = layer.arrays.get("vars/0"), layer.arrays.get("vars/1")
+    if not isinstance(size, int) or kernel is None or kernel.shape[-1:] != (size,):
+        return None
+    reason = f"output of the model, units={size}"
+    head = Head(layer, size)
+    head.arrays.append(_kernel(layer, "vars/0", len(kernel.shape) - 1, reason))
+    if bias is not None and bias.shape == (size,):
+        head.arrays.append(_bias(layer, "vars/1", 0, reason))
+    path = (*layer.path, "config", "units")
+    head.config.append(ConfigSite(path, size, "table", reason))
+    return head
+
+
+def _einsum_dense(layer: LayerNode) -> Head | None:
+    equation, shape = layer.config.get("equation"), layer.config.get("output_shape")
+    kernel, bias = layer.arrays.get("vars/0"), layer.arrays.get("vars/1")
+    if not isinstance(equation, str) or kernel is None:
+        return None
+    whole = shape if isinstance(shape, list) else [shape]
+    size = whole[-1]
+    operands, _, result = equation.partition("->")
+    kernel_axes = operands.rpartition(",")[2]
+    unit = result[-1:]
+    if not isinstance(size, int) or unit not in kernel_axes:
+        return None
+    reason = f"output of the model, equation={equation!r}, output_shape={whole}"
+    head = Head(layer, size)
+    head.arrays.append(_kernel(layer, "vars/0", kernel_axes.index(unit), reason))
+    bias_axes = layer.config.get("bias_axes") or ""
+    if bias is not None and unit in bias_axes:
+        head.arrays.append(_bias(layer, "vars/1", bias_axes.index(unit), reason))
+    place: tuple[str | int, ...] = (*layer.path, "config", "output_shape")
+    if isinstance(shape, list):
+        place = (*place, len(shape) - 1)
+    head.config.append(ConfigSite(place, size, "table", reason))
+    return head
+
+
+def _masked_lm_head(layer: LayerNode) -> Head | None:
+    """Tied, the head owns a bias only; untied, a kernel before it."""
+    size = layer.config.get("vocabulary_size")
+    if not isinstance(size, int):
+        return None
+    reason = f"class {layer.key.replace('>', '.')}, vocabulary_size={size}"
+    head = Head(layer, size)
+    for relative, array in layer.arrays.items():
+        if relative.startswith("vars/") and array.shape[-1:] == (size,):
+            make = _bias if len(array.shape) == 1 else _kernel
+            head.arrays.append(make(layer, relative, len(array.shape) - 1, reason))
+    path = (*layer.path, "config", "vocabulary_size")
+    head.config.append(ConfigSite(path, size, "table", reason))
+    for child in layer.children:
+        if child.config.get("input_dim") == size:
+            inner = (*child.path, "config", "input_dim")
+            head.config.append(ConfigSite(inner, size, "table", reason))
+    return head
+
+
+def _kernel(layer: LayerNode, relative: str, axis: int, reason: str) -> ArraySite:
+    array = layer.arrays[relative]
+    return ArraySite(
+        array.path, array.shape, array.dtype, axis, "head kernel", "rows", reason
+    )
+
+
+def _bias(layer: LayerNode, relative: str, axis: int, reason: str) -> ArraySite:
+    array = layer.arrays[relative]
+    return ArraySite(
+        array.path, array.shape, array.dtype, axis, "head bias", "bias", reason
+    )
