@@ -83,7 +83,7 @@ class Archive:
         self._files.close()
 
     def check_unchanged(self) -> None:
-        """Raises `ArchiveError` if the weights were written to since they were opened."""
+        """Raises `ArchiveError` if the weights changed since they were opened."""
         if self._state() != self._state_when_opened:
             raise ArchiveError(
                 f"{self.path}: the file changed while it was read. "

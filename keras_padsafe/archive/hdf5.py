@@ -180,8 +180,8 @@ class _Hdf5Reader:
                     blocks.append(struct.unpack_from("<QQ", message))
                 elif kind not in messages.KNOWN or flags & 2:
                     raise BrokenRule(
-                        f"{path or '/'} uses HDF5 message {kind:#x} (flags {flags:#x}), "
-                        "which Keras never writes"
+                        f"{path or '/'} has an HDF5 message that Keras never writes "
+                        f"(type {kind:#x}, flags {flags:#x})"
                     )
                 elif kind not in messages.IGNORED:
                     yield kind, message

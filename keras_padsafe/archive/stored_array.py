@@ -58,7 +58,7 @@ class StoredArray:
         values = np.empty(shape, dtype)
         if values.size:
             with refusing(self.data.name):
-                self.data.read_into(offset, memoryview(values).cast("B"))
+                self.data.read_into(offset, values.reshape(-1).view(np.uint8).data)
         return values
 
 
