@@ -1,0 +1,106 @@
+"""Opens every shape in which Keras 3 stores a model, without Keras."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from keras_padsafe.archive.byte_window import ByteWindow
+from keras_padsafe.archive.stored_array import StoredArray
+from keras_padsafe.errors import ArchiveError
+
+Kind = Literal["keras", "directory", "weights", "sharded"]
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file beside the weights, such as a vocabulary; read when asked for."""
+
+    name: str
+    size: int
+    read: Callable[[], bytes] = field(repr=False)
+    """The contents; the checksum, where the archive has one, is verified."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One HDF5 file that holds arrays; `crc` is known for a member of a zip."""
+
+    data: ByteWindow
+    crc: int | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that an archive holds; the small parts read, the arrays located."""
+
+    kind: Kind
+    weights: tuple[WeightsFile, ...]
+    arrays: dict[str, StoredArray]
+    groups: dict[str, dict[str, str]]
+    config: dict[str, Any] | None = None
+    config_bytes: bytes | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata_bytes: bytes | None = None
+    assets: dict[str, Asset] = field(default_factory=dict)
+
+
+class Archive:
+    """A Keras 3 model file as its config and its lazily read arrays.
+
+    Made by `open_archive`; a context manager that closes the file. Nothing of the
+    model is built or run.
+
+    Attributes:
+        path: What was opened.
+        kind: `"keras"` (a zip file), `"directory"` (the same, unzipped), `"weights"`
+            (`.weights.h5`) or `"sharded"` (`.weights.json`).
+        config: `config.json`; `None` where there are only weights.
+        metadata: `metadata.json`; empty where there is none.
+        arrays: Each array by its full path, in the order of their bytes in the file.
+        groups: The attributes of each HDF5 group by its path; the root's path is `""`.
+        assets: Each asset by its name, which starts with `assets/`.
+        contents: The same and what only the writer needs: bytes as stored.
+    """
+
+    def __init__(self, path: Path, contents: Contents, files: ExitStack) -> None:
+        self.path = path
+        self.contents = contents
+        self.kind: Kind = contents.kind
+        self.config = contents.config
+        self.metadata = contents.metadata
+        self.arrays: Mapping[str, StoredArray] = contents.arrays
+        self.groups: Mapping[str, dict[str, str]] = contents.groups
+        self.assets: Mapping[str, Asset] = contents.assets
+        self._files = files
+        self._state_when_opened = self._state()
+
+    def close(self) -> None:
+        """Closes the files; arrays and assets can no longer be read."""
+        self._files.close()
+
+    def check_unchanged(self) -> None:
+        """Raises `ArchiveError` if the weights changed since they were opened."""
+        if self._state() != self._state_when_opened:
+            raise ArchiveError(
+                f"{self.path}: the file changed while it was read. "
+                "Wait until nothing writes to it, and try again."
+            )
+
+    def _state(self) -> list[tuple[int, int]]:
+        statuses = [os.fstat(file.data.descriptor) for file in self.contents.weights]
+        return [(status.st_size, status.st_mtime_ns) for status in statuses]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,115 @@
+"""Copies parts of a source array and checks all of it, in one pass if it can."""
+
+import zlib
+from collections.abc import Iterable, Mapping
+
+from keras_padsafe.archive.archive import WeightsFile
+from keras_padsafe.archive.byte_window import ByteWindow
+from keras_padsafe.archive.checked_output import BLOCK, CheckedOutput
+from keras_padsafe.archive.crc import combine_crc
+from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
+from keras_padsafe.archive.stored_array import StoredArray
+
+
+class CheckedSource:
+    """Reads a range of a file by pieces and knows the checksum of the whole.
+
+    Bytes are checked in order, a block at a time. A piece that continues where the
+    last ended, or a little ahead, is served from the block that the check has just
+    read; a piece elsewhere is read by itself. So a copy costs one pass, and so does
+    a copy with insertions or deletions; only a shuffle costs two.
+
+    Args:
+        data: The bytes to read.
+        buffer: Room for one block, which others may use before and after.
+    """
+
+    def __init__(self, data: ByteWindow, buffer: memoryview) -> None:
+        self._data = data
+        self._buffer = buffer
+        self._block_start = 0
+        self._block_crc = 0
+        self._checked = 0  # also where the block ends
+        self._crc = 0
+
+    def copy(self, start: int, stop: int, output: CheckedOutput) -> None:
+        """Appends bytes `start` to `stop` to `output`."""
+        while start < stop:
+            if self._block_start <= start < self._checked:
+                end = min(stop, self._checked)
+                self._copy_from_block(start, end, output)
+                start = end
+            elif self._checked <= start < self._checked + BLOCK:
+                self._read_block()
+            else:
+                end = min(stop, start + BLOCK)
+                with refusing(self._data.name):
+                    piece = self._data.read(start, end - start)
+                output.write(piece)
+                start = end
+
+    def checksum(self) -> int:
+        """CRC-32 of all the bytes; reads those that were not checked yet."""
+        while self._checked < self._data.size:
+            self._read_block()
+        return self._crc
+
+    def _copy_from_block(self, start: int, stop: int, output: CheckedOutput) -> None:
+        first, last = start - self._block_start, stop - self._block_start
+        whole = (start, stop) == (self._block_start, self._checked)
+        output.write(self._buffer[first:last], self._block_crc if whole else None)
+
+    def _read_block(self) -> None:
+        size = min(BLOCK, self._data.size - self._checked)
+        block = self._buffer[:size]
+        with refusing(self._data.name):
+            self._data.read_into(self._checked, block)
+        self._block_crc = zlib.crc32(block)
+        self._crc = combine_crc(self._crc, self._block_crc, size)
+        self._block_start, self._checked = self._checked, self._checked + size
+
+
+def verify_weights(
+    file: WeightsFile,
+    arrays: Iterable[StoredArray],
+    checksums: Mapping[str, int],
+    buffer: memoryview,
+) -> None:
+    """Compares the checksum that the archive records with the bytes that were read.
+
+    Args:
+        file: The source, with its recorded checksum; a bare file has none.
+        arrays: All arrays of the source, in the order of their bytes.
+        checksums: CRC-32 by path of the arrays that were read already; everything
+            else is read now.
+        buffer: Room for one block.
+    """
+    if file.crc is None:
+        return
+    crc = position = 0
+    for array in arrays:
+        if array.nbytes == 0:
+            continue
+        offset = array.data.start - file.data.start
+        crc = _checksum_onward(file.data, position, offset, crc, buffer)
+        known = checksums.get(array.path)
+        if known is None:
+            known = CheckedSource(array.data, buffer).checksum()
+        crc = combine_crc(crc, known, array.nbytes)
+        position = offset + array.nbytes
+    crc = _checksum_onward(file.data, position, file.data.size, crc, buffer)
+    with refusing(file.data.name):
+        if crc != file.crc:
+            raise BrokenRule("its checksum does not match", FETCH_AGAIN)
+
+
+def _checksum_onward(
+    data: ByteWindow, start: int, stop: int, crc: int, buffer: memoryview
+) -> int:
+    with refusing(data.name):
+        while start < stop:
+            block = buffer[: min(BLOCK, stop - start)]
+            data.read_into(start, block)
+            crc = zlib.crc32(block, crc)
+            start += len(block)
+    return crc

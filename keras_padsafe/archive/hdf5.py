@@ -1,0 +1,350 @@
+"""Reads the subset of HDF5 that Keras writes, and refuses everything else.
+
+Keras stores weights with superblock version 0, symbol-table groups, version 1
+object headers and contiguous arrays, and nothing more. Reading only that takes a
+few hundred lines, in which no byte of the file can lead outside it, twice to the
+same place, or to more memory than the limits allow; the HDF5 library, with filters,
+plug-ins and external files, was seen to crash and to hang on damaged files.
+
+Follows the "HDF5 File Format Specification", version 3.0; section numbers are its.
+"""
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from keras_padsafe.archive import hdf5_messages as messages
+from keras_padsafe.archive.byte_window import ByteWindow
+from keras_padsafe.archive.dtypes import opaque_dtype
+from keras_padsafe.archive.limits import KIB, Limits
+from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_BLOCK = 16 * KIB
+_MAX_CACHED_BLOCKS = 1024
+_MAX_TREE_LEVELS = 8
+_MAX_CONTINUATIONS = 256
+
+
+@dataclass(frozen=True)
+class Extent:
+    """An array as the file describes it: its type and where its bytes are."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int
+    nbytes: int
+    attributes: dict[str, str]
+
+
+@dataclass
+class Hdf5Tree:
+    """Every group and array of a file, by path; the root group is `""`."""
+
+    groups: dict[str, dict[str, str]] = field(default_factory=dict)
+    arrays: dict[str, Extent] = field(default_factory=dict)
+
+
+def read_hdf5(window: ByteWindow, limits: Limits) -> Hdf5Tree:
+    """The whole tree; array data is located and not read."""
+    with refusing(window.name):
+        tree = _Hdf5Reader(window, limits).read()
+        in_file_order = sorted(tree.arrays.items(), key=lambda item: item[1].offset)
+        _check_disjoint(in_file_order)
+        tree.arrays = dict(in_file_order)
+        return tree
+
+
+class _MetadataReader:
+    """Reads small records through a cache of blocks, within a budget of bytes."""
+
+    def __init__(self, window: ByteWindow, budget: int) -> None:
+        self._window = window
+        self._budget = budget
+        self._blocks: dict[int, bytes] = {}
+
+    def read(self, offset: int, count: int) -> bytes:
+        self.spend(count)
+        if offset < 0 or offset + count > self._window.size:
+            raise BrokenRule(
+                f"a record of {count} bytes at {offset} is past the end of the file",
+                FETCH_AGAIN,
+            )
+        number, start = divmod(offset, _BLOCK)
+        if start + count <= _BLOCK:
+            return self._block(number)[start : start + count]
+        return self._window.read(offset, count)
+
+    def spend(self, count: int) -> None:
+        self._budget -= count
+        if self._budget < 0:
+            raise BrokenRule(
+                "it holds more metadata than `Limits.max_metadata_bytes` allows"
+            )
+
+    def _block(self, number: int) -> bytes:
+        block = self._blocks.get(number)
+        if block is None:
+            if len(self._blocks) >= _MAX_CACHED_BLOCKS:
+                self._blocks.clear()
+            start = number * _BLOCK
+            count = min(_BLOCK, self._window.size - start)
+            block = self._blocks[number] = self._window.read(start, count)
+        return block
+
+
+class _Hdf5Reader:
+    def __init__(self, window: ByteWindow, limits: Limits) -> None:
+        self._limits = limits
+        self._size = window.size
+        self._metadata = _MetadataReader(window, limits.max_metadata_bytes)
+        self._visited: set[int] = set()
+        self._collections: dict[int, dict[int, bytes]] = {}
+        self._tree = Hdf5Tree()
+
+    def read(self) -> Hdf5Tree:
+        root_header = self._read_superblock()
+        self._read_object(root_header, path="", depth=0)
+        if "" not in self._tree.groups:
+            raise BrokenRule("its root is not a group")
+        return self._tree
+
+    def _read_superblock(self) -> int:
+        """Section II.A: the address of the root group's object header."""
+        block = self._metadata.read(0, 96)
+        if not block.startswith(SIGNATURE):
+            raise BrokenRule("it does not start like an HDF5 file")
+        version, offset_size, length_size = block[8], block[13], block[14]
+        if (version, offset_size, length_size) != (0, 8, 8):
+            raise BrokenRule(f"its HDF5 superblock has version {version}; Keras uses 0")
+        base, _, end_of_file, _ = struct.unpack_from("<4Q", block, 24)
+        if base != 0:
+            raise BrokenRule("a user block stands before its HDF5 data")
+        if end_of_file > self._size:
+            raise BrokenRule(
+                f"it is cut short: {self._size} bytes of {end_of_file}", FETCH_AGAIN
+            )
+        self._size = end_of_file
+        return struct.unpack_from("<Q", block, 64)[0]
+
+    def _read_object(self, address: int, path: str, depth: int) -> None:
+        if depth > self._limits.max_depth:
+            raise BrokenRule(f"groups nest deeper than {self._limits.max_depth}")
+        self._visit(address, path)
+        if len(self._visited) > self._limits.max_objects * 3:
+            raise BrokenRule(f"it holds more than {self._limits.max_objects} objects")
+        singles: dict[int, bytes] = {}
+        attributes: dict[str, str] = {}
+        for kind, message in self._read_header(address, path):
+            if kind == messages.ATTRIBUTE:
+                name = messages.attribute_name(message)
+                if path == "":
+                    _refuse_legacy(name)
+                attributes[name] = self._read_attribute(message, path, name)
+            elif kind in singles:
+                raise BrokenRule(f"{path or '/'} has two messages of type {kind:#x}")
+            else:
+                singles[kind] = message
+        if messages.SYMBOL_TABLE in singles:
+            self._add_group(singles[messages.SYMBOL_TABLE], path, depth, attributes)
+        else:
+            self._add_array(singles, path, attributes)
+
+    def _visit(self, address: int, path: str) -> None:
+        """Each part of a tree is reached once, so there are no cycles."""
+        if address in self._visited:
+            raise BrokenRule(f"{path or '/'} is reached twice (a hard link or a cycle)")
+        self._visited.add(address)
+
+    def _read_header(self, address: int, path: str) -> Iterator[tuple[int, bytes]]:
+        """Section IV.A.1.a: the messages that matter, of version 1 headers."""
+        prefix = self._metadata.read(address, 16)
+        version, _, message_count, _, size = struct.unpack_from("<BBHII", prefix)
+        if version != 1:
+            raise BrokenRule(f"{path or '/'} has an object header of version {version}")
+        blocks = [(address + 16, size)]
+        for number, (start, length) in enumerate(blocks):
+            if number > _MAX_CONTINUATIONS:
+                raise BrokenRule(f"the header of {path or '/'} is in too many parts")
+            block = self._metadata.read(start, length)
+            position = 0
+            while position + 8 <= length and message_count:
+                kind, count, flags = struct.unpack_from("<HHB", block, position)
+                message = block[position + 8 : position + 8 + count]
+                position += 8 + count
+                message_count -= 1
+                if len(message) != count:
+                    raise BrokenRule(f"a message of {path or '/'} is cut short")
+                if kind == messages.CONTINUATION:
+                    blocks.append(struct.unpack_from("<QQ", message))
+                elif kind not in messages.KNOWN or flags & 2:
+                    raise BrokenRule(
+                        f"{path or '/'} has an HDF5 message that Keras never writes "
+                        f"(type {kind:#x}, flags {flags:#x})"
+                    )
+                elif kind not in messages.IGNORED:
+                    yield kind, message
+
+    def _read_attribute(self, message: bytes, path: str, name: str) -> str:
+        try:
+            value = messages.parse_attribute(message, self._limits)
+        except BrokenRule as broken:
+            rule = f"attribute {name!r} of {path or '/'}: {broken.rule}"
+            raise BrokenRule(rule, broken.fix) from None
+        if isinstance(value, str):
+            return value
+        text = self._global_heap_object(value.collection, value.index)[: value.length]
+        self._metadata.spend(len(text))
+        return text.decode("utf-8")
+
+    def _global_heap_object(self, address: int, index: int) -> bytes:
+        """Section III.E."""
+        collection = self._collections.get(address)
+        if collection is None:
+            collection = self._read_global_heap(address)
+            self._collections[address] = collection
+        if index not in collection:
+            raise BrokenRule("an attribute points at no text", FETCH_AGAIN)
+        return collection[index]
+
+    def _read_global_heap(self, address: int) -> dict[int, bytes]:
+        header = self._metadata.read(address, 16)
+        if header[:4] != b"GCOL":
+            raise BrokenRule("an attribute points outside the global heap", FETCH_AGAIN)
+        (size,) = struct.unpack_from("<Q", header, 8)
+        heap = self._metadata.read(address, size)
+        objects: dict[int, bytes] = {}
+        position = 16
+        while position + 16 <= size:
+            index, _, count = struct.unpack_from("<HHxxxxQ", heap, position)
+            if index == 0:
+                break
+            objects[index] = heap[position + 16 : position + 16 + count]
+            position += 16 + -(-count // 8) * 8
+        return objects
+
+    def _add_group(
+        self, message: bytes, path: str, depth: int, attributes: dict[str, str]
+    ) -> None:
+        self._tree.groups[path] = attributes
+        tree_address, heap_address = struct.unpack_from("<QQ", message)
+        names = self._read_local_heap(heap_address, path)
+        for name, header in self._read_links(tree_address, names, path, level=0):
+            child = f"{path}/{name}" if path else name
+            self._metadata.spend(len(child))
+            if child in self._tree.groups or child in self._tree.arrays:
+                raise BrokenRule(f"{path or '/'} has two children called {name!r}")
+            self._read_object(header, child, depth + 1)
+
+    def _read_local_heap(self, address: int, path: str) -> bytes:
+        """Section III.D: the names of a group's children, each ended by a zero."""
+        header = self._metadata.read(address, 32)
+        if header[:4] != b"HEAP":
+            raise BrokenRule(f"{path or '/'} has no heap of names", FETCH_AGAIN)
+        size, _, data_address = struct.unpack_from("<QQQ", header, 8)
+        return self._metadata.read(data_address, size)
+
+    def _read_links(
+        self, address: int, names: bytes, path: str, level: int
+    ) -> Iterator[tuple[str, int]]:
+        """Sections III.A.1 and III.B: a tree whose leaves list name and address."""
+        if level > _MAX_TREE_LEVELS:
+            raise BrokenRule(f"the index of {path or '/'} is too deep")
+        self._visit(address, path)
+        signature, node_type, _, count = struct.unpack(
+            "<4sBBH", self._metadata.read(address, 8)
+        )
+        if signature == b"SNOD":
+            entries = self._metadata.read(address + 8, 40 * count)
+            for entry in struct.iter_unpack("<QQI20x", entries):
+                yield self._checked_link(*entry, names, path)
+        elif signature == b"TREE" and node_type == 0:
+            keys_and_children = self._metadata.read(address + 24, 16 * count + 8)
+            for number in range(count):
+                (child,) = struct.unpack_from("<Q", keys_and_children, 16 * number + 8)
+                yield from self._read_links(child, names, path, level + 1)
+        else:
+            raise BrokenRule(f"the index of {path or '/'} is damaged", FETCH_AGAIN)
+
+    def _checked_link(
+        self, name_offset: int, header: int, cache_type: int, names: bytes, path: str
+    ) -> tuple[str, int]:
+        longest = name_offset + self._limits.max_name_bytes
+        end = names.find(b"\0", name_offset, longest + 1)
+        if end < 0:
+            raise BrokenRule(f"the name of a child of {path or '/'} does not end")
+        name = names[name_offset:end].decode("utf-8")
+        if cache_type not in (0, 1):
+            raise BrokenRule(f"{name!r} in {path or '/'} is a soft or external link")
+        if not name or "/" in name or name in (".", ".."):
+            raise BrokenRule(f"a child of {path or '/'} is called {name!r}")
+        return name, header
+
+    def _add_array(
+        self, singles: dict[int, bytes], path: str, attributes: dict[str, str]
+    ) -> None:
+        needed = (messages.DATATYPE, messages.DATASPACE, messages.LAYOUT)
+        if any(kind not in singles for kind in needed):
+            raise BrokenRule(f"{path or '/'} is neither a group nor an array")
+        try:
+            self._tree.arrays[path] = self._parse_array(singles, attributes)
+        except BrokenRule as broken:
+            rule = f"array {path or '/'}: {broken.rule}"
+            raise BrokenRule(rule, broken.fix) from None
+
+    def _parse_array(
+        self, singles: dict[int, bytes], attributes: dict[str, str]
+    ) -> Extent:
+        datatype = messages.parse_datatype(singles[messages.DATATYPE])
+        shape = messages.parse_dataspace(singles[messages.DATASPACE], self._limits)
+        offset, stored = messages.parse_layout(singles[messages.LAYOUT])
+        dtype = _keras_dtype(datatype, attributes)
+        declared = math.prod(shape) * datatype.size
+        if declared == 0:
+            return Extent(shape, dtype, 0, 0, attributes)
+        if offset == messages.UNDEFINED_ADDRESS or stored != declared:
+            raise BrokenRule(
+                f"shape {shape} of {dtype} needs {declared} bytes, "
+                f"{0 if offset == messages.UNDEFINED_ADDRESS else stored} are stored",
+                FETCH_AGAIN,
+            )
+        if offset + stored > self._size:
+            raise BrokenRule("its data is past the end of the file", FETCH_AGAIN)
+        return Extent(shape, dtype, offset, stored, attributes)
+
+
+def _keras_dtype(datatype: messages.Datatype, attributes: dict[str, str]) -> str:
+    if datatype.kind in ("string", "vlen"):
+        raise BrokenRule("it holds text, not numbers")
+    if datatype.kind != "opaque":
+        return datatype.keras_name
+    name = opaque_dtype(datatype.size, attributes.get("dtype"))
+    if name is None:
+        raise BrokenRule(f"its elements are {datatype.size} opaque bytes")
+    return name
+
+
+def _refuse_legacy(root_attribute: str) -> None:
+    """Keras 2 and `save("x.h5")` mark the root of their own, older format."""
+    if root_attribute == "model_config":
+        raise BrokenRule(
+            "it is a whole model in the legacy HDF5 format",
+            'Convert it: `keras.models.load_model("old.h5").save("new.keras")`.',
+        )
+    if root_attribute == "layer_names":
+        raise BrokenRule(
+            "it holds weights in the legacy HDF5 format",
+            'Build the model, `model.load_weights("old.h5")`, and '
+            '`model.save("new.keras")`.',
+        )
+
+
+def _check_disjoint(arrays: list[tuple[str, Extent]]) -> None:
+    """`arrays` by offset. Shared bytes would let a small file hold a large model."""
+    end, last = 0, ""
+    for path, array in arrays:
+        if array.nbytes:
+            if array.offset < end:
+                raise BrokenRule(f"the data of {path} overlaps that of {last}")
+            end, last = array.offset + array.nbytes, path

@@ -1,0 +1,150 @@
+"""Writes a `.keras` file from another, changing only what is named."""
+
+import json
+import os
+import zlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_padsafe.archive.archive import Archive, Asset
+from keras_padsafe.archive.atomic_file import atomic_file
+from keras_padsafe.archive.checked_output import CheckedOutput, Progress
+from keras_padsafe.archive.member_names import CONFIG, METADATA, WEIGHTS
+from keras_padsafe.archive.new_array import NewArray
+from keras_padsafe.archive.weights_writer import WeightsWriter
+from keras_padsafe.archive.zip_writer import (
+    ZipEntry,
+    archive_size,
+    directory,
+    lay_out,
+)
+from keras_padsafe.errors import ArchiveError
+
+_SUFFIX = ".keras"
+_NOTHING: Mapping[str, Any] = {}
+
+
+def write_archive(
+    target: str | os.PathLike[str],
+    source: Archive,
+    *,
+    config: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
+    assets: Mapping[str, bytes] = _NOTHING,
+    arrays: Mapping[str, NewArray] = _NOTHING,
+    drop: Collection[str] = (),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Writes `source`, with replacements, to a new `.keras` file.
+
+    What is not replaced keeps its bytes. The file is written in one pass, in blocks:
+    memory does not grow with the model. The source's checksum is verified on the way,
+    and only when everything is right does `target` appear, whole.
+
+    Args:
+        target: The file to write; ends with `.keras`.
+        source: An open archive that has a config.
+        config: New `config.json`; `None` keeps the old text.
+        metadata: New `metadata.json`; `None` keeps the old text.
+        assets: New contents of assets that the source has, by name.
+        arrays: New contents of arrays that the source has, by path.
+        drop: Paths of arrays and groups to leave out, with all below them.
+        overwrite: Whether `target` may exist. It may never be the source itself.
+        progress: Called with the bytes written so far and their total.
+
+    Raises:
+        ArchiveError: Nothing was written, and the message says why.
+    """
+    path = Path(os.path.realpath(target))
+    _check_target(path, source, overwrite)
+    _check_known(assets, source.assets, "asset")
+    weights = WeightsWriter(source, arrays, drop)
+    before = [
+        _text(METADATA, metadata, source.contents.metadata_bytes),
+        _text(CONFIG, config, source.contents.config_bytes),
+    ]
+    after = [_asset(asset, assets) for asset in source.assets.values()]
+    entries = lay_out(
+        {member.name: member.size for member in before}
+        | {WEIGHTS: weights.size}
+        | {member.name: member.size for member in after}
+    )
+    with atomic_file(path, archive_size(entries)) as descriptor:
+        output = CheckedOutput(descriptor, archive_size(entries), progress)
+        for member in before:
+            _write_member(output, entries[member.name], member.read())
+        _write_weights(output, entries[WEIGHTS], weights)
+        for member in after:
+            _write_member(output, entries[member.name], member.read())
+        output.write(directory(entries))
+        output.flush()
+        source.check_unchanged()
+
+
+def _check_target(target: Path, source: Archive, overwrite: bool) -> None:
+    if source.contents.config_bytes is None:
+        raise ArchiveError(
+            f"{source.path}: it holds weights without a model, so no {_SUFFIX} file can "
+            "be made of it. Load the weights into the model and save that."
+        )
+    if target.suffix != _SUFFIX:
+        raise ArchiveError(
+            f"{target}: the file to write must end with {_SUFFIX}, or Keras would not "
+            "load it."
+        )
+    if not target.parent.is_dir():
+        raise ArchiveError(f"{target}: its folder does not exist. Make it first.")
+    if not target.exists():
+        return
+    if any(
+        os.path.samestat(os.stat(target), os.fstat(file.data.descriptor))
+        for file in source.contents.weights
+    ):
+        raise ArchiveError(
+            f"{target}: this is the source itself. Write to another name."
+        )
+    if not overwrite or target.is_dir():
+        raise ArchiveError(
+            f"{target}: it exists already. Choose another name, or allow overwriting."
+        )
+
+
+def _check_known(given: Collection[str], known: Collection[str], what: str) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ArchiveError(
+            f"The source has no {what} called {unknown[0]!r}. It has: "
+            f"{', '.join(sorted(known)[:20]) or 'none'}."
+        )
+
+
+def _text(name: str, new: dict[str, Any] | None, old: bytes | None) -> Asset:
+    """A JSON member. It is written even if empty: Keras counts on three members."""
+    text = (old or b"{}") if new is None else json.dumps(new).encode()
+    return Asset(name, len(text), lambda: text)
+
+
+def _asset(old: Asset, replacements: Mapping[str, bytes]) -> Asset:
+    if old.name not in replacements:
+        return old
+    new = replacements[old.name]
+    return Asset(old.name, len(new), lambda: new)
+
+
+def _write_member(output: CheckedOutput, entry: ZipEntry, contents: bytes) -> None:
+    entry.crc = zlib.crc32(contents)
+    output.write(entry.local_header())
+    output.write(contents)
+
+
+def _write_weights(
+    output: CheckedOutput, entry: ZipEntry, weights: WeightsWriter
+) -> None:
+    """The checksum is known at the end; the header is written again then."""
+    output.write(entry.local_header())
+    output.start_checksum()
+    weights.write(output)
+    entry.crc = output.checksum()
+    output.overwrite(entry.header_offset, entry.local_header())
