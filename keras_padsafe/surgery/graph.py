@@ -31,6 +31,15 @@ class Call:
         return f"Call({self.layer.name!r})"
 
 
+@dataclass(frozen=True)
+class ShapeRecord:
+    """A place of config.json that repeats the shape of a call's output."""
+
+    path: ConfigPath
+    shape: list[Any]
+    call: Call
+
+
 @dataclass
 class Graph:
     """The calls of a model.
@@ -45,7 +54,7 @@ class Graph:
 
     calls: list[Call] = field(default_factory=list)
     outputs: list[Call] = field(default_factory=list)
-    shape_records: list[tuple[ConfigPath, Call]] = field(default_factory=list)
+    shape_records: list[ShapeRecord] = field(default_factory=list)
     input_layers: list[tuple[LayerNode, Call]] = field(default_factory=list)
 
     def calls_of(self, layer: LayerNode) -> list[Call]:
@@ -142,7 +151,7 @@ def _try_call(
         )
     place = (*layer.path, "inbound_nodes", number)
     taken: list[Call] = []
-    records: list[tuple[ConfigPath, Call]] = []
+    records: list[ShapeRecord] = []
     for path, tensor in _tensors(node, place):
         name, made_by, index = tensor["config"]["keras_history"]
         made = results.get((name, made_by))
@@ -151,7 +160,8 @@ def _try_call(
         call = made[index] if index < len(made) else made[0] if made else None
         if call is None:
             continue
-        records.append(((*path, "config", "shape"), call))
+        shape = tensor["config"].get("shape") or []
+        records.append(ShapeRecord((*path, "config", "shape"), shape, call))
         if not _is_mask(path[len(place) :]):
             taken.append(call)
     graph.shape_records += records

@@ -9,24 +9,28 @@ from keras_padsafe.surgery.sites import ArraySite, ConfigSite
 
 # Layers and operations whose output has the units of their input, one for one.
 UNIT_BY_UNIT = frozenset(
-    """Activation Softmax LogSoftmax ReLU LeakyReLU PReLU ELU SELU GELU Elu Gelu Relu
-    Relu6 Silu Swish Sigmoid HardSigmoid LogSigmoid Softplus Softsign Tanh Exp Log
-    Log1p Negative Absolute Sqrt Square Power Clip Cast Identity Dropout AlphaDropout
-    GaussianNoise GaussianDropout Rescaling ActivityRegularization Masking Add
-    Subtract Multiply Divide TrueDivide Average Maximum Minimum GetItem
-    StopGradient NanToNum""".split()
+    """
+    Activation Softmax LogSoftmax ReLU LeakyReLU PReLU ELU SELU GELU Elu Gelu
+    Relu Relu6 Silu Swish Sigmoid HardSigmoid LogSigmoid Softplus Softsign Tanh
+    Exp Log Log1p Negative Absolute Sqrt Square Power Clip Cast Identity Dropout
+    AlphaDropout GaussianNoise GaussianDropout Rescaling ActivityRegularization
+    Masking Add Subtract Multiply Divide TrueDivide Average Maximum Minimum
+    GetItem StopGradient NanToNum
+    """.split()
 )
 # What turns one unit for each id back into ids.
-_BACK_TO_IDS = frozenset(
+BACK_TO_IDS = frozenset(
     ("Argmax", "Argsort", "TopK", "StringLookup", "IntegerLookup", "Squeeze")
 )
 # What makes one vector of a whole sequence: the head after it tells sequences apart,
 # and only by its size would it be a head over the ids.
 _POOLING = frozenset(
-    """GlobalAveragePooling1D GlobalMaxPooling1D GlobalAveragePooling2D
+    """
+    GlobalAveragePooling1D GlobalMaxPooling1D GlobalAveragePooling2D
     GlobalMaxPooling2D Flatten Mean Max Sum Any All Min
     MaskedGlobalAveragePooling1D MaskedGlobalMaxPooling1D
-    MaskedGlobalSumPooling1D MaskedAttentionPooling1D""".split()
+    MaskedGlobalSumPooling1D MaskedAttentionPooling1D
+    """.split()
 )
 
 
@@ -68,7 +72,7 @@ def output_producers(graph: Graph) -> list[Call]:
         if call in seen:
             continue
         seen.add(call)
-        if call.layer.class_name in UNIT_BY_UNIT | _BACK_TO_IDS:
+        if call.layer.class_name in UNIT_BY_UNIT | BACK_TO_IDS:
             pending.extend(call.inputs)
         else:
             producers.append(call)

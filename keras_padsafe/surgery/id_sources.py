@@ -7,8 +7,10 @@ from keras_padsafe.surgery.layer_node import LayerNode
 
 # Layers and operations that move ids about without changing any.
 _MOVES_IDS = frozenset(
-    """Reshape Flatten Permute RepeatVector Identity Cropping1D Concatenate Cast
-    Squeeze ExpandDims Transpose Ravel Tile Repeat Stack Copy Roll Flip""".split()
+    """
+    Reshape Flatten Permute RepeatVector Identity Cropping1D Concatenate Cast
+    Squeeze ExpandDims Transpose Ravel Tile Repeat Stack Copy Roll Flip
+    """.split()
 )
 # The same, but each output may be a column of its own, with ids of its own.
 _SELECTS_IDS = frozenset(("GetItem", "Slice", "Split", "Take", "Unstack"))

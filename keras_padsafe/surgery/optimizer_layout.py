@@ -78,7 +78,7 @@ def _own_blocks(
             return [(0.0,)] if config.get("momentum") else []
         case "RMSprop":
             options = (config.get("momentum"), config.get("centered"))
-            return [(0.0,)] * (1 + sum(bool(option) for option in options))
+            return [(0.0,) for _ in range(1 + sum(map(bool, options)))]
         case "Adagrad":
             return [(start,)]
         case "Ftrl":

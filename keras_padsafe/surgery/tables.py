@@ -53,7 +53,7 @@ def _tables_of(layer: LayerNode) -> list[Table]:
 
 def _by_rule(layer: LayerNode, rule: Rule) -> Table | None:
     size = layer.config.get(rule.size_key)
-    if not _is_count(size):
+    if not isinstance(size, int) or not _is_count(size):
         return None
     reason = f"class {layer.key.replace('>', '.')}, {rule.size_key}={size}"
     table = Table(layer, size)

@@ -1,0 +1,39 @@
+"""Carries out a plan on a saved model."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_padsafe.archive import open_archive
+from keras_padsafe.surgery.plan import Plan
+from keras_padsafe.surgery.report import Report
+from keras_padsafe.surgery.transfer import transfer
+
+
+def apply_plan(
+    plan: Plan,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Carries out a plan on a file: the one it was made for, or another checkpoint.
+
+    Args:
+        plan: What `plan` returned, or `Plan.load` read.
+        source: A `.keras` file or its unzipped folder; never modified.
+        target: The `.keras` file to write; it appears whole or not at all.
+        overwrite: Whether `target` may exist.
+        progress: Called with the bytes written so far and their total.
+
+    Raises:
+        SurgeryError: if the plan does not fit the file.
+        ArchiveError: if a file cannot be read or written.
+    """
+    started = time.perf_counter()
+    with open_archive(source) as archive:
+        transfer(plan, archive, target, overwrite=overwrite, progress=progress)
+    seconds = time.perf_counter() - started
+    return Report(Path(source), Path(target), plan, seconds)

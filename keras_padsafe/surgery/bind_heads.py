@@ -1,0 +1,139 @@
+"""Adds the output heads of each vocabulary, and all that repeats their units."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from keras_padsafe.surgery.bind_tables import add_holding
+from keras_padsafe.surgery.graph import Call
+from keras_padsafe.surgery.heads import Head, Reach, head_of, output_producers, reaches
+from keras_padsafe.surgery.id_sources import is_reverse
+from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
+from keras_padsafe.surgery.logits import follow_logits
+from keras_padsafe.surgery.model_file import (
+    IdSpace,
+    ModelFile,
+    add_config,
+    settling_flags,
+)
+from keras_padsafe.surgery.sites import ArraySite, ConfigSite
+from keras_padsafe.surgery.vocabulary import Unexplained, Vocabulary
+
+
+@dataclass
+class _Candidate:
+    """A head that an id space may own: its units are as many as the ids."""
+
+    space: IdSpace
+    call: Call
+    head: Head
+    reach: Reach
+
+
+def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
+    """Adds to each vocabulary its heads, or says why a head's owner is not known."""
+    producers = output_producers(model.graph)
+    candidates: dict[int, list[_Candidate]] = {}
+    for space in spaces:
+        space.logits += [call for call in space.calls if is_reverse(call)]
+        reach = reaches(model.graph, space.calls)
+        for call in producers:
+            head = head_of(call.layer)
+            if head and head.size == space.vocabulary.size and call in reach:
+                found = _Candidate(space, call, head, reach[call])
+                candidates.setdefault(id(call.layer), []).append(found)
+    for rivals in candidates.values():
+        _settle(rivals, model)
+    for space in spaces:
+        vocabulary = space.vocabulary
+        _bind_heads_by_object(model, vocabulary)
+        sites, problems = follow_logits(
+            model.graph, space.logits, vocabulary.size, model.claims
+        )
+        add_config(vocabulary, sites)
+        vocabulary.unexplained += problems
+        _bind_metrics(model, vocabulary)
+
+
+def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
+    layer, kernel = rivals[0].head.layer, rivals[0].head.arrays[0]
+    if model.claims.leaves(layer):
+        return
+    vouched = [claim.place for claim in model.claims.also]
+    sure = layer.name in vouched or layer.weights_path in vouched
+    owners = list(dict.fromkeys(rival.space.vocabulary.name for rival in rivals))
+    for rival in rivals:
+        if sure or (len(owners) == 1 and rival.reach is not Reach.POOLED):
+            add_holding(rival.space.vocabulary, rival.head)
+            rival.space.logits.append(rival.call)
+            continue
+        problem = f"follows several tables: {', '.join(owners)}"
+        if len(owners) == 1:
+            problem = (
+                f"has {rival.head.size} units, but comes after a pooling over the "
+                "whole sequence: it may score ids, or as many classes"
+            )
+        rival.space.vocabulary.unexplained.append(
+            Unexplained(
+                layer.name,
+                f"{layer.class_name} {layer.name!r} {problem}",
+                settling_flags(layer.name, kernel.axis),
+            )
+        )
+
+
+def _bind_heads_by_object(model: ModelFile, vocabulary: Vocabulary) -> None:
+    """Heads that hold the table itself, and those of a KerasHub task."""
+    paths = {site.path for site in vocabulary.arrays}
+    for layer in model.layers:
+        head = head_of(layer)
+        if head is not None and head.size == vocabulary.size:
+            held = [child.original or child for child in layer.children]
+            if any(
+                array.path in paths for child in held for array in child.arrays.values()
+            ):
+                add_holding(vocabulary, head)
+        if layer.key.startswith("keras_hub>") and not layer.is_graph:
+            _bind_masked_lm_head(vocabulary, layer)
+
+
+def _bind_masked_lm_head(vocabulary: Vocabulary, layer: LayerNode) -> None:
+    for relative, array in layer.arrays.items():
+        if "masked_lm_head/vars/" not in relative or not array.shape:
+            continue
+        axis = len(array.shape) - 1
+        if array.shape[axis] == vocabulary.size:
+            is_bias = axis == 0
+            site = ArraySite(
+                array.path,
+                array.shape,
+                array.dtype,
+                axis,
+                "head bias" if is_bias else "head kernel",
+                "bias" if is_bias else "rows",
+                f"{array.layer_name or 'masked_lm_head'!r} in {layer.key}",
+            )
+            vocabulary.arrays.append(site)
+
+
+def _bind_metrics(model: ModelFile, vocabulary: Vocabulary) -> None:
+    if not vocabulary.has_head:
+        return
+    compiled = model.root.serialized.get("compile_config") or {}
+    for key in ("metrics", "weighted_metrics"):
+        for path in _class_counts(compiled.get(key), vocabulary.size):
+            place = ("compile_config", key, *path)
+            reason = "metric over the classes of the head"
+            site = ConfigSite(place, vocabulary.size, "table", reason)
+            add_config(vocabulary, [site])
+
+
+def _class_counts(value: Any, size: int) -> Iterator[ConfigPath]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "num_classes" and inner == size:
+                yield (key,)
+            yield from ((key, *path) for path in _class_counts(inner, size))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from ((index, *path) for path in _class_counts(inner, size))

@@ -1,0 +1,114 @@
+"""Sorts the tables of a model into id spaces, with the words that name the ids."""
+
+from typing import Any
+
+from keras_padsafe.surgery.bind_claimed import claimed_site
+from keras_padsafe.surgery.heads import Head
+from keras_padsafe.surgery.id_sources import LOOKUPS, sources_of_table
+from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
+from keras_padsafe.surgery.model_file import IdSpace, ModelFile, add_config
+from keras_padsafe.surgery.tables import Table, find_tables
+from keras_padsafe.surgery.vocabulary import Vocabulary
+from keras_padsafe.surgery.words import lookup_words, tokenizer_words
+
+
+def find_id_spaces(model: ModelFile) -> list[IdSpace]:
+    """Every id space of the model, each with its tables and words."""
+    groups = _group(_tables(model), model)
+    spaces = [_start(tables, model) for tables in groups]
+    for space in spaces:
+        _add_words(space, model, alone=len(spaces) == 1)
+    return spaces
+
+
+def add_holding(vocabulary: Vocabulary, holding: Table | Head) -> None:
+    """Adds what one layer holds for each id."""
+    known = {site.path for site in vocabulary.arrays}
+    vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
+    add_config(vocabulary, holding.config)
+    if holding.layer.name not in vocabulary.layers:
+        vocabulary.layers.append(holding.layer.name)
+    for path in _whole_table_initializers(holding.layer):
+        if path not in vocabulary.initializers:
+            vocabulary.initializers.append(path)
+
+
+def _tables(model: ModelFile) -> list[Table]:
+    """The proved tables, and those of other sizes that the user vouches for."""
+    tables = [
+        table
+        for table in find_tables(model.root)
+        if not model.claims.leaves(table.layer, table.arrays[0].path)
+    ]
+    sizes = {table.size for table in tables}
+    for layer, array in model.arrays():
+        claim = model.claims.claim_on(layer, array)
+        if claim is not None and array.shape[claim.axis] not in sizes:
+            site = claimed_site(array, claim)
+            tables.append(Table(layer, site.size, [site]))
+            sizes.add(site.size)
+    return tables
+
+
+def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
+    """Tables of one size that share an array or take ids from one source."""
+    groups: list[tuple[set[Any], list[Table]]] = []
+    for table in tables:
+        marks: set[Any] = {site.path for site in table.arrays}
+        for source, whole in sources_of_table(model.graph.calls_of(table.layer)):
+            if whole:
+                marks.add(id(source))
+        merged = [table]
+        for group in list(groups):
+            if group[0] & marks and group[1][0].size == table.size:
+                groups.remove(group)
+                marks |= group[0]
+                merged = group[1] + merged
+        groups.append((marks, merged))
+    return [merged for _, merged in groups]
+
+
+def _start(tables: list[Table], model: ModelFile) -> IdSpace:
+    layer = tables[0].layer
+    name = layer.name
+    if [node.name for node in model.layers].count(name) > 1 and layer.weights_path:
+        name = layer.weights_path
+    vocabulary = Vocabulary(name, tables[0].size)
+    for table in tables:
+        add_holding(vocabulary, table)
+    calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
+    return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
+
+
+def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
+    vocabulary = space.vocabulary
+    for source, _ in sources_of_table(space.calls):
+        if source.class_name not in LOOKUPS or source.name in vocabulary.layers:
+            continue
+        reason = f"its ids enter {space.tables[0].layer.name!r}"
+        found = lookup_words(source, model.archive, reason)
+        if found is not None:
+            vocabulary.words.append(found[0])
+            add_config(vocabulary, found[1])
+            vocabulary.layers.append(source.name)
+    for layer in model.layers:
+        if alone and layer.class_name.endswith("Tokenizer"):
+            reason = f"tokenizer of the model of {space.tables[0].layer.name!r}"
+            words = tokenizer_words(layer, model.archive, reason)
+            if words is not None:
+                vocabulary.words.append(words)
+
+
+def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:
+    """Initializers that hold an array, and so make one shape only."""
+    found: list[ConfigPath] = []
+    for key, value in layer.config.items():
+        if not key.endswith("_initializer") or not isinstance(value, dict):
+            continue
+        config = value.get("config") or {}
+        holds_array = value.get("class_name") == "Constant" and not isinstance(
+            config.get("value"), int | float
+        )
+        if holds_array or value.get("class_name") == "ConcatenatedRows":
+            found.append((*layer.path, "config", key))
+    return found

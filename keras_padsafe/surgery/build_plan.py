@@ -1,0 +1,303 @@
+"""Turns a vocabulary and what the user asks for into a plan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.surgery.inventory import Inventory
+from keras_padsafe.surgery.layer_node import ConfigPath
+from keras_padsafe.surgery.new_rows import NewRows, read_new_rows
+from keras_padsafe.surgery.plan import ArrayChange, ConfigChange, Plan, WordsChange
+from keras_padsafe.surgery.row_map import NEW, RowMap
+from keras_padsafe.surgery.sites import ArraySite, ConfigSite, WordsSite
+from keras_padsafe.surgery.vocabulary import Vocabulary
+from keras_padsafe.surgery.words import check_new_words
+
+_ZEROS_INITIALIZER = {
+    "module": "keras.initializers",
+    "class_name": "Zeros",
+    "config": {},
+    "registered_name": None,
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """New ids and the words among them.
+
+    Attributes:
+        row_map: The old id of each new id.
+        words: The new words, by the first new ids in order.
+    """
+
+    row_map: RowMap
+    words: tuple[str | int, ...] = ()
+
+
+def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
+    """The vocabulary that the user means.
+
+    Raises:
+        AmbiguousVocabularyError: if there are several and none is named.
+        SurgeryError: if there is none, or none of that name.
+    """
+    found = inventory.vocabularies
+    listed = ", ".join(f"{v.name!r} ({v.size} ids)" for v in found) or "none"
+    if not found:
+        raise SurgeryError(
+            f"{inventory.path}: no vocabulary was found in {inventory.model}. "
+            "Expected: an embedding table. If an array of a class of your own is one, "
+            "say so with `also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
+            "`keras_padsafe.surgery.register_rule`."
+        )
+    if name is None and len(found) == 1:
+        return found[0]
+    if name is None:
+        raise AmbiguousVocabularyError(
+            f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
+            "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
+            f"Found: {listed}."
+        )
+    exact = [v for v in found if v.name == name]
+    matches = exact or [v for v in found if name in v.layers]
+    if len(matches) != 1:
+        problem = "several vocabularies go" if matches else "no vocabulary goes"
+        raise SurgeryError(
+            f"{inventory.path}: {problem} by the name {name!r}. Found: {listed}."
+        )
+    return matches[0]
+
+
+def grown(
+    vocabulary: Vocabulary,
+    rows: int | None,
+    tokens: Sequence[str | int] | None,
+    multiple_of: int | None,
+) -> Change:
+    """The change that adds `rows` ids, or one id for each of `tokens`, at the end.
+
+    A table with more rows than words has spare rows; new words take those first, and
+    their rows are made anew.
+
+    Raises:
+        SurgeryError: if what is asked for cannot be done.
+    """
+    if (rows is None) == (tokens is None):
+        raise SurgeryError(
+            "grow: expected either `rows`, the number of new ids, or `tokens`, the new "
+            f"words; received {'both' if rows is not None else 'neither'}."
+        )
+    step = 1 if multiple_of is None else _positive(multiple_of, "multiple_of")
+    size = vocabulary.size
+    if tokens is None:
+        wanted = size + _positive(rows, "rows")
+        row_map = RowMap.append(size, _round_up(wanted, step) - size)
+        return Change(row_map)
+    words = _words(tokens, vocabulary)
+    start = vocabulary.words[0].end if vocabulary.words else size
+    end = start + len(words)
+    row_map = RowMap.append(size, max(_round_up(max(end, size), step) - size, 0))
+    ids = row_map.ids.copy()
+    ids[start:end] = NEW
+    return Change(RowMap(ids, size), words)
+
+
+def _words(
+    tokens: Sequence[str | int], vocabulary: Vocabulary
+) -> tuple[str | int, ...]:
+    if isinstance(tokens, str) or not isinstance(tokens, Sequence):
+        raise SurgeryError(
+            "tokens: expected a list of words; received one "
+            f"{type(tokens).__name__}. Put it in a list."
+        )
+    if not tokens:
+        raise SurgeryError("tokens: expected at least one new word; received none.")
+    for site in vocabulary.words or [None]:
+        check_new_words(tokens, site)
+    ends = {site.layer: site.end for site in vocabulary.words}
+    if len(set(ends.values())) > 1:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: its lookup layers disagree on the next "
+            f"free id: {ends}. Expected: layers with the same words. Grow by `rows` "
+            "and set the words in Keras."
+        )
+    if ends and max(ends.values()) > vocabulary.size:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: lookup layer {next(iter(ends))!r} gives "
+            f"ids up to {max(ends.values()) - 1}, and the table has {vocabulary.size} "
+            "rows: the model is broken for its last words already. Grow by `rows` "
+            "first."
+        )
+    return tuple(tokens)
+
+
+def build_plan(
+    inventory: Inventory,
+    vocabulary: Vocabulary,
+    change: Change,
+    *,
+    new_rows: Any = "mean",
+    optimizer: Literal["keep", "drop"] = "keep",
+) -> Plan:
+    """The plan that carries out `change` on everything bound to `vocabulary`.
+
+    Raises:
+        AmbiguousVocabularyError: if something has to be settled by the user first.
+        SurgeryError: if what is asked for cannot be done.
+    """
+    if optimizer not in ("keep", "drop"):
+        raise SurgeryError(
+            f"optimizer: expected 'keep' or 'drop'; received {optimizer!r}."
+        )
+    _check_settled(inventory, vocabulary, optimizer)
+    rows = read_new_rows(new_rows)
+    new_ids = change.row_map.new_ids
+    _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
+    size = change.row_map.size
+    words = [_words_change(site, change) for site in vocabulary.words]
+    end = words[0].first_id + words[0].new_count if words else 0
+    slots = vocabulary.slots if optimizer == "keep" else []
+    return Plan(
+        vocabulary=vocabulary.name,
+        old_size=vocabulary.size,
+        new_size=size,
+        row_map=change.row_map,
+        new_rows=rows,
+        arrays=tuple(_array(site, size) for site in [*vocabulary.arrays, *slots]),
+        config=tuple(
+            change
+            for change in [
+                *(_config(site, size, end) for site in vocabulary.config),
+                *(_initializer(path) for path in vocabulary.initializers),
+            ]
+            if change.old != change.new
+        ),
+        words=tuple(change for change in words if change.added or change.removed),
+        tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
+        optimizer=optimizer,
+        left_alone=tuple(vars(item) for item in vocabulary.left_alone),
+        notes=tuple(_notes(vocabulary, change, rows)),
+    )
+
+
+def _check_settled(
+    inventory: Inventory, vocabulary: Vocabulary, optimizer: str
+) -> None:
+    if vocabulary.unexplained:
+        listed = "\n".join(
+            f"  - {item.problem}. Say {item.remedy}." for item in vocabulary.unexplained
+        )
+        raise AmbiguousVocabularyError(
+            f"{inventory.path}: vocabulary {vocabulary.name!r} has "
+            f"{len(vocabulary.unexplained)} things that the file does not explain, and "
+            f"nothing is guessed. Settle each:\n{listed}"
+        )
+    if vocabulary.slot_problem and optimizer == "keep":
+        raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
+
+
+def _check_given_rows(
+    rows: NewRows, vocabulary: Vocabulary, wanted: int, most: int
+) -> None:
+    if rows.rows is None:
+        return
+    dims = {site.shape[1] for site in vocabulary.arrays if _is_table(site)}
+    count, dim = rows.rows.shape
+    if not wanted <= count <= most or dims != {dim}:
+        raise SurgeryError(
+            f"new_rows: received rows of shape {rows.rows.shape}. Expected: "
+            f"({wanted}, {', '.join(str(d) for d in sorted(dims))}), a row for each "
+            "new id and a column for each of the table."
+        )
+
+
+def _is_table(site: ArraySite) -> bool:
+    return site.axis == 0 and len(site.shape) == 2 and site.fill == "rows"
+
+
+def _array(site: ArraySite, size: int) -> ArrayChange:
+    shape = list(site.shape)
+    shape[site.axis] = size
+    return ArrayChange(
+        site.path,
+        site.shape,
+        tuple(shape),
+        site.dtype,
+        site.axis,
+        site.role,
+        site.fill,
+        site.reason,
+        site.like,
+    )
+
+
+def _config(site: ConfigSite, size: int, end: int) -> ConfigChange:
+    if site.follows == "table":
+        new = size
+    elif site.follows == "tokens":
+        new = end
+    else:
+        new = max(site.value, end)
+    return ConfigChange(site.path, site.value, new, site.reason)
+
+
+def _initializer(path: ConfigPath) -> ConfigChange:
+    return ConfigChange(
+        path,
+        None,
+        _ZEROS_INITIALIZER,
+        "held a whole table of the old shape; the saved weights take its place",
+    )
+
+
+def _words_change(site: WordsSite, change: Change) -> WordsChange:
+    kept = set(change.row_map.kept[1].tolist())
+    removed = tuple(
+        word
+        for number, word in enumerate(site.words)
+        if site.first_id + number not in kept
+    )
+    return WordsChange(
+        layer=site.layer,
+        config_path=site.config_path,
+        assets=site.assets,
+        first_id=site.first_id,
+        count=len(site.words),
+        new_count=len(site.words) - len(removed) + len(change.words),
+        added=change.words,
+        removed=removed,
+        reason=site.reason,
+    )
+
+
+def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
+    notes = list(vocabulary.notes)
+    spare = change.row_map.new_ids[change.row_map.new_ids < vocabulary.size]
+    if spare.size:
+        notes.append(
+            f"{spare.size} new words take rows that the table had to spare, from id "
+            f"{spare[0]} on; those rows are made anew."
+        )
+    if change.words and not vocabulary.words:
+        notes.append(
+            "The file holds no lookup layer for these ids: put the new words into "
+            "your own word index under the ids given."
+        )
+    if vocabulary.has_head and rows.kind in ("zeros", "constant"):
+        notes.append(
+            f"new_rows={rows}: in a softmax head a logit that does not follow the old "
+            "ones can take most of the probability. `verify` measures it; 'mean' "
+            "bounds it."
+        )
+    return notes
+
+
+def _positive(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise SurgeryError(f"{name}: expected a positive integer; received {value!r}.")
+    return value
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step

@@ -1,0 +1,49 @@
+"""Lists every vocabulary of a saved model and what is bound to it."""
+
+import os
+from collections.abc import Iterable
+
+from keras_padsafe.archive import open_archive
+from keras_padsafe.surgery.inventory import Inventory, read_inventory
+
+
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    also: Iterable[str] = (),
+    leave: Iterable[str] = (),
+) -> Inventory:
+    """Lists every vocabulary of a saved model and all that is bound to each.
+
+    Reads config.json and the headers of the weights file; no array is loaded, no
+    model is built and Keras is not imported.
+
+    Args:
+        path: A `.keras` file or its unzipped folder.
+        also: Arrays of your own classes that belong to a vocabulary, each as
+            `"LAYER:AXIS"` or `"LAYER:AXIS:KEY"`, where `KEY` is the configuration key
+            that holds the size.
+        leave: Layers or arrays that do not, though an axis has the same size.
+
+    Returns:
+        An `Inventory`; `to_json()` gives it as plain data.
+
+    Raises:
+        ArchiveError: if the file is not a Keras 3 model file that can be read safely.
+        SurgeryError: if it holds weights only.
+
+    Example:
+
+    >>> import keras, keras_padsafe as kp
+    >>> model = keras.Sequential(
+    ...     [keras.Input((4,), dtype="int32"), keras.layers.Embedding(50, 8)]
+    ... )
+    >>> model.save("words.keras")
+    >>> vocabulary = kp.surgery.inspect("words.keras").vocabularies[0]
+    >>> vocabulary.size
+    50
+    >>> [site.path for site in vocabulary.arrays]
+    ['layers/embedding/vars/0']
+    """
+    with open_archive(path) as archive:
+        return read_inventory(archive, also, leave)

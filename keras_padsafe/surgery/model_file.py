@@ -1,0 +1,61 @@
+"""A saved model as all steps of an inventory see it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from keras_padsafe.archive import Archive, StoredArray
+from keras_padsafe.surgery.claims import Claims
+from keras_padsafe.surgery.graph import Call, Graph
+from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.surgery.sites import ConfigSite
+from keras_padsafe.surgery.tables import Table
+from keras_padsafe.surgery.vocabulary import Vocabulary
+
+
+@dataclass
+class ModelFile:
+    """A saved model: its layers with their arrays, its calls, the user's claims."""
+
+    archive: Archive
+    root: LayerNode
+    graph: Graph
+    claims: Claims
+
+    @property
+    def layers(self) -> list[LayerNode]:
+        """Every layer once, however often config.json describes it."""
+        return [node for node in self.root.walk() if node.original is None]
+
+    def arrays(self) -> Iterator[tuple[LayerNode, StoredArray]]:
+        """Every array of the model, the optimizer's apart, with its layer."""
+        for layer in self.layers:
+            for array in layer.arrays.values():
+                if not array.path.startswith("optimizer/"):
+                    yield layer, array
+
+
+@dataclass
+class IdSpace:
+    """A vocabulary while it is put together: its tables, and where they are called."""
+
+    vocabulary: Vocabulary
+    tables: list[Table]
+    calls: list[Call]
+    logits: list[Call] = field(default_factory=list)
+
+
+def add_config(vocabulary: Vocabulary, sites: Iterable[ConfigSite]) -> None:
+    """Adds places of config.json that are not among the vocabulary's yet."""
+    known = {site.path for site in vocabulary.config}
+    for site in sites:
+        if site.path not in known:
+            known.add(site.path)
+            vocabulary.config.append(site)
+
+
+def settling_flags(place: str, axis: int) -> str:
+    """What a user says to settle whether an axis belongs to the vocabulary."""
+    return (
+        f"--also {place}:{axis} (also='{place}:{axis}') if it belongs to the "
+        f"vocabulary, --leave {place} (leave='{place}') if not"
+    )

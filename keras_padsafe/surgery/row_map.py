@@ -1,0 +1,117 @@
+"""Where each new id comes from: the one description of every change of ids."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_padsafe.errors import SurgeryError
+
+NEW = -1
+
+
+@dataclass(frozen=True)
+class Run:
+    """`count` ids in a row: old ids from `old` on, or new ones where `old` is -1."""
+
+    old: int
+    count: int
+
+
+class RowMap:
+    """For each new id the old id that it comes from, or -1 for a new row.
+
+    Append, insert, permute, trim and merge are all row maps.
+
+    Args:
+        ids: The old id of each new id, a vector of integers.
+        old_size: The number of old ids.
+
+    Example:
+
+    >>> from keras_padsafe.surgery.row_map import RowMap
+    >>> grown = RowMap([0, 1, 2, -1], old_size=3)
+    >>> grown.new_ids.tolist()
+    [3]
+    >>> grown.inverse().ids.tolist()
+    [0, 1, 2]
+    """
+
+    def __init__(self, ids: Iterable[int] | np.ndarray, old_size: int) -> None:
+        values = ids if isinstance(ids, np.ndarray) else np.asarray(list(ids))
+        if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iu":
+            raise SurgeryError(
+                "row_map: expected a vector of integers, the old id of each new id or "
+                f"-1 for a new row; received {values.dtype} of shape {values.shape}."
+            )
+        values = values.astype(np.int64)
+        wrong = np.flatnonzero((values < NEW) | (values >= old_size))
+        if wrong.size:
+            raise SurgeryError(
+                f"row_map: new id {wrong[0]} is to come from old id "
+                f"{values[wrong[0]]}, and there are {old_size} old ids. Expected: 0 to "
+                f"{old_size - 1}, or -1 for a new row."
+            )
+        self.ids = values
+        self.old_size = old_size
+
+    @classmethod
+    def append(cls, old_size: int, rows: int) -> "RowMap":
+        """The map that adds `rows` new ids at the end."""
+        kept = np.arange(old_size, dtype=np.int64)
+        return cls(np.concatenate([kept, np.full(rows, NEW, np.int64)]), old_size)
+
+    @property
+    def size(self) -> int:
+        """The number of new ids."""
+        return len(self.ids)
+
+    @property
+    def new_ids(self) -> np.ndarray:
+        """The ids whose rows are made anew."""
+        return np.flatnonzero(self.ids == NEW)
+
+    @property
+    def kept(self) -> tuple[np.ndarray, np.ndarray]:
+        """The new ids that come from an old one, and those old ones."""
+        new = np.flatnonzero(self.ids != NEW)
+        return new, self.ids[new]
+
+    def inverse(self) -> "RowMap":
+        """The map back; an old id that was dropped becomes a new row."""
+        back = np.full(self.old_size, NEW, np.int64)
+        new, old = self.kept
+        back[old[::-1]] = new[::-1]
+        return RowMap(back, self.size)
+
+    def runs(self) -> Iterator[Run]:
+        """The map as stretches of consecutive ids."""
+        ids = self.ids
+        follows = np.where(ids[:-1] == NEW, ids[1:] == NEW, ids[1:] == ids[:-1] + 1)
+        starts = np.concatenate([[0], np.flatnonzero(~follows) + 1, [len(ids)]])
+        for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+            yield Run(int(ids[start]), stop - start)
+
+    def to_json(self) -> list[list[int]]:
+        """The runs as `[old, count]` pairs."""
+        return [[run.old, run.count] for run in self.runs()]
+
+    @classmethod
+    def from_json(cls, runs: Sequence[Sequence[int]], old_size: int) -> "RowMap":
+        """Reads what `to_json` wrote."""
+        parts = [
+            np.full(count, NEW, np.int64)
+            if old == NEW
+            else np.arange(old, old + count, dtype=np.int64)
+            for old, count in runs
+        ]
+        return cls(np.concatenate(parts), old_size)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, RowMap)
+            and self.old_size == other.old_size
+            and np.array_equal(self.ids, other.ids)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
