@@ -48,10 +48,8 @@ def _size_keys(
     for node in _outwards(layer):
         keys = [k for k, v in node.config.items() if v == size and v is not True]
         named = [k for k in keys if _counts_words(k)]
-        if claim.key in keys:
-            chosen = [claim.key]
-        else:
-            chosen = keys if len(keys) == 1 else named
+        unnamed = keys if len(keys) == 1 else named
+        chosen = [claim.key] if claim.key in keys else unnamed
         if len(chosen) == 1 and chosen[0] is not None:
             return size_sites(node, chosen[0], f"{node.key}, {chosen[0]}={size}")
         if keys:
