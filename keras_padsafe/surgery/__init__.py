@@ -1,6 +1,8 @@
 """Vocabulary surgery on saved models: archive -> plan -> transfer -> archive."""
 
 from keras_padsafe.surgery.apply_plan import apply_plan as apply_plan
+from keras_padsafe.surgery.certificate import Certificate as Certificate
+from keras_padsafe.surgery.certificate import Check as Check
 from keras_padsafe.surgery.grow import grow as grow
 from keras_padsafe.surgery.inspect import inspect as inspect
 from keras_padsafe.surgery.inventory import Inventory as Inventory
@@ -11,4 +13,5 @@ from keras_padsafe.surgery.report import Report as Report
 from keras_padsafe.surgery.row_map import RowMap as RowMap
 from keras_padsafe.surgery.rules import Rule as Rule
 from keras_padsafe.surgery.rules import register_rule as register_rule
+from keras_padsafe.surgery.verify import verify as verify
 from keras_padsafe.surgery.vocabulary import Vocabulary as Vocabulary
