@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from keras_padsafe.archive import hdf5_messages as messages
 from keras_padsafe.archive.byte_window import ByteWindow
 from keras_padsafe.archive.dtypes import opaque_dtype
-from keras_padsafe.archive.limits import KIB, Limits
+from keras_padsafe.archive.hdf5_metadata import MetadataReader
+from keras_padsafe.archive.limits import Limits
 from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_BLOCK = 16 * KIB
-_MAX_CACHED_BLOCKS = 1024
 _MAX_TREE_LEVELS = 8
 _MAX_CONTINUATIONS = 256
 
@@ -56,49 +55,11 @@ def read_hdf5(window: ByteWindow, limits: Limits) -> Hdf5Tree:
         return tree
 
 
-class _MetadataReader:
-    """Reads small records through a cache of blocks, within a budget of bytes."""
-
-    def __init__(self, window: ByteWindow, budget: int) -> None:
-        self._window = window
-        self._budget = budget
-        self._blocks: dict[int, bytes] = {}
-
-    def read(self, offset: int, count: int) -> bytes:
-        self.spend(count)
-        if offset < 0 or offset + count > self._window.size:
-            raise BrokenRule(
-                f"a record of {count} bytes at {offset} is past the end of the file",
-                FETCH_AGAIN,
-            )
-        number, start = divmod(offset, _BLOCK)
-        if start + count <= _BLOCK:
-            return self._block(number)[start : start + count]
-        return self._window.read(offset, count)
-
-    def spend(self, count: int) -> None:
-        self._budget -= count
-        if self._budget < 0:
-            raise BrokenRule(
-                "it holds more metadata than `Limits.max_metadata_bytes` allows"
-            )
-
-    def _block(self, number: int) -> bytes:
-        block = self._blocks.get(number)
-        if block is None:
-            if len(self._blocks) >= _MAX_CACHED_BLOCKS:
-                self._blocks.clear()
-            start = number * _BLOCK
-            count = min(_BLOCK, self._window.size - start)
-            block = self._blocks[number] = self._window.read(start, count)
-        return block
-
-
 class _Hdf5Reader:
     def __init__(self, window: ByteWindow, limits: Limits) -> None:
         self._limits = limits
         self._size = window.size
-        self._metadata = _MetadataReader(window, limits.max_metadata_bytes)
+        self._metadata = MetadataReader(window, limits.max_metadata_bytes)
         self._visited: set[int] = set()
         self._collections: dict[int, dict[int, bytes]] = {}
         self._tree = Hdf5Tree()
