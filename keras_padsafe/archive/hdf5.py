@@ -22,6 +22,8 @@ from keras_padsafe.archive.limits import Limits
 from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_LARGEST_ARRAY = (1 << 63) - 1
+_SHARED = 2  # flag of a message that stands elsewhere
 _MAX_TREE_LEVELS = 8
 _MAX_CONTINUATIONS = 256
 
@@ -123,7 +125,7 @@ class _Hdf5Reader:
         prefix = self._metadata.read(address, 16)
         version, _, message_count, _, size = struct.unpack_from("<BBHII", prefix)
         if version != 1:
-            raise BrokenRule(f"{path or '/'} has an object header of version {version}")
+            raise BrokenRule(f"{path or '/'} has an object header newer than version 1")
         blocks = [(address + 16, size)]
         for number, (start, length) in enumerate(blocks):
             if number > _MAX_CONTINUATIONS:
@@ -139,10 +141,10 @@ class _Hdf5Reader:
                     raise BrokenRule(f"a message of {path or '/'} is cut short")
                 if kind == messages.CONTINUATION:
                     blocks.append(struct.unpack_from("<QQ", message))
-                elif kind not in messages.KNOWN or flags & 2:
+                elif kind not in messages.KNOWN or flags & _SHARED:
+                    what = messages.FOREIGN.get(kind, f"a message of type {kind:#x}")
                     raise BrokenRule(
-                        f"{path or '/'} has an HDF5 message that Keras never writes "
-                        f"(type {kind:#x}, flags {flags:#x})"
+                        f"{path or '/'} has {what}, which Keras never writes"
                     )
                 elif kind not in messages.IGNORED:
                     yield kind, message
@@ -262,6 +264,8 @@ class _Hdf5Reader:
         offset, stored = messages.parse_layout(singles[messages.LAYOUT])
         dtype = _keras_dtype(datatype, attributes)
         declared = math.prod(shape) * datatype.size
+        if math.prod(filter(None, shape)) * datatype.size > _LARGEST_ARRAY:
+            raise BrokenRule(f"no array can have shape {shape}")
         if declared == 0:
             return Extent(shape, dtype, 0, 0, attributes)
         if offset == messages.UNDEFINED_ADDRESS or stored != declared:

@@ -283,7 +283,7 @@ def test_asset_limits(make_archive: Callable[..., Path]) -> None:
         open_archive(path, Limits(max_asset_bytes=99))
     with pytest.raises(ArchiveError, match=r"assets/more.txt"):
         open_archive(path, Limits(max_total_asset_bytes=150))
-    with pytest.raises(ArchiveError, match="config.json has"):
+    with pytest.raises(ArchiveError, match=r"config\.json has"):
         open_archive(path, Limits(max_json_bytes=5))
 
 
