@@ -95,7 +95,7 @@ class _Hdf5Reader:
         if depth > self._limits.max_depth:
             raise BrokenRule(f"groups nest deeper than {self._limits.max_depth}")
         self._visit(address, path)
-        if len(self._visited) > self._limits.max_objects * 3:
+        if len(self._tree.groups) + len(self._tree.arrays) >= self._limits.max_objects:
             raise BrokenRule(f"it holds more than {self._limits.max_objects} objects")
         singles: dict[int, bytes] = {}
         attributes: dict[str, str] = {}
@@ -104,7 +104,10 @@ class _Hdf5Reader:
                 name = messages.attribute_name(message)
                 if path == "":
                     _refuse_legacy(name)
-                attributes[name] = self._read_attribute(message, path, name)
+                value = self._read_attribute(message, path, name)
+                if not name or "\0" in name + value or name in attributes:
+                    raise BrokenRule(f"{path or '/'} has a damaged attribute {name!r}")
+                attributes[name] = value
             elif kind in singles:
                 raise BrokenRule(f"{path or '/'} has two messages of type {kind:#x}")
             else:
