@@ -19,3 +19,7 @@ class SurgeryError(PadsafeError):
 
 class AmbiguousVocabularyError(SurgeryError):
     """Two readings of a model are possible; the message lists them and the flag."""
+
+
+class MaskError(PadsafeError):
+    """A mask has the wrong type, or a shape that cannot be what was meant."""
