@@ -5,10 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_padsafe.ops.attention_masks import hide, real_rows
+from keras_padsafe.ops.attention_masks import hide, real_rows, with_causal
 from keras_padsafe.ops.fused_attention import can_fuse, fused_attention
 from keras_padsafe.ops.masked_softmax import masked_softmax
-from keras_padsafe.ops.masks import causal_mask, combine_masks
 from keras_padsafe.types import Tensor
 
 
@@ -47,9 +46,7 @@ def attend(
     """
     fused = not dropout and not return_scores and can_fuse(query, value)
     if is_causal and not (fused and mask is None and bias is None):
-        causal = causal_mask(ops.shape(query)[1], ops.shape(key)[1])
-        mask = combine_masks(mask, causal[None, None])
-        is_causal = False
+        mask, is_causal = with_causal(mask, query, key), False
     if not fused:
         scores = _scores(query, key, scale, bias)
         return weigh(scores, value, mask, dropout, seed)

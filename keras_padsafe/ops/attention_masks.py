@@ -8,7 +8,7 @@ not differ between them.
 from keras import ops
 
 from keras_padsafe.errors import MaskError
-from keras_padsafe.ops.masks import as_bool_mask, combine_masks
+from keras_padsafe.ops.masks import as_bool_mask, causal_mask, combine_masks
 from keras_padsafe.types import Shape, Tensor
 
 _SCORE_AXES = ("batch", "heads", "query", "key")
@@ -46,6 +46,21 @@ def read_padding_mask(mask: Tensor, shape: Shape, name: str) -> Tensor:
             f"Received: shape {_sizes(mask.shape)}."
         )
     return mask
+
+
+def fold_causal(
+    mask: Tensor | None, is_causal: bool, query: Tensor, key: Tensor
+) -> tuple[Tensor | None, bool]:
+    """Leaves `is_causal` to the kernel only where no key goes unseen by it."""
+    if is_causal and (mask is not None or not _same_length(query, key)):
+        return with_causal(mask, query, key), False
+    return mask, is_causal
+
+
+def with_causal(mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
+    """Combines a mask and the causal one, for tensors `(batch, time, ...)`."""
+    causal = causal_mask(ops.shape(query)[1], ops.shape(key)[1])[None, None]
+    return causal if mask is None else ops.logical_and(mask, causal)
 
 
 def real_rows(mask: Tensor) -> Tensor:
@@ -99,6 +114,10 @@ def _fits(sizes: Shape, full: Shape) -> bool:
     return all(
         size == 1 or None in (size, whole) or size == whole for size, whole in pairs
     )
+
+
+def _same_length(query: Tensor, key: Tensor) -> bool:
+    return query.shape[1] is not None and query.shape[1] == key.shape[1]
 
 
 def _sizes(shape: Shape) -> tuple[int | None, ...]:

@@ -8,13 +8,14 @@ from keras import backend, ops
 from keras_padsafe.errors import PadsafeError
 from keras_padsafe.ops.attend import attend
 from keras_padsafe.ops.attention_masks import (
+    fold_causal,
     hide,
     read_padding_mask,
     real_rows,
     score_mask,
     seen_keys,
 )
-from keras_padsafe.ops.masks import causal_mask, combine_masks
+from keras_padsafe.ops.masks import combine_masks
 from keras_padsafe.ops.safe_fill import safe_fill
 from keras_padsafe.types import Tensor
 
@@ -87,11 +88,9 @@ def masked_attention(
     shape = (batch, heads, queries, key.shape[1])
     mask = score_mask(mask, key_mask, shape, "mask")
     if bias is not None:
-        bias, visible = _read_bias(bias, mask, query.dtype)
+        bias, visible = _read_bias(bias, query.dtype)
         mask = combine_masks(mask, visible)
-    if is_causal and mask is not None:
-        causal = causal_mask(ops.shape(query)[1], ops.shape(key)[1])
-        mask, is_causal = combine_masks(mask, causal[None, None]), False
+    mask, is_causal = fold_causal(mask, is_causal, query, key)
     if query_mask is not None:
         query_mask = read_padding_mask(query_mask, shape[::2], "query_mask")
         query = hide(query, query_mask)
@@ -138,16 +137,15 @@ def _read(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Te
     )
 
 
-def _read_bias(bias: Tensor, mask: Tensor | None, dtype: Any) -> tuple[Tensor, Tensor]:
+def _read_bias(bias: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
     """Splits a bias into finite numbers and the places that it does not hide."""
     bias = ops.convert_to_tensor(bias)
     while len(bias.shape) < 4:
         bias = ops.expand_dims(bias, 0)
     visible = ops.not_equal(bias, -math.inf)
-    counts = visible if mask is None else ops.logical_and(visible, mask)
     limit = -safe_fill(dtype) / 2
-    bias = ops.where(counts, bias, ops.zeros_like(bias))
-    return ops.cast(ops.clip(bias, -limit, limit), dtype), visible
+    bias = ops.clip(ops.where(visible, bias, ops.zeros_like(bias)), -limit, limit)
+    return ops.cast(bias, dtype), visible
 
 
 def _hide_unseen(key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
