@@ -7,3 +7,8 @@ from keras_padsafe.ops.masks import mask_from_lengths as mask_from_lengths
 from keras_padsafe.ops.masks import padding_mask as padding_mask
 from keras_padsafe.ops.masks import segment_mask as segment_mask
 from keras_padsafe.ops.masks import sliding_window_mask as sliding_window_mask
+from keras_padsafe.ops.reductions import masked_logsumexp as masked_logsumexp
+from keras_padsafe.ops.reductions import masked_max as masked_max
+from keras_padsafe.ops.reductions import masked_mean as masked_mean
+from keras_padsafe.ops.reductions import masked_min as masked_min
+from keras_padsafe.ops.reductions import masked_sum as masked_sum

@@ -183,6 +183,33 @@ def as_bool_mask(mask: Tensor, name: str) -> Tensor:
     )
 
 
+def align_mask(mask: Tensor, x: Tensor) -> Tensor:
+    """Gives `mask` the rank of `x`, matching their axes from the left.
+
+    A mask says which steps are real, so its axes are the first axes of `x`:
+    `(batch, time)` fits `(batch, time, dim)`. A size of 1 fits any size.
+
+    Args:
+        mask: Mask of at most the rank of `x`.
+        x: The tensor that it describes.
+
+    Returns:
+        A boolean tensor of the rank of `x`, with axes of size 1 at the end.
+    """
+    mask = as_bool_mask(mask, "mask")
+    pairs = zip(mask.shape, x.shape, strict=False)
+    fits = all(None in pair or pair[0] in (1, pair[1]) for pair in pairs)
+    missing = len(x.shape) - len(mask.shape)
+    if missing < 0 or not fits:
+        raise MaskError(
+            "The axes of `mask` must be the first axes of `x`, or 1. Received: "
+            f"mask of shape {tuple(mask.shape)} and x of shape {tuple(x.shape)}. "
+            "Insert the axes that are missing, e.g. `mask[None]` for a mask that "
+            "all samples share."
+        )
+    return mask[(..., *(None,) * missing)]
+
+
 def _positions(query_length: int, key_length: int) -> tuple[Tensor, Tensor]:
     query = ops.expand_dims(ops.arange(query_length, dtype="int32"), -1)
     return query, ops.arange(key_length, dtype="int32")
