@@ -44,6 +44,7 @@ def attend(
         The output `(batch, query, heads, value_dim)`, 0 where a query has nothing
         to attend to; and the weights `(batch, heads, query, key)`, or `None`.
     """
+    query, key, value = (ops.convert_to_tensor(x) for x in (query, key, value))
     fused = not dropout and not return_scores and can_fuse(query, value)
     if is_causal and not (fused and mask is None and bias is None):
         mask, is_causal = with_causal(mask, query, key), False

@@ -8,39 +8,49 @@ not differ between them.
 from keras import ops
 
 from keras_padsafe.errors import MaskError
-from keras_padsafe.ops.masks import as_bool_mask, causal_mask, combine_masks
+from keras_padsafe.ops.masks import as_bool_mask, causal_mask
 from keras_padsafe.types import Shape, Tensor
 
-_SCORE_AXES = ("batch", "heads", "query", "key")
 
-
-def score_mask(
-    mask: Tensor | None, key_mask: Tensor | None, scores_shape: Shape, name: str
-) -> Tensor | None:
-    """Combines an attention mask and the padding of the keys.
+def read_score_mask(
+    mask: Tensor, scores_shape: Shape, name: str, spatial: int = 1
+) -> Tensor:
+    """Checks a mask of queries and keys, and gives it the rank of the scores.
 
     Args:
-        mask: `(batch, query, key)` or `(batch, heads, query, key)`, each axis 1
-            or full, or `None`.
-        key_mask: `(batch, key)`, or `None`.
-        scores_shape: The four sizes; `None` for one not known yet.
-        name: What the caller calls `mask`.
-
-    Returns:
-        A boolean mask of rank 4, or `None`.
+        mask: `(batch, query, key)` or `(batch, heads, query, key)`, each axis 1 or
+            full; between batch and heads there may be other axes.
+        scores_shape: The sizes; `None` for one not known yet.
+        name: What the caller calls the mask.
+        spatial: How many axes the queries have, and the keys.
     """
-    if mask is not None:
-        mask = _read_attention_mask(mask, scores_shape, name)
-    if key_mask is not None:
-        key_mask = read_padding_mask(key_mask, scores_shape[::3], "key_mask")
-        key_mask = key_mask[:, None, None, :]
-    return combine_masks(mask, key_mask)
+    mask = as_bool_mask(mask, name)
+    received = _sizes(mask.shape)
+    if len(received) == 2 * spatial:
+        raise MaskError(
+            f"`{name}` of rank {len(received)} has no batch axis, or means padding. "
+            f"Received: shape {received}. For padding, pass it as `key_mask` (or "
+            f"`value_mask`); for what all samples share, pass `{name}[None]`."
+        )
+    if 2 * spatial < len(received) <= len(scores_shape):
+        while len(mask.shape) < len(scores_shape):
+            mask = ops.expand_dims(mask, -2 * spatial - 1)
+        if _fits(mask.shape, scores_shape):
+            return mask
+    raise MaskError(
+        f"`{name}` must fit (batch, heads, query, key) = {_sizes(scores_shape)}, each "
+        f"axis 1 or full; the heads may be left out. Received: shape {received}."
+    )
 
 
 def read_padding_mask(mask: Tensor, shape: Shape, name: str) -> Tensor:
-    """Checks that a padding mask is `(batch, time)`, of the sizes in `shape`."""
+    """Checks that a padding mask is `(batch, time)`, of the sizes in `shape`.
+
+    If `shape` has axes between or behind the two, the mask may have them too.
+    """
     mask = as_bool_mask(mask, name)
-    if len(mask.shape) != 2 or not _fits(mask.shape, shape):
+    rank = len(mask.shape)
+    if not 2 <= rank <= len(shape) or not _fits(mask.shape, shape[:rank]):
         raise MaskError(
             f"`{name}` must have shape (batch, time) = {_sizes(shape)}. "
             f"Received: shape {_sizes(mask.shape)}."
@@ -83,30 +93,6 @@ def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     while len(mask.shape) < len(x.shape):
         mask = ops.expand_dims(mask, -1)
     return ops.where(mask, x, ops.zeros_like(x))
-
-
-def _read_attention_mask(mask: Tensor, scores_shape: Shape, name: str) -> Tensor:
-    mask = as_bool_mask(mask, name)
-    if len(mask.shape) == 2:
-        raise MaskError(
-            f"`{name}` of rank 2 could mean (batch, key) or (query, key). Received: "
-            f"shape {_sizes(mask.shape)}. For padding, pass it as `key_mask` (or "
-            "`value_mask`); for queries and keys that all samples share, pass "
-            f"`{name}[None]`."
-        )
-    if len(mask.shape) == 3:
-        mask = ops.expand_dims(mask, 1)
-    if len(mask.shape) != 4 or not _fits(mask.shape, scores_shape):
-        axes = ", ".join(
-            f"{axis} {size}"
-            for axis, size in zip(_SCORE_AXES, scores_shape, strict=True)
-        )
-        raise MaskError(
-            f"`{name}` must have shape (batch, query, key) or (batch, heads, query, "
-            f"key), each axis 1 or full. Expected: {axes}. Received: shape "
-            f"{_sizes(mask.shape)}."
-        )
-    return mask
 
 
 def _fits(sizes: Shape, full: Shape) -> bool:

@@ -11,8 +11,8 @@ from keras_padsafe.ops.attention_masks import (
     fold_causal,
     hide,
     read_padding_mask,
+    read_score_mask,
     real_rows,
-    score_mask,
     seen_keys,
 )
 from keras_padsafe.ops.masks import combine_masks
@@ -86,7 +86,11 @@ def masked_attention(
     query, key, value = _read(query, key, value)
     batch, queries, heads, head_dim = query.shape
     shape = (batch, heads, queries, key.shape[1])
-    mask = score_mask(mask, key_mask, shape, "mask")
+    if mask is not None:
+        mask = read_score_mask(mask, shape, "mask")
+    if key_mask is not None:
+        key_mask = read_padding_mask(key_mask, shape[::3], "key_mask")
+        mask = combine_masks(mask, key_mask[:, None, None])
     if bias is not None:
         bias, visible = _read_bias(bias, query.dtype)
         mask = combine_masks(mask, visible)

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from gradients import gradient, value_and_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_padsafe as kp
 from keras_padsafe.errors import MaskError
+from tests.gradients import gradient, value_and_gradients
 
 POISON = [np.nan, np.inf, -np.inf, 1e30, -1e30]
 TOLERANCE = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 8e-3}
