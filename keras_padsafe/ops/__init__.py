@@ -1,5 +1,6 @@
 """Masks, and arithmetic that honours them: tensors in, tensors out."""
 
+from keras_padsafe.ops.ids import apply_out_of_range as apply_out_of_range
 from keras_padsafe.ops.masks import as_bool_mask as as_bool_mask
 from keras_padsafe.ops.masks import causal_mask as causal_mask
 from keras_padsafe.ops.masks import combine_masks as combine_masks
