@@ -1,5 +1,8 @@
 """Ids: what counts as one, and what happens to those outside the table."""
 
+import operator
+from collections.abc import Iterable
+
 import numpy as np
 from keras import backend, ops
 
@@ -33,11 +36,17 @@ def as_ids(ids: Tensor) -> Tensor:
     return ops.cast(ids, "int32")
 
 
+def as_pad_ids(pad_id: int | Iterable[int]) -> tuple[int, ...]:
+    """Returns one pad id, or several, as a tuple of Python integers."""
+    several = pad_id if isinstance(pad_id, Iterable) else (pad_id,)
+    return tuple(operator.index(pad) for pad in several)
+
+
 def apply_out_of_range(
     ids: Tensor,
     input_dim: int,
     policy: str | int = "raise",
-    pad_id: tuple[int, ...] = (),
+    pad_id: int | Iterable[int] = (),
     name: str = "the table",
 ) -> Tensor:
     """Settles the ids that no row of a table answers to.
@@ -50,7 +59,7 @@ def apply_out_of_range(
         policy: What to do with an id that is neither a row nor a pad id:
             `"raise"` an error; treat it as padding, `"pad"`; or the id to read in
             its place, usually that of the unknown token.
-        pad_id: The pad ids.
+        pad_id: The pad id, or ids.
         name: What to call the table in an error.
 
     Returns:
@@ -63,7 +72,7 @@ def apply_out_of_range(
     >>> keras.ops.convert_to_numpy(rows).tolist()
     [2, 1, 1]
     """
-    ids = as_ids(ids)
+    ids, pad_id = as_ids(ids), as_pad_ids(pad_id)
     bad = _is_bad(ops, ids, input_dim, pad_id)
     if policy == "raise":
         return _raise_if_bad(ids, bad, input_dim, pad_id, name)
