@@ -23,3 +23,11 @@ class AmbiguousVocabularyError(SurgeryError):
 
 class MaskError(PadsafeError):
     """A mask has the wrong type, or a shape that cannot be what was meant."""
+
+
+class IdError(PadsafeError):
+    """An id is neither a row of the table nor a pad id."""
+
+
+class InitializerError(PadsafeError):
+    """An initializer cannot make the array that was asked of it."""

@@ -1,5 +1,6 @@
 """Masks, and arithmetic that honours them: tensors in, tensors out."""
 
+from keras_padsafe.ops.ids import apply_out_of_range as apply_out_of_range
 from keras_padsafe.ops.masked_attention import masked_attention as masked_attention
 from keras_padsafe.ops.masked_softmax import masked_softmax as masked_softmax
 from keras_padsafe.ops.masks import as_bool_mask as as_bool_mask

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from keras import backend, ops
 
 from keras_padsafe.errors import MaskError
-from keras_padsafe.ops.ids import as_ids
+from keras_padsafe.ops.ids import as_ids, as_pad_ids
 from keras_padsafe.types import Tensor
 
 
@@ -32,9 +32,8 @@ def padding_mask(ids: Tensor, pad_id: int | Iterable[int]) -> Tensor:
     [[True, True, False], [True, False, False]]
     """
     ids = as_ids(ids)
-    pad_ids = (pad_id,) if isinstance(pad_id, int) else tuple(pad_id)
     mask = ops.ones_like(ids, dtype="bool")
-    for pad in pad_ids:
+    for pad in as_pad_ids(pad_id):
         mask = ops.logical_and(mask, ops.not_equal(ids, pad))
     return mask
 

@@ -90,9 +90,3 @@ def test_masks_of_floats_are_refused_by_name(dtype):
     additive = np.array([[0, -1e4]], dtype)
     with pytest.raises(ValueError, match=rf"`query_mask`.*{dtype}, shape \(1, 2\)"):
         kp.ops.as_bool_mask(additive, "query_mask")
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30, -0.5])
-def test_a_float_that_is_no_id_never_becomes_row_zero(bad):
-    ids = kp.ops.padding_mask(np.array([bad], "float32"), 0)
-    assert listed(ids) == [True]
