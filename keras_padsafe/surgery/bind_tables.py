@@ -3,6 +3,7 @@
 from typing import Any
 
 from keras_padsafe.surgery.bind_claimed import claimed_site
+from keras_padsafe.surgery.fixed_rows import pad_ids
 from keras_padsafe.surgery.heads import Head
 from keras_padsafe.surgery.id_sources import LOOKUPS, sources_of_table
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
@@ -76,7 +77,7 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     vocabulary = Vocabulary(name, tables[0].size)
     for table in tables:
         add_holding(vocabulary, table)
-        vocabulary.pad_ids += _pad_ids(table.layer)
+        vocabulary.pad_ids += pad_ids(table.layer)
     calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 
@@ -98,14 +99,6 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
             words = tokenizer_words(layer, model.archive, reason)
             if words is not None:
                 vocabulary.words.append(words)
-
-
-def _pad_ids(layer: LayerNode) -> list[int]:
-    pad_id = layer.config.get("pad_id")
-    if layer.config.get("mask_zero") is True:
-        return [0]
-    found = pad_id if isinstance(pad_id, list) else [pad_id]
-    return [id_ for id_ in found if isinstance(id_, int)]
 
 
 def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:

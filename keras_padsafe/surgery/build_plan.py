@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.surgery.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.inventory import Inventory
 from keras_padsafe.surgery.layer_node import ConfigPath
 from keras_padsafe.surgery.new_rows import NewRows, read_new_rows
@@ -155,6 +156,7 @@ def build_plan(
     new_ids = change.row_map.new_ids
     _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
     size = change.row_map.size
+    check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
     words = [_words_change(site, change) for site in vocabulary.words]
     end = words[0].first_id + words[0].new_count if words else 0
     slots = vocabulary.slots if optimizer == "keep" else []
@@ -218,7 +220,7 @@ def _is_table(site: ArraySite) -> bool:
 
 def _array(site: ArraySite, size: int) -> ArrayChange:
     shape = list(site.shape)
-    shape[site.axis] = size
+    shape[site.axis] = size - len(site.skips)
     return ArrayChange(
         site.path,
         site.shape,
@@ -229,6 +231,7 @@ def _array(site: ArraySite, size: int) -> ArrayChange:
         site.fill,
         site.reason,
         site.like,
+        site.skips,
     )
 
 

@@ -28,6 +28,7 @@ class ArrayChange:
     fill: Literal["rows", "bias"] | float
     reason: str
     like: str | None = None
+    skips: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ def _read(document: dict[str, Any]) -> Plan:
                     **change,
                     "shape": tuple(change["shape"]),
                     "new_shape": tuple(change["new_shape"]),
+                    "skips": tuple(change["skips"]),
                 }
             )
             for change in document["arrays"]

@@ -77,6 +77,21 @@ class RowMap:
         new = np.flatnonzero(self.ids != NEW)
         return new, self.ids[new]
 
+    def without(self, ids: Sequence[int]) -> "RowMap":
+        """The map of an array that has no entries for `ids`, old or new.
+
+        Such ids stay in their places, so that they are the same before and after.
+        """
+        if not len(ids):
+            return self
+        skipped = np.zeros(max(self.old_size, self.size), bool)
+        skipped[np.asarray(ids)] = True
+        number = np.cumsum(~skipped[: self.old_size]) - 1
+        number[skipped[: self.old_size]] = NEW
+        left = self.ids[~skipped[: self.size]]
+        moved = np.where(left == NEW, NEW, number[left])
+        return RowMap(moved, int((~skipped[: self.old_size]).sum()))
+
     def inverse(self) -> "RowMap":
         """The map back; an old id that was dropped becomes a new row."""
         back = np.full(self.old_size, NEW, np.int64)

@@ -23,6 +23,7 @@ class ArraySite:
         reason: Why we believe that the axis is this vocabulary's.
         like: For the moving average of a weight, the weight whose new entries it
             takes over.
+        skips: Ids for which the array has no entry, as frozen rows have no slot.
     """
 
     path: str
@@ -33,6 +34,7 @@ class ArraySite:
     fill: Literal["rows", "bias"] | float
     reason: str
     like: str | None = None
+    skips: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
