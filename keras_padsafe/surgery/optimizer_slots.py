@@ -41,6 +41,7 @@ def find_slots(
         if slots:
             shapes = [variables[pairs[0][0]].shape for pairs in slots]
             _check_shapes(slots, variables, shapes, group)
+            _check_trained(root, sites)
             positions = _positions(root, archive, sites, shapes)
             for site, position in positions.items():
                 name = optimizer.get("class_name", "optimizer")
@@ -49,6 +50,16 @@ def find_slots(
                     slot = _slot_site(site, variables[index], fill, name)
                     found.append(replace(slot, skips=skips))
     return found
+
+
+def _check_trained(root: LayerNode, sites: list[ArraySite]) -> None:
+    fixed = fixed_rows(root)
+    for site in sites:
+        if len(fixed.get(site.path, ())) == site.size:
+            raise _refusal(
+                f"optimizer: every row of {site.path} is frozen, so it has no slots, "
+                "and new rows, which train, would need some"
+            )
 
 
 def _optimizers(
