@@ -52,7 +52,7 @@ def _unusual_float(file: h5py.File) -> None:
 HOSTILE: dict[str, tuple[Build, str]] = {
     "chunked": (
         lambda f: f.create_dataset("a", data=np.ones(9), chunks=(3,)),
-        "array a: array data is chunked",
+        "a: its data is chunked",
     ),
     "compressed": (
         lambda f: f.create_dataset("a", data=np.ones(9), compression="gzip"),
@@ -88,19 +88,19 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "named type": (lambda f: f.__setitem__("a", np.dtype("f4")), "neither a group"),
     "compound": (
         lambda f: f.create_dataset("a", data=np.zeros(2, "f4,i4")),
-        "datatype class 6",
+        "datatype class, 6",
     ),
     "text": (lambda f: f.create_dataset("a", data=b"text"), "it holds text"),
     "variable text": (lambda f: f.create_dataset("a", data="text"), "it holds text"),
-    "complex": (lambda f: f.create_dataset("a", data=np.ones(2, "c8")), "class 6"),
+    "complex": (lambda f: f.create_dataset("a", data=np.ones(2, "c8")), "class, 6"),
     "long double": (
         lambda f: f.create_dataset("a", data=np.ones(2, "g")),
-        "not one of IEEE 754",
+        "not those of IEEE 754",
     ),
-    "unusual float": (_unusual_float, "not one of IEEE 754"),
+    "unusual float": (_unusual_float, "not those of IEEE 754"),
     "big-endian": (
         lambda f: f.create_dataset("a", data=np.ones(2, ">f4")),
-        "array a: an array is stored big-endian.*JAX or TensorFlow",
+        "a: it is stored big-endian.*JAX or TensorFlow",
     ),
     "big-endian integers": (
         lambda f: f.create_dataset("a", data=np.ones(2, ">i4")),
@@ -126,7 +126,7 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     ),
     "array attribute": (
         lambda f: f.create_group("a").attrs.create("x", [1, 2]),
-        "attribute 'x' of a: an attribute is an array",
+        "a: attribute 'x': it is an array",
     ),
     "number attribute": (
         lambda f: f.create_group("a").attrs.create("x", 3),
@@ -135,6 +135,10 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "long attribute": (
         lambda f: f.create_group("a").attrs.create("x", "x" * 5000),
         "5000 bytes, over 4096",
+    ),
+    "zero in an attribute": (
+        lambda f: f.create_group("a").attrs.create("x", np.bytes_(b"x\0y")),
+        "holds a zero byte",
     ),
     "deep groups": (
         lambda f: f.create_group("/".join("a" * 65)),
@@ -220,7 +224,7 @@ def test_stored_size_other_than_the_shape_needs(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        (Limits(max_objects=5), "more than 5 objects"),
+        (Limits(max_objects=5), "over 5 objects"),
         (Limits(max_depth=2), "nest deeper than 2"),
         (Limits(max_attribute_bytes=3), "over 3"),
         (Limits(max_metadata_bytes=1000), "max_metadata_bytes"),
