@@ -530,6 +530,24 @@ def test_a_kill_leaves_the_old_target(source_path: Path, tmp_path: Path) -> None
         left.unlink()
 
 
+def test_flushed_before_and_after_the_rename(
+    source_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power failure leaves the old file or the new one, not an empty one."""
+    calls: list[str] = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def recorded(*arguments: Any, name: str = name, real: Any = real) -> Any:
+            calls.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, recorded)
+    with open_archive(source_path) as source:
+        write_archive(tmp_path / "new.keras", source)
+    assert calls == ["fsync", "replace", "fsync"]
+
+
 def test_mode_is_what_the_umask_gives(source_path: Path, tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
