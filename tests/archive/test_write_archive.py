@@ -293,7 +293,9 @@ def test_metadata_is_always_written(make_archive: MakeArchive, tmp_path: Path) -
     with open_archive(tmp_path / "model") as source:
         assert source.metadata == {}
         write_archive(tmp_path / "new.keras", source)
-    assert [*_members(tmp_path / "new.keras")] == [
+    members = _members(tmp_path / "new.keras")
+    assert members["metadata.json"] == b"{}"
+    assert [*members] == [
         "metadata.json",
         "config.json",
         "model.weights.h5",
