@@ -29,6 +29,8 @@ class IdInputs:
         other_ids: The number of ids of inputs that feed other tables.
 
     An input of which a part goes to another table is in both `ids` and `other_ids`.
+    Under the name `""`, `other_ids` bounds the inputs of a model whose calls
+    config.json does not spell out.
     """
 
     ids: frozenset[str]
@@ -43,6 +45,9 @@ def find_id_inputs(model: ModelFile, spaces: list[IdSpace], name: str) -> IdInpu
     others: dict[str, int] = {}
     for space in spaces:
         mine = space.vocabulary.name == name
+        if not space.calls and not mine:
+            size = space.vocabulary.size
+            others[""] = min(size, others.get("", size))
         for source, _ in sources_of_table(space.calls):
             if source.class_name not in LOOKUPS:
                 if mine:
@@ -82,7 +87,8 @@ class Sampler:
         if name in self.inputs.words:
             return self._words(size, self.inputs.words[name])
         if name in self.inputs.ids or self._takes_ids(name, dtype):
-            ids = self.ids[self.ids < self.inputs.other_ids.get(name, np.inf)]
+            others = self.inputs.other_ids
+            ids = self.ids[self.ids < others.get(name, others.get("", np.inf))]
             if not ids.size:
                 raise NoInputs(
                     f"input {name!r} feeds other tables too, which lack these ids"
