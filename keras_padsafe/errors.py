@@ -19,3 +19,15 @@ class SurgeryError(PadsafeError):
 
 class AmbiguousVocabularyError(SurgeryError):
     """Two readings of a model are possible; the message lists them and the flag."""
+
+
+class MaskError(PadsafeError):
+    """A mask has the wrong type, or a shape that cannot be what was meant."""
+
+
+class IdError(PadsafeError):
+    """An id is neither a row of the table nor a pad id."""
+
+
+class InitializerError(PadsafeError):
+    """An initializer cannot make the array that was asked of it."""

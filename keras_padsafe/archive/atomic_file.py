@@ -71,8 +71,9 @@ def _check_space(folder: Path, size: int) -> None:
 
 def _flush_folder(folder: Path) -> None:
     """Makes the new name survive a power failure, where folders can be flushed."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # some file systems cannot; the file itself is safe
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

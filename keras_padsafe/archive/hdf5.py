@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from keras_padsafe.archive import hdf5_messages as messages
 from keras_padsafe.archive.byte_window import ByteWindow
 from keras_padsafe.archive.dtypes import opaque_dtype
-from keras_padsafe.archive.limits import KIB, Limits
+from keras_padsafe.archive.hdf5_metadata import MetadataReader
+from keras_padsafe.archive.limits import Limits
 from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_BLOCK = 16 * KIB
-_MAX_CACHED_BLOCKS = 1024
+_LARGEST_ARRAY = (1 << 63) - 1
+_SHARED = 2  # flag of a message that stands elsewhere
 _MAX_TREE_LEVELS = 8
 _MAX_CONTINUATIONS = 256
 
@@ -56,49 +57,11 @@ def read_hdf5(window: ByteWindow, limits: Limits) -> Hdf5Tree:
         return tree
 
 
-class _MetadataReader:
-    """Reads small records through a cache of blocks, within a budget of bytes."""
-
-    def __init__(self, window: ByteWindow, budget: int) -> None:
-        self._window = window
-        self._budget = budget
-        self._blocks: dict[int, bytes] = {}
-
-    def read(self, offset: int, count: int) -> bytes:
-        self.spend(count)
-        if offset < 0 or offset + count > self._window.size:
-            raise BrokenRule(
-                f"a record of {count} bytes at {offset} is past the end of the file",
-                FETCH_AGAIN,
-            )
-        number, start = divmod(offset, _BLOCK)
-        if start + count <= _BLOCK:
-            return self._block(number)[start : start + count]
-        return self._window.read(offset, count)
-
-    def spend(self, count: int) -> None:
-        self._budget -= count
-        if self._budget < 0:
-            raise BrokenRule(
-                "it holds more metadata than `Limits.max_metadata_bytes` allows"
-            )
-
-    def _block(self, number: int) -> bytes:
-        block = self._blocks.get(number)
-        if block is None:
-            if len(self._blocks) >= _MAX_CACHED_BLOCKS:
-                self._blocks.clear()
-            start = number * _BLOCK
-            count = min(_BLOCK, self._window.size - start)
-            block = self._blocks[number] = self._window.read(start, count)
-        return block
-
-
 class _Hdf5Reader:
     def __init__(self, window: ByteWindow, limits: Limits) -> None:
         self._limits = limits
         self._size = window.size
-        self._metadata = _MetadataReader(window, limits.max_metadata_bytes)
+        self._metadata = MetadataReader(window, limits.max_metadata_bytes)
         self._visited: set[int] = set()
         self._collections: dict[int, dict[int, bytes]] = {}
         self._tree = Hdf5Tree()
@@ -132,7 +95,7 @@ class _Hdf5Reader:
         if depth > self._limits.max_depth:
             raise BrokenRule(f"groups nest deeper than {self._limits.max_depth}")
         self._visit(address, path)
-        if len(self._visited) > self._limits.max_objects * 3:
+        if len(self._tree.groups) + len(self._tree.arrays) >= self._limits.max_objects:
             raise BrokenRule(f"it holds more than {self._limits.max_objects} objects")
         singles: dict[int, bytes] = {}
         attributes: dict[str, str] = {}
@@ -141,7 +104,10 @@ class _Hdf5Reader:
                 name = messages.attribute_name(message)
                 if path == "":
                     _refuse_legacy(name)
-                attributes[name] = self._read_attribute(message, path, name)
+                value = self._read_attribute(message, path, name)
+                if not name or "\0" in name + value or name in attributes:
+                    raise BrokenRule(f"{path or '/'} has a damaged attribute {name!r}")
+                attributes[name] = value
             elif kind in singles:
                 raise BrokenRule(f"{path or '/'} has two messages of type {kind:#x}")
             else:
@@ -162,7 +128,7 @@ class _Hdf5Reader:
         prefix = self._metadata.read(address, 16)
         version, _, message_count, _, size = struct.unpack_from("<BBHII", prefix)
         if version != 1:
-            raise BrokenRule(f"{path or '/'} has an object header of version {version}")
+            raise BrokenRule(f"{path or '/'} has an object header newer than version 1")
         blocks = [(address + 16, size)]
         for number, (start, length) in enumerate(blocks):
             if number > _MAX_CONTINUATIONS:
@@ -178,10 +144,10 @@ class _Hdf5Reader:
                     raise BrokenRule(f"a message of {path or '/'} is cut short")
                 if kind == messages.CONTINUATION:
                     blocks.append(struct.unpack_from("<QQ", message))
-                elif kind not in messages.KNOWN or flags & 2:
+                elif kind not in messages.KNOWN or flags & _SHARED:
+                    what = messages.FOREIGN.get(kind, f"a message of type {kind:#x}")
                     raise BrokenRule(
-                        f"{path or '/'} has an HDF5 message that Keras never writes "
-                        f"(type {kind:#x}, flags {flags:#x})"
+                        f"{path or '/'} has {what}, which Keras never writes"
                     )
                 elif kind not in messages.IGNORED:
                     yield kind, message
@@ -301,6 +267,8 @@ class _Hdf5Reader:
         offset, stored = messages.parse_layout(singles[messages.LAYOUT])
         dtype = _keras_dtype(datatype, attributes)
         declared = math.prod(shape) * datatype.size
+        if math.prod(filter(None, shape)) * datatype.size > _LARGEST_ARRAY:
+            raise BrokenRule(f"no array can have shape {shape}")
         if declared == 0:
             return Extent(shape, dtype, 0, 0, attributes)
         if offset == messages.UNDEFINED_ADDRESS or stored != declared:

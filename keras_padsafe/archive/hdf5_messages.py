@@ -16,6 +16,15 @@ CONTINUATION, SYMBOL_TABLE = 0x10, 0x11
 # elements never written (all are), a comment, the time of the last change.
 IGNORED = frozenset({0x00, 0x04, 0x05, 0x0D, 0x0E, 0x12})
 KNOWN = IGNORED | {DATASPACE, DATATYPE, LAYOUT, ATTRIBUTE, SYMBOL_TABLE}
+# What foreign files have, for the error message.
+FOREIGN = {
+    0x02: "links of the newer kind",
+    0x06: "links of the newer kind",
+    0x07: "data in external files",
+    0x0B: "compressed or filtered data",
+    0x0F: "shared messages",
+    0x15: "attributes of the newer kind",
+}
 
 UNDEFINED_ADDRESS = 0xFFFF_FFFF_FFFF_FFFF
 

@@ -175,7 +175,7 @@ def _assemble(
         metadata_bytes=metadata,
         metadata=parse_object(f"{name}, {METADATA}", metadata or b"{}", limits),
         weights=(weights,),
-        arrays=stored_arrays(weights.data, tree),
+        arrays=stored_arrays(weights.data, tree.arrays, tree.groups),
         groups=tree.groups,
         assets={asset.name: asset for asset in assets},
     )
@@ -198,6 +198,6 @@ def _read_weights(window: ByteWindow, limits: Limits) -> Contents:
     return Contents(
         kind="weights",
         weights=(WeightsFile(window, crc=None),),
-        arrays=stored_arrays(window, tree),
+        arrays=stored_arrays(window, tree.arrays, tree.groups),
         groups=tree.groups,
     )

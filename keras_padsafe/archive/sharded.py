@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_padsafe.archive.archive import Contents, WeightsFile
 from keras_padsafe.archive.byte_window import ByteWindow
-from keras_padsafe.archive.hdf5 import read_hdf5
+from keras_padsafe.archive.hdf5 import Hdf5Tree, read_hdf5
 from keras_padsafe.archive.limits import Limits
 from keras_padsafe.archive.refusal import BrokenRule
 from keras_padsafe.archive.stored_array import StoredArray, stored_arrays
@@ -27,9 +27,8 @@ def read_sharded(
         raise BrokenRule(f"the map has {shard_map.size} bytes")
     text = shard_map.read(0, shard_map.size)
     homes = _parse_map(parse_object(str(path), text, limits), limits)
-    arrays: dict[str, StoredArray] = {}
+    shards: list[tuple[ByteWindow, Hdf5Tree]] = []
     groups: dict[str, dict[str, str]] = {}
-    weights = []
     for name in sorted({name for names in homes.values() for name in names}):
         shard = path.with_name(name)
         if not shard.exists():
@@ -38,16 +37,20 @@ def read_sharded(
             )
         window = open_window(shard)
         tree = read_hdf5(window, limits)
-        weights.append(WeightsFile(window, crc=None))
         _merge_groups(groups, tree.groups, name)
-        for array in stored_arrays(window, tree).values():
-            if array.path in arrays:
-                raise BrokenRule(f"array {array.path} is in two shards")
-            arrays[array.path] = array
+        shards.append((window, tree))
     for group in homes:
         if group not in groups:
             raise BrokenRule(f"the map names {group!r}, which no shard holds")
-    return Contents("sharded", tuple(weights), arrays, groups)
+    # Only one of the shards that share a group may say which layer it belongs to.
+    arrays: dict[str, StoredArray] = {}
+    for window, tree in shards:
+        for array in stored_arrays(window, tree.arrays, groups).values():
+            if array.path in arrays:
+                raise BrokenRule(f"array {array.path} is in two shards")
+            arrays[array.path] = array
+    weights = tuple(WeightsFile(window, crc=None) for window, _ in shards)
+    return Contents("sharded", weights, arrays, groups)
 
 
 def _parse_map(document: dict[str, Any], limits: Limits) -> dict[str, list[str]]:

@@ -1,13 +1,14 @@
 """One array of a model file, read only as far as it is asked for."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from keras_padsafe.archive.byte_window import ByteWindow
 from keras_padsafe.archive.dtypes import storage_dtype
-from keras_padsafe.archive.hdf5 import Hdf5Tree
+from keras_padsafe.archive.hdf5 import Extent
 from keras_padsafe.archive.refusal import refusing
 
 
@@ -62,23 +63,26 @@ class StoredArray:
         return values
 
 
-def stored_arrays(file: ByteWindow, tree: Hdf5Tree) -> dict[str, StoredArray]:
-    """The arrays that `tree` found in `file`, in the same order."""
+def stored_arrays(
+    file: ByteWindow,
+    extents: Mapping[str, Extent],
+    groups: Mapping[str, Mapping[str, str]],
+) -> dict[str, StoredArray]:
+    """The arrays at `extents` of `file`; `groups` are their groups' attributes."""
     return {
         path: StoredArray(
             path=path,
             shape=extent.shape,
             dtype=extent.dtype,
-            layer_name=_layer_name(path, tree),
+            layer_name=_layer_name(path, groups),
             attributes=extent.attributes,
             data=file.part(path, extent.offset, extent.nbytes),
         )
-        for path, extent in tree.arrays.items()
+        for path, extent in extents.items()
     }
 
 
-def _layer_name(path: str, tree: Hdf5Tree) -> str | None:
+def _layer_name(path: str, groups: Mapping[str, Mapping[str, str]]) -> str | None:
     group = path.rpartition("/")[0]
-    if group.rpartition("/")[2] != "vars":
-        return None
-    return tree.groups[group].get("name")
+    is_vars = group.rpartition("/")[2] == "vars"
+    return groups[group].get("name") if is_vars else None

@@ -86,8 +86,8 @@ def write_archive(
 def _check_target(target: Path, source: Archive, overwrite: bool) -> None:
     if source.contents.config_bytes is None:
         raise ArchiveError(
-            f"{source.path}: it holds weights without a model, so no {_SUFFIX} file can "
-            "be made of it. Load the weights into the model and save that."
+            f"{source.path}: it holds weights without a model, so no {_SUFFIX} file "
+            "can be made of it. Load the weights into the model and save that."
         )
     if target.suffix != _SUFFIX:
         raise ArchiveError(
@@ -96,7 +96,7 @@ def _check_target(target: Path, source: Archive, overwrite: bool) -> None:
         )
     if not target.parent.is_dir():
         raise ArchiveError(f"{target}: its folder does not exist. Make it first.")
-    if not target.exists():
+    if not os.path.exists(target):
         return
     if any(
         os.path.samestat(os.stat(target), os.fstat(file.data.descriptor))

@@ -76,6 +76,7 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     vocabulary = Vocabulary(name, tables[0].size)
     for table in tables:
         add_holding(vocabulary, table)
+        vocabulary.pad_ids += _pad_ids(table.layer)
     calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 
@@ -97,6 +98,14 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
             words = tokenizer_words(layer, model.archive, reason)
             if words is not None:
                 vocabulary.words.append(words)
+
+
+def _pad_ids(layer: LayerNode) -> list[int]:
+    pad_id = layer.config.get("pad_id")
+    if layer.config.get("mask_zero") is True:
+        return [0]
+    found = pad_id if isinstance(pad_id, list) else [pad_id]
+    return [id_ for id_ in found if isinstance(id_, int)]
 
 
 def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:

@@ -1,17 +1,12 @@
 """Grows a vocabulary of a saved model."""
 
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from keras_padsafe.archive import open_archive
-from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.live_model import is_live_model, through_archive
-from keras_padsafe.surgery.make_plan import plan_growth
+from keras_padsafe.surgery.carry_out import carry_out
 from keras_padsafe.surgery.report import Report
-from keras_padsafe.surgery.transfer import transfer
+from keras_padsafe.surgery.request import Request
 
 
 def grow(
@@ -76,30 +71,14 @@ def grow(
     >>> grown.layers[0].input_dim
     53
     """
-    options: dict[str, Any] = {
-        "rows": rows,
-        "tokens": tokens,
-        "vocabulary": vocabulary,
-        "new_rows": new_rows,
-        "multiple_of": multiple_of,
-        "also": tuple(also),
-        "leave": tuple(leave),
-        "optimizer": optimizer,
-    }
-
-    def operate(read: str, write: str) -> Report:
-        started = time.perf_counter()
-        with open_archive(read) as archive:
-            plan = plan_growth(archive, **options)
-            transfer(plan, archive, write, overwrite=overwrite, progress=progress)
-        seconds = time.perf_counter() - started
-        return Report(Path(read), Path(write), plan, seconds)
-
-    if is_live_model(source):
-        return through_archive(source, target, operate)
-    if target is None:
-        raise SurgeryError(
-            "grow: expected `target`, the `.keras` file to write; received none. It "
-            "may be left out only when `source` is a live model."
-        )
-    return operate(os.fspath(source), os.fspath(target))
+    request = Request(
+        vocabulary=vocabulary,
+        rows=rows,
+        tokens=tokens,
+        new_rows=new_rows,
+        multiple_of=multiple_of,
+        also=also,
+        leave=leave,
+        optimizer=optimizer,
+    )
+    return carry_out(request, source, target, overwrite, progress)

@@ -35,7 +35,7 @@ def transfer(
     """
     for change in plan.arrays:
         _check_array(change, source)
-    config, assets = _new_config(plan, source), _new_assets(plan, source)
+    config, assets = new_config(plan, source), new_assets(plan, source)
     provenance = {"version": __version__, "plan": plan.to_json(with_rows=False)}
     write_archive(
         target,
@@ -96,7 +96,8 @@ def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> Entries:
     return Entries(new_rows, weight, change.axis, change.dtype, is_bias=is_bias)
 
 
-def _new_config(plan: Plan, source: Archive) -> dict[str, Any]:
+def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
+    """The config.json that the plan makes of the source's."""
     config = copy.deepcopy(source.config)
     if config is None:
         raise SurgeryError(f"{source.path}: the file holds no config.json.")
@@ -139,7 +140,8 @@ def _get(holder: Any, key: str | int) -> Any:
     return None
 
 
-def _new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
+def new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
+    """The word files that the plan makes of the source's, by name."""
     assets: dict[str, bytes] = {}
     for change in plan.words:
         for name in change.assets:

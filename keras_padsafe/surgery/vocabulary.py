@@ -44,6 +44,7 @@ class Vocabulary:
         slot_problem: Why the slots could not be told apart, if so.
         config: Numbers of config.json that follow the size, shapes among them.
         initializers: Places of config.json where an initializer holds a whole table.
+        pad_ids: Ids that a table knows as padding, by their number.
         words: Lookup layers and tokenizers that name the ids.
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
@@ -58,6 +59,7 @@ class Vocabulary:
     slot_problem: str | None = None
     config: list[ConfigSite] = field(default_factory=list)
     initializers: list[ConfigPath] = field(default_factory=list)
+    pad_ids: list[int] = field(default_factory=list)
     words: list[WordsSite] = field(default_factory=list)
     unexplained: list[Unexplained] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
@@ -86,6 +88,7 @@ class Vocabulary:
                 for site in self.config
             ],
             "initializers": [config_key(path) for path in self.initializers],
+            "pad_ids": self.pad_ids,
             "words": [
                 {
                     "layer": site.layer,

@@ -1,0 +1,138 @@
+"""`keras.layers.Attention` that padding cannot reach."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_padsafe.ops.attention_masks import hide, read_padding_mask
+from keras_padsafe.ops.masked_attention import masked_attention
+from keras_padsafe.ops.masked_softmax import masked_softmax
+from keras_padsafe.ops.masks import causal_mask, combine_masks
+from keras_padsafe.registration import serializable
+from keras_padsafe.types import Tensor
+
+
+@serializable
+class MaskedAttention(keras.layers.Attention):
+    """`keras.layers.Attention` with masks that hold.
+
+    Constructor, weights and file layout are those of the Keras layer: in a saved
+    model the one class can take the other's place, in both directions.
+
+    Args:
+        *args: As `keras.layers.Attention`.
+        **kwargs: As `keras.layers.Attention`.
+
+    Call arguments:
+        inputs: List of `query` of shape `(batch, query, dim)`, `value` of shape
+            `(batch, key, dim)` and, optionally, `key` of the shape of `value`.
+        mask: List of the padding of each, `(batch, query)` and `(batch, key)`;
+            any of them may be `None`. Defaults to the masks that the tensors carry.
+        return_attention_scores: Whether to return the weights, of shape
+            `(batch, query, key)`, as well.
+        training: Whether dropout is active.
+        use_causal_mask: Whether each query sees only the keys up to its position.
+
+    Output shape:
+        `(batch, query, dim)`.
+
+    Masking:
+        True is real. A key counts if both its own mask and that of its value say
+        so. What is hidden may hold NaN or infinity; neither an output nor a
+        gradient notices. Outputs and weights are exactly 0 at padded queries, and
+        where there is no key to attend to. The output carries the query's mask.
+
+    Example:
+    >>> layer = keras_padsafe.layers.MaskedAttention()
+    >>> query = keras.ops.ones((1, 1, 2))
+    >>> value = keras.ops.convert_to_tensor([[[2.0, 4.0], [float("nan")] * 2]])
+    >>> mask = keras.ops.convert_to_tensor([[True, False]])
+    >>> keras.ops.convert_to_numpy(layer([query, value], mask=[None, mask])).tolist()
+    [[[2.0, 4.0]]]
+    """
+
+    def call(
+        self,
+        inputs: list[Tensor],
+        mask: list[Tensor | None] | None = None,
+        training: bool = False,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        self._validate_inputs(inputs=inputs, mask=mask)
+        query, value = inputs[:2]
+        key = inputs[2] if len(inputs) > 2 else value
+        query_mask, key_mask = _read_masks(mask, query, key)
+        dropout = self.dropout if training else 0.0
+        plain = self.score_mode == "dot" and len(query.shape) == 3
+        if plain and not dropout and not return_attention_scores:
+            return self._attend_by_kernel(
+                query, key, value, query_mask, key_mask, use_causal_mask
+            )
+        output, scores = self._attend_by_scores(
+            query, key, value, query_mask, key_mask, use_causal_mask, dropout
+        )
+        return (output, scores) if return_attention_scores else output
+
+    def _attend_by_kernel(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        query_mask: Tensor | None,
+        key_mask: Tensor | None,
+        is_causal: bool,
+    ) -> Tensor:
+        """Attends with one head, for which backends have kernels."""
+        output = masked_attention(
+            *(ops.expand_dims(x, 2) for x in (query, key, value)),
+            query_mask=query_mask,
+            key_mask=key_mask,
+            is_causal=is_causal,
+            scale=1.0 if self.scale is None else self.scale,
+        )
+        return ops.squeeze(output, 2)
+
+    def _attend_by_scores(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        query_mask: Tensor | None,
+        key_mask: Tensor | None,
+        is_causal: bool,
+        dropout: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Attends with the scores of the Keras layer, computed in float32."""
+        mask = None if key_mask is None else ops.expand_dims(key_mask, -2)
+        if is_causal:
+            causal = causal_mask(ops.shape(query)[-2], ops.shape(key)[-2])
+            for _ in query.shape[:-2]:
+                causal = ops.expand_dims(causal, 0)
+            mask = combine_masks(mask, causal)
+        if mask is not None:
+            query = hide(query, ops.any(mask, axis=-1))
+            seen = ops.any(mask, axis=-2)
+            key, value = hide(key, seen), hide(value, seen)
+        dtype = keras.backend.result_type(query.dtype, "float32")
+        scores = self._calculate_scores(
+            ops.cast(hide(query, query_mask), dtype), ops.cast(key, dtype)
+        )
+        weights = hide(masked_softmax(scores, mask), query_mask)
+        if dropout:
+            weights = keras.random.dropout(weights, dropout, seed=self.seed_generator)
+        weights = ops.cast(weights, value.dtype)
+        return ops.matmul(weights, value), weights
+
+
+def _read_masks(
+    mask: list[Tensor | None] | None, query: Tensor, key: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Returns the padding of the queries, and of keys and values together."""
+    names = ("query_mask", "value_mask", "key_mask")
+    masks = [
+        None if given is None else read_padding_mask(given, x.shape[:-1], name)
+        for given, x, name in zip(mask or (), (query, key, key), names, strict=False)
+    ]
+    return (masks[0] if masks else None), combine_masks(*masks[1:])

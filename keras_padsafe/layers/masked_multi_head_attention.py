@@ -1,0 +1,176 @@
+"""`keras.layers.MultiHeadAttention` that padding cannot reach."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_padsafe.layers.projected_attention import (
+    ProjectedAttention,
+    refuse_flash_scores,
+)
+from keras_padsafe.layers.score_axes import ScoreAxes
+from keras_padsafe.ops.attend import attend
+from keras_padsafe.ops.attention_masks import read_score_mask
+from keras_padsafe.ops.masked_softmax import masked_softmax
+from keras_padsafe.registration import serializable
+from keras_padsafe.types import Tensor
+
+
+@serializable
+class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttention):
+    """`keras.layers.MultiHeadAttention` with masks that hold.
+
+    Constructor, weights and file layout are those of the Keras layer: in a saved
+    model the one class can take the other's place, in both directions.
+
+    Args:
+        *args: As `keras.layers.MultiHeadAttention`.
+        flash_attention: `True` requires the flash kernel, `False` forbids it, and
+            `None` follows `keras.config.enable_flash_attention()`.
+        **kwargs: As `keras.layers.MultiHeadAttention`.
+
+    Call arguments:
+        query: Tensor of shape `(batch, query, dim)`.
+        value: Tensor of shape `(batch, key, dim)`.
+        key: Tensor of shape `(batch, key, dim)`. Defaults to `value`.
+        query_mask: Padding of the queries, `(batch, query)`. Like the next two, it
+            defaults to the mask that the tensor carries.
+        value_mask: Padding of the values, `(batch, key)`.
+        key_mask: Padding of the keys, `(batch, key)`.
+        attention_mask: Mask of shape `(batch, query, key)` or
+            `(batch, heads, query, key)`, each axis 1 or full.
+        return_attention_scores: Whether to return the weights (before dropout),
+            of shape `(batch, heads, query, key)`, as well.
+        training: Whether dropout is active.
+        use_causal_mask: Whether each query sees only the keys up to its position.
+
+    Output shape:
+        `(batch, query, dim)`, or as `output_shape` says.
+
+    Masking:
+        True is real. All masks are combined as booleans: a key counts for a query
+        if every mask says so. What is hidden may hold NaN or infinity; neither an
+        output nor a gradient notices. Outputs at padded queries are exactly 0; a
+        real query that sees no key gets a context of 0, so its output is the bias
+        of the output projection. The masks of the caller's tensors are left alone,
+        and the output carries `query_mask`. An `attention_mask` of rank 2 is
+        refused, since it could mean padding.
+
+    Example:
+    >>> layer = keras_padsafe.layers.MaskedMultiHeadAttention(num_heads=2, key_dim=4)
+    >>> tokens = keras.ops.ones((2, 3, 8))
+    >>> real = keras.ops.convert_to_tensor([[True, True, False], [False] * 3])
+    >>> output = layer(tokens, tokens, query_mask=real, value_mask=real)
+    >>> bool(keras.ops.all(output[1] == 0))
+    True
+
+    References:
+        - [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
+    """
+
+    def __init__(
+        self, *args: Any, flash_attention: bool | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, flash_attention=flash_attention, **kwargs)
+        self._requested_flash_attention = flash_attention
+        if flash_attention is not None:
+            self._flash_attention = flash_attention
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "flash_attention": self._requested_flash_attention}
+
+    def compute_output_spec(
+        self, query: Tensor, value: Tensor, key: Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        spec = super().compute_output_spec(query, value, key, **kwargs)
+        if not kwargs.get("return_attention_scores"):
+            return spec
+        axes = self._score_axes(query)
+        shape = axes.shape(query.shape, self.num_heads, value.shape)
+        return spec[0], keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def _score_axes(self, query: Tensor) -> ScoreAxes:
+        return ScoreAxes(len(query.shape) - 1, self.attention_axes)
+
+    def _score_heads(self) -> int:
+        return self.num_heads
+
+    def _window(self) -> int | None:
+        return self._sliding_window
+
+    def _kernel_is_causal(self, query: Tensor, key: Tensor) -> bool:
+        mine = MaskedMultiHeadAttention._compute_attention
+        plain = len(query.shape) == 3 and query.shape[1] == key.shape[1]
+        return plain and type(self)._compute_attention is mine
+
+    def _attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        training: bool | None,
+        return_scores: bool,
+        is_causal: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        # Subclasses of the Keras layer may lack the last argument.
+        extra = {"use_causal_mask": True} if is_causal else {}
+        return self._compute_attention(
+            query, key, value, mask, training, return_scores, **extra
+        )
+
+    def _compute_attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attends with projected tensors; Keras documents it as open to overriding."""
+        refuse_flash_scores(self._flash_attention, return_attention_scores)
+        dropout = self.dropout if training else 0.0
+        seed = getattr(self._dropout_layer, "seed_generator", None)
+        if len(query.shape) != 4:
+            return self._attend_along_axes(
+                query, key, value, attention_mask, dropout, seed
+            )
+        if attention_mask is not None:
+            sizes = (query.shape[0], self.num_heads, query.shape[1], key.shape[1])
+            attention_mask = read_score_mask(attention_mask, sizes, "attention_mask")
+        return attend(
+            query,
+            key,
+            value,
+            attention_mask,
+            scale=self._inverse_sqrt_key_dim,
+            is_causal=use_causal_mask,
+            dropout=dropout,
+            seed=seed,
+            return_scores=return_attention_scores,
+            flash_attention=self._flash_attention,
+        )
+
+    def _attend_along_axes(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        dropout: float,
+        seed: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """Attends over `attention_axes`, by the equations of the Keras layer."""
+        dtype = keras.backend.result_type(query.dtype, "float32")
+        query = ops.multiply(ops.cast(query, dtype), self._inverse_sqrt_key_dim)
+        scores = ops.einsum(self._dot_product_equation, ops.cast(key, dtype), query)
+        axes = tuple(range(-len(self.attention_axes), 0))
+        weights = masked_softmax(scores, mask, axis=axes)
+        kept = keras.random.dropout(weights, dropout, seed=seed) if dropout else weights
+        kept = ops.cast(kept, value.dtype)
+        output = ops.einsum(self._combine_equation, kept, value)
+        return output, ops.cast(weights, value.dtype)

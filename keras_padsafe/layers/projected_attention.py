@@ -1,0 +1,168 @@
+"""What the attention layers with projections share: everything about masks."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_padsafe.compat import set_keras_mask
+from keras_padsafe.errors import MaskError, PadsafeError
+from keras_padsafe.layers.score_axes import ScoreAxes
+from keras_padsafe.ops.attention_masks import hide, read_padding_mask, read_score_mask
+from keras_padsafe.ops.masks import causal_mask, combine_masks, sliding_window_mask
+from keras_padsafe.types import Tensor
+
+
+class ProjectedAttention:
+    """The call of an attention layer that projects its inputs.
+
+    Put before a layer of Keras in the bases of a class, it replaces the call and
+    leaves constructor, weights and file layout alone. It uses the projections
+    that the layer built (`_query_dense` and its like), as a subclass does.
+
+    Padding is removed from the inputs, before the projections: what a padded
+    position holds then reaches neither an output nor the gradient of a weight.
+    Removing it from the projected values would leave `0 * NaN` in the latter.
+    """
+
+    _query_dense: Any
+    _key_dense: Any
+    _value_dense: Any
+    _output_dense: Any
+
+    def _score_axes(self, query: Tensor) -> ScoreAxes:
+        raise NotImplementedError
+
+    def _score_heads(self) -> int:
+        raise NotImplementedError
+
+    def _window(self) -> int | None:
+        raise NotImplementedError
+
+    def _kernel_is_causal(self, query: Tensor, key: Tensor) -> bool:
+        """Whether `_attend` takes `is_causal` where there is no other mask."""
+        raise NotImplementedError
+
+    def _attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        training: bool | None,
+        return_scores: bool,
+        is_causal: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attends with projected, clean tensors `(batch, time, heads, head_dim)`."""
+        raise NotImplementedError
+
+    def call(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        key = value if key is None else key
+        axes = self._score_axes(query)
+        query_mask = _read_padding(query_mask, query, "query_mask")
+        key_mask = combine_masks(
+            _read_padding(key_mask, key, "key_mask"),
+            _read_padding(value_mask, value, "value_mask"),
+        )
+        mask = None if key_mask is None else axes.spread_keys(key_mask)
+        if attention_mask is not None:
+            shape = axes.shape(query.shape, self._score_heads(), key.shape)
+            attention_mask = read_score_mask(
+                attention_mask, shape, "attention_mask", axes.count
+            )
+            mask = combine_masks(mask, attention_mask)
+        mask, is_causal = self._add_bands(mask, use_causal_mask, axes, query, key)
+        query, key, value = _clean(axes, query, key, value, query_mask, mask)
+        output, scores = self._attend(
+            self._query_dense(query),
+            self._key_dense(key),
+            self._value_dense(value),
+            mask,
+            training,
+            return_attention_scores,
+            is_causal,
+        )
+        gate = getattr(self, "_gate_dense", None)
+        if gate is not None:
+            output = ops.multiply(output, gate(query))
+        output = self._output_dense(output)
+        if query_mask is not None:
+            output = hide(output, query_mask)
+            set_keras_mask(output, query_mask)
+            if scores is not None:
+                scores = ops.where(axes.spread_queries(query_mask), scores, 0.0)
+        return (output, scores) if return_attention_scores else output
+
+    def _add_bands(
+        self,
+        mask: Tensor | None,
+        use_causal_mask: bool,
+        axes: ScoreAxes,
+        query: Tensor,
+        key: Tensor,
+    ) -> tuple[Tensor | None, bool]:
+        """Adds the window and causality to the mask, unless the kernel does it."""
+        window = self._window()
+        if not use_causal_mask and window is None:
+            return mask, False
+        if axes.count != 1:
+            raise MaskError(
+                "`use_causal_mask` and `sliding_window` need one attention axis. "
+                f"Received: a layer with {axes.count}. Pass `attention_mask` instead."
+            )
+        if window is None and mask is None and self._kernel_is_causal(query, key):
+            return None, True
+        lengths = ops.shape(query)[axes.first], ops.shape(key)[axes.first]
+        band = combine_masks(
+            causal_mask(*lengths) if use_causal_mask else None,
+            None if window is None else sliding_window_mask(*lengths, window),
+        )
+        return combine_masks(mask, axes.spread_band(band)), False
+
+    def compute_output_spec(self, query: Tensor, *args: Any, **kwargs: Any) -> Any:
+        spec = super().compute_output_spec(query, *args, **kwargs)  # type: ignore[misc]
+        output = spec[0] if isinstance(spec, tuple) else spec
+        if kwargs.get("query_mask") is not None:
+            set_keras_mask(output, kwargs["query_mask"])
+        return spec
+
+
+def refuse_flash_scores(flash_attention: bool | None, return_scores: bool) -> None:
+    """Refuses what no flash kernel can do, in the words of Keras."""
+    if flash_attention and return_scores:
+        raise PadsafeError(
+            "Returning attention scores is not supported when flash attention is "
+            "enabled. Please disable flash attention to access attention scores."
+        )
+
+
+def _read_padding(mask: Tensor | None, x: Tensor, name: str) -> Tensor | None:
+    return None if mask is None else read_padding_mask(mask, x.shape[:-1], name)
+
+
+def _clean(
+    axes: ScoreAxes,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_mask: Tensor | None,
+    mask: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sets to 0 the queries that see nothing and the keys that nothing sees."""
+    if mask is None:
+        return hide(query, query_mask), key, value
+    query = hide(query, combine_masks(query_mask, axes.real_queries(mask)))
+    seen = axes.seen_keys(mask)
+    clean_key = hide(key, seen)
+    return query, clean_key, clean_key if value is key else hide(value, seen)

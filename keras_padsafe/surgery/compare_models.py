@@ -1,0 +1,261 @@
+"""Runs a model and its surgery side by side on the user's backend."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_padsafe.surgery.certificate import Check
+from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.surgery.plan import Plan
+
+Sample = Callable[[str, tuple[int | None, ...], str], Any]
+
+# Largest difference, relative to the largest output, that another order of the same
+# sums can make.
+_ROUNDING = {"float64": 1e-12, "float32": 1e-5, "float16": 2e-3, "bfloat16": 2e-2}
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Makes inputs: with old ids as the old model and the new one call them, or new.
+
+    Attributes:
+        old: Old ids or words, as the old model calls them.
+        renamed: The same, as the new model calls them.
+        new: New ids or words only; `None` if the plan adds none.
+    """
+
+    old: Sample
+    renamed: Sample
+    new: Sample | None
+
+
+class ModelFailed(Exception):
+    """A model could not be loaded or run; the message is for a check."""
+
+
+def compare_models(
+    plan: Plan,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    root: LayerNode,
+    batches: Batches,
+) -> Iterator[Check]:
+    """Loads both files with Keras and compares what they compute.
+
+    Args:
+        plan: What was changed.
+        source: The file before.
+        target: The file after.
+        root: The model of `source`, whose recorded input shape serves when the model
+            has no symbolic inputs.
+        batches: Makes the inputs.
+    """
+    try:
+        before, _ = _load(source)
+    except ModelFailed as error:
+        yield Check("loads in Keras", "skipped", f"the file before does not: {error}")
+        return
+    try:
+        after, messages = _load(target)
+    except ModelFailed as error:
+        yield Check("loads in Keras", "failed", str(error))
+        return
+    yield Check("loads in Keras", "passed", f"as {type(after).__name__}")
+    yield _optimizer(plan, before, after, messages)
+    try:
+        old = _run(before, root, batches.old)
+        renamed = _run(after, root, batches.renamed)
+    except ModelFailed as error:
+        yield Check("old ids keep their outputs", "skipped", str(error))
+        return
+    yield from _outputs(plan, before, old, renamed)
+    if batches.new is not None:
+        expected = bool(np.isfinite(_flat(old)).all())
+        yield _new_outputs(after, root, batches.new, expected)
+
+
+def _load(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
+    import keras
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model = keras.models.load_model(path)
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise ModelFailed(f"{type(error).__name__}: {lines[0][:300]}") from error
+    return model, [str(warning.message) for warning in caught]
+
+
+def _optimizer(plan: Plan, before: Any, after: Any, messages: list[str]) -> Check:
+    name = "optimizer goes on"
+    skipped = [text for text in messages if "Skipping variable loading" in text]
+    if skipped:
+        return Check(name, "failed", skipped[0].splitlines()[0][:300])
+    if plan.optimizer == "drop":
+        return Check(name, "skipped", "its state was left behind, as asked")
+    optimizer = getattr(after, "optimizer", None)
+    previous = getattr(before, "optimizer", None)
+    if optimizer is None or previous is None or not optimizer.built:
+        return Check(name, "skipped", "no optimizer was saved")
+    steps, expected = int(optimizer.iterations), int(previous.iterations)
+    if steps != expected:
+        return Check(name, "failed", f"at step {steps}, expected {expected}", steps)
+    count = len(optimizer.variables)
+    return Check(
+        name,
+        "passed",
+        f"{type(optimizer).__name__} at step {steps}, {count} variables",
+        float(steps),
+    )
+
+
+def _run(model: Any, root: LayerNode, sample: Sample) -> list[np.ndarray]:
+    import keras
+
+    inputs = _inputs(model, root)
+    batch = keras.tree.map_structure(lambda spec: sample(*spec.described), inputs)
+    if keras.backend.backend() != "tensorflow" and any(
+        isinstance(value, np.ndarray) and value.dtype.kind == "O"
+        for value in keras.tree.flatten(batch)
+    ):
+        raise ModelFailed("the model takes text, which only TensorFlow can run")
+    try:
+        outputs = model(batch, training=False)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise ModelFailed(
+            f"no batch could be made for it: {type(error).__name__}: {lines[0][:200]}"
+        ) from error
+    return [
+        keras.ops.convert_to_numpy(_as_float(output))
+        for output in keras.tree.flatten(outputs)
+    ]
+
+
+class _Spec:
+    """Name, shape and dtype of an input, as one leaf of a structure."""
+
+    def __init__(self, name: str, shape: tuple[int | None, ...], dtype: str) -> None:
+        self.described = (name, shape, dtype)
+
+
+def _inputs(model: Any, root: LayerNode) -> Any:
+    import keras
+
+    try:
+        symbolic = model.input
+    except AttributeError:
+        symbolic = None
+    if symbolic is not None:
+        return keras.tree.map_structure(
+            lambda t: _Spec(t.name, tuple(t.shape), str(t.dtype)), symbolic
+        )
+    shape = (root.serialized.get("build_config") or {}).get("input_shape")
+    if isinstance(shape, list) and all(d is None or isinstance(d, int) for d in shape):
+        return _Spec("input_ids", tuple(shape), "int32")
+    if isinstance(shape, dict):
+        return {name: _Spec(name, tuple(dims), "int32") for name, dims in shape.items()}
+    raise ModelFailed("config.json does not say what inputs the model takes")
+
+
+def _as_float(output: Any) -> Any:
+    import keras
+
+    dtype = keras.backend.standardize_dtype(output.dtype)
+    return keras.ops.cast(output, "float32") if "float16" in dtype else output
+
+
+def _outputs(
+    plan: Plan, model: Any, old: list[np.ndarray], new: list[np.ndarray]
+) -> Iterator[Check]:
+    name = "old ids keep their outputs"
+    if len(old) != len(new):
+        yield Check(name, "failed", f"{len(old)} outputs became {len(new)}")
+        return
+    largest, allowed = 0.0, 0.0
+    masses: list[float] = []
+    for before, after in zip(old, new, strict=True):
+        if before.shape != after.shape:
+            if not _is_head(plan, before, after):
+                detail = f"shape {before.shape} became {after.shape}"
+                yield Check(name, "failed", detail)
+                return
+            before, after, mass = _align(plan, before, after)
+            masses.append(mass)
+        if not np.array_equal(np.isnan(before), np.isnan(after)):
+            yield Check(name, "failed", "NaN where there was none, or the reverse")
+            return
+        gap = np.nan_to_num(np.abs(after.astype("float64") - before))
+        largest = max(largest, float(gap.max(initial=0.0)))
+        scale = float(np.abs(np.nan_to_num(before)).max(initial=0.0))
+        allowed = max(allowed, _tolerance(model) * max(scale, 1e-6))
+    status = "passed" if largest <= allowed else "failed"
+    exact = "identical to the last bit" if largest == 0 else f"differ by {largest:.1e}"
+    yield Check(name, status, f"{exact} (allowed {allowed:.1e})", largest)
+    if masses:
+        share = max(masses)
+        detail = f"new ids take at most {share:.2%} of the probability"
+        yield Check("probability of new ids", "passed", detail, share)
+
+
+def _is_head(plan: Plan, before: np.ndarray, after: np.ndarray) -> bool:
+    return (
+        before.shape[:-1] == after.shape[:-1]
+        and before.shape[-1:] == (plan.old_size,)
+        and after.shape[-1:] == (plan.new_size,)
+    )
+
+
+def _align(
+    plan: Plan, before: np.ndarray, after: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The scores of the ids that both have, and the share that new ids take.
+
+    Probabilities are divided by their sum over those ids; a softmax over more ids
+    changes them by that factor alone.
+    """
+    new, old = plan.row_map.kept
+    is_probability = bool(
+        (before >= 0).all() and np.allclose(before.sum(-1), 1.0, atol=1e-2)
+    )
+    kept, was = after[..., new], before[..., old]
+    if is_probability:
+        mass = float(after[..., plan.row_map.new_ids].sum(-1).max(initial=0.0))
+        whole = np.maximum(kept.sum(-1, keepdims=True), 1e-30)
+        return was / was.sum(-1, keepdims=True), kept / whole, mass
+    shifted = np.exp(after.astype("float64") - after.max(-1, keepdims=True))
+    share = shifted[..., plan.row_map.new_ids].sum(-1) / shifted.sum(-1)
+    return was, kept, float(share.max(initial=0.0))
+
+
+def _new_outputs(
+    model: Any, root: LayerNode, sample: Sample, expected_finite: bool
+) -> Check:
+    name = "new ids give finite outputs"
+    try:
+        finite = np.isfinite(_flat(_run(model, root, sample))).all()
+    except ModelFailed as error:
+        return Check(name, "failed", str(error))
+    if not finite and not expected_finite:
+        return Check(name, "skipped", "old ids do not give finite outputs either")
+    detail = "all finite" if finite else "NaN or infinite values"
+    return Check(name, "passed" if finite else "failed", detail)
+
+
+def _flat(outputs: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.ravel(output).astype("float64") for output in outputs])
+
+
+def _tolerance(model: Any) -> float:
+    dtype = getattr(model, "compute_dtype", "float32")
+    narrow = [
+        str(getattr(layer, "compute_dtype", dtype))
+        for layer in getattr(model, "layers", [])
+    ]
+    return max(_ROUNDING.get(name, 1e-5) for name in [str(dtype), *narrow])

@@ -1,0 +1,75 @@
+"""Runs every test: `python -m tests [BACKEND ...] [-- PYTEST ARGUMENTS]`.
+
+Each backend gets a process of its own, since Keras chooses one for good when it is
+imported; the checks of the source (`lint`) are a lane like them. Without arguments all
+lanes run, two at a time.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BACKENDS = ("torch", "tensorflow", "jax")
+LINT = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("pyright",),
+)
+AT_ONCE = 2
+
+
+def run(lane: str, pytest_arguments: list[str]) -> tuple[str, bool, str, float]:
+    """Runs one lane; returns its name, whether it passed, its output and seconds."""
+    started = time.perf_counter()
+    if lane == "lint":
+        commands = [[sys.executable, "-m", *command] for command in LINT]
+    else:
+        commands = [[sys.executable, "-m", "pytest", *pytest_arguments]]
+    output, passed = "", True
+    for command in commands:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=_environment(lane),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        output += done.stdout
+        passed = passed and done.returncode == 0
+    return lane, passed, output, time.perf_counter() - started
+
+
+def _environment(lane: str) -> dict[str, str]:
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    backend = {"KERAS_BACKEND": lane} if lane in BACKENDS else {}
+    return {**os.environ, **quiet, **backend}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the lanes asked for; returns the exit code."""
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    lanes = arguments[:split] or [*BACKENDS, "lint"]
+    unknown = set(lanes) - {*BACKENDS, "lint"}
+    if unknown:
+        print(f"no such lane: {', '.join(sorted(unknown))}; there are {BACKENDS}, lint")
+        return 2
+    failed = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for lane, passed, output, seconds in pool.map(
+            lambda lane: run(lane, arguments[split + 1 :]), lanes
+        ):
+            print(f"\n===== {lane}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s")
+            print(output, flush=True)
+            if not passed:
+                failed.append(lane)
+    print(f"lanes failed: {', '.join(failed)}" if failed else "all lanes passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
