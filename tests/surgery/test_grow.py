@@ -40,6 +40,8 @@ def test_grows_as_keras_would_build_it(case: Case, tmp_path: Path) -> None:
         assert_same_structure(new, reference)
     assert_plan_is_exact(plan, old, reference)
     assert_old_rows_kept(plan, old, new)
+    if not case.loads:
+        return
     grown = keras.models.load_model(target)
     assert_old_outputs(before, grown(x, training=False), exact=case.exact)
     if len(model.inputs) == 1:

@@ -18,9 +18,6 @@ GROWN = SIZE + ADDED
 STEPS = 5
 DIM = 4
 
-# JAX has no orthogonal matrices in half precision.
-_JAX = {"recurrent_initializer": "glorot_uniform"}
-
 Build = Callable[[int], keras.Model]
 
 
@@ -34,22 +31,27 @@ class Case:
         options: What `grow` must be told.
         exact: Whether outputs for old ids keep every bit. A matrix product with more
             columns may be summed in another order, so heads need not.
+        loads: Whether Keras can load its own file: Keras 3.15 cannot where a layer is
+            shared with a nested model.
     """
 
     name: str
     build: Build
     options: dict[str, Any] = field(default_factory=dict)
     exact: bool = False
+    loads: bool = True
 
 
 CASES: list[Case] = []
 
 
-def case(*, exact: bool = False, **options: Any) -> Callable[[Build], Build]:
+def case(
+    *, exact: bool = False, loads: bool = True, **options: Any
+) -> Callable[[Build], Build]:
     """Adds a builder to the zoo."""
 
     def add(build: Build) -> Build:
-        CASES.append(Case(build.__name__, build, options, exact))
+        CASES.append(Case(build.__name__, build, options, exact, loads))
         return build
 
     return add
@@ -297,7 +299,7 @@ def encoder_decoder_sharing_one_table(size: int) -> keras.Model:
     return keras.Model([source, target], layers.Dense(size)(h))
 
 
-@case(exact=True)
+@case(exact=True, loads=False)
 def table_shared_with_nested(size: int) -> keras.Model:
     shared = table(size)
     x = ids("inner")
@@ -306,7 +308,7 @@ def table_shared_with_nested(size: int) -> keras.Model:
     return keras.Model(y, layers.Add()([shared(y), encoder(y)]))
 
 
-@case()
+@case(loads=False)
 def tied_across_nested(size: int) -> keras.Model:
     shared = layers.ReversibleEmbedding(size, DIM, name="words")
     x = ids("inner")
@@ -366,7 +368,7 @@ def masked_with_attention(size: int) -> keras.Model:
     h = table(size, mask_zero=True)(x)
     h = layers.Add()([h, layers.MultiHeadAttention(2, 3)(h, h)])
     h = layers.BatchNormalization()(layers.LayerNormalization()(h))
-    h = layers.Bidirectional(layers.GRU(3, return_sequences=True, **_JAX))(h)
+    h = layers.Bidirectional(layers.GRU(3, return_sequences=True))(h)
     return keras.Model(x, layers.Dense(size)(h))
 
 
@@ -398,6 +400,7 @@ def scored_ids(size: int) -> keras.Model:
 def metric_over_the_ids(size: int) -> keras.Model:
     model = head_with_softmax(size)
     model.compile(
+        "sgd",
         loss="sparse_categorical_crossentropy",
         metrics=[keras.metrics.MeanIoU(num_classes=size, sparse_y_pred=False)],
     )
@@ -415,7 +418,9 @@ def _dtype(policy: str) -> None:
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(policy)
         try:
-            return masked_with_attention(size)
+            x = ids()
+            h = layers.LayerNormalization()(table(size)(x))
+            return keras.Model(x, layers.Dense(size)(h))
         finally:
             keras.config.set_dtype_policy(before)
 
