@@ -3,7 +3,10 @@
 from keras_padsafe.layers.extendable_embedding import (
     ExtendableEmbedding as ExtendableEmbedding,
 )
+from keras_padsafe.layers.keep_mask import KeepMask as KeepMask
+from keras_padsafe.layers.masked_add import MaskedAdd as MaskedAdd
 from keras_padsafe.layers.masked_attention import MaskedAttention as MaskedAttention
+from keras_padsafe.layers.masked_conv_1d import MaskedConv1D as MaskedConv1D
 from keras_padsafe.layers.masked_global_attention_pooling_1d import (
     MaskedGlobalAttentionPooling1D as MaskedGlobalAttentionPooling1D,
 )
@@ -28,3 +31,4 @@ from keras_padsafe.layers.masked_grouped_query_attention import (
 from keras_padsafe.layers.masked_multi_head_attention import (
     MaskedMultiHeadAttention as MaskedMultiHeadAttention,
 )
+from keras_padsafe.layers.nan_masking import NaNMasking as NaNMasking
