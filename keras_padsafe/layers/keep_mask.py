@@ -1,5 +1,7 @@
 """Gives a tensor the mask that an operator took from it."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -32,7 +34,7 @@ class KeepMask(keras.layers.Layer):
     4
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 

@@ -1,5 +1,9 @@
 """A sum that keeps the mask of whichever input has one."""
 
+import functools
+import operator
+from typing import Any
+
 import keras
 
 from keras_padsafe.ops.masks import combine_masks
@@ -8,11 +12,11 @@ from keras_padsafe.types import Tensor
 
 
 @serializable
-class MaskedAdd(keras.layers.Add):
-    """Adds tensors, as `keras.layers.Add`, and keeps their masks.
+class MaskedAdd(keras.layers.Layer):
+    """Adds tensors and keeps their masks.
 
     `x + y` loses a mask, and `keras.layers.Add` loses it when one input has none:
-    tokens plus positions, `x + f(x)`.
+    tokens plus positions, `x + f(x)`. Shapes broadcast as those of operators do.
 
     Call arguments:
         inputs: List of tensors whose shapes broadcast together.
@@ -34,6 +38,13 @@ class MaskedAdd(keras.layers.Add):
     >>> layer(x).shape[-1]
     4
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs: list[Tensor]) -> Tensor:
+        return functools.reduce(operator.add, inputs)
 
     def compute_mask(
         self, inputs: list[Tensor], mask: list[Tensor | None] | None = None

@@ -1,6 +1,7 @@
 """A convolution over time that padding does not reach."""
 
 import functools
+from typing import Any
 
 import keras
 from keras import ops
@@ -44,20 +45,23 @@ class MaskedConv1D(keras.layers.Conv1D):
     [[[3.0], [5.0], [0.0]]]
     """
 
-    def __init__(self, filters: int, kernel_size: int, *args, **kwargs) -> None:
+    def __init__(
+        self, filters: int, kernel_size: int, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(filters, kernel_size, *args, **kwargs)
         self.supports_masking = True
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None:
             return super().call(inputs)
-        inputs = self._keep(inputs, as_bool_mask(mask, "mask"))
-        return self._keep(super().call(inputs), self.compute_mask(inputs, mask))
+        mask = as_bool_mask(mask, "mask")
+        outputs = super().call(self._keep(inputs, mask))
+        return self._keep(outputs, self._output_mask(mask))
 
     def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor | None:
-        if mask is None:
-            return None
-        mask = as_bool_mask(mask, "mask")
+        return None if mask is None else self._output_mask(as_bool_mask(mask, "mask"))
+
+    def _output_mask(self, mask: Tensor) -> Tensor:
         stride = self.strides[0]
         if self.padding == "valid":
             return self._all_under_kernel(mask)

@@ -1,5 +1,7 @@
 """Missing values as a mask."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -36,7 +38,7 @@ class NaNMasking(keras.layers.Layer):
     [[[1.0, 0.0], [0.0, 0.0]]]
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 

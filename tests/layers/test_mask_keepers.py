@@ -34,6 +34,14 @@ def test_tokens_plus_positions_stay_masked():
     assert mask_seen_by_the_last_layer(ids, x) == [2, 3]
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 3), (4, 3)])
+def test_shapes_broadcast_as_those_of_operators_do(shape):
+    x = kp.layers.ExtendableEmbedding(9, 3, pad_id=0)(IDS)
+    total = kp.layers.MaskedAdd()([x, np.ones(shape, "float32")])
+    np.testing.assert_array_equal(numpy_of(total), numpy_of(x) + 1)
+    assert numpy_of(get_keras_mask(total)).sum(1).tolist() == [2, 3]
+
+
 def test_a_residual_stays_masked():
     ids, x = masked_steps()
     for _ in range(3):
