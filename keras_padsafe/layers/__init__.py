@@ -10,3 +10,4 @@ from keras_padsafe.layers.masked_grouped_query_attention import (
 from keras_padsafe.layers.masked_multi_head_attention import (
     MaskedMultiHeadAttention as MaskedMultiHeadAttention,
 )
+from keras_padsafe.layers.masked_softmax import MaskedSoftmax as MaskedSoftmax
