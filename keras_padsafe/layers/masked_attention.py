@@ -17,8 +17,8 @@ from keras_padsafe.types import Tensor
 class MaskedAttention(keras.layers.Attention):
     """`keras.layers.Attention` with masks that hold.
 
-    Constructor, weights and file layout are those of the Keras layer: in a saved
-    model the one class can take the other's place, in both directions.
+    Constructor and weights are those of the Keras layer, in memory and in a file:
+    the one class can take the other's place in a saved model, in both directions.
 
     Args:
         *args: As `keras.layers.Attention`.
@@ -85,14 +85,12 @@ class MaskedAttention(keras.layers.Attention):
         is_causal: bool,
     ) -> Tensor:
         """Attends with one head, for which backends have kernels."""
-        if self.scale is not None:
-            query = ops.multiply(query, self.scale)
         output = masked_attention(
             *(ops.expand_dims(x, 2) for x in (query, key, value)),
             query_mask=query_mask,
             key_mask=key_mask,
             is_causal=is_causal,
-            scale=1.0,
+            scale=1.0 if self.scale is None else self.scale,
         )
         return ops.squeeze(output, 2)
 

@@ -17,7 +17,7 @@ def attend(
     value: Tensor,
     mask: Tensor | None = None,
     *,
-    scale: float,
+    scale: Any,
     bias: Tensor | None = None,
     is_causal: bool = False,
     dropout: float = 0.0,
@@ -32,7 +32,7 @@ def attend(
         key: `(batch, key, key_heads, head_dim)`; `key_heads` divides `heads`.
         value: `(batch, key, key_heads, value_dim)`.
         mask: Booleans of rank 4, each axis 1 or full, or `None`.
-        scale: Factor of the scores.
+        scale: Factor of the scores, a number or a scalar tensor.
         bias: Finite numbers to add to the scores, or `None`.
         is_causal: Whether a query sees only the keys up to its own position.
         dropout: Share of the weights to drop.
@@ -45,6 +45,8 @@ def attend(
         to attend to; and the weights `(batch, heads, query, key)`, or `None`.
     """
     query, key, value = (ops.convert_to_tensor(x) for x in (query, key, value))
+    if not isinstance(scale, float):
+        query, scale = ops.multiply(query, ops.cast(scale, query.dtype)), 1.0
     fused = not dropout and not return_scores and can_fuse(query, value)
     if is_causal and not (fused and mask is None and bias is None):
         mask, is_causal = with_causal(mask, query, key), False

@@ -30,7 +30,7 @@ def masked_attention(
     key_mask: Tensor | None = None,
     is_causal: bool = False,
     bias: Tensor | None = None,
-    scale: float | None = None,
+    scale: Any = None,
     dropout: float = 0.0,
     seed: Any = None,
     return_scores: bool = False,
@@ -55,7 +55,8 @@ def masked_attention(
             the first query being at the first key.
         bias: Numbers to add to the scaled scores, of a shape that broadcasts to
             them. Minus infinity hides the key; other numbers are made finite.
-        scale: Factor of the scores. Defaults to `1 / sqrt(head_dim)`.
+        scale: Factor of the scores, a number or a scalar tensor. Defaults to
+            `1 / sqrt(head_dim)`.
         dropout: Share of the weights to drop, now.
         seed: Seed of the dropout: an integer or a `keras.random.SeedGenerator`.
         return_scores: Whether to return the weights (before dropout) as well.
