@@ -31,8 +31,5 @@ from keras_padsafe.layers.masked_grouped_query_attention import (
 from keras_padsafe.layers.masked_multi_head_attention import (
     MaskedMultiHeadAttention as MaskedMultiHeadAttention,
 )
-<<<<<<< HEAD
-from keras_padsafe.layers.nan_masking import NaNMasking as NaNMasking
-=======
 from keras_padsafe.layers.masked_softmax import MaskedSoftmax as MaskedSoftmax
->>>>>>> attention
+from keras_padsafe.layers.nan_masking import NaNMasking as NaNMasking
