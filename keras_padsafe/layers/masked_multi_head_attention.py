@@ -21,8 +21,8 @@ from keras_padsafe.types import Tensor
 class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttention):
     """`keras.layers.MultiHeadAttention` with masks that hold.
 
-    Constructor, weights and file layout are those of the Keras layer: in a saved
-    model the one class can take the other's place, in both directions.
+    Constructor and weights are those of the Keras layer, in memory and in a file:
+    the one class can take the other's place in a saved model, in both directions.
 
     Args:
         *args: As `keras.layers.MultiHeadAttention`.

@@ -80,5 +80,6 @@ def _torch(
 
 
 def _on_tpu() -> bool:
-    devices = keras.distribution.list_devices()
-    return bool(devices) and devices[0].startswith("tpu")
+    if keras.backend.backend() != "jax":
+        return False
+    return any(name.startswith("tpu") for name in keras.distribution.list_devices())
