@@ -70,7 +70,8 @@ def poison(tensors, allowed, real, key_heads, poisoned_with):
     return query, key, value
 
 
-@settings(max_examples=40, deadline=None)
+# JAX compiles anew for every kind of mask.
+@settings(max_examples=40 if keras.backend.backend() != "jax" else 15, deadline=None)
 @given(data=st.data(), sizes=st.sampled_from(SIZES))
 def test_it_equals_the_reference_whatever_lies_behind_the_masks(data, sizes):
     dtype = data.draw(st.sampled_from(sorted(TOLERANCE)))
