@@ -253,3 +253,14 @@ def test_tensors_that_do_not_go_together_are_refused_with_their_shapes(
     arrays = [np.ones(shape, "float32") for shape in ((2, 3, 4, 4), key, value)]
     with pytest.raises(PadsafeError, match=rf"{wrong}.*\(2, 3, 4, 4\)"):
         attend(*arrays)
+
+
+def test_it_can_be_part_of_a_functional_model():
+    query, key = keras.Input((3, 2, 4)), keras.Input((5, 2, 4))
+    real = keras.Input((5,), dtype="bool")
+    output = kp.ops.masked_attention(query, key, key, key_mask=real, is_causal=True)
+    model = keras.Model([query, key, real], output)
+    data = [tensors(2, 3, 2, 4)[0], tensors(2, 5, 2, 4)[0], np.ones((2, 5), bool)]
+    expected = attend(data[0], data[1], data[1], is_causal=True)
+    result = model.predict(data, verbose=0)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
