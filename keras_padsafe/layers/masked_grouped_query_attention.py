@@ -1,7 +1,5 @@
 """`keras.layers.GroupQueryAttention` that padding cannot reach."""
 
-from typing import Any
-
 import keras
 
 from keras_padsafe.layers.projected_attention import (
@@ -62,18 +60,6 @@ class MaskedGroupedQueryAttention(ProjectedAttention, keras.layers.GroupQueryAtt
     References:
         - [Ainslie et al., 2023](https://arxiv.org/abs/2305.13245)
     """
-
-    def __init__(
-        self, *args: Any, flash_attention: bool | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, flash_attention=flash_attention, **kwargs)
-        self._requested_flash_attention = flash_attention
-        if flash_attention is not None:
-            self._flash_attention = flash_attention
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        return {**config, "flash_attention": self._requested_flash_attention}
 
     def _score_axes(self, query: Tensor) -> ScoreAxes:
         return ScoreAxes(2, (1,))

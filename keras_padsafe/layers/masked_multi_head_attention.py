@@ -69,18 +69,6 @@ class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttenti
         - [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
     """
 
-    def __init__(
-        self, *args: Any, flash_attention: bool | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, flash_attention=flash_attention, **kwargs)
-        self._requested_flash_attention = flash_attention
-        if flash_attention is not None:
-            self._flash_attention = flash_attention
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        return {**config, "flash_attention": self._requested_flash_attention}
-
     def compute_output_spec(
         self, query: Tensor, value: Tensor, key: Tensor | None = None, **kwargs: Any
     ) -> Any:
