@@ -33,9 +33,7 @@ class _WithExamples(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = examples
 
-    def format_epilog(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Examples"):
             for example in self.examples:
                 formatter.write(f"  keras-padsafe {example}\n")

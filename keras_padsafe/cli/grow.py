@@ -91,12 +91,10 @@ def _check_usage(
         )
 
 
-def _apply(
-    made: "Plan", model: str, output: str, *, force: bool, as_json: bool
-) -> Any:
+def _apply(made: "Plan", model: str, output: str, *, force: bool, as_json: bool) -> Any:
     from keras_padsafe import surgery
 
-    if not _is_same_file(model, output):  # which has an error of its own
+    if not _is_same_file(model, output):  # That has an error of its own.
         refuse_to_overwrite(output, force=force)
     with progress_bar(f"Writing {output}", as_json=as_json) as progress:
         return surgery.apply_plan(
@@ -105,4 +103,5 @@ def _apply(
 
 
 def _is_same_file(first: str, second: str) -> bool:
-    return os.path.exists(second) and os.path.samefile(first, second)
+    exist = os.path.exists(first) and os.path.exists(second)
+    return exist and os.path.samefile(first, second)

@@ -96,15 +96,17 @@ def read_growth(
     model: str, *, add: tuple[str, ...], add_file: Any, new_rows: str, **rest: Any
 ) -> dict[str, Any]:
     """The arguments of `surgery.plan` that the options stand for."""
+    by_words = bool(add) or add_file is not None
+    if by_words == (rest["rows"] is not None):
+        raise click.UsageError(
+            "Say what to add: either a number, --rows N, or words, --add WORD and "
+            "--add-file FILE."
+        )
     words: list[str | int] | None = None
-    if add or add_file is not None:
+    if by_words:
         words = [*add, *_lines(add_file)]
         if _takes_numbers(model, **rest):
             words = [_number(word) for word in words]
-    elif rest["rows"] is None:
-        raise click.UsageError(
-            "Say what to add: --rows N, --add WORD or --add-file FILE."
-        )
     return {"tokens": words, "new_rows": _read_rows(new_rows), **rest}
 
 
