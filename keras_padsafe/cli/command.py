@@ -53,4 +53,7 @@ class Command(_WithExamples):
 
 
 class Group(_WithExamples, click.Group):
-    """The group of all commands."""
+    """The group of all commands, listed in the order of their use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)

@@ -11,7 +11,11 @@ from keras_padsafe.cli.keras_session import keras_session
 from keras_padsafe.cli.output import json_option, refuse_to_overwrite, show, writing
 
 
-@click.command(cls=Command, examples=["demo", "demo --keep demo-files --json"])
+@click.command(
+    cls=Command,
+    short_help="Tell the whole story on data that Python ships.",
+    examples=["demo", "demo --keep demo-files --json"],
+)
 @click.option(
     "--keep",
     metavar="FOLDER",

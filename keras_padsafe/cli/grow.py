@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=Command,
+    short_help="Add new ids to a saved model; old ids keep their outputs.",
     examples=[
         "grow model.keras -o grown.keras --add zebra --add okapi",
         "grow model.keras -o grown.keras --add-file words.txt --multiple-of 64",

@@ -9,6 +9,7 @@ from keras_padsafe.cli.output import json_option, show
 
 @click.command(
     cls=Command,
+    short_help="List what is bound to each vocabulary of a saved model.",
     examples=[
         "inspect model.keras",
         "inspect model.keras --also token_table:0 --leave position_table --json",

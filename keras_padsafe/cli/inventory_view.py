@@ -51,17 +51,16 @@ def _vocabulary(found: dict[str, Any]) -> RenderableType:
 
 
 def _arrays(title: str, sites: list[dict[str, Any]]) -> RenderableType:
-    """The axis over the ids stands out in the shape, and has a column for greps."""
+    """The axis over the ids stands out in the shape, and has a column of its own."""
     return table(
         title,
-        ("array", "shape", ">axis", "role", "why"),
+        ("array", "shape", ">axis", "role and why"),
         (
             (
                 site["path"],
                 _shape_with_axis(site),
                 site["axis"],
-                site["role"],
-                site["reason"],
+                f"{site['role']}: {site['reason']}",
             )
             for site in sites
         ),

@@ -20,6 +20,7 @@ from keras_padsafe.cli.output import (
 
 @click.command(
     cls=Command,
+    short_help="Show what growing would change, and touch nothing.",
     examples=[
         "plan model.keras --add zebra --add okapi --save plan.json",
         "plan model.keras --rows 100 --multiple-of 64 --json",

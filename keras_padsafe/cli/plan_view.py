@@ -18,7 +18,10 @@ from keras_padsafe.cli.sections import (
 def plan_view(document: dict[str, Any]) -> RenderableType:
     """The screen of what `Plan.to_json` gives."""
     return Group(
-        heading("Plan", f": {_change(document)}"), *_parts(document), "", _nothing()
+        heading("Plan", f": {_change(document)}"),
+        *_parts(document),
+        "",
+        "The model was not touched.",
     )
 
 
@@ -30,10 +33,6 @@ def report_view(document: dict[str, Any]) -> RenderableType:
         *_parts(plan),
         titled("Next: prove it", command("verify", source, target)),
     )
-
-
-def _nothing() -> str:
-    return "Nothing was written to the model."
 
 
 def _change(plan: dict[str, Any]) -> str:
@@ -92,12 +91,11 @@ def _new_ids(plan: dict[str, Any]) -> RenderableType:
         if old == -1:
             made.append(_span(start, length))
         start += length
-    lines = [
-        f"{some(made)}, made from: {plan['new_rows']}; optimizer: {plan['optimizer']}"
-    ]
+    facts = [("ids", some(made)), ("rows", plan["new_rows"])]
     if plan["tokens"]:
-        lines.append(some([f"{word} = {id_}" for word, id_ in plan["tokens"]]))
-    return titled("New ids", Group(*lines))
+        listed = some([f"{word} = {id_}" for word, id_ in plan["tokens"]])
+        facts.append(("words", listed))
+    return table("New ids", ("", ""), [*facts, ("optimizer", plan["optimizer"])])
 
 
 def _span(start: int, length: int) -> str:

@@ -21,13 +21,19 @@ def table(
 ) -> RenderableType:
     """A titled table without a frame; nothing at all if it has no rows.
 
-    Long cells are folded, never cut: a path can be copied from the screen. A column
-    whose name starts with `>` is set flush right.
+    Long cells are folded, never cut. A column whose name starts with `>` is set flush
+    right; columns without names have no header.
     """
     cells = [[_text(cell) for cell in row] for row in rows]
     if not cells:
         return Group()
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    made = Table(
+        box=None,
+        show_header=any(columns),
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+    )
     for column in columns:
         right = column.startswith(">")
         made.add_column(
@@ -42,7 +48,9 @@ def table(
 
 def titled(title: str, body: RenderableType) -> RenderableType:
     """A part of a screen, set off by an empty line and indented below its title."""
-    return Group("", Text(title, "bold cyan"), Padding(body, (0, 0, 0, 2)))
+    return Group(
+        "", Text(title, "bold cyan"), Padding(body, (0, 0, 0, 2), expand=False)
+    )
 
 
 def bullets(
@@ -54,7 +62,7 @@ def bullets(
         made.add_row("-", item)
     if not made.row_count:
         return Group()
-    return Group("", Text(title, style), Padding(made, (0, 0, 0, 2)))
+    return Group("", Text(title, style), Padding(made, (0, 0, 0, 2), expand=False))
 
 
 def shape(dims: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from keras_padsafe.cli.output import json_option, show
 
 @click.command(
     cls=Command,
+    short_help="Prove what a surgery did, by running both models.",
     examples=[
         "verify model.keras grown.keras",
         "verify model.keras grown.keras --import my_layers --plan plan.json",
