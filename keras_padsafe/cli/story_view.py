@@ -23,6 +23,7 @@ def story_view(document: dict[str, Any]) -> RenderableType:
         checks_table(document["certificate"]["checks"]),
         titled("Old outputs", _old_outputs(document["old_outputs"])),
         _accuracy(document),
+        titled("Seconds", _seconds(document["seconds"])),
         titled("What to make of it", _closing(document)),
         titled("Next", command("inspect", after["path"])),
     )
@@ -91,9 +92,12 @@ def _closing(document: dict[str, Any]) -> str:
         "keeping the old vocabulary, where each new word reads as unknown, and "
         f"{_points(grown - accuracy['from scratch'])} over training from scratch. The "
         "more labels you have, the less there is to gain: with thousands, train from "
-        "scratch too and compare. "
-        f"All of this took {document['seconds']['total']:.0f} s."
+        "scratch too and compare."
     )
+
+
+def _seconds(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{step} {time:.1f}" for step, time in seconds.items())
 
 
 def _points(difference: float) -> str:
