@@ -35,6 +35,7 @@ def demo(ctx: click.Context, keep: str | None, force: bool, as_json: bool) -> No
     started = time.perf_counter()
     before, after = _files(keep, force=force)
     with keras_session():
+        click.echo("Loading Keras ...", err=True)
         from keras_padsafe.cli.story import tell
 
         document = tell(before, after, lambda step: click.echo(f"{step} ...", err=True))

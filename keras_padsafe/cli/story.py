@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -20,6 +20,9 @@ from keras_padsafe.cli.names_task import (
     read_names_task,
 )
 from keras_padsafe.unicode_names import NEW_VERSION, OLD_VERSION, Name
+
+# Keras leaves its own functions untyped.
+Model: TypeAlias = Any
 
 SEED = 0
 EPOCHS = 5
@@ -91,13 +94,13 @@ def tell(before: Path, after: Path, say: Callable[[str], None]) -> dict[str, Any
     }
 
 
-def _classifier(encoder: Encoder) -> keras.Model:
+def _classifier(encoder: Encoder) -> Model:
     """A mean of word vectors, and two layers.
 
     No name is empty, so that the stock pooling never meets a row without a word.
     """
     keras.utils.set_random_seed(SEED)
-    model = keras.Sequential(
+    model: Model = keras.Sequential(
         [
             keras.Input((MAX_WORDS,), dtype="int32"),
             keras.layers.Embedding(encoder.size, 32, mask_zero=True, name="words"),
@@ -112,7 +115,7 @@ def _classifier(encoder: Encoder) -> keras.Model:
     return model
 
 
-def _train(names: Sequence[Name], encoder: Encoder) -> keras.Model:
+def _train(names: Sequence[Name], encoder: Encoder) -> Model:
     ids = encoder.ids(names)
     hidden = np.random.default_rng(SEED).random(ids.shape) < UNKNOWN_SHARE
     model = _classifier(encoder)
@@ -143,7 +146,7 @@ def _measure(
 ) -> list[dict[str, Any]]:
     """Accuracy of each way to meet new words, without and with a few labels."""
 
-    def row(name: str, model: keras.Model, coder: Encoder) -> dict[str, Any]:
+    def row(name: str, model: Model, coder: Encoder) -> dict[str, Any]:
         return {
             "model": name,
             "new_names": _accuracy(model, coder, split.test),
@@ -155,7 +158,7 @@ def _measure(
         ("old vocabulary", before, encoder),
         ("grown", after, grown),
     ):
-        model = keras.models.load_model(path)
+        model: Model = keras.models.load_model(path)
         rows.append(row(name, model, coder))
         with clock.step(
             f"tune {name}", f"Tuning on {len(split.tune)} new names: {name}"
@@ -171,18 +174,16 @@ def _measure(
     return rows
 
 
-def _fit(
-    model: keras.Model, encoder: Encoder, names: Sequence[Name], epochs: int
-) -> None:
+def _fit(model: Model, encoder: Encoder, names: Sequence[Name], epochs: int) -> None:
     keras.utils.set_random_seed(SEED)
     labels = encoder.labels(names)
     model.fit(encoder.ids(names), labels, epochs=epochs, batch_size=32, verbose=0)
 
 
-def _accuracy(model: keras.Model, encoder: Encoder, names: Sequence[Name]) -> float:
+def _accuracy(model: Model, encoder: Encoder, names: Sequence[Name]) -> float:
     guesses = _predict(model, encoder, names).argmax(axis=-1)
     return float((guesses == encoder.labels(names)).mean())
 
 
-def _predict(model: keras.Model, encoder: Encoder, names: Sequence[Name]) -> np.ndarray:
+def _predict(model: Model, encoder: Encoder, names: Sequence[Name]) -> np.ndarray:
     return model.predict(encoder.ids(names), batch_size=1024, verbose=0)
