@@ -9,7 +9,7 @@ import pytest
 
 from keras_padsafe.surgery import Plan
 
-from .saved import Saved, differences, read, same_bits, without_identities
+from .saved import Saved, differences, same_bits, without_identities
 from .zoo import GROWN, SIZE, Build
 
 only_once = pytest.mark.skipif(

@@ -115,7 +115,9 @@ def test_layer_that_mixes_the_units(layer: keras.Layer, tmp_path: Path) -> None:
         x = ids()
         head = layers.Dense(size, name="head")
         logits = head(table(size)(x))
-        return keras.Model(x, [logits, type(layer).from_config(layer.get_config())(logits)])
+        return keras.Model(
+            x, [logits, type(layer).from_config(layer.get_config())(logits)]
+        )
 
     save(build, SIZE, source)
     _refused(source, "mixer.*13")
@@ -132,7 +134,9 @@ def test_two_equal_vocabularies_need_a_name(tmp_path: Path) -> None:
 
     save(build, SIZE, source)
     _refused(source, "2 vocabularies.*'words' \\(13 ids\\), 'tags' \\(13 ids\\)")
-    with pytest.raises(SurgeryError, match=r"no vocabulary goes by the name 'verbs'.*Fo"):
+    with pytest.raises(
+        SurgeryError, match=r"no vocabulary goes by the name 'verbs'.*Fo"
+    ):
         kp.surgery.grow(source, tmp_path / "n.keras", rows=1, vocabulary="verbs")
 
 
