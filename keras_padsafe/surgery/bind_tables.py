@@ -3,7 +3,7 @@
 from typing import Any
 
 from keras_padsafe.surgery.bind_claimed import claimed_site
-from keras_padsafe.surgery.fixed_rows import pad_ids
+from keras_padsafe.surgery.fixed_rows import id_sites, pad_ids
 from keras_padsafe.surgery.heads import Head
 from keras_padsafe.surgery.id_sources import LOOKUPS, sources_of_table
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
@@ -79,6 +79,8 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     for table in tables:
         add_holding(vocabulary, table)
         vocabulary.pad_ids += pad_ids(table.layer)
+        vocabulary.masks_zero |= table.layer.config.get("mask_zero") is True
+        add_config(vocabulary, id_sites(table.layer, vocabulary.size))
     calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,7 @@ import numpy as np
 from keras_padsafe.surgery.certificate import Check
 from keras_padsafe.surgery.layer_node import LayerNode
 from keras_padsafe.surgery.plan import Plan
-from keras_padsafe.surgery.sample_inputs import NoInputs
-
-Sample = Callable[[str, tuple[int | None, ...], str], Any]
+from keras_padsafe.surgery.sample_inputs import NoInputs, Sampler
 
 # Largest difference, relative to the largest output, that another order of the same
 # sums can make.
@@ -30,9 +28,9 @@ class Batches:
         new: New ids or words only; `None` if the plan adds none.
     """
 
-    old: Sample
-    renamed: Sample
-    new: Sample | None
+    old: Sampler
+    renamed: Sampler
+    new: Sampler | None
 
 
 class ModelFailed(Exception):
@@ -116,11 +114,15 @@ def _optimizer(plan: Plan, before: Any, after: Any, messages: list[str]) -> Chec
     )
 
 
-def _run(model: Any, root: LayerNode, sample: Sample) -> list[np.ndarray]:
+def _run(model: Any, root: LayerNode, sampler: Sampler) -> list[np.ndarray]:
     import keras
 
     inputs = _inputs(model, root)
-    batch = keras.tree.map_structure(lambda spec: sample(*spec.described), inputs)
+    batch = keras.tree.map_structure(
+        lambda spec: sampler.sample(*spec.described), inputs
+    )
+    if not sampler.fed:
+        raise NoInputs("no input of the model is known to take the vocabulary's ids")
     if keras.backend.backend() != "tensorflow" and any(
         isinstance(value, np.ndarray) and value.dtype.kind == "O"
         for value in keras.tree.flatten(batch)
@@ -149,10 +151,7 @@ class _Spec:
 def _inputs(model: Any, root: LayerNode) -> Any:
     import keras
 
-    try:
-        symbolic = model.input
-    except AttributeError:
-        symbolic = None
+    symbolic = _symbolic_inputs(model)
     if symbolic is not None:
         return keras.tree.map_structure(
             lambda t: _Spec(t.name, tuple(t.shape), str(t.dtype)), symbolic
@@ -163,6 +162,15 @@ def _inputs(model: Any, root: LayerNode) -> Any:
     if isinstance(shape, dict):
         return {name: _Spec(name, tuple(dims), "int32") for name, dims in shape.items()}
     raise ModelFailed("config.json does not say what inputs the model takes")
+
+
+def _symbolic_inputs(model: Any) -> Any:
+    """The inputs in the structure in which the model takes them, if it knows them."""
+    try:
+        return model.input
+    except AttributeError:  # A Sequential model that was never called has a list only.
+        inputs = getattr(model, "inputs", None)
+        return inputs[0] if inputs and len(inputs) == 1 else None
 
 
 def _as_float(output: Any) -> Any:
@@ -239,11 +247,11 @@ def _sums_to_one(values: np.ndarray) -> bool:
 
 
 def _new_outputs(
-    model: Any, root: LayerNode, sample: Sample, expected_finite: bool
+    model: Any, root: LayerNode, sampler: Sampler, expected_finite: bool
 ) -> Check:
     name = "new ids give finite outputs"
     try:
-        finite = np.isfinite(_flat(_run(model, root, sample))).all()
+        finite = np.isfinite(_flat(_run(model, root, sampler))).all()
     except NoInputs as error:
         return Check(name, "skipped", str(error))
     except ModelFailed as error:

@@ -2,6 +2,7 @@
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.surgery.sites import ConfigSite
 
 
 def fixed_rows(root: LayerNode) -> dict[str, tuple[int, ...]]:
@@ -28,6 +29,27 @@ def pad_ids(layer: LayerNode) -> list[int]:
     found = pad_id if isinstance(pad_id, list) else [pad_id]
     zero = [0] if layer.config.get("mask_zero") is True else []
     return [*zero, *(id_ for id_ in found if isinstance(id_, int))]
+
+
+def id_sites(layer: LayerNode, size: int) -> list[ConfigSite]:
+    """The configuration keys of an ExtendableEmbedding that are ids, or count some."""
+    if layer.key != "keras_padsafe>ExtendableEmbedding":
+        return []
+    base, sites = (*layer.path, "config"), list[ConfigSite]()
+    for key in ("pad_id", "out_of_range"):
+        value = layer.config.get(key)
+        if isinstance(value, list):
+            places = [((*base, key, index), id_) for index, id_ in enumerate(value)]
+        else:
+            places = [((*base, key), value)]
+        for path, id_ in places:
+            if isinstance(id_, int) and 0 <= id_ < size:
+                sites.append(ConfigSite(path, id_, "id", f"{key} names an id"))
+    frozen = layer.config.get("frozen_rows")
+    if isinstance(frozen, int) and frozen:
+        path = (*base, "frozen_rows")
+        sites.append(ConfigSite(path, frozen, "first", "counts the first rows"))
+    return sites
 
 
 def check_pad_ids(name: str, pads: list[int], old_size: int, new_size: int) -> None:

@@ -77,20 +77,21 @@ class RowMap:
         new = np.flatnonzero(self.ids != NEW)
         return new, self.ids[new]
 
-    def without(self, ids: Sequence[int]) -> "RowMap":
-        """The map of an array that has no entries for `ids`, old or new.
+    def without(self, old: Sequence[int], new: Sequence[int]) -> "RowMap":
+        """The map of an array that has no entries for some ids.
 
-        Such ids stay in their places, so that they are the same before and after.
+        Args:
+            old: The ids that it has no entries for before.
+            new: Those that it has none for after.
         """
-        if not len(ids):
+        if not len(old) and not len(new):
             return self
-        skipped = np.zeros(max(self.old_size, self.size), bool)
-        skipped[np.asarray(ids)] = True
-        number = np.cumsum(~skipped[: self.old_size]) - 1
-        number[skipped[: self.old_size]] = NEW
-        left = self.ids[~skipped[: self.size]]
-        moved = np.where(left == NEW, NEW, number[left])
-        return RowMap(moved, int((~skipped[: self.old_size]).sum()))
+        has_old, has_new = np.ones(self.old_size, bool), np.ones(self.size, bool)
+        has_old[np.asarray(old, np.int64)] = False
+        has_new[np.asarray(new, np.int64)] = False
+        place = np.where(has_old, np.cumsum(has_old) - 1, NEW)
+        left = self.ids[has_new]
+        return RowMap(np.where(left == NEW, NEW, place[left]), int(has_old.sum()))
 
     def inverse(self) -> "RowMap":
         """The map back; an old id that was dropped becomes a new row."""

@@ -71,12 +71,14 @@ class Sampler:
         ids: The ids to choose from.
         words: The words to choose from.
         generator: The source of chance.
+        fed: Whether any input took ids or words of the vocabulary so far.
     """
 
     inputs: IdInputs
     ids: np.ndarray
     words: tuple[Any, ...]
     generator: np.random.Generator
+    fed: bool = False
 
     def sample(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Any:
         """Values for one input of the model."""
@@ -85,8 +87,10 @@ class Sampler:
             for axis, dim in enumerate(shape)
         )
         if name in self.inputs.words:
+            self.fed = True
             return self._words(size, self.inputs.words[name])
         if name in self.inputs.ids or self._takes_ids(name, dtype):
+            self.fed = True
             others = self.inputs.other_ids
             ids = self.ids[self.ids < others.get(name, others.get("", np.inf))]
             if not ids.size:

@@ -48,14 +48,15 @@ class ConfigSite:
     Attributes:
         path: The keys that lead to it.
         value: The number as saved.
-        follows: `"table"` if it moves with the rows of the table, `"tokens"` if with
-            the words of the lookup layer, `"cap"` if it must not be less than those.
+        follows: `"table"` if it is the number of rows, `"tokens"` if the number of
+            words, `"cap"` if it must not be less than that, `"id"` if it is an id
+            itself, `"first"` if it counts some of the first ids.
         reason: Why we believe so.
     """
 
     path: ConfigPath
     value: int
-    follows: Literal["table", "tokens", "cap"]
+    follows: Literal["table", "tokens", "cap", "id", "first"]
     reason: str
 
 
