@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 import keras_padsafe as kp
-from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.errors import SurgeryError
 
 from .reference import (
     as_float64,
@@ -154,6 +154,15 @@ def _backbone_in_a_functional_model(size: int) -> keras.Model:
     return keras.Model([x, mask], layers.Dense(2)(h[:, 0]))
 
 
+def _tied_masked_language_model(size: int) -> keras.Model:
+    x = ids("ids", STEPS)
+    places = keras.Input((2,), dtype="int32", name="places")
+    words = keras_hub.layers.ReversibleEmbedding(size, DIM, name="words")
+    head = keras_hub.layers.MaskedLMHead(token_embedding=words, name="masked_words")
+    scores = head(layers.Dense(DIM)(words(x)), mask_positions=places)
+    return keras.Model([x, places], scores)
+
+
 MODELS: dict[str, Callable[[int], keras.Model]] = {
     "bert": _bert,
     "llama": _llama,
@@ -164,32 +173,60 @@ MODELS: dict[str, Callable[[int], keras.Model]] = {
     "bert_masked_language_model": _bert_masked_language_model,
     "bert_classifier": _bert_classifier,
     "own_masked_language_model": _own_masked_language_model,
+    "tied_masked_language_model": _tied_masked_language_model,
     "untied_masked_language_model": _untied_masked_language_model,
     "own_language_model": _own_language_model,
     "backbone_in_a_functional_model": _backbone_in_a_functional_model,
 }
 
 
+# KerasHub cannot load what it saved for a table held by another layer.
+UNLOADABLE = "own_masked_language_model"
+# A few to run: the first call of a transformer is slow where each operation is
+# compiled on its own.
+RUN = [
+    "bert",
+    "llama_language_model",
+    "bert_masked_language_model",
+    "tied_masked_language_model",
+    "untied_masked_language_model",
+    "backbone_in_a_functional_model",
+]
+
+
+@only_once
 @pytest.mark.parametrize("name", MODELS)
 def test_grows_as_keras_hub_would_build_it(name: str, tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
     larger = tmp_path / "larger.keras"
-    build = MODELS[name]
-    save(build, GROWN, larger)
-    model = save(build, SIZE, source, seed=2)
-    x = _inputs(model)
-    before = model(x)
-
+    save(MODELS[name], GROWN, larger)
+    save(MODELS[name], SIZE, source, seed=2)
     plan = kp.surgery.grow(source, target, rows=ADDED).plan
-
     old, new, reference = read(source), read(target), read(larger)
     assert_same_structure(new, reference)
     assert_plan_is_exact(plan, old, reference)
     assert_old_rows_kept(plan, old, new)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_old_ids_keep_their_outputs(name: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    model = save(MODELS[name], SIZE, source)
+    kp.surgery.grow(source, target, rows=ADDED)
     grown = keras.models.load_model(target, compile=False)
-    assert_old_outputs(before, grown(x), exact=False)
+    x = _inputs(model)
+    assert_old_outputs(model(x), grown(x), exact=False)
     made = keras.tree.flatten(grown(_inputs(model, GROWN)))
     assert all(np.isfinite(as_float64(output)).all() for output in made)
+
+
+@only_once
+def test_keras_hub_cannot_load_a_borrowed_table(tmp_path: Path) -> None:
+    """If this fails, KerasHub has learnt it: move the model to those that run."""
+    source = tmp_path / "old.keras"
+    save(MODELS[UNLOADABLE], SIZE, source)
+    with pytest.raises(ValueError, match="could not be loaded"):
+        keras.models.load_model(source)
 
 
 def _inputs(model: keras.Model, size: int = SIZE) -> Any:
@@ -256,6 +293,6 @@ def test_tokenizer_without_a_word_file(tmp_path: Path) -> None:
         return keras_hub.models.GPT2CausalLM(_gpt2(size), preprocessor)
 
     save(build, SIZE, source)
-    with pytest.raises((SurgeryError, AmbiguousVocabularyError), match="(?i)tokenizer"):
+    with pytest.raises(SurgeryError, match=r"(?s)gpt2_tokenizer.*Grow by `rows`"):
         kp.surgery.grow(source, tmp_path / "new.keras", tokens=["zebra"])
     kp.surgery.grow(source, tmp_path / "new.keras", rows=ADDED)
