@@ -109,7 +109,9 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
         if alone and layer.class_name.endswith("Tokenizer"):
             reason = f"tokenizer of the model of {space.tables[0].layer.name!r}"
             words = tokenizer_words(layer, model.archive, reason)
-            if words is not None:
+            if words is None:
+                vocabulary.closed_tokenizers.append(layer.name)
+            else:
                 vocabulary.words.append(words)
 
 

@@ -47,6 +47,8 @@ class Vocabulary:
         pad_ids: Ids that a table knows as padding.
         masks_zero: Whether one of them is 0 because of `mask_zero`.
         words: Lookup layers and tokenizers that name the ids.
+        closed_tokenizers: Tokenizers that hold their words in a form, as byte pairs,
+            that cannot take a whole word in.
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
         notes: Anything else that a user should know before a change.
@@ -63,6 +65,7 @@ class Vocabulary:
     pad_ids: list[int] = field(default_factory=list)
     masks_zero: bool = False
     words: list[WordsSite] = field(default_factory=list)
+    closed_tokenizers: list[str] = field(default_factory=list)
     unexplained: list[Unexplained] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -65,9 +65,9 @@ def _block(arrays: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
     kernel, bias = _dense(arrays, f"{prefix}.attention.output.dense")
     found += [kernel.reshape(heads, size, -1), bias]
     found += _pair(arrays, f"{prefix}.attention.output.LayerNorm")
+    found += _pair(arrays, f"{prefix}.output.LayerNorm")
     found += _dense(arrays, f"{prefix}.intermediate.dense")
-    found += _dense(arrays, f"{prefix}.output.dense")
-    return found + _pair(arrays, f"{prefix}.output.LayerNorm")
+    return found + _dense(arrays, f"{prefix}.output.dense")
 
 
 def _pair(arrays: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:

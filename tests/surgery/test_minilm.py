@@ -83,28 +83,27 @@ def test_fifty_words_for_a_pretrained_encoder(
     assert report.plan.new_size == 30572
 
     np.savez(tmp_path / "x.npz", **x)
-    outputs = []
-    for path in (source, target):
-        made = tmp_path / f"{path.stem}.npy"
-        subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(_LOAD)]
-            + [path, tmp_path / "x.npz", made],
-            check=True,
-            capture_output=True,
-            cwd=tmp_path,
-        )
-        outputs.append(np.load(made))
-    np.testing.assert_array_equal(*outputs)
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_LOAD)]
+        + [target, tmp_path / "x.npz", tmp_path / "made.npy"],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
+    )
+    made = np.load(tmp_path / "made.npy")
+    np.testing.assert_array_equal(made, _sequence_output(source, x))
 
-    grown = kp.surgery.verify(source, target)
-    assert grown.passed, grown.to_json()
-    assert grown["old ids keep their outputs"].value == 0.0
+
+def _sequence_output(path: Path, x: dict[str, np.ndarray]) -> np.ndarray:
+    import keras
+
+    return keras.ops.convert_to_numpy(
+        keras.models.load_model(path)(x)["sequence_output"]
+    )
 
 
 def test_mapping_is_the_encoder(folder: Path, source: Path) -> None:
     """Sentences of like meaning lie close: the weights are in their places."""
-    import keras
-
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     number = {word: id_ for id_, word in enumerate(lines)}
     texts = [
@@ -113,13 +112,12 @@ def test_mapping_is_the_encoder(folder: Path, source: Path) -> None:
         "[CLS] the stock market fell sharply [SEP]",
     ]
     ids = np.array([[number[w] for w in text.split()] for text in texts], "int32")
-    model = keras.models.load_model(source)
     x = {
         "token_ids": ids,
         "segment_ids": np.zeros_like(ids),
         "padding_mask": np.ones_like(ids),
     }
-    vectors = keras.ops.convert_to_numpy(model(x)["sequence_output"]).mean(1)
+    vectors = _sequence_output(source, x).mean(1)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     alike = vectors @ vectors.T
     assert alike[0, 1] > 0.5 > 0.2 > alike[0, 2]
