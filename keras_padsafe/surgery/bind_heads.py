@@ -32,12 +32,15 @@ class _Candidate:
 
 def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
     """Adds to each vocabulary its heads, or says why a head's owner is not known."""
-    producers = output_producers(model.graph)
+    producers = {
+        size: output_producers(model.graph, size)
+        for size in {space.vocabulary.size for space in spaces}
+    }
     candidates: dict[int, list[_Candidate]] = {}
     for space in spaces:
         space.logits += [call for call in space.calls if is_reverse(call)]
         reach = reaches(model.graph, space.calls)
-        for call in producers:
+        for call in producers[space.vocabulary.size]:
             head = head_of(call.layer)
             if head and head.size == space.vocabulary.size and call in reach:
                 found = _Candidate(space, call, head, reach[call])

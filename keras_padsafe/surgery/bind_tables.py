@@ -17,6 +17,7 @@ def find_id_spaces(model: ModelFile) -> list[IdSpace]:
     """Every id space of the model, each with its tables and words."""
     groups = _group(_tables(model), model)
     spaces = [_start(tables, model) for tables in groups]
+    _tell_apart(spaces)
     for space in spaces:
         _add_words(space, model, alone=len(spaces) == 1)
     return spaces
@@ -80,6 +81,15 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
         vocabulary.pad_ids += pad_ids(table.layer)
     calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
+
+
+def _tell_apart(spaces: list[IdSpace]) -> None:
+    """Names the vocabularies of one layer by the configuration keys that count them."""
+    names = [space.vocabulary.name for space in spaces]
+    for space in spaces:
+        config = space.tables[0].config
+        if names.count(space.vocabulary.name) > 1 and config:
+            space.vocabulary.name += f".{config[0].path[-1]}"
 
 
 def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:

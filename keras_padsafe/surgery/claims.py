@@ -86,11 +86,5 @@ def _names(place: str, layer: LayerNode, path: str) -> bool:
     if place in (layer.name, layer.weights_path):
         return True
     inside = path.removeprefix(f"{layer.weights_path}/") if layer.weights_path else path
-    return (
-        any(
-            whole == place or whole.startswith(f"{place}/")
-            for whole in (path, inside)
-            if whole
-        )
-        or place == f"{layer.name}/{inside}"
-    )
+    named = f"{layer.name}/{inside}" if inside else layer.name
+    return any(f"{whole}/".startswith(f"{place}/") for whole in (path, inside, named))

@@ -11,6 +11,7 @@ import numpy as np
 from keras_padsafe.surgery.certificate import Check
 from keras_padsafe.surgery.layer_node import LayerNode
 from keras_padsafe.surgery.plan import Plan
+from keras_padsafe.surgery.sample_inputs import NoInputs
 
 Sample = Callable[[str, tuple[int | None, ...], str], Any]
 
@@ -70,7 +71,7 @@ def compare_models(
     try:
         old = _run(before, root, batches.old)
         renamed = _run(after, root, batches.renamed)
-    except ModelFailed as error:
+    except (ModelFailed, NoInputs) as error:
         yield Check("old ids keep their outputs", "skipped", str(error))
         return
     yield from _outputs(plan, before, old, renamed)
@@ -221,11 +222,10 @@ def _align(
     changes them by that factor alone.
     """
     new, old = plan.row_map.kept
-    is_probability = bool(
-        (before >= 0).all() and np.allclose(before.sum(-1), 1.0, atol=1e-2)
-    )
+    if _sums_to_one(np.exp(np.minimum(before, 1.0))):  # log-probabilities
+        before, after = np.exp(before), np.exp(after)
     kept, was = after[..., new], before[..., old]
-    if is_probability:
+    if (before >= 0).all() and _sums_to_one(before):
         mass = float(after[..., plan.row_map.new_ids].sum(-1).max(initial=0.0))
         whole = np.maximum(kept.sum(-1, keepdims=True), 1e-30)
         return was / was.sum(-1, keepdims=True), kept / whole, mass
@@ -234,12 +234,18 @@ def _align(
     return was, kept, float(share.max(initial=0.0))
 
 
+def _sums_to_one(values: np.ndarray) -> bool:
+    return bool(np.allclose(values.sum(-1), 1.0, atol=1e-2))
+
+
 def _new_outputs(
     model: Any, root: LayerNode, sample: Sample, expected_finite: bool
 ) -> Check:
     name = "new ids give finite outputs"
     try:
         finite = np.isfinite(_flat(_run(model, root, sample))).all()
+    except NoInputs as error:
+        return Check(name, "skipped", str(error))
     except ModelFailed as error:
         return Check(name, "failed", str(error))
     if not finite and not expected_finite:

@@ -131,9 +131,27 @@ def _open_functional(
         pending = waiting
     outputs: list[Call] = []
     for name, number, tensor in _references(model.config["output_layers"]):
-        made = results.get((name, number), [])
+        made = _result(by_name.get(name), name, number, results)
         outputs += made[tensor : tensor + 1] or made[:1]
     return outputs
+
+
+def _result(
+    layer: LayerNode | None,
+    name: str,
+    number: int,
+    results: dict[tuple[str, int], list[Call]],
+) -> list[Call]:
+    """What an output of the model refers to.
+
+    Here Keras counts the calls of a Functional model from 1: the first stands for the
+    model's own definition. Whether a class that config.json does not open up is one
+    shows only where no call of the number given exists.
+    """
+    original = layer and (layer.original or layer)
+    if original and "output_layers" in original.config:
+        return results.get((name, number - 1), [])
+    return results.get((name, number)) or results.get((name, number - 1), [])
 
 
 def _try_call(

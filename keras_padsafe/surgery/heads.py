@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from keras_padsafe.surgery.graph import Call, Graph
-from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
 from keras_padsafe.surgery.sites import ArraySite, ConfigSite
 
 # Layers and operations whose output has the units of their input, one for one.
@@ -62,8 +62,19 @@ def head_of(layer: LayerNode) -> Head | None:
     return None
 
 
-def output_producers(graph: Graph) -> list[Call]:
-    """The calls that make the units of an output of the model, or of its ids."""
+def reshaped_units(layer: LayerNode, size: int) -> ConfigPath | None:
+    """Where a Reshape names the units that it keeps; `None` if it is no such layer."""
+    if layer.class_name != "Reshape":
+        return None
+    for key in ("target_shape", "newshape"):
+        shape = layer.config.get(key)
+        if isinstance(shape, list) and shape and shape[-1] == size:
+            return (*layer.path, "config", key, len(shape) - 1)
+    return None
+
+
+def output_producers(graph: Graph, size: int) -> list[Call]:
+    """The calls that make the `size` units of an output of the model, or its ids."""
     producers: list[Call] = []
     pending = list(graph.outputs)
     seen: set[Call] = set()
@@ -72,7 +83,8 @@ def output_producers(graph: Graph) -> list[Call]:
         if call in seen:
             continue
         seen.add(call)
-        if call.layer.class_name in UNIT_BY_UNIT | BACK_TO_IDS:
+        passes_on = call.layer.class_name in UNIT_BY_UNIT | BACK_TO_IDS
+        if passes_on or reshaped_units(call.layer, size):
             pending.extend(call.inputs)
         else:
             producers.append(call)

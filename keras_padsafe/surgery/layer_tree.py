@@ -99,6 +99,7 @@ def _is_layer(value: Any) -> bool:
 
 def _find_groups(root: LayerNode, archive: Archive) -> None:
     first_with_id: dict[Any, LayerNode] = {}
+    owners: dict[str, LayerNode] = {}
 
     def visit(node: LayerNode, group: str | None) -> None:
         shared = node.shared_object_id
@@ -108,7 +109,14 @@ def _find_groups(root: LayerNode, archive: Archive) -> None:
                 # Keras writes an object at the first place where it meets it.
                 _pair(first, node)
                 return
-        node.weights_path = _proved_group(node, group, archive)
+        place = _proved_group(node, group, archive)
+        owner = owners.setdefault(place, node) if place else node
+        if owner is not node:
+            # Keras forgets to mark a layer shared with a nested model.
+            if owner.key == node.key:
+                _pair(owner, node)
+            return
+        node.weights_path = place
         for child, child_group in _child_groups(node):
             visit(child, child_group)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_padsafe.surgery.claims import Claims
 from keras_padsafe.surgery.graph import Call, Graph
-from keras_padsafe.surgery.heads import BACK_TO_IDS, UNIT_BY_UNIT
+from keras_padsafe.surgery.heads import BACK_TO_IDS, UNIT_BY_UNIT, reshaped_units
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
 from keras_padsafe.surgery.sites import ConfigSite
 from keras_padsafe.surgery.vocabulary import Unexplained
@@ -30,10 +30,11 @@ def follow_logits(
             continue
         over_ids.add(call)
         for consumer in call.consumers:
-            baked = _baked_shape(consumer.layer, size)
-            if consumer.layer.class_name in UNIT_BY_UNIT or baked is not None:
+            baked = reshaped_units(consumer.layer, size)
+            if consumer.layer.class_name in UNIT_BY_UNIT or baked:
                 pending.append(consumer)
-                for path in [*_built_shapes(consumer.layer, size), *(baked or [])]:
+                shapes = _built_shapes(consumer.layer, size)
+                for path in [*shapes, *([baked] if baked else [])]:
                     sites[path] = _shape_site(path, size)
             elif consumer.layer.class_name not in BACK_TO_IDS and not claims.leaves(
                 consumer.layer
@@ -56,17 +57,6 @@ def _consumer(layer: LayerNode, size: int) -> Unexplained:
         f"--leave {layer.name} (leave='{layer.name}') if a different number of units "
         "does no harm there",
     )
-
-
-def _baked_shape(layer: LayerNode, size: int) -> list[ConfigPath] | None:
-    """Where a Reshape names the units; `None` if this is no Reshape that keeps them."""
-    if layer.class_name != "Reshape":
-        return None
-    for key in ("target_shape", "newshape"):
-        shape = layer.config.get(key)
-        if isinstance(shape, list) and shape and shape[-1] == size:
-            return [(*layer.path, "config", key, len(shape) - 1)]
-    return None
 
 
 def _built_shapes(layer: LayerNode, size: int) -> list[ConfigPath]:

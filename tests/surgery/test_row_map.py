@@ -1,0 +1,60 @@
+"""Row maps: every change of ids as one vector."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery import RowMap
+
+maps = st.integers(1, 30).flatmap(
+    lambda size: st.lists(st.integers(-1, size - 1), min_size=1, max_size=40).map(
+        lambda ids: RowMap(ids, size)
+    )
+)
+
+
+@given(maps)
+def test_runs_and_json_hold_the_whole_map(row_map: RowMap) -> None:
+    assert RowMap.from_json(row_map.to_json(), row_map.old_size) == row_map
+    rebuilt = [
+        -1 if run.old < 0 else run.old + i
+        for run in row_map.runs()
+        for i in range(run.count)
+    ]
+    assert rebuilt == row_map.ids.tolist()
+
+
+@given(st.permutations(range(9)))
+def test_a_permutation_and_its_inverse_cancel(order: list[int]) -> None:
+    row_map = RowMap(order, 9)
+    np.testing.assert_array_equal(row_map.ids[row_map.inverse().ids], range(9))
+    assert row_map.inverse().inverse() == row_map
+
+
+@given(maps)
+def test_inverse_leads_back_to_a_row_with_the_same_origin(row_map: RowMap) -> None:
+    back = row_map.inverse()
+    assert back.size == row_map.old_size
+    for old, new in enumerate(back.ids.tolist()):
+        if new >= 0:
+            assert row_map.ids[new] == old
+        else:
+            assert old not in row_map.ids
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([0, 3], "new id 1 is to come from old id 3, and there are 3 old ids"),
+        ([0, -2], "old id -2.*Expected: 0 to 2, or -1"),
+        ([], "vector of integers"),
+        ([0.5], "received float64 of shape"),
+        ([True], "received bool of shape"),
+        ([[0]], r"of shape \(1, 1\)"),
+    ],
+)
+def test_wrong_maps_are_refused(ids: list, message: str) -> None:
+    with pytest.raises(SurgeryError, match=message):
+        RowMap(ids, 3)
