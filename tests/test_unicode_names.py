@@ -1,5 +1,6 @@
 """The names that the demo and the notebooks learn from."""
 
+import itertools
 import unicodedata
 
 from keras_padsafe.unicode_names import read_unicode_names
@@ -17,7 +18,7 @@ def test_old_and_new_are_what_unicodedata_says() -> None:
 
 
 def test_names_are_made_of_words() -> None:
-    for name in sum(read_unicode_names(), []):
+    for name in itertools.chain(*read_unicode_names()):
         words = name.text.split()
         assert 1 <= len(words) <= 16
         assert not any(sign.isdigit() for sign in name.text)

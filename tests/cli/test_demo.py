@@ -1,5 +1,6 @@
 """`demo`: the story comes out as told, and its figures are measured."""
 
+import io
 import json
 import os
 import subprocess
@@ -70,7 +71,7 @@ def test_the_grown_file_loads_in_plain_keras(story: dict) -> None:
 def test_screen_shows_the_document(story: dict) -> None:
     from rich.console import Console
 
-    console = Console(width=100, record=True, file=open(os.devnull, "w"))
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(story_view(story))
     shown = console.export_text()
     for row in story["accuracy"]:

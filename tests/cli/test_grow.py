@@ -147,7 +147,7 @@ def _legacy_h5(path: Path) -> None:
         (_not_an_archive, "not a Keras 3 model"),
         (_truncated, "Fetch or copy the file again|save it again"),
         (_without_config, "config.json is missing"),
-        (_legacy_h5, ""),
+        (_legacy_h5, "legacy HDF5 format"),
         (os.remove, "cannot be read"),
     ],
 )

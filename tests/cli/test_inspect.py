@@ -25,7 +25,9 @@ def test_table_lists_all_that_is_bound(run: Run, model: Path) -> None:
     assert result.exit_code == 0
     (found,) = surgery.inspect(model).to_json()["vocabularies"]
     for site in [*found["arrays"], *found["optimizer_slots"]]:
-        (line,) = [x for x in result.stdout.splitlines() if f" {site['path']} " in x]
+        (line,) = [
+            x for x in result.stdout.splitlines() if x.startswith(f"  {site['path']} ")
+        ]
         assert str(tuple(site["shape"])) in line
         assert f" {site['axis']}  {site['role']}: {site['reason']}" in line
     for site in found["config"]:
