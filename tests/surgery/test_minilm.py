@@ -84,8 +84,10 @@ def test_fifty_words_for_a_pretrained_encoder(
 
     np.savez(tmp_path / "x.npz", **x)
     subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_LOAD)]
-        + [target, tmp_path / "x.npz", tmp_path / "made.npy"],
+        [
+            *(sys.executable, "-c", textwrap.dedent(_LOAD)),
+            *(target, tmp_path / "x.npz", tmp_path / "made.npy"),
+        ],
         check=True,
         capture_output=True,
         cwd=tmp_path,

@@ -179,8 +179,10 @@ def test_no_keras_is_imported(source: Path, tmp_path: Path) -> None:
         print(sorted(forbidden & set(sys.modules)))
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), source]
-        + [tmp_path / "new.keras", tmp_path / "again.keras"],
+        [
+            *(sys.executable, "-c", textwrap.dedent(script), source),
+            *(tmp_path / "new.keras", tmp_path / "again.keras"),
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -249,8 +251,10 @@ def test_large_table_in_small_memory(tmp_path: Path) -> None:
 
     def peak(path: Path) -> int:
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(script), path]
-            + [tmp_path / f"grown_{path.name}"],
+            [
+                *(sys.executable, "-c", textwrap.dedent(script), path),
+                tmp_path / f"grown_{path.name}",
+            ],
             capture_output=True,
             text=True,
             check=True,
