@@ -94,9 +94,7 @@ def differences(left: Any, right: Any, place: Place = ()) -> Iterator[tuple]:
     if isinstance(left, dict) and isinstance(right, dict):
         for key in sorted({*left, *right}):
             yield from differences(left.get(key), right.get(key), (*place, key))
-    elif (
-        isinstance(left, list) and isinstance(right, list) and len(left) == len(right)
-    ):
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
         for index, (one, other) in enumerate(zip(left, right, strict=True)):
             yield from differences(one, other, (*place, index))
     elif left != right:

@@ -173,7 +173,7 @@ def test_full_disk(
     monkeypatch.setattr(os, "pwrite", no_space)
     target = tmp_path / "new.keras"
     before = digest(source)
-    with pytest.raises((PadsafeError, OSError), match="(?i)space") as caught:
+    with pytest.raises((PadsafeError, OSError), match=r"(?i)space") as caught:
         kp.surgery.grow(source, target, rows=1)
     assert isinstance(caught.value, PadsafeError)
     assert [path.name for path in tmp_path.iterdir()] == ["old.keras"]

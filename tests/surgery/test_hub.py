@@ -122,9 +122,7 @@ def _bert_with_tokenizer(size: int) -> keras.Model:
 def _own_masked_language_model(size: int, *, tied: bool = True) -> keras.Model:
     x = ids("ids", STEPS)
     places = keras.Input((2,), dtype="int32", name="places")
-    embed = keras_hub.layers.TokenAndPositionEmbedding(
-        size, STEPS, DIM, name="embed"
-    )
+    embed = keras_hub.layers.TokenAndPositionEmbedding(size, STEPS, DIM, name="embed")
     block = keras_hub.layers.TransformerEncoder(8, 2, name="block")
     head = keras_hub.layers.MaskedLMHead(
         vocabulary_size=None if tied else size,
@@ -285,7 +283,9 @@ def test_as_many_positions_as_ids(tmp_path: Path) -> None:
 def test_tokenizer_without_a_word_file(tmp_path: Path) -> None:
     """Byte pairs are not words of their own: the ids are grown by number."""
     source = tmp_path / "old.keras"
-    vocabulary = {word: id_ for id_, word in enumerate(["<|endoftext|>", *"abcdefghijk", "ab"])}
+    vocabulary = {
+        word: id_ for id_, word in enumerate(["<|endoftext|>", *"abcdefghijk", "ab"])
+    }
 
     def build(size: int) -> keras.Model:
         tokenizer = keras_hub.models.GPT2Tokenizer(vocabulary, ["a b"])

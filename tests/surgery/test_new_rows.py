@@ -129,7 +129,9 @@ def test_half_precision_is_rounded_once(dtype: str, tmp_path: Path) -> None:
     new = _grown(source, tmp_path, "mean")
     mean = rows.astype(np.float64).mean(0).astype(np.float32).astype(kind)
     assert new[TABLE].dtype == kind
-    np.testing.assert_array_equal(new[TABLE][5000:], np.broadcast_to(mean, (ADDED, DIM)))
+    np.testing.assert_array_equal(
+        new[TABLE][5000:], np.broadcast_to(mean, (ADDED, DIM))
+    )
 
 
 @settings(

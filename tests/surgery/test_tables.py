@@ -254,7 +254,10 @@ def test_rules_of_keras_itself_stand() -> None:
     [
         ("bare", r"LAYER:AXIS"),
         ("bare:x", r"LAYER:AXIS"),
-        ("nowhere:0", r"no layer or array is called 'nowhere'.*Layers with arrays: bar"),
+        (
+            "nowhere:0",
+            r"no layer or array is called 'nowhere'.*Layers with arrays: bar",
+        ),
     ],
 )
 def test_claim_that_fits_nothing(also: str, message: str, tmp_path: Path) -> None:
