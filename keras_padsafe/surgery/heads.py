@@ -16,7 +16,8 @@ UNIT_BY_UNIT = frozenset(
     AlphaDropout GaussianNoise GaussianDropout Rescaling ActivityRegularization
     Masking Add Subtract Multiply Divide TrueDivide Average Maximum Minimum
     Greater GreaterEqual Less LessEqual Equal NotEqual LogicalAnd LogicalOr
-    LogicalNot Isnan Isinf Isfinite Sign GetItem StopGradient NanToNum Where GlobalMaxPooling1D GlobalAveragePooling1D
+    LogicalNot Isnan Isinf Isfinite Sign Where GetItem StopGradient NanToNum
+    GlobalMaxPooling1D GlobalAveragePooling1D
     """.split()
 )
 # What turns one unit for each id back into ids.
