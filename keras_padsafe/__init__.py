@@ -11,10 +11,19 @@ if TYPE_CHECKING:
     from keras_padsafe import initializers as initializers
     from keras_padsafe import layers as layers
     from keras_padsafe import losses as losses
+    from keras_padsafe import metrics as metrics
     from keras_padsafe import ops as ops
     from keras_padsafe import surgery as surgery
 
-_ROOMS = ("archive", "initializers", "layers", "losses", "ops", "surgery")
+_ROOMS = (
+    "archive",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "ops",
+    "surgery",
+)
 
 register_with_keras()
 

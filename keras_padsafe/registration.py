@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "keras_padsafe"
-MODULES_WITH_KERAS_CLASSES = ("layers", "initializers", "losses")
+MODULES_WITH_KERAS_CLASSES = ("layers", "initializers", "losses", "metrics")
 
 
 def serializable(cls: type) -> type:

@@ -63,7 +63,9 @@ def main(arguments: list[str]) -> int:
         for lane, passed, output, seconds in pool.map(
             lambda lane: run(lane, arguments[split + 1 :]), lanes
         ):
-            print(f"\n===== {lane}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s")
+            print(
+                f"\n===== {lane}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s"
+            )
             print(output, flush=True)
             if not passed:
                 failed.append(lane)

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from keras_padsafe.archive import hdf5_messages as messages
 from keras_padsafe.archive.byte_window import ByteWindow
 from keras_padsafe.archive.dtypes import opaque_dtype
+from keras_padsafe.archive.hdf5_attributes import AttributeReader
+from keras_padsafe.archive.hdf5_links import LinkReader
 from keras_padsafe.archive.hdf5_metadata import MetadataReader
 from keras_padsafe.archive.limits import Limits
-from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
+from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, about, refusing
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_ARRAY = (1 << 63) - 1
 _SHARED = 2  # flag of a message that stands elsewhere
-_MAX_TREE_LEVELS = 8
 _MAX_CONTINUATIONS = 256
 
 
@@ -48,7 +49,7 @@ class Hdf5Tree:
 
 
 def read_hdf5(window: ByteWindow, limits: Limits) -> Hdf5Tree:
-    """The whole tree; array data is located and not read."""
+    """The whole tree;  located and not read."""
     with refusing(window.name):
         tree = _Hdf5Reader(window, limits).read()
         in_file_order = sorted(tree.arrays.items(), key=lambda item: item[1].offset)
@@ -62,15 +63,14 @@ class _Hdf5Reader:
         self._limits = limits
         self._size = window.size
         self._metadata = MetadataReader(window, limits.max_metadata_bytes)
+        self._attributes = AttributeReader(self._metadata, limits)
+        self._links = LinkReader(self._metadata, limits, self._visit)
         self._visited: set[int] = set()
-        self._collections: dict[int, dict[int, bytes]] = {}
         self._tree = Hdf5Tree()
 
     def read(self) -> Hdf5Tree:
         root_header = self._read_superblock()
         self._read_object(root_header, path="", depth=0)
-        if "" not in self._tree.groups:
-            raise BrokenRule("its root is not a group")
         return self._tree
 
     def _read_superblock(self) -> int:
@@ -92,47 +92,68 @@ class _Hdf5Reader:
         return struct.unpack_from("<Q", block, 64)[0]
 
     def _read_object(self, address: int, path: str, depth: int) -> None:
+        """A group with all below it, or an array."""
+        children: list[tuple[str, int]] = []
+        with about(path or "/"):
+            self._check_room(depth)
+            self._visit(address)
+            singles, attributes = self._read_messages(address, is_root=not path)
+            if messages.SYMBOL_TABLE in singles:
+                self._tree.groups[path] = attributes
+                children = self._links.read(singles[messages.SYMBOL_TABLE])
+            elif path:
+                self._tree.arrays[path] = self._parse_array(singles, attributes)
+            else:
+                raise BrokenRule("the root is not a group")
+        for name, header in children:
+            child = f"{path}/{name}" if path else name
+            self._metadata.spend(len(child))
+            if child in self._tree.groups or child in self._tree.arrays:
+                raise BrokenRule(f"{child}: there are two of that name")
+            self._read_object(header, child, depth + 1)
+
+    def _check_room(self, depth: int) -> None:
         if depth > self._limits.max_depth:
             raise BrokenRule(f"groups nest deeper than {self._limits.max_depth}")
-        self._visit(address, path)
         if len(self._tree.groups) + len(self._tree.arrays) >= self._limits.max_objects:
-            raise BrokenRule(f"it holds more than {self._limits.max_objects} objects")
-        singles: dict[int, bytes] = {}
-        attributes: dict[str, str] = {}
-        for kind, message in self._read_header(address, path):
-            if kind == messages.ATTRIBUTE:
-                name = messages.attribute_name(message)
-                if path == "":
-                    _refuse_legacy(name)
-                value = self._read_attribute(message, path, name)
-                if not name or "\0" in name + value or name in attributes:
-                    raise BrokenRule(f"{path or '/'} has a damaged attribute {name!r}")
-                attributes[name] = value
-            elif kind in singles:
-                raise BrokenRule(f"{path or '/'} has two messages of type {kind:#x}")
-            else:
-                singles[kind] = message
-        if messages.SYMBOL_TABLE in singles:
-            self._add_group(singles[messages.SYMBOL_TABLE], path, depth, attributes)
-        else:
-            self._add_array(singles, path, attributes)
+            raise BrokenRule(f"the file has over {self._limits.max_objects} objects")
 
-    def _visit(self, address: int, path: str) -> None:
+    def _visit(self, address: int) -> None:
         """Each part of a tree is reached once, so there are no cycles."""
         if address in self._visited:
-            raise BrokenRule(f"{path or '/'} is reached twice (a hard link or a cycle)")
+            raise BrokenRule("it is reached twice (a hard link or a cycle)")
         self._visited.add(address)
 
-    def _read_header(self, address: int, path: str) -> Iterator[tuple[int, bytes]]:
+    def _read_messages(
+        self, address: int, *, is_root: bool
+    ) -> tuple[dict[int, bytes], dict[str, str]]:
+        """What an object header says, by type of message, and its attributes."""
+        singles: dict[int, bytes] = {}
+        attributes: dict[str, str] = {}
+        for kind, message in self._read_header(address):
+            if kind == messages.ATTRIBUTE:
+                if is_root:
+                    _refuse_legacy(messages.attribute_name(message))
+                name, text = self._attributes.read(message)
+                if name in attributes:
+                    raise BrokenRule(f"it has two attributes {name!r}")
+                attributes[name] = text
+            elif kind in singles:
+                raise BrokenRule(f"it has two messages of type {kind:#x}")
+            else:
+                singles[kind] = message
+        return singles, attributes
+
+    def _read_header(self, address: int) -> Iterator[tuple[int, bytes]]:
         """Section IV.A.1.a: the messages that matter, of version 1 headers."""
         prefix = self._metadata.read(address, 16)
         version, _, message_count, _, size = struct.unpack_from("<BBHII", prefix)
         if version != 1:
-            raise BrokenRule(f"{path or '/'} has an object header newer than version 1")
+            raise BrokenRule("it has an object header newer than version 1")
         blocks = [(address + 16, size)]
         for number, (start, length) in enumerate(blocks):
             if number > _MAX_CONTINUATIONS:
-                raise BrokenRule(f"the header of {path or '/'} is in too many parts")
+                raise BrokenRule("its header is in too many parts")
             block = self._metadata.read(start, length)
             position = 0
             while position + 8 <= length and message_count:
@@ -141,127 +162,21 @@ class _Hdf5Reader:
                 position += 8 + count
                 message_count -= 1
                 if len(message) != count:
-                    raise BrokenRule(f"a message of {path or '/'} is cut short")
+                    raise BrokenRule("a message is cut short", FETCH_AGAIN)
                 if kind == messages.CONTINUATION:
                     blocks.append(struct.unpack_from("<QQ", message))
                 elif kind not in messages.KNOWN or flags & _SHARED:
                     what = messages.FOREIGN.get(kind, f"a message of type {kind:#x}")
-                    raise BrokenRule(
-                        f"{path or '/'} has {what}, which Keras never writes"
-                    )
+                    raise BrokenRule(f"it has {what}, which Keras never writes")
                 elif kind not in messages.IGNORED:
                     yield kind, message
-
-    def _read_attribute(self, message: bytes, path: str, name: str) -> str:
-        try:
-            value = messages.parse_attribute(message, self._limits)
-        except BrokenRule as broken:
-            rule = f"attribute {name!r} of {path or '/'}: {broken.rule}"
-            raise BrokenRule(rule, broken.fix) from None
-        if isinstance(value, str):
-            return value
-        text = self._global_heap_object(value.collection, value.index)[: value.length]
-        self._metadata.spend(len(text))
-        return text.decode("utf-8")
-
-    def _global_heap_object(self, address: int, index: int) -> bytes:
-        """Section III.E."""
-        collection = self._collections.get(address)
-        if collection is None:
-            collection = self._read_global_heap(address)
-            self._collections[address] = collection
-        if index not in collection:
-            raise BrokenRule("an attribute points at no text", FETCH_AGAIN)
-        return collection[index]
-
-    def _read_global_heap(self, address: int) -> dict[int, bytes]:
-        header = self._metadata.read(address, 16)
-        if header[:4] != b"GCOL":
-            raise BrokenRule("an attribute points outside the global heap", FETCH_AGAIN)
-        (size,) = struct.unpack_from("<Q", header, 8)
-        heap = self._metadata.read(address, size)
-        objects: dict[int, bytes] = {}
-        position = 16
-        while position + 16 <= size:
-            index, _, count = struct.unpack_from("<HHxxxxQ", heap, position)
-            if index == 0:
-                break
-            objects[index] = heap[position + 16 : position + 16 + count]
-            position += 16 + -(-count // 8) * 8
-        return objects
-
-    def _add_group(
-        self, message: bytes, path: str, depth: int, attributes: dict[str, str]
-    ) -> None:
-        self._tree.groups[path] = attributes
-        tree_address, heap_address = struct.unpack_from("<QQ", message)
-        names = self._read_local_heap(heap_address, path)
-        for name, header in self._read_links(tree_address, names, path, level=0):
-            child = f"{path}/{name}" if path else name
-            self._metadata.spend(len(child))
-            if child in self._tree.groups or child in self._tree.arrays:
-                raise BrokenRule(f"{path or '/'} has two children called {name!r}")
-            self._read_object(header, child, depth + 1)
-
-    def _read_local_heap(self, address: int, path: str) -> bytes:
-        """Section III.D: the names of a group's children, each ended by a zero."""
-        header = self._metadata.read(address, 32)
-        if header[:4] != b"HEAP":
-            raise BrokenRule(f"{path or '/'} has no heap of names", FETCH_AGAIN)
-        size, _, data_address = struct.unpack_from("<QQQ", header, 8)
-        return self._metadata.read(data_address, size)
-
-    def _read_links(
-        self, address: int, names: bytes, path: str, level: int
-    ) -> Iterator[tuple[str, int]]:
-        """Sections III.A.1 and III.B: a tree whose leaves list name and address."""
-        if level > _MAX_TREE_LEVELS:
-            raise BrokenRule(f"the index of {path or '/'} is too deep")
-        self._visit(address, path)
-        signature, node_type, _, count = struct.unpack(
-            "<4sBBH", self._metadata.read(address, 8)
-        )
-        if signature == b"SNOD":
-            entries = self._metadata.read(address + 8, 40 * count)
-            for entry in struct.iter_unpack("<QQI20x", entries):
-                yield self._checked_link(*entry, names, path)
-        elif signature == b"TREE" and node_type == 0:
-            keys_and_children = self._metadata.read(address + 24, 16 * count + 8)
-            for number in range(count):
-                (child,) = struct.unpack_from("<Q", keys_and_children, 16 * number + 8)
-                yield from self._read_links(child, names, path, level + 1)
-        else:
-            raise BrokenRule(f"the index of {path or '/'} is damaged", FETCH_AGAIN)
-
-    def _checked_link(
-        self, name_offset: int, header: int, cache_type: int, names: bytes, path: str
-    ) -> tuple[str, int]:
-        longest = name_offset + self._limits.max_name_bytes
-        end = names.find(b"\0", name_offset, longest + 1)
-        if end < 0:
-            raise BrokenRule(f"the name of a child of {path or '/'} does not end")
-        name = names[name_offset:end].decode("utf-8")
-        if cache_type not in (0, 1):
-            raise BrokenRule(f"{name!r} in {path or '/'} is a soft or external link")
-        if not name or "/" in name or name in (".", ".."):
-            raise BrokenRule(f"a child of {path or '/'} is called {name!r}")
-        return name, header
-
-    def _add_array(
-        self, singles: dict[int, bytes], path: str, attributes: dict[str, str]
-    ) -> None:
-        needed = (messages.DATATYPE, messages.DATASPACE, messages.LAYOUT)
-        if any(kind not in singles for kind in needed):
-            raise BrokenRule(f"{path or '/'} is neither a group nor an array")
-        try:
-            self._tree.arrays[path] = self._parse_array(singles, attributes)
-        except BrokenRule as broken:
-            rule = f"array {path or '/'}: {broken.rule}"
-            raise BrokenRule(rule, broken.fix) from None
 
     def _parse_array(
         self, singles: dict[int, bytes], attributes: dict[str, str]
     ) -> Extent:
+        needed = (messages.DATATYPE, messages.DATASPACE, messages.LAYOUT)
+        if any(kind not in singles for kind in needed):
+            raise BrokenRule("it is neither a group nor an array")
         datatype = messages.parse_datatype(singles[messages.DATATYPE])
         shape = messages.parse_dataspace(singles[messages.DATASPACE], self._limits)
         offset, stored = messages.parse_layout(singles[messages.LAYOUT])

@@ -73,7 +73,7 @@ def parse_datatype(message: bytes) -> Datatype:
     (size,) = struct.unpack_from("<I", message, 4)
     properties = message[8:]
     if version not in (1, 2, 3) or size == 0:
-        raise BrokenRule(f"a datatype has version {version} and {size} bytes")
+        raise BrokenRule(f"its datatype has version {version} and {size} bytes")
     match datatype_class:
         case 0:
             return _parse_integer(bits, size, properties)
@@ -87,14 +87,14 @@ def parse_datatype(message: bytes) -> Datatype:
             return _parse_bool(bits, size, properties, padded_names=version < 3)
         case 9 if bits & 15 == 1:
             return Datatype("vlen", size)
-    raise BrokenRule(f"datatype class {datatype_class} is none that Keras stores")
+    raise BrokenRule(f"its datatype class, {datatype_class}, is none that Keras stores")
 
 
 def _parse_integer(bits: int, size: int, properties: bytes) -> Datatype:
     offset_and_precision = struct.unpack_from("<HH", properties)
     _refuse_big_endian(bits)
     if size not in (1, 2, 4, 8) or offset_and_precision != (0, 8 * size):
-        raise BrokenRule(f"an integer type of {size} bytes has an unusual layout")
+        raise BrokenRule(f"its integers of {size} bytes have an unusual layout")
     return Datatype("int" if bits & 8 else "uint", size)
 
 
@@ -107,14 +107,14 @@ def _parse_float(bits: int, size: int, properties: bytes) -> Datatype:
         or sign_position != 8 * size - 1
         or bits & 0x30 != _IMPLIED_MANTISSA_BIT
     ):
-        raise BrokenRule(f"a float type of {size} bytes is not one of IEEE 754")
+        raise BrokenRule(f"its floats of {size} bytes are not those of IEEE 754")
     return Datatype("float", size)
 
 
 def _refuse_big_endian(bits: int) -> None:
     if bits & 0x41:
         raise BrokenRule(
-            "an array is stored big-endian",
+            "it is stored big-endian",
             "Load the model with Keras on the JAX or TensorFlow backend, and save it.",
         )
 
@@ -129,7 +129,7 @@ def _parse_bool(
     expected = b"".join(pad(name + b"\0") for name in _BOOL_NAMES) + b"\x00\x01"
     members = properties[names_start : names_start + len(expected)]
     if base != Datatype("int", 1) or (size, bits) != (1, 2) or members != expected:
-        raise BrokenRule("an enumeration other than bool is stored")
+        raise BrokenRule("it holds an enumeration other than bool")
     return Datatype("bool", 1)
 
 
@@ -137,9 +137,9 @@ def parse_dataspace(message: bytes, limits: Limits) -> tuple[int, ...]:
     """The shape."""
     version, rank = message[0], message[1]
     if version not in (1, 2) or (version == 2 and message[3] == 2):
-        raise BrokenRule(f"a dataspace has version {version} or is null")
+        raise BrokenRule(f"its dataspace has version {version} or is null")
     if rank > limits.max_rank:
-        raise BrokenRule(f"an array has {rank} dimensions, over {limits.max_rank}")
+        raise BrokenRule(f"it has {rank} dimensions, over {limits.max_rank}")
     return struct.unpack_from(f"<{rank}Q", message, 8 if version == 1 else 4)
 
 
@@ -149,7 +149,7 @@ def parse_layout(message: bytes) -> tuple[int, int]:
     if version != 3 or layout_class != 1:
         name = {0: "compact", 2: "chunked", 3: "virtual"}.get(layout_class, "unknown")
         raise BrokenRule(
-            f"array data is {name} (layout version {version}); Keras stores contiguous"
+            f"its data is {name} (layout version {version}), not contiguous"
         )
     return struct.unpack_from("<QQ", message, 2)
 
@@ -176,7 +176,7 @@ def parse_attribute(message: bytes, limits: Limits) -> str | VlenString:
     datatype, shape = parse_datatype(parts[1]), parse_dataspace(parts[2], limits)
     value = message[position:]
     if shape:
-        raise BrokenRule("an attribute is an array; Keras writes single strings")
+        raise BrokenRule("it is an array; Keras writes single strings")
     if datatype.kind == "vlen":
         reference = VlenString(*struct.unpack_from("<IQI", value))
         _check_attribute_size(reference.length, limits)
@@ -184,11 +184,9 @@ def parse_attribute(message: bytes, limits: Limits) -> str | VlenString:
     if datatype.kind == "string":
         _check_attribute_size(datatype.size, limits)
         return value[: datatype.size].rstrip(b"\0").decode("utf-8")
-    raise BrokenRule(f"an attribute is of kind {datatype.kind}; Keras writes strings")
+    raise BrokenRule(f"it is of kind {datatype.kind}; Keras writes strings")
 
 
 def _check_attribute_size(size: int, limits: Limits) -> None:
     if size > limits.max_attribute_bytes:
-        raise BrokenRule(
-            f"an attribute has {size} bytes, over {limits.max_attribute_bytes}"
-        )
+        raise BrokenRule(f"it has {size} bytes, over {limits.max_attribute_bytes}")

@@ -6,6 +6,7 @@ from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule
 
 _BLOCK = 16 * KIB
 _MAX_CACHED_BLOCKS = 1024
+_READS_PER_BYTE = 8
 
 
 class MetadataReader:
@@ -17,7 +18,8 @@ class MetadataReader:
 
     def __init__(self, window: ByteWindow, budget: int) -> None:
         self._window = window
-        self._budget = budget
+        # What is honest is read a few times over; more is a tangle of references.
+        self._budget = min(budget, _READS_PER_BYTE * window.size + _BLOCK)
         self._blocks: dict[int, bytes] = {}
 
     def read(self, offset: int, count: int) -> bytes:
@@ -38,7 +40,8 @@ class MetadataReader:
         self._budget -= count
         if self._budget < 0:
             raise BrokenRule(
-                "it holds more metadata than `Limits.max_metadata_bytes` allows"
+                "it holds more metadata than fits its size, "
+                "or than `Limits.max_metadata_bytes` allows"
             )
 
     def _block(self, number: int) -> bytes:

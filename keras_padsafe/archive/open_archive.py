@@ -20,7 +20,7 @@ from keras_padsafe.archive.member_names import (
     WEIGHTS,
     check_member_names,
 )
-from keras_padsafe.archive.refusal import BrokenRule, refusing
+from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
 from keras_padsafe.archive.sharded import SHARD_MAP_SUFFIX, read_sharded
 from keras_padsafe.archive.stored_array import stored_arrays
 from keras_padsafe.archive.strict_json import parse_object
@@ -145,7 +145,10 @@ def _read_json_file(path: Path, limits: Limits) -> bytes:
 
 def _read_whole_file(path: Path, size: int) -> bytes:
     with ExitStack() as files, refusing(str(path)):
-        return _open_window(path, files).read(0, size)
+        window = _open_window(path, files)
+        if window.size != size:
+            raise BrokenRule("it changed while it was read", FETCH_AGAIN)
+        return window.read(0, size)
 
 
 def _check_json_size(name: str, size: int, limits: Limits) -> None:

@@ -20,6 +20,15 @@ class BrokenRule(Exception):
         self.fix = fix
 
 
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Says which part of a file a rule was broken in."""
+    try:
+        yield
+    except BrokenRule as broken:
+        raise BrokenRule(f"{what}: {broken.rule}", broken.fix) from None
+
+
 # What Python raises when bytes do not say what they should.
 _DAMAGE = (
     struct.error,

@@ -1,0 +1,33 @@
+"""The command line: a screen and a JSON document from the same data.
+
+The result goes to stdout; progress, warnings and errors to stderr. Exit codes: 0
+clean, 1 findings, 2 usage or I/O. Nothing here imports Keras at the top of a module,
+so that a command that does not need it starts at once.
+"""
+
+import click
+
+from keras_padsafe.cli.command import Group
+from keras_padsafe.cli.demo import demo
+from keras_padsafe.cli.grow import grow
+from keras_padsafe.cli.inspect import inspect
+from keras_padsafe.cli.plan import plan
+from keras_padsafe.cli.verify import verify
+from keras_padsafe.version import __version__
+
+
+@click.group(
+    cls=Group,
+    examples=["demo", "grow model.keras -o grown.keras --add zebra --add okapi"],
+)
+@click.version_option(__version__, prog_name="keras-padsafe")
+def main() -> None:
+    """Grow the vocabulary of a saved Keras 3 model, and prove what changed.
+
+    Old ids keep their outputs, everything else its bytes, and the optimizer its
+    state. The file given is never modified.
+    """
+
+
+for command in (inspect, plan, grow, verify, demo):
+    main.add_command(command)

@@ -38,10 +38,11 @@ class ExtendableEmbedding(keras.layers.ReversibleEmbedding):
             move either.
         out_of_range: What an id that is neither a row nor a pad id does: `"raise"`
             an error; count as padding, `"pad"`; or the id whose row is read in its
-            place, usually that of the unknown token. TensorFlow compiled by XLA
-            can raise nothing, so with `"raise"` this layer asks Keras not to
-            choose XLA there; under `jit_compile=True`, and in exported JAX and
-            torch programs, such an id gives a vector of NaN, never another row.
+            place, usually that of the unknown token. TensorFlow cannot raise from
+            XLA, so with `"raise"` Keras trains the model without XLA there. Where
+            raising is out of reach, in a TensorFlow function that you compile by
+            XLA yourself or in an exported JAX or torch program, such an id gives a
+            vector of NaN, never another row.
         **kwargs: The arguments of `keras.layers.Embedding`, and `reverse_dtype`
             and `logit_soft_cap` of `keras.layers.ReversibleEmbedding`.
 
@@ -63,8 +64,8 @@ class ExtendableEmbedding(keras.layers.ReversibleEmbedding):
     Example:
     >>> layer = keras_padsafe.layers.ExtendableEmbedding(10, 4, pad_id=-1)
     >>> vectors = layer(np.array([[3, 7, -1]]))
-    >>> vectors.shape[-1], float(keras.ops.max(keras.ops.abs(vectors[0, 2])))
-    (4, 0.0)
+    >>> keras.ops.convert_to_numpy(vectors)[0, 2].tolist()
+    [0.0, 0.0, 0.0, 0.0]
     >>> grown = layer.extend(5)
     >>> grown.input_dim
     15

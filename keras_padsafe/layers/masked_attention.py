@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from keras_padsafe.ops.attention_masks import hide, read_padding_mask
-from keras_padsafe.ops.masked_attention import masked_attention
 from keras_padsafe.ops.masked_softmax import masked_softmax
 from keras_padsafe.ops.masks import causal_mask, combine_masks
 from keras_padsafe.registration import serializable
@@ -17,8 +16,8 @@ from keras_padsafe.types import Tensor
 class MaskedAttention(keras.layers.Attention):
     """`keras.layers.Attention` with masks that hold.
 
-    Constructor, weights and file layout are those of the Keras layer: in a saved
-    model the one class can take the other's place, in both directions.
+    Constructor and weights are those of the Keras layer, in memory and in a file:
+    the one class can take the other's place in a saved model, in both directions.
 
     Args:
         *args: As `keras.layers.Attention`.
@@ -64,49 +63,8 @@ class MaskedAttention(keras.layers.Attention):
         query, value = inputs[:2]
         key = inputs[2] if len(inputs) > 2 else value
         query_mask, key_mask = _read_masks(mask, query, key)
-        dropout = self.dropout if training else 0.0
-        plain = self.score_mode == "dot" and len(query.shape) == 3
-        if plain and not dropout and not return_attention_scores:
-            return self._attend_by_kernel(
-                query, key, value, query_mask, key_mask, use_causal_mask
-            )
-        output, scores = self._attend_by_scores(
-            query, key, value, query_mask, key_mask, use_causal_mask, dropout
-        )
-        return (output, scores) if return_attention_scores else output
-
-    def _attend_by_kernel(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        query_mask: Tensor | None,
-        key_mask: Tensor | None,
-        is_causal: bool,
-    ) -> Tensor:
-        """Attends with one head, for which backends have kernels."""
-        output = masked_attention(
-            *(ops.expand_dims(x, 2) for x in (query, key, value)),
-            query_mask=query_mask,
-            key_mask=key_mask,
-            is_causal=is_causal,
-            scale=1.0 if self.scale is None else self.scale,
-        )
-        return ops.squeeze(output, 2)
-
-    def _attend_by_scores(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        query_mask: Tensor | None,
-        key_mask: Tensor | None,
-        is_causal: bool,
-        dropout: float,
-    ) -> tuple[Tensor, Tensor]:
-        """Attends with the scores of the Keras layer, computed in float32."""
         mask = None if key_mask is None else ops.expand_dims(key_mask, -2)
-        if is_causal:
+        if use_causal_mask:
             causal = causal_mask(ops.shape(query)[-2], ops.shape(key)[-2])
             for _ in query.shape[:-2]:
                 causal = ops.expand_dims(causal, 0)
@@ -120,10 +78,12 @@ class MaskedAttention(keras.layers.Attention):
             ops.cast(hide(query, query_mask), dtype), ops.cast(key, dtype)
         )
         weights = hide(masked_softmax(scores, mask), query_mask)
-        if dropout:
-            weights = keras.random.dropout(weights, dropout, seed=self.seed_generator)
+        if training and self.dropout:
+            rate, seed = self.dropout, self.seed_generator
+            weights = keras.random.dropout(weights, rate, seed=seed)
         weights = ops.cast(weights, value.dtype)
-        return ops.matmul(weights, value), weights
+        output = ops.matmul(weights, value)
+        return (output, weights) if return_attention_scores else output
 
 
 def _read_masks(

@@ -1,7 +1,5 @@
 """`keras.layers.GroupQueryAttention` that padding cannot reach."""
 
-from typing import Any
-
 import keras
 
 from keras_padsafe.layers.projected_attention import (
@@ -19,8 +17,8 @@ from keras_padsafe.types import Tensor
 class MaskedGroupedQueryAttention(ProjectedAttention, keras.layers.GroupQueryAttention):
     """`keras.layers.GroupQueryAttention` with masks that hold.
 
-    Constructor, weights and file layout are those of the Keras layer: in a saved
-    model the one class can take the other's place, in both directions.
+    Constructor and weights are those of the Keras layer, in memory and in a file:
+    the one class can take the other's place in a saved model, in both directions.
 
     Args:
         *args: As `keras.layers.GroupQueryAttention`.
@@ -62,18 +60,6 @@ class MaskedGroupedQueryAttention(ProjectedAttention, keras.layers.GroupQueryAtt
     References:
         - [Ainslie et al., 2023](https://arxiv.org/abs/2305.13245)
     """
-
-    def __init__(
-        self, *args: Any, flash_attention: bool | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, flash_attention=flash_attention, **kwargs)
-        self._requested_flash_attention = flash_attention
-        if flash_attention is not None:
-            self._flash_attention = flash_attention
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        return {**config, "flash_attention": self._requested_flash_attention}
 
     def _score_axes(self, query: Tensor) -> ScoreAxes:
         return ScoreAxes(2, (1,))

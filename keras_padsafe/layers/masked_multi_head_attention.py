@@ -21,8 +21,8 @@ from keras_padsafe.types import Tensor
 class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttention):
     """`keras.layers.MultiHeadAttention` with masks that hold.
 
-    Constructor, weights and file layout are those of the Keras layer: in a saved
-    model the one class can take the other's place, in both directions.
+    Constructor and weights are those of the Keras layer, in memory and in a file:
+    the one class can take the other's place in a saved model, in both directions.
 
     Args:
         *args: As `keras.layers.MultiHeadAttention`.
@@ -68,18 +68,6 @@ class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttenti
     References:
         - [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
     """
-
-    def __init__(
-        self, *args: Any, flash_attention: bool | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, flash_attention=flash_attention, **kwargs)
-        self._requested_flash_attention = flash_attention
-        if flash_attention is not None:
-            self._flash_attention = flash_attention
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        return {**config, "flash_attention": self._requested_flash_attention}
 
     def compute_output_spec(
         self, query: Tensor, value: Tensor, key: Tensor | None = None, **kwargs: Any

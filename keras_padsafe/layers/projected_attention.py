@@ -16,18 +16,33 @@ class ProjectedAttention:
     """The call of an attention layer that projects its inputs.
 
     Put before a layer of Keras in the bases of a class, it replaces the call and
-    leaves constructor, weights and file layout alone. It uses the projections
-    that the layer built (`_query_dense` and its like), as a subclass does.
+    leaves arguments and weights alone. It uses the projections that the layer
+    built (`_query_dense` and its like), as a subclass does. And it keeps
+    `flash_attention`, which Keras forgets in the config and reads `False` as
+    `None`.
 
     Padding is removed from the inputs, before the projections: what a padded
     position holds then reaches neither an output nor the gradient of a weight.
     Removing it from the projected values would leave `0 * NaN` in the latter.
     """
 
+    _flash_attention: bool | None
     _query_dense: Any
     _key_dense: Any
     _value_dense: Any
     _output_dense: Any
+
+    def __init__(
+        self, *args: Any, flash_attention: bool | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, flash_attention=flash_attention, **kwargs)  # type: ignore[call-arg]
+        self._requested_flash_attention = flash_attention
+        if flash_attention is not None:
+            self._flash_attention = flash_attention
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()  # type: ignore[misc]
+        return {**config, "flash_attention": self._requested_flash_attention}
 
     def _score_axes(self, query: Tensor) -> ScoreAxes:
         raise NotImplementedError
@@ -68,25 +83,25 @@ class ProjectedAttention:
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        key = value if key is None else key
+        keys: Tensor = value if key is None else key
         axes = self._score_axes(query)
         query_mask = _read_padding(query_mask, query, "query_mask")
         key_mask = combine_masks(
-            _read_padding(key_mask, key, "key_mask"),
+            _read_padding(key_mask, keys, "key_mask"),
             _read_padding(value_mask, value, "value_mask"),
         )
         mask = None if key_mask is None else axes.spread_keys(key_mask)
         if attention_mask is not None:
-            shape = axes.shape(query.shape, self._score_heads(), key.shape)
+            shape = axes.shape(query.shape, self._score_heads(), keys.shape)
             attention_mask = read_score_mask(
                 attention_mask, shape, "attention_mask", axes.count
             )
             mask = combine_masks(mask, attention_mask)
-        mask, is_causal = self._add_bands(mask, use_causal_mask, axes, query, key)
-        query, key, value = _clean(axes, query, key, value, query_mask, mask)
+        mask, is_causal = self._add_bands(mask, use_causal_mask, axes, query, keys)
+        query, keys, value = _clean(axes, query, keys, value, query_mask, mask)
         output, scores = self._attend(
             self._query_dense(query),
-            self._key_dense(key),
+            self._key_dense(keys),
             self._value_dense(value),
             mask,
             training,

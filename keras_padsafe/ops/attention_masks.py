@@ -90,9 +90,10 @@ def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     """
     if mask is None:
         return x
-    while len(mask.shape) < len(x.shape):
-        mask = ops.expand_dims(mask, -1)
-    return ops.where(mask, x, ops.zeros_like(x))
+    spread: Tensor = mask
+    while len(spread.shape) < len(x.shape):
+        spread = ops.expand_dims(spread, -1)
+    return ops.where(spread, x, ops.zeros_like(x))
 
 
 def _fits(sizes: Shape, full: Shape) -> bool:

@@ -17,7 +17,13 @@ from keras_padsafe.types import Tensor
 
 
 def can_fuse(query: Tensor, value: Tensor) -> bool:
-    """Whether the running backend has a kernel for these tensors."""
+    """Whether the running backend has a kernel for these tensors.
+
+    For the tensors of a model under construction there is none: only the ops of
+    Keras can be recorded.
+    """
+    if keras.backend.is_keras_tensor(query):
+        return False
     if keras.backend.backend() == "jax":
         return query.shape[-1] == value.shape[-1]
     return keras.backend.backend() == "torch"
@@ -80,5 +86,6 @@ def _torch(
 
 
 def _on_tpu() -> bool:
-    devices = keras.distribution.list_devices()
-    return bool(devices) and devices[0].startswith("tpu")
+    if keras.backend.backend() != "jax":
+        return False
+    return any(name.startswith("tpu") for name in keras.distribution.list_devices())

@@ -26,7 +26,7 @@ def as_ids(ids: Tensor) -> Tensor:
     Returns:
         A tensor of the same shape, int64 if `ids` is, else int32.
     """
-    ids = ops.convert_to_tensor(ids)
+    ids = ops.convert_to_tensor(ids, sparse=False)
     dtype = backend.standardize_dtype(ids.dtype)
     if dtype in ("int32", "int64"):
         return ids

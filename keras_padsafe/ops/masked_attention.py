@@ -90,8 +90,8 @@ def masked_attention(
     if mask is not None:
         mask = read_score_mask(mask, shape, "mask")
     if key_mask is not None:
-        key_mask = read_padding_mask(key_mask, shape[::3], "key_mask")
-        mask = combine_masks(mask, key_mask[:, None, None])
+        padding: Tensor = read_padding_mask(key_mask, shape[::3], "key_mask")
+        mask = combine_masks(mask, padding[:, None, None])
     if bias is not None:
         bias, visible = _read_bias(bias, query.dtype)
         mask = combine_masks(mask, visible)

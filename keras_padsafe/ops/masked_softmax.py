@@ -13,8 +13,9 @@ def masked_softmax(
     """Shares one unit of weight among the real scores.
 
     What is hidden gets exactly 0, whatever it holds, and gets no gradient; a row
-    with nothing real is all zeros. A real score of -inf gets exactly 0 too, and a
-    real NaN makes its row NaN. Any finite real score counts, however low.
+    with nothing real is all zeros. A real NaN stays NaN. Any real score
+    counts, however low, down to -inf (or the lowest number there is, `safe_fill` of
+    the dtype computed in), which gets exactly 0 too.
 
     Args:
         x: Scores, of any shape.
@@ -36,16 +37,21 @@ def masked_softmax(
     dtype = backend.result_type(x.dtype, float)
     x = ops.cast(x, backend.result_type(dtype, "float32"))
     if 0 in x.shape:
-        return ops.cast(x, dtype)  # no element, and no maximum to ask for
+        return ops.cast(x, dtype)  # no element, and no maximum to subtract
     fill = safe_fill(x.dtype)
+    # Not `x > fill`, which would hide NaN.
+    counts = ops.logical_not(ops.less_equal(x, fill))
     if mask is not None:
-        mask = align_mask(mask, x)
-        x = ops.where(mask, x, fill)
-    # At least the fill: a row of -inf has no -inf to subtract from itself.
-    peak = ops.maximum(ops.max(x, axis=axis, keepdims=True), fill)
-    weights = ops.exp(x - ops.stop_gradient(peak))
-    if mask is not None:
-        weights = ops.where(mask, weights, 0.0)
-    total = ops.sum(weights, axis=axis, keepdims=True)
-    # An exact test for 0, so that NaN is divided by NaN and stays NaN.
-    return ops.cast(weights / ops.where(ops.equal(total, 0.0), 1.0, total), dtype)
+        counts = ops.logical_and(counts, align_mask(mask, x))
+    weights = _softmax(ops.where(counts, x, fill), axis)
+    # Beside one score that counts, the fill weighs 0 already; alone, it does not.
+    return ops.cast(ops.where(counts, weights, 0.0), dtype)
+
+
+def _softmax(x: Tensor, axis: int | tuple[int, ...]) -> Tensor:
+    if isinstance(axis, int) and x.shape[axis] != 1:
+        return ops.softmax(x, axis=axis)
+    # Keras warns about an axis of one score, and cannot reshape unknown sizes.
+    peak = ops.stop_gradient(ops.max(x, axis=axis, keepdims=True))
+    weights = ops.exp(x - peak)
+    return weights / ops.sum(weights, axis=axis, keepdims=True)

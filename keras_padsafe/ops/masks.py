@@ -182,6 +182,18 @@ def as_bool_mask(mask: Tensor, name: str) -> Tensor:
     )
 
 
+def first_real(mask: Tensor) -> Tensor:
+    """Marks the first real step of each row of a `(batch, time)` mask, if any."""
+    mask = as_bool_mask(mask, "mask")
+    count = ops.cumsum(ops.cast(mask, "int32"), axis=1)
+    return ops.logical_and(mask, ops.equal(count, 1))
+
+
+def last_real(mask: Tensor) -> Tensor:
+    """Marks the last real step of each row of a `(batch, time)` mask, if any."""
+    return ops.flip(first_real(ops.flip(mask, axis=1)), axis=1)
+
+
 def align_mask(mask: Tensor, x: Tensor) -> Tensor:
     """Gives `mask` the rank of `x`, matching their axes from the left.
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from keras_padsafe.surgery.bind_claimed import claimed_site
+from keras_padsafe.surgery.fixed_rows import id_sites, pad_ids
 from keras_padsafe.surgery.heads import Head
 from keras_padsafe.surgery.id_sources import LOOKUPS, sources_of_table
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
@@ -16,6 +17,7 @@ def find_id_spaces(model: ModelFile) -> list[IdSpace]:
     """Every id space of the model, each with its tables and words."""
     groups = _group(_tables(model), model)
     spaces = [_start(tables, model) for tables in groups]
+    _tell_apart(spaces)
     for space in spaces:
         _add_words(space, model, alone=len(spaces) == 1)
     return spaces
@@ -76,7 +78,9 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     vocabulary = Vocabulary(name, tables[0].size)
     for table in tables:
         add_holding(vocabulary, table)
-        vocabulary.pad_ids += _pad_ids(table.layer)
+        vocabulary.pad_ids += pad_ids(table.layer)
+        vocabulary.masks_zero |= table.layer.config.get("mask_zero") is True
+        add_config(vocabulary, id_sites(table.layer, vocabulary.size))
     calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 
@@ -99,6 +103,15 @@ def _add_lookup(
         vocabulary.layers.append(layer.name)
 
 
+def _tell_apart(spaces: list[IdSpace]) -> None:
+    """Names the vocabularies of one layer by the configuration keys that count them."""
+    names = [space.vocabulary.name for space in spaces]
+    for space in spaces:
+        config = space.tables[0].config
+        if names.count(space.vocabulary.name) > 1 and config:
+            space.vocabulary.name += f".{config[0].path[-1]}"
+
+
 def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
     vocabulary = space.vocabulary
     for source, _ in sources_of_table(space.calls):
@@ -113,14 +126,6 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
                 vocabulary.closed_tokenizers.append(layer.name)
             else:
                 vocabulary.words.append(words)
-
-
-def _pad_ids(layer: LayerNode) -> list[int]:
-    pad_id = layer.config.get("pad_id")
-    if layer.config.get("mask_zero") is True:
-        return [0]
-    found = pad_id if isinstance(pad_id, list) else [pad_id]
-    return [id_ for id_ in found if isinstance(id_, int)]
 
 
 def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:

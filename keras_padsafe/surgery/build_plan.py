@@ -1,18 +1,24 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.surgery.change import Change
+from keras_padsafe.surgery.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.inventory import Inventory
 from keras_padsafe.surgery.layer_node import ConfigPath
 from keras_padsafe.surgery.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.plan import ArrayChange, ConfigChange, Plan, WordsChange
-from keras_padsafe.surgery.row_map import NEW, RowMap
-from keras_padsafe.surgery.sites import ArraySite, ConfigSite, WordsSite
+from keras_padsafe.surgery.row_map import RowMap
+from keras_padsafe.surgery.sites import (
+    ArraySite,
+    ConfigSite,
+    WordsSite,
+    config_key,
+)
 from keras_padsafe.surgery.vocabulary import Vocabulary
-from keras_padsafe.surgery.words import check_new_words
 
 _ZEROS_INITIALIZER = {
     "module": "keras.initializers",
@@ -20,19 +26,6 @@ _ZEROS_INITIALIZER = {
     "config": {},
     "registered_name": None,
 }
-
-
-@dataclass(frozen=True)
-class Change:
-    """New ids and the words among them.
-
-    Attributes:
-        row_map: The old id of each new id.
-        words: The new words, by the first new ids in order.
-    """
-
-    row_map: RowMap
-    words: tuple[str | int, ...] = ()
 
 
 def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
@@ -69,76 +62,6 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
     return matches[0]
 
 
-def grown(
-    vocabulary: Vocabulary,
-    rows: int | None,
-    tokens: Sequence[str | int] | None,
-    multiple_of: int | None,
-) -> Change:
-    """The change that adds `rows` ids, or one id for each of `tokens`, at the end.
-
-    A table with more rows than words has spare rows; new words take those first, and
-    their rows are made anew.
-
-    Raises:
-        SurgeryError: if what is asked for cannot be done.
-    """
-    if (rows is None) == (tokens is None):
-        raise SurgeryError(
-            "grow: expected either `rows`, the number of new ids, or `tokens`, the new "
-            f"words; received {'both' if rows is not None else 'neither'}."
-        )
-    step = 1 if multiple_of is None else _positive(multiple_of, "multiple_of")
-    size = vocabulary.size
-    if tokens is None:
-        wanted = size + _positive(rows, "rows")
-        row_map = RowMap.append(size, _round_up(wanted, step) - size)
-        return Change(row_map)
-    words = _words(tokens, vocabulary)
-    start = vocabulary.words[0].end if vocabulary.words else size
-    end = start + len(words)
-    row_map = RowMap.append(size, max(_round_up(max(end, size), step) - size, 0))
-    ids = row_map.ids.copy()
-    ids[start:end] = NEW
-    return Change(RowMap(ids, size), words)
-
-
-def _words(
-    tokens: Sequence[str | int], vocabulary: Vocabulary
-) -> tuple[str | int, ...]:
-    if isinstance(tokens, str) or not isinstance(tokens, Sequence):
-        raise SurgeryError(
-            "tokens: expected a list of words; received one "
-            f"{type(tokens).__name__}. Put it in a list."
-        )
-    if not tokens:
-        raise SurgeryError("tokens: expected at least one new word; received none.")
-    if vocabulary.closed_tokenizers:
-        raise SurgeryError(
-            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]!r} of the model holds "
-            "no list of words that could take in new ones, so it would never give "
-            "their ids. Expected: a WordPiece tokenizer, or none. Grow by `rows`, and "
-            "teach the tokenizer yourself."
-        )
-    for site in vocabulary.words or [None]:
-        check_new_words(tokens, site)
-    ends = {site.layer: site.end for site in vocabulary.words}
-    if len(set(ends.values())) > 1:
-        raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: its lookup layers disagree on the next "
-            f"free id: {ends}. Expected: layers with the same words. Grow by `rows` "
-            "and set the words in Keras."
-        )
-    if ends and max(ends.values()) > vocabulary.size:
-        raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: lookup layer {next(iter(ends))!r} gives "
-            f"ids up to {max(ends.values()) - 1}, and the table has {vocabulary.size} "
-            "rows: the model is broken for its last words already. Grow by `rows` "
-            "first."
-        )
-    return tuple(tokens)
-
-
 def build_plan(
     inventory: Inventory,
     vocabulary: Vocabulary,
@@ -162,6 +85,7 @@ def build_plan(
     new_ids = change.row_map.new_ids
     _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
     size = change.row_map.size
+    check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
     words = [_words_change(site, change) for site in vocabulary.words]
     end = words[0].first_id + words[0].new_count if words else 0
     slots = vocabulary.slots if optimizer == "keep" else []
@@ -171,11 +95,13 @@ def build_plan(
         new_size=size,
         row_map=change.row_map,
         new_rows=rows,
-        arrays=tuple(_array(site, size) for site in [*vocabulary.arrays, *slots]),
+        arrays=tuple(
+            _array(site, change.row_map) for site in [*vocabulary.arrays, *slots]
+        ),
         config=tuple(
             change
             for change in [
-                *(_config(site, size, end) for site in vocabulary.config),
+                *(_config(site, change.row_map, end) for site in vocabulary.config),
                 *(_initializer(path) for path in vocabulary.initializers),
             ]
             if change.old != change.new
@@ -223,9 +149,10 @@ def _is_table(site: ArraySite) -> bool:
     return site.axis == 0 and len(site.shape) == 2 and site.fill == "rows"
 
 
-def _array(site: ArraySite, size: int) -> ArrayChange:
+def _array(site: ArraySite, row_map: RowMap) -> ArrayChange:
+    new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
     shape = list(site.shape)
-    shape[site.axis] = size
+    shape[site.axis] = row_map.size - len(new_skips)
     return ArrayChange(
         site.path,
         site.shape,
@@ -236,17 +163,46 @@ def _array(site: ArraySite, size: int) -> ArrayChange:
         site.fill,
         site.reason,
         site.like,
+        site.skips,
+        tuple(int(id_) for id_ in new_skips),
     )
 
 
-def _config(site: ConfigSite, size: int, end: int) -> ConfigChange:
-    if site.follows == "table":
-        new = size
-    elif site.follows == "tokens":
-        new = end
-    else:
-        new = max(site.value, end)
+def _config(site: ConfigSite, row_map: RowMap, end: int) -> ConfigChange:
+    match site.follows:
+        case "table":
+            new = row_map.size
+        case "tokens":
+            new = end
+        case "cap":
+            new = max(site.value, end)
+        case "id":
+            new = _new_id(site, row_map)
+        case "first":
+            new = _new_count(site, row_map)
     return ConfigChange(site.path, site.value, new, site.reason)
+
+
+def _new_id(site: ConfigSite, row_map: RowMap) -> int:
+    places = np.flatnonzero(row_map.ids == site.value)
+    if len(places) != 1:
+        raise SurgeryError(
+            f"row_map: old id {site.value} goes to {len(places)} new ids, and "
+            f"{config_key(site.path)} names it. Expected: one new id for it."
+        )
+    return int(places[0])
+
+
+def _new_count(site: ConfigSite, row_map: RowMap) -> int:
+    new, old = row_map.kept
+    places = new[old < site.value]
+    if not np.array_equal(places, np.arange(len(places))):
+        raise SurgeryError(
+            f"row_map: the first {site.value} old ids, which {config_key(site.path)} "
+            "counts, would not be the first new ids. Expected: those that are kept "
+            "at the front, in any order."
+        )
+    return len(places)
 
 
 def _initializer(path: ConfigPath) -> ConfigChange:
@@ -298,13 +254,3 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
             "bounds it."
         )
     return notes
-
-
-def _positive(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise SurgeryError(f"{name}: expected a positive integer; received {value!r}.")
-    return value
-
-
-def _round_up(value: int, step: int) -> int:
-    return -(-value // step) * step

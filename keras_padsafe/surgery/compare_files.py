@@ -52,7 +52,7 @@ def _differing_kept(
         elif before.dtype != after.dtype:
             yield f"{change.path}: {before.dtype} became {after.dtype}"
         else:
-            count = _differing_entries(before, after, change, plan.row_map)
+            count = _differing_entries(before, after, change, change.own(plan.row_map))
             yield f"{change.path}: {count} kept entries differ" if count else None
 
 
@@ -101,8 +101,8 @@ def _bits(values: np.ndarray) -> np.ndarray:
 
 
 def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
-    new_ids = plan.row_map.new_ids
     for change in plan.arrays:
+        new_ids = change.own(plan.row_map).new_ids
         array = target.arrays.get(change.path)
         if array is None or array.shape != change.new_shape or not new_ids.size:
             continue

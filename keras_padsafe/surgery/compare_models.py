@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,7 @@ import numpy as np
 from keras_padsafe.surgery.certificate import Check
 from keras_padsafe.surgery.layer_node import LayerNode
 from keras_padsafe.surgery.plan import Plan
-
-Sample = Callable[[str, tuple[int | None, ...], str], Any]
+from keras_padsafe.surgery.sample_inputs import NoInputs, Sampler
 
 # Largest difference, relative to the largest output, that another order of the same
 # sums can make.
@@ -29,9 +28,9 @@ class Batches:
         new: New ids or words only; `None` if the plan adds none.
     """
 
-    old: Sample
-    renamed: Sample
-    new: Sample | None
+    old: Sampler
+    renamed: Sampler
+    new: Sampler | None
 
 
 class ModelFailed(Exception):
@@ -70,7 +69,7 @@ def compare_models(
     try:
         old = _run(before, root, batches.old)
         renamed = _run(after, root, batches.renamed)
-    except ModelFailed as error:
+    except (ModelFailed, NoInputs) as error:
         yield Check("old ids keep their outputs", "skipped", str(error))
         return
     yield from _outputs(plan, before, old, renamed)
@@ -115,11 +114,15 @@ def _optimizer(plan: Plan, before: Any, after: Any, messages: list[str]) -> Chec
     )
 
 
-def _run(model: Any, root: LayerNode, sample: Sample) -> list[np.ndarray]:
+def _run(model: Any, root: LayerNode, sampler: Sampler) -> list[np.ndarray]:
     import keras
 
     inputs = _inputs(model, root)
-    batch = keras.tree.map_structure(lambda spec: sample(*spec.described), inputs)
+    batch = keras.tree.map_structure(
+        lambda spec: sampler.sample(*spec.described), inputs
+    )
+    if not sampler.fed:
+        raise NoInputs("no input of the model is known to take the vocabulary's ids")
     if keras.backend.backend() != "tensorflow" and any(
         isinstance(value, np.ndarray) and value.dtype.kind == "O"
         for value in keras.tree.flatten(batch)
@@ -148,10 +151,7 @@ class _Spec:
 def _inputs(model: Any, root: LayerNode) -> Any:
     import keras
 
-    try:
-        symbolic = model.input
-    except AttributeError:
-        symbolic = None
+    symbolic = _symbolic_inputs(model)
     if symbolic is not None:
         return keras.tree.map_structure(
             lambda t: _Spec(t.name, tuple(t.shape), str(t.dtype)), symbolic
@@ -162,6 +162,15 @@ def _inputs(model: Any, root: LayerNode) -> Any:
     if isinstance(shape, dict):
         return {name: _Spec(name, tuple(dims), "int32") for name, dims in shape.items()}
     raise ModelFailed("config.json does not say what inputs the model takes")
+
+
+def _symbolic_inputs(model: Any) -> Any:
+    """The inputs in the structure in which the model takes them, if it knows them."""
+    try:
+        return model.input
+    except AttributeError:  # A Sequential model that was never called has a list only.
+        inputs = getattr(model, "inputs", None)
+        return inputs[0] if inputs and len(inputs) == 1 else None
 
 
 def _as_float(output: Any) -> Any:
@@ -221,11 +230,10 @@ def _align(
     changes them by that factor alone.
     """
     new, old = plan.row_map.kept
-    is_probability = bool(
-        (before >= 0).all() and np.allclose(before.sum(-1), 1.0, atol=1e-2)
-    )
+    if _sums_to_one(np.exp(np.minimum(before, 1.0))):  # log-probabilities
+        before, after = np.exp(before), np.exp(after)
     kept, was = after[..., new], before[..., old]
-    if is_probability:
+    if (before >= 0).all() and _sums_to_one(before):
         mass = float(after[..., plan.row_map.new_ids].sum(-1).max(initial=0.0))
         whole = np.maximum(kept.sum(-1, keepdims=True), 1e-30)
         return was / was.sum(-1, keepdims=True), kept / whole, mass
@@ -234,12 +242,18 @@ def _align(
     return was, kept, float(share.max(initial=0.0))
 
 
+def _sums_to_one(values: np.ndarray) -> bool:
+    return bool(np.allclose(values.sum(-1), 1.0, atol=1e-2))
+
+
 def _new_outputs(
-    model: Any, root: LayerNode, sample: Sample, expected_finite: bool
+    model: Any, root: LayerNode, sampler: Sampler, expected_finite: bool
 ) -> Check:
     name = "new ids give finite outputs"
     try:
-        finite = np.isfinite(_flat(_run(model, root, sample))).all()
+        finite = np.isfinite(_flat(_run(model, root, sampler))).all()
+    except NoInputs as error:
+        return Check(name, "skipped", str(error))
     except ModelFailed as error:
         return Check(name, "failed", str(error))
     if not finite and not expected_finite:

@@ -133,7 +133,9 @@ class Entries:
         )
         self._given = new_rows.rows if kind == "rows" and axis == 0 else None
         if kind in ("mean", "normal", "rows"):
-            self._mean, self._deviation = column_statistics(weight, axis)
+            self._mean, self._deviation = column_statistics(
+                weight, axis, deviation=kind == "normal"
+            )
 
     def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
         """The stored bytes of `count` new entries, the `first`-th of all new ones on.
@@ -161,18 +163,25 @@ class Entries:
         return values
 
 
-def column_statistics(array: StoredArray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def column_statistics(
+    array: StoredArray, axis: int, *, deviation: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over one axis, in float64, in bounded memory.
 
     Values that are NaN or infinite are left out, so that one bad row does not spread;
     where no value is left the mean is 0.
+
+    Args:
+        array: The array.
+        axis: Its axis over the ids.
+        deviation: Whether the standard deviation is wanted; zeros are returned if not.
 
     Returns:
         Two arrays of shape `(lead, trail)`: all axes before and after, flattened.
     """
     lead = math.prod(array.shape[:axis])
     trail = math.prod(array.shape[axis + 1 :])
-    count, total, spread = (np.zeros((lead, trail)) for _ in range(3))
+    running = _Running(*(np.zeros((lead, trail)) for _ in range(3)))
     width = max(1, math.prod(array.shape[1:]))
     step = max(1, BLOCK_VALUES // width)
     for start in range(0, array.shape[0], step):
@@ -184,28 +193,34 @@ def column_statistics(array: StoredArray, axis: int) -> tuple[np.ndarray, np.nda
             part = values.reshape(-1, array.shape[axis], trail)
             each = lead // array.shape[0]
             where = slice(start * each, stop * each)
-        _merge(count, total, spread, part, where)
-    known = np.maximum(count, 1)
-    return total / known, np.sqrt(spread / known)
+        running.add(part, where, deviation)
+    known = np.maximum(running.count, 1)
+    return running.total / known, np.sqrt(running.spread / known)
 
 
-def _merge(
-    count: np.ndarray,
-    total: np.ndarray,
-    spread: np.ndarray,
-    part: np.ndarray,
-    where: slice,
-) -> None:
-    """Adds a block to running counts, sums and squared deviations (Chan et al.)."""
-    finite = np.isfinite(part)
-    here = finite.sum(axis=1)
-    values = np.where(finite, part, 0.0)
-    block_total = values.sum(axis=1)
-    mean = block_total / np.maximum(here, 1)
-    deviation = np.where(finite, part - mean[:, None], 0.0)
-    before = count[where]
-    gap = mean - total[where] / np.maximum(before, 1)
-    weight = before * here / np.maximum(before + here, 1)
-    spread[where] += (deviation**2).sum(axis=1) + np.where(here > 0, gap**2, 0) * weight
-    count[where] += here
-    total[where] += block_total
+@dataclass
+class _Running:
+    """Counts, sums and squared deviations so far, each `(lead, trail)`."""
+
+    count: np.ndarray
+    total: np.ndarray
+    spread: np.ndarray
+
+    def add(self, part: np.ndarray, where: slice, deviation: bool) -> None:
+        """Adds a block `(lead, ids, trail)` (Chan, Golub and LeVeque, 1983)."""
+        total = part.sum(axis=1)
+        here = np.full(total.shape, float(part.shape[1]))
+        if not np.isfinite(total).all():
+            finite = np.isfinite(part)
+            here = finite.sum(axis=1).astype(np.float64)
+            part = np.where(finite, part, np.nan)
+            total = np.nansum(part, axis=1)
+        if deviation:
+            mean = total / np.maximum(here, 1)
+            before = self.count[where]
+            gap = mean - self.total[where] / np.maximum(before, 1)
+            weight = before * here / np.maximum(before + here, 1)
+            squares = np.nansum((part - mean[:, None]) ** 2, axis=1)
+            self.spread[where] += squares + gap**2 * weight
+        self.count[where] += here
+        self.total[where] += total

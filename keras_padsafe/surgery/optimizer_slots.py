@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import AmbiguousVocabularyError
+from keras_padsafe.surgery.fixed_rows import fixed_rows
 from keras_padsafe.surgery.layer_node import LayerNode
 from keras_padsafe.surgery.layer_tree import model_arrays
 from keras_padsafe.surgery.optimizer_layout import SlotFill, layout_of
@@ -40,12 +41,25 @@ def find_slots(
         if slots:
             shapes = [variables[pairs[0][0]].shape for pairs in slots]
             _check_shapes(slots, variables, shapes, group)
+            _check_trained(root, sites)
             positions = _positions(root, archive, sites, shapes)
             for site, position in positions.items():
                 name = optimizer.get("class_name", "optimizer")
+                skips = fixed_rows(root).get(site.path, ())
                 for index, fill in slots[position]:
-                    found.append(_slot_site(site, variables[index], fill, name))
+                    slot = _slot_site(site, variables[index], fill, name)
+                    found.append(replace(slot, skips=skips))
     return found
+
+
+def _check_trained(root: LayerNode, sites: list[ArraySite]) -> None:
+    fixed = fixed_rows(root)
+    for site in sites:
+        if len(fixed.get(site.path, ())) == site.size:
+            raise _refusal(
+                f"optimizer: every row of {site.path} is frozen, so it has no slots, "
+                "and new rows, which train, would need some"
+            )
 
 
 def _optimizers(
@@ -113,18 +127,20 @@ def _positions(
     shapes: list[tuple[int, ...]],
 ) -> dict[ArraySite, int]:
     """Which trainable variable each site is, counted as the optimizer counts."""
-    aligned = _align(root, shapes)
+    fixed = fixed_rows(root)
+    aligned = _align(root, shapes, fixed)
     if aligned is not None:
         return {site: aligned[site.path] for site in sites if site.path in aligned}
-    in_model = Counter(array.shape for array in model_arrays(archive))
+    in_model = Counter(_slot_shape(array, fixed) for array in model_arrays(archive))
     in_optimizer = Counter(shapes)
-    sizes = {site.size for site in sites}
+    sizes = {size for site in sites for size in (site.size, _slot_size(site, fixed))}
     positions: dict[ArraySite, int] = {}
     for site in sites:
-        if in_optimizer[site.shape] == 1 == in_model[site.shape]:
-            positions[site] = shapes.index(site.shape)
+        shape = _slot_shape(site, fixed)
+        if in_optimizer[shape] == 1 == in_model[shape]:
+            positions[site] = shapes.index(shape)
     for shape in shapes:
-        known = any(site.shape == shape for site in positions)
+        known = any(_slot_shape(site, fixed) == shape for site in positions)
         if not known and sizes & set(shape):
             raise _refusal(
                 f"optimizer: a slot of shape {shape} may belong to "
@@ -134,21 +150,42 @@ def _positions(
     return positions
 
 
-def _align(root: LayerNode, shapes: list[tuple[int, ...]]) -> dict[str, int] | None:
+def _slot_shape(
+    array: StoredArray | ArraySite, fixed: dict[str, tuple[int, ...]]
+) -> tuple[int, ...]:
+    """The shape of an array's slots, which rows that never train are not part of."""
+    rows = fixed.get(array.path)
+    return (array.shape[0] - len(rows), *array.shape[1:]) if rows else array.shape
+
+
+def _slot_size(site: ArraySite, fixed: dict[str, tuple[int, ...]]) -> int:
+    return site.size - len(fixed.get(site.path, ()))
+
+
+def _align(
+    root: LayerNode,
+    shapes: list[tuple[int, ...]],
+    fixed: dict[str, tuple[int, ...]],
+) -> dict[str, int] | None:
     """Walks layers and slots side by side; `None` where they do not agree."""
     positions: dict[str, int] = {}
     start = 0
     for layer in _leaves(root):
-        arrays = _trainable(layer)
+        arrays = {
+            relative: array
+            for relative, array in _trainable(layer).items()
+            if len(fixed.get(array.path, ())) < (array.shape or (1,))[0]
+        }
         here = shapes[start : start + len(arrays)]
-        if Counter(here) != Counter(array.shape for array in arrays.values()):
+        expected = [_slot_shape(array, fixed) for array in arrays.values()]
+        if Counter(here) != Counter(expected):
             return None
         own = all(relative.startswith("vars/") for relative in arrays)
         for number, array in enumerate(arrays.values()):
             if own:
                 positions[array.path] = start + number
-            elif here.count(array.shape) == 1:
-                positions[array.path] = start + here.index(array.shape)
+            elif here.count(expected[number]) == 1:
+                positions[array.path] = start + here.index(expected[number])
         start += len(arrays)
     return positions if start == len(shapes) else None
 
@@ -188,6 +225,7 @@ def _slot_site(
     return replace(
         site,
         path=variable.path,
+        shape=variable.shape,
         dtype=variable.dtype,
         role=f"{optimizer} slot",
         fill=site.fill if fill == "weight" else fill,

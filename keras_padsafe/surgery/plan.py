@@ -17,7 +17,11 @@ FORMAT = "keras_padsafe.plan/1"
 
 @dataclass(frozen=True)
 class ArrayChange:
-    """An array whose axis over the ids changes; see `ArraySite` for the fields."""
+    """An array whose axis over the ids changes.
+
+    See `ArraySite` for the fields; `new_skips` are the ids for which the new array has
+    no entry.
+    """
 
     path: str
     shape: tuple[int, ...]
@@ -28,6 +32,12 @@ class ArrayChange:
     fill: Literal["rows", "bias"] | float
     reason: str
     like: str | None = None
+    skips: tuple[int, ...] = ()
+    new_skips: tuple[int, ...] = ()
+
+    def own(self, row_map: RowMap) -> RowMap:
+        """The row map over the ids that this array has entries for."""
+        return row_map.without(self.skips, self.new_skips)
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,13 @@ class Plan:
             new_size=self.old_size,
             row_map=self.row_map.inverse(),
             arrays=tuple(
-                replace(change, shape=change.new_shape, new_shape=change.shape)
+                replace(
+                    change,
+                    shape=change.new_shape,
+                    new_shape=change.shape,
+                    skips=change.new_skips,
+                    new_skips=change.skips,
+                )
                 for change in self.arrays
             ),
             config=tuple(
@@ -216,6 +232,8 @@ def _read(document: dict[str, Any]) -> Plan:
                     **change,
                     "shape": tuple(change["shape"]),
                     "new_shape": tuple(change["new_shape"]),
+                    "skips": tuple(change["skips"]),
+                    "new_skips": tuple(change["new_skips"]),
                 }
             )
             for change in document["arrays"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.build_plan import Change
+from keras_padsafe.surgery.change import Change
 from keras_padsafe.surgery.row_map import NEW, RowMap
 from keras_padsafe.surgery.vocabulary import Vocabulary
 from keras_padsafe.surgery.words import check_new_words
@@ -27,7 +27,8 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
             f"{type(keep).__name__}. Put it in a list."
         )
     ids = _word_ids(vocabulary)
-    wanted = set(_fixed_ids(vocabulary))
+    pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
+    wanted = {*_fixed_ids(vocabulary), *pads}
     missing: list[Word] = []
     for item in keep:
         is_id = isinstance(item, int | np.integer) and not isinstance(item, bool)
@@ -44,7 +45,8 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
             f"{vocabulary.name!r}, for example {missing[:5]}. Expected: at least one "
             f"{'word of it, or id' if ids else 'id'} from 0 to {vocabulary.size - 1}."
         )
-    return Change(RowMap(np.array(sorted(wanted), np.int64), vocabulary.size))
+    ids = np.array(sorted(wanted), np.int64)
+    return _checked(vocabulary, Change(RowMap(ids, vocabulary.size)))
 
 
 def remapped(vocabulary: Vocabulary, row_map: Sequence[int] | np.ndarray) -> Change:
@@ -116,8 +118,8 @@ def _word_ids(vocabulary: Vocabulary) -> dict[Word, int]:
 
 
 def _fixed_ids(vocabulary: Vocabulary) -> list[int]:
-    """Ids that a layer knows by their number: padding and unknown words."""
-    fixed = set(vocabulary.pad_ids)
+    """Ids whose numbers no configuration can change: padding and unknown words."""
+    fixed = {0} if vocabulary.masks_zero else set()
     for site in vocabulary.words:
         fixed |= set(range(max(site.first_id, len(site.specials))))
     return sorted(id_ for id_ in fixed if 0 <= id_ < vocabulary.size)

@@ -8,12 +8,9 @@ import numpy as np
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.build_plan import (
-    Change,
-    build_plan,
-    choose_vocabulary,
-    grown,
-)
+from keras_padsafe.surgery.build_plan import build_plan, choose_vocabulary
+from keras_padsafe.surgery.change import Change
+from keras_padsafe.surgery.growth import grown
 from keras_padsafe.surgery.inventory import read_inventory
 from keras_padsafe.surgery.plan import Plan
 from keras_padsafe.surgery.reorder import remapped, reworded, trimmed

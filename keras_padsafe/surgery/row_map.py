@@ -77,6 +77,22 @@ class RowMap:
         new = np.flatnonzero(self.ids != NEW)
         return new, self.ids[new]
 
+    def without(self, old: Sequence[int], new: Sequence[int]) -> "RowMap":
+        """The map of an array that has no entries for some ids.
+
+        Args:
+            old: The ids that it has no entries for before.
+            new: Those that it has none for after.
+        """
+        if not len(old) and not len(new):
+            return self
+        has_old, has_new = np.ones(self.old_size, bool), np.ones(self.size, bool)
+        has_old[np.asarray(old, np.int64)] = False
+        has_new[np.asarray(new, np.int64)] = False
+        place = np.where(has_old, np.cumsum(has_old) - 1, NEW)
+        left = self.ids[has_new]
+        return RowMap(np.where(left == NEW, NEW, place[left]), int(has_old.sum()))
+
     def inverse(self) -> "RowMap":
         """The map back; an old id that was dropped becomes a new row."""
         back = np.full(self.old_size, NEW, np.int64)

@@ -14,6 +14,10 @@ _IDS = re.compile(r"(^|_)(tokens?|words?|inputs?|item|user)?_?ids?$|token|^input
 _NOT_IDS = re.compile(r"segment|type|pos|mask|length|lang")
 
 
+class NoInputs(Exception):
+    """No batch of the kind wanted can be made; the message says why."""
+
+
 @dataclass(frozen=True)
 class IdInputs:
     """Which inputs of a model take ids of the vocabulary, and which words.
@@ -23,6 +27,10 @@ class IdInputs:
         words: Names of those whose values are its words, as text, and whether each
             value is a whole sentence.
         other_ids: The number of ids of inputs that feed other tables.
+
+    An input of which a part goes to another table is in both `ids` and `other_ids`.
+    Under the name `""`, `other_ids` bounds the inputs of a model whose calls
+    config.json does not spell out.
     """
 
     ids: frozenset[str]
@@ -37,12 +45,16 @@ def find_id_inputs(model: ModelFile, spaces: list[IdSpace], name: str) -> IdInpu
     others: dict[str, int] = {}
     for space in spaces:
         mine = space.vocabulary.name == name
+        if not space.calls and not mine:
+            size = space.vocabulary.size
+            others[""] = min(size, others.get("", size))
         for source, _ in sources_of_table(space.calls):
             if source.class_name not in LOOKUPS:
                 if mine:
                     ids.add(source.name)
                 else:
-                    others[source.name] = space.vocabulary.size
+                    size = space.vocabulary.size
+                    others[source.name] = min(size, others.get(source.name, size))
             elif mine:
                 sentences = source.class_name == "TextVectorization"
                 for call in model.graph.calls_of(source):
@@ -59,12 +71,14 @@ class Sampler:
         ids: The ids to choose from.
         words: The words to choose from.
         generator: The source of chance.
+        fed: Whether any input took ids or words of the vocabulary so far.
     """
 
     inputs: IdInputs
     ids: np.ndarray
     words: tuple[Any, ...]
     generator: np.random.Generator
+    fed: bool = False
 
     def sample(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Any:
         """Values for one input of the model."""
@@ -73,9 +87,17 @@ class Sampler:
             for axis, dim in enumerate(shape)
         )
         if name in self.inputs.words:
+            self.fed = True
             return self._words(size, self.inputs.words[name])
         if name in self.inputs.ids or self._takes_ids(name, dtype):
-            return self.generator.choice(self.ids, size).astype("int32")
+            self.fed = True
+            others = self.inputs.other_ids
+            ids = self.ids[self.ids < others.get(name, others.get("", np.inf))]
+            if not ids.size:
+                raise NoInputs(
+                    f"input {name!r} feeds other tables too, which lack these ids"
+                )
+            return self.generator.choice(ids, size).astype("int32")
         if name in self.inputs.other_ids:
             high = self.inputs.other_ids[name]
             return self.generator.integers(0, high, size).astype("int32")

@@ -23,6 +23,7 @@ class ArraySite:
         reason: Why we believe that the axis is this vocabulary's.
         like: For the moving average of a weight, the weight whose new entries it
             takes over.
+        skips: Ids for which the array has no entry, as frozen rows have no slot.
     """
 
     path: str
@@ -33,6 +34,7 @@ class ArraySite:
     fill: Literal["rows", "bias"] | float
     reason: str
     like: str | None = None
+    skips: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -46,14 +48,15 @@ class ConfigSite:
     Attributes:
         path: The keys that lead to it.
         value: The number as saved.
-        follows: `"table"` if it moves with the rows of the table, `"tokens"` if with
-            the words of the lookup layer, `"cap"` if it must not be less than those.
+        follows: `"table"` if it is the number of rows, `"tokens"` if the number of
+            words, `"cap"` if it must not be less than that, `"id"` if it is an id
+            itself, `"first"` if it counts some of the first ids.
         reason: Why we believe so.
     """
 
     path: ConfigPath
     value: int
-    follows: Literal["table", "tokens", "cap"]
+    follows: Literal["table", "tokens", "cap", "id", "first"]
     reason: str
 
 

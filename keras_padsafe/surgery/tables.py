@@ -17,8 +17,9 @@ _EMBEDDING = re.compile(
 )
 _OTHER_EMBEDDING = re.compile(r"pos|segment|type|time|patch|image|layer|lang")
 _SIZE_KEY = re.compile(
-    r"vocab|input_dim|num_(tokens|words|embeddings|items|users|symbols|chars)"
-    r"|max_features|(token|word)s?_(size|count)|n_(tokens|words|items|users)"
+    r"vocab|input_dim|max_(features|tokens|words)|(token|word|item|user)s?_(size|count)"
+    r"|(num|n)_(?!heads|layers|blocks|classes|labels|experts|filters|units|groups|steps"
+    r"|positions|segments|types)\w+s$"
 )
 
 
@@ -84,17 +85,15 @@ def _by_names(layer: LayerNode) -> list[Table]:
     """Tables inside a layer whose parts config.json does not describe.
 
     Two proofs are asked for: the array is called an embedding by its group or layer
-    name, and one configuration key that speaks of a vocabulary holds its size. Where
-    two arrays, or two keys, would do, there is no telling and none is taken.
+    name, and a configuration key that speaks of a vocabulary holds its size. Where
+    another key holds the same number, the table must also be the only one named after
+    tokens or words; else there is no telling, and none is taken.
     """
-    keys = {
-        key: value
-        for key, value in layer.config.items()
-        if _is_count(value) and _SIZE_KEY.search(key)
-    }
     found: list[Table] = []
-    for key, size in keys.items():
-        candidates = [
+    for key, size in layer.config.items():
+        if not (_is_count(size) and _SIZE_KEY.search(key)):
+            continue
+        tables = [
             (relative, array)
             for relative, array in layer.arrays.items()
             if relative.endswith("vars/0")
@@ -102,19 +101,26 @@ def _by_names(layer: LayerNode) -> list[Table]:
             and array.shape[0] == size
             and is_embedding_name(relative, array)
         ]
-        named = [c for c in candidates if _says_token(*c)]
-        candidates = named if len(named) == 1 else candidates
-        if len(candidates) != 1 or list(keys.values()).count(size) != 1:
-            continue
-        relative, array = candidates[0]
+        if list(layer.config.values()).count(size) > 1:
+            tables = [table for table in tables if _says_token(*table)]
+            tables = tables if len(tables) == 1 else []
+        if tables:
+            found.append(_named_table(layer, key, size, tables))
+    return found
+
+
+def _named_table(
+    layer: LayerNode, key: str, size: int, tables: list[tuple[str, StoredArray]]
+) -> Table:
+    table = Table(layer, size)
+    for relative, array in tables:
         reason = f"{array.layer_name or relative!r} in {layer.key}, {key}={size}"
-        table = Table(layer, size, [_site(array, 0, reason)])
+        table.arrays.append(_site(array, 0, reason))
         reverse = layer.arrays.get(relative.removesuffix("0") + "1")
         if reverse is not None and reverse.shape == array.shape[::-1]:
             table.arrays.append(_site(reverse, 1, reason, "output projection"))
-        table.config += size_sites(layer, key, reason)
-        found.append(table)
-    return found
+    table.config += size_sites(layer, key, f"{layer.key}, {key}={size}")
+    return table
 
 
 def is_embedding_name(relative: str, array: StoredArray) -> bool:

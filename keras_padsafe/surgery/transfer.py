@@ -71,7 +71,7 @@ def _pieces(
     change: ArrayChange, plan: Plan, array: StoredArray, weight: StoredArray
 ) -> Iterator[Span | bytes]:
     """The new array in the order of its bytes: old stretches and new entries."""
-    runs = list(plan.row_map.runs())
+    runs = list(change.own(plan.row_map).runs())
     entries = None
     if any(run.old == NEW for run in runs):
         entries = _entries(change, plan, weight)

@@ -104,7 +104,7 @@ def _batches(plan: Plan, model: ModelFile) -> Batches:
     new_ids = plan.row_map.new_ids
     new_words = tuple(plan.tokens) or kept_words
     return Batches(
-        old=sampler(old, kept_words).sample,
-        renamed=sampler(new, kept_words).sample,
-        new=sampler(new_ids, new_words).sample if new_ids.size else None,
+        old=sampler(old, kept_words),
+        renamed=sampler(new, kept_words),
+        new=sampler(new_ids, new_words) if new_ids.size else None,
     )

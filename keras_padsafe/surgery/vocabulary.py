@@ -44,7 +44,8 @@ class Vocabulary:
         slot_problem: Why the slots could not be told apart, if so.
         config: Numbers of config.json that follow the size, shapes among them.
         initializers: Places of config.json where an initializer holds a whole table.
-        pad_ids: Ids that a table knows as padding, by their number.
+        pad_ids: Ids that a table knows as padding.
+        masks_zero: Whether one of them is 0 because of `mask_zero`.
         words: Lookup layers and tokenizers that name the ids.
         closed_tokenizers: Tokenizers that hold their words in a form, as byte pairs,
             that cannot take a whole word in.
@@ -62,6 +63,7 @@ class Vocabulary:
     config: list[ConfigSite] = field(default_factory=list)
     initializers: list[ConfigPath] = field(default_factory=list)
     pad_ids: list[int] = field(default_factory=list)
+    masks_zero: bool = False
     words: list[WordsSite] = field(default_factory=list)
     closed_tokenizers: list[str] = field(default_factory=list)
     unexplained: list[Unexplained] = field(default_factory=list)

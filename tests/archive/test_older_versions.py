@@ -37,6 +37,5 @@ def test_rewritten_file_loads(version: str, tmp_path: Path) -> None:
         assert one.read("config.json") == other.read("config.json")
     ids = np.array([[1, 2, 6]])
     np.testing.assert_array_equal(
-        np.asarray(zoo.load(new)(ids), "float32"),
-        np.asarray(zoo.load(old)(ids), "float32"),
+        zoo.to_numpy(zoo.load(new)(ids)), zoo.to_numpy(zoo.load(old)(ids))
     )

@@ -99,7 +99,7 @@ def test_optimizer_slots_load(zoo_file: ZooFile, tmp_path: Path) -> None:
     new = zoo.load(tmp_path / "copy.keras").optimizer.variables
     assert len(old) > 5
     for one, other in zip(old, new, strict=True):
-        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+        np.testing.assert_array_equal(zoo.to_numpy(one), zoo.to_numpy(other))
 
 
 def test_directory_becomes_a_zip(zoo_file: ZooFile, tmp_path: Path) -> None:
@@ -255,10 +255,8 @@ def test_a_grown_model_loads_in_keras(zoo_file: ZooFile, tmp_path: Path) -> None
         )
     old, model = zoo.load(path), zoo.load(grown)
     ids = np.array([[1, 2, 3], [4, 5, 10]])
-    np.testing.assert_array_equal(
-        np.asarray(model(ids), "float32"), np.asarray(old(ids), "float32")
-    )
-    table = np.asarray(model.layers[0].embeddings, "float32")
+    np.testing.assert_array_equal(zoo.to_numpy(model(ids)), zoo.to_numpy(old(ids)))
+    table = zoo.to_numpy(model.layers[0].embeddings)
     np.testing.assert_array_equal(table[11:], 1)
 
 
@@ -293,7 +291,9 @@ def test_metadata_is_always_written(make_archive: MakeArchive, tmp_path: Path) -
     with open_archive(tmp_path / "model") as source:
         assert source.metadata == {}
         write_archive(tmp_path / "new.keras", source)
-    assert [*_members(tmp_path / "new.keras")] == [
+    members = _members(tmp_path / "new.keras")
+    assert members["metadata.json"] == b"{}"
+    assert [*members] == [
         "metadata.json",
         "config.json",
         "model.weights.h5",
@@ -528,6 +528,24 @@ def test_a_kill_leaves_the_old_target(source_path: Path, tmp_path: Path) -> None
     assert target.read_bytes() == b"precious"
     for left in tmp_path.glob(".new.keras.*.tmp"):
         left.unlink()
+
+
+def test_flushed_before_and_after_the_rename(
+    source_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power failure leaves the old file or the new one, not an empty one."""
+    calls: list[str] = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def recorded(*arguments: Any, name: str = name, real: Any = real) -> Any:
+            calls.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, recorded)
+    with open_archive(source_path) as source:
+        write_archive(tmp_path / "new.keras", source)
+    assert calls == ["fsync", "replace", "fsync"]
 
 
 def test_mode_is_what_the_umask_gives(source_path: Path, tmp_path: Path) -> None:

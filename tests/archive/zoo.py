@@ -36,6 +36,14 @@ def load(path: Path) -> Any:
         return keras.models.load_model(path)
 
 
+def to_numpy(tensor: Any) -> np.ndarray:
+    """A tensor or variable of any backend, in float32."""
+    import keras
+
+    with keras_may_warn():
+        return np.asarray(keras.ops.convert_to_numpy(tensor), "float32")
+
+
 @contextmanager
 def keras_may_warn() -> Iterator[None]:
     """Warnings are errors in these tests; those of Keras itself are not ours."""

@@ -1,9 +1,33 @@
 """Keras's tests of `Embedding`, against `ExtendableEmbedding`."""
 
+import keras
+
 import keras_padsafe as kp
 from tests.keras_own.substitute import keras_tests
 
-DIFFERENCES: dict[str, str] = {}
+_SUBCLASS = (
+    "Keras quantizes its own class and refuses every subclass. Ours is a subclass "
+    "that can be quantized."
+)
+_DENSE = "Ids are dense: sparse and ragged tensors do not exist on every backend."
+_NEGATIVE = "The test draws negative ids. Keras reads other rows for them; we raise."
+
+DIFFERENCES = {
+    "test_embedding_basics": (
+        "With `mask_zero=True` the pad row is held apart from the rows that train, "
+        "in a weight that no optimizer knows: one more non-trainable weight."
+    ),
+    "test_quantize_on_subclass_int4": _SUBCLASS,
+    "test_quantize_on_subclass_int8": _SUBCLASS,
+}
+if keras.backend.backend() != "torch":
+    DIFFERENCES |= {"test_correctness_sparse": _DENSE, "test_sparse": _DENSE}
+if keras.backend.backend() == "tensorflow":
+    DIFFERENCES |= {
+        "test_ragged": _DENSE,
+        "test_quantize_lora_integration_int4": _NEGATIVE,
+        "test_quantize_lora_integration_int8": _NEGATIVE,
+    }
 
 EmbeddingTest = keras_tests(
     "layers.core.embedding_test",

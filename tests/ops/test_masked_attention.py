@@ -70,7 +70,8 @@ def poison(tensors, allowed, real, key_heads, poisoned_with):
     return query, key, value
 
 
-@settings(max_examples=40, deadline=None)
+# JAX compiles anew for every kind of mask.
+@settings(max_examples=40 if keras.backend.backend() != "jax" else 15, deadline=None)
 @given(data=st.data(), sizes=st.sampled_from(SIZES))
 def test_it_equals_the_reference_whatever_lies_behind_the_masks(data, sizes):
     dtype = data.draw(st.sampled_from(sorted(TOLERANCE)))
@@ -149,8 +150,8 @@ def test_dropout_drops_scales_and_obeys_its_seed():
     np.testing.assert_allclose(scores, 1 / 64, rtol=1e-5)
 
 
-def test_a_float16_product_that_overflows_before_the_scale_does_not():
-    x = np.full((1, 2, 1, 64), 40.0, "float16")
+def test_a_float16_product_that_overflows_does_no_harm():
+    x = np.full((1, 2, 1, 64), 300.0, "float16")
     for scores_too in (False, True):
         output = attend(x, x, x, return_scores=scores_too)
         np.testing.assert_array_equal(output[0] if scores_too else output, x)
@@ -252,3 +253,14 @@ def test_tensors_that_do_not_go_together_are_refused_with_their_shapes(
     arrays = [np.ones(shape, "float32") for shape in ((2, 3, 4, 4), key, value)]
     with pytest.raises(PadsafeError, match=rf"{wrong}.*\(2, 3, 4, 4\)"):
         attend(*arrays)
+
+
+def test_it_can_be_part_of_a_functional_model():
+    query, key = keras.Input((3, 2, 4)), keras.Input((5, 2, 4))
+    real = keras.Input((5,), dtype="bool")
+    output = kp.ops.masked_attention(query, key, key, key_mask=real, is_causal=True)
+    model = keras.Model([query, key, real], output)
+    data = [tensors(2, 3, 2, 4)[0], tensors(2, 5, 2, 4)[0], np.ones((2, 5), bool)]
+    expected = attend(data[0], data[1], data[1], is_causal=True)
+    result = model.predict(data, verbose=0)
+    np.testing.assert_allclose(result, expected, atol=1e-6)

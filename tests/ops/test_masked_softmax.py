@@ -30,7 +30,7 @@ def reference(x, mask):
     return weights
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data(), dtype=st.sampled_from(sorted(TOLERANCE)))
 def test_it_equals_the_reference_whatever_lies_behind_the_mask(data, dtype):
     shape = data.draw(st.sampled_from([(1,), (4,), (3, 3), (2, 3, 5), (2, 2, 2, 2)]))
@@ -93,7 +93,8 @@ def test_a_real_minus_infinity_weighs_nothing_and_a_row_of_them_is_empty():
 def test_a_real_nan_is_not_hidden(bad):
     x = np.array([[bad, 2.0, 0.0], [1.0, 1.0, 0.0]], "float32")
     weights = softmax(x, [[True, True, False]] * 2)
-    assert np.isnan(weights[0, :2]).all()
+    assert np.isnan(weights[0, 0])
+    assert weights[0, 2] == 0
     np.testing.assert_array_equal(weights[1], [0.5, 0.5, 0.0])
 
 

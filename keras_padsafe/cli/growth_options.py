@@ -1,0 +1,165 @@
+"""The options that say what to add, and how they become arguments of surgery."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from keras_padsafe.cli.command import Failure
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+model_argument = click.argument("model", metavar="MODEL")
+
+_SETTLING = (
+    click.option(
+        "--also",
+        multiple=True,
+        metavar="LAYER:AXIS",
+        help="This axis of a layer of your own runs over the ids too. Repeatable.",
+    ),
+    click.option(
+        "--leave",
+        multiple=True,
+        metavar="LAYER",
+        help="This layer or array does not, though a size agrees. Repeatable.",
+    ),
+)
+_GROWTH = (
+    click.option("--rows", type=int, metavar="N", help="Add N ids."),
+    click.option(
+        "--add", multiple=True, metavar="WORD", help="Add a word. Repeatable."
+    ),
+    click.option(
+        "--add-file",
+        type=click.File(encoding="utf-8-sig"),
+        metavar="FILE",
+        help="Add the words of a UTF-8 text file, one a line; - reads stdin.",
+    ),
+    click.option(
+        "--vocabulary",
+        metavar="NAME",
+        help="The vocabulary, or a layer bound to it, if the model has several.",
+    ),
+    click.option(
+        "--new-rows",
+        default="mean",
+        show_default=True,
+        metavar="SPEC",
+        help="mean, zeros, normal[:SEED], constant:VALUE, or a .npy file of rows.",
+    ),
+    click.option(
+        "--multiple-of",
+        type=int,
+        metavar="K",
+        help="Round the number of rows up to a multiple of K.",
+    ),
+    *_SETTLING,
+    click.option(
+        "--optimizer",
+        type=click.Choice(["keep", "drop"]),
+        default="keep",
+        show_default=True,
+        help="keep lets the state of the optimizer grow along.",
+    ),
+)
+DEFAULTS: dict[str, Any] = {
+    "rows": None,
+    "add": (),
+    "add_file": None,
+    "vocabulary": None,
+    "new_rows": "mean",
+    "multiple_of": None,
+    "also": (),
+    "leave": (),
+    "optimizer": "keep",
+}
+
+
+def settling_options(function: _Function) -> _Function:
+    """Adds `--also` and `--leave`."""
+    return _add(_SETTLING, function)
+
+
+def growth_options(function: _Function) -> _Function:
+    """Adds all options that say what to add; the command gets those of `DEFAULTS`."""
+    return _add(_GROWTH, function)
+
+
+def _add(options: Sequence[Callable[[Any], Any]], function: Any) -> Any:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def read_growth(
+    model: str, *, add: tuple[str, ...], add_file: Any, new_rows: str, **rest: Any
+) -> dict[str, Any]:
+    """The arguments of `surgery.plan` that the options stand for."""
+    by_words = bool(add) or add_file is not None
+    if by_words == (rest["rows"] is not None):
+        raise click.UsageError(
+            "Say what to add: either a number, --rows N, or words, --add WORD and "
+            "--add-file FILE."
+        )
+    words: list[str | int] | None = None
+    if by_words:
+        words = [*add, *_lines(add_file)]
+        if _takes_numbers(model, **rest):
+            words = [_number(word) for word in words]
+    return {"tokens": words, "new_rows": _read_rows(new_rows), **rest}
+
+
+def _lines(file: Any) -> list[str]:
+    """The words of a file; an empty line is no word."""
+    if file is None:
+        return []
+    try:
+        return [line for line in file.read().split("\n") if line]
+    except UnicodeDecodeError as error:
+        raise Failure(
+            f"--add-file {file.name}: it is not UTF-8 ({error.reason} at byte "
+            f"{error.start}). Expected: one word a line, as UTF-8 text."
+        ) from None
+
+
+def _takes_numbers(
+    model: str,
+    *,
+    vocabulary: str | None,
+    also: tuple[str, ...],
+    leave: tuple[str, ...],
+    **_: Any,
+) -> bool:
+    """Whether the words are the integers of an IntegerLookup."""
+    from keras_padsafe import surgery
+
+    found = surgery.inspect(model, also=also, leave=leave).vocabularies
+    return any(
+        site.class_name == "IntegerLookup"
+        for each in found
+        if vocabulary is None or vocabulary == each.name or vocabulary in each.layers
+        for site in each.words
+    )
+
+
+def _number(word: str | int) -> str | int:
+    """The integer that a word spells; any other is left for surgery to refuse."""
+    try:
+        return int(word)
+    except ValueError:
+        return word
+
+
+def _read_rows(spec: str) -> Any:
+    if not spec.endswith(".npy"):
+        return spec
+    import numpy as np
+
+    try:
+        return np.load(spec, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise Failure(
+            f"--new-rows {spec}: no rows could be read ({error}). Expected: a matrix "
+            "of numbers, (new, dim), that numpy.save wrote."
+        ) from None

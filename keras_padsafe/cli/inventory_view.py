@@ -1,0 +1,96 @@
+"""The screen of `inspect`."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from keras_padsafe.cli.sections import bullets, count, heading, shape, table
+
+
+def inventory_view(document: dict[str, Any]) -> RenderableType:
+    """The screen of what `Inventory.to_json` gives."""
+    found = document["vocabularies"]
+    title = heading(
+        document["path"],
+        f": {document['model']}, Keras {document['keras_version']}, "
+        f"{count(document['arrays'], 'array')}",
+    )
+    if not found:
+        return Group(title, "", "No vocabulary: the model has no embedding table.")
+    return Group(title, *(_vocabulary(vocabulary) for vocabulary in found))
+
+
+def _vocabulary(found: dict[str, Any]) -> RenderableType:
+    return Group(
+        "",
+        heading(f"Vocabulary {found['name']}", f": {count(found['size'], 'id')}"),
+        _arrays("Arrays", found["arrays"]),
+        table(
+            "config.json",
+            ("key", ">value", "why"),
+            ((site["key"], site["value"], site["reason"]) for site in found["config"]),
+        ),
+        table(
+            "Words",
+            ("layer", ">words", "ids", "stored in", "why"),
+            map(_words, found["words"]),
+        ),
+        _arrays("Optimizer", found["optimizer_slots"]),
+        table(
+            "Left alone",
+            ("array", "shape", "why"),
+            (
+                (item["path"], shape(item["shape"]), item["reason"])
+                for item in found["left_alone"]
+            ),
+        ),
+        bullets("Notes", found["notes"]),
+        _to_settle(found),
+    )
+
+
+def _arrays(title: str, sites: list[dict[str, Any]]) -> RenderableType:
+    """The axis over the ids stands out in the shape, and has a column of its own."""
+    return table(
+        title,
+        ("array", "shape", ">axis", "role and why"),
+        (
+            (
+                site["path"],
+                _shape_with_axis(site),
+                site["axis"],
+                f"{site['role']}: {site['reason']}",
+            )
+            for site in sites
+        ),
+    )
+
+
+def _shape_with_axis(site: dict[str, Any]) -> Text:
+    parts: list[Any] = ["("]
+    for axis, size in enumerate(site["shape"]):
+        parts += [(str(size), "bold") if axis == site["axis"] else str(size), ", "]
+    closing = ",)" if len(site["shape"]) == 1 else ")"
+    return Text.assemble(*parts[:-1], closing, f" {site['dtype']}")
+
+
+def _words(site: dict[str, Any]) -> tuple[Any, ...]:
+    stored = site["stored_in"]
+    last = site["first_id"] + site["count"] - 1
+    return (
+        site["layer"],
+        f"{site['count']:,}",
+        f"{site['first_id']} to {last}",
+        stored if isinstance(stored, str) else ", ".join(stored),
+        site["reason"],
+    )
+
+
+def _to_settle(found: dict[str, Any]) -> RenderableType:
+    items = [
+        f"{item['problem']}. Say {item['remedy']}." for item in found["unexplained"]
+    ]
+    if found["optimizer_problem"]:
+        items.append(found["optimizer_problem"])
+    return bullets("To be settled by you before it can grow", items, "bold yellow")

@@ -1,0 +1,84 @@
+"""A command that runs models: the backend is settled before Keras is imported."""
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+
+import click
+
+from keras_padsafe.cli.command import Failure
+
+BACKENDS = ("jax", "tensorflow", "torch")
+
+
+@contextmanager
+def keras_session(modules: tuple[str, ...] = ()) -> Iterator[None]:
+    """Lets Keras be imported and run; whatever it or a model prints goes to stderr.
+
+    Args:
+        modules: Modules to import first, which register classes of the user.
+    """
+    # Must be set before TensorFlow is loaded; it greets on stderr otherwise.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with redirect_stdout(sys.stderr):
+        os.environ["KERAS_BACKEND"] = settle_backend()
+        _import(modules)
+        yield
+
+
+def settle_backend() -> str:
+    """The backend asked for, or else the one of keras.json, or else one installed.
+
+    Raises:
+        Failure: if it is not installed, naming those that are.
+    """
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
+    asked = os.environ.get("KERAS_BACKEND")
+    if asked in installed:
+        return asked
+    if not installed:
+        raise Failure(
+            f"Keras needs one of {', '.join(BACKENDS)}, and none is installed. Run: "
+            'pip install "keras-padsafe[jax]"'
+        )
+    if asked:
+        command = click.get_current_context().command_path
+        raise Failure(
+            f"KERAS_BACKEND={asked}: that backend is not installed, or not one of "
+            f"{', '.join(BACKENDS)}. Installed: {', '.join(installed)}. Run: "
+            f"KERAS_BACKEND={installed[0]} {command}"
+        )
+    configured = _configured_backend()
+    if configured in installed:
+        return configured
+    click.echo(f"KERAS_BACKEND is not set; running on {installed[0]}.", err=True)
+    return installed[0]
+
+
+def _configured_backend() -> str:
+    """The backend of keras.json; Keras writes `tensorflow` there unasked."""
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    try:
+        text = Path(home, "keras.json").read_text(encoding="utf-8")
+        return str(json.loads(text).get("backend"))
+    except (OSError, ValueError, AttributeError):
+        return "tensorflow"
+
+
+def _import(modules: tuple[str, ...]) -> None:
+    """Imports modules, those of the current folder among them, as `python -m` does."""
+    if modules:
+        sys.path.insert(0, os.getcwd())
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise Failure(
+                f"--import {name}: it could not be imported ({error}). Expected: the "
+                "name of a module, as in Python, installed or in this folder."
+            ) from None

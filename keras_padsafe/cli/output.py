@@ -1,0 +1,81 @@
+"""Where a command's result, notes and progress go."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keras_padsafe.cli.command import Failure
+from keras_padsafe.cli.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document instead."
+)
+
+
+def show(
+    document: dict[str, Any],
+    view: Callable[[dict[str, Any]], "RenderableType"],
+    *,
+    as_json: bool,
+) -> None:
+    """Prints the result on stdout.
+
+    Args:
+        document: The result as plain data.
+        view: Makes the screen of it.
+        as_json: Whether to print the document itself, its keys sorted.
+    """
+    if as_json:
+        click.echo(json.dumps(document, indent=2, sort_keys=True))
+        return
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.print(view(printable(document)))
+
+
+@contextmanager
+def progress_bar(
+    title: str, *, as_json: bool
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Yields what takes bytes done and their total; `None` if nobody is watching."""
+    if as_json or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def refuse_to_overwrite(target: str, *, force: bool) -> None:
+    """Stops before a file is lost, and names the flag that allows it."""
+    if os.path.exists(target) and not force:
+        raise Failure(
+            f"{target}: it exists already. Choose another name, or add --force to "
+            "write over it."
+        )
+
+
+@contextmanager
+def writing(target: str | Path) -> Iterator[None]:
+    """Turns an error of the disk into a message that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(
+            f"{target}: it could not be written ({error.strerror}). Check the folder, "
+            "or choose another."
+        ) from None

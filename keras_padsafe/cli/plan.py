@@ -1,0 +1,52 @@
+"""`keras-padsafe plan`."""
+
+from typing import Any
+
+import click
+
+from keras_padsafe.cli.command import Command
+from keras_padsafe.cli.growth_options import (
+    growth_options,
+    model_argument,
+    read_growth,
+)
+from keras_padsafe.cli.output import (
+    json_option,
+    refuse_to_overwrite,
+    show,
+    writing,
+)
+
+
+@click.command(
+    cls=Command,
+    short_help="Show what growing would change, and touch nothing.",
+    examples=[
+        "plan model.keras --add zebra --add okapi --save plan.json",
+        "plan model.keras --rows 100 --multiple-of 64 --json",
+    ],
+)
+@model_argument
+@growth_options
+@click.option("--save", metavar="FILE", help="Write the plan there, as JSON.")
+@click.option("--force", is_flag=True, help="Write over FILE if it exists.")
+@json_option
+def plan(
+    model: str, save: str | None, force: bool, as_json: bool, **growth: Any
+) -> None:
+    """Show what growing a vocabulary would change, and touch nothing.
+
+    A saved plan can be read, kept under version control, and carried out on this
+    model or on another checkpoint of it: keras-padsafe grow --plan FILE.
+    """
+    from keras_padsafe import surgery
+    from keras_padsafe.cli.plan_view import plan_view
+
+    if save is not None:
+        refuse_to_overwrite(save, force=force)
+    made = surgery.plan(model, **read_growth(model, **growth))
+    if save is not None:
+        with writing(save):
+            made.save(save)
+        click.echo(f"Plan written to {save}", err=True)
+    show(made.to_json(), plan_view, as_json=as_json)

@@ -1,0 +1,60 @@
+"""`inspect`: the table and the document say what the API says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from keras_padsafe import surgery
+
+from .conftest import Run
+
+
+@pytest.mark.parametrize("name", ["trained", "two", "odd"])
+def test_json_is_what_the_api_gives(run: Run, models: Path, name: str) -> None:
+    path = models / f"{name}.keras"
+    result = run("inspect", path, "--json")
+    expected = json.loads(json.dumps(surgery.inspect(path).to_json()))
+    assert json.loads(result.stdout) == expected
+    assert result.stdout == json.dumps(expected, indent=2, sort_keys=True) + "\n"
+    assert result.stderr == ""
+
+
+def test_table_lists_all_that_is_bound(run: Run, model: Path) -> None:
+    result = run("inspect", model, env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    (found,) = surgery.inspect(model).to_json()["vocabularies"]
+    for site in [*found["arrays"], *found["optimizer_slots"]]:
+        (line,) = [
+            x for x in result.stdout.splitlines() if x.startswith(f"  {site['path']} ")
+        ]
+        assert str(tuple(site["shape"])) in line
+        assert f" {site['axis']}  {site['role']}: {site['reason']}" in line
+    for site in found["config"]:
+        assert f" {site['key']} " in result.stdout
+    assert len(found["optimizer_slots"]) == 6
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "100"])
+def test_nothing_is_cut_off(run: Run, model: Path, columns: str) -> None:
+    shown = run("inspect", model, env={"COLUMNS": columns}).stdout
+    assert max(len(line) for line in shown.splitlines()[1:]) <= int(columns)
+    assert "…" not in shown
+
+
+def test_what_is_unexplained_is_a_finding(run: Run, models: Path) -> None:
+    path = models / "odd.keras"
+    result = run("inspect", path, env={"COLUMNS": "200"})
+    assert result.exit_code == 1
+    assert "To be settled by you before it can grow" in result.stdout
+    assert "--also prior:0" in result.stdout
+    assert "--leave prior" in result.stdout
+    for settled in (["--leave", "prior"], ["--also", "prior:0"]):
+        assert run("inspect", path, *settled).exit_code == 0
+
+
+def test_left_alone_is_listed(run: Run, models: Path) -> None:
+    path = models / "odd.keras"
+    shown = run("inspect", path, "--leave", "prior", env={"COLUMNS": "200"}).stdout
+    assert "Left alone" in shown
+    assert "left alone as asked" in shown

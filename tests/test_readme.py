@@ -1,0 +1,45 @@
+"""The README's Python runs as written, its links lead somewhere, its commands exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    commands = next(block for block in blocks("sh") if "inspect" in block)
+    Path("grown.keras").unlink()
+    for line in commands.strip().splitlines():
+        words = line.split()
+        assert words[0] == "keras-padsafe"
+        command = [sys.executable, "-m", "keras_padsafe", *words[1:]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), link
+
+
+def test_ci_calls_the_command_of_the_readme() -> None:
+    command = 'python -m pip install -e ".[dev]" && python -m tests'
+    assert command in README
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert command.replace("install -e", "install --quiet -e") in script
