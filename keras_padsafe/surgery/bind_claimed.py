@@ -15,8 +15,11 @@ def bind_claimed(model: ModelFile, vocabulary: Vocabulary) -> None:
     """Adds the arrays that the user says belong, and the key that counts them."""
     bound = {site.path for site in vocabulary.arrays}
     for layer, array in model.arrays():
-        claim = model.claims.claim_on(layer, array)
-        if claim is None or array.shape[claim.axis] != vocabulary.size:
+        claims = model.claims.on(layer, array)
+        claim = next(
+            (c for c in claims if array.shape[c.axis] == vocabulary.size), None
+        )
+        if claim is None:
             continue
         if array.path not in bound:
             vocabulary.arrays.append(claimed_site(array, claim))

@@ -4,9 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keras_padsafe.surgery.bind_tables import add_holding
+from keras_padsafe.surgery.bind_tables import add_holding, bind_inverse_lookups
 from keras_padsafe.surgery.graph import Call
-from keras_padsafe.surgery.heads import Head, Reach, head_of, output_producers, reaches
+from keras_padsafe.surgery.heads import (
+    Head,
+    Reach,
+    head_of,
+    last_weights,
+    output_producers,
+    reaches,
+)
 from keras_padsafe.surgery.id_sources import is_reverse
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
 from keras_padsafe.surgery.logits import follow_logits
@@ -50,11 +57,13 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
     for space in spaces:
         vocabulary = space.vocabulary
         _bind_heads_by_object(model, vocabulary)
+        _look_at_other_units(model, space, known=set(candidates))
         sites, problems = follow_logits(
             model.graph, space.logits, vocabulary.size, model.claims
         )
         add_config(vocabulary, sites)
         vocabulary.unexplained += problems
+        bind_inverse_lookups(model, space)
         _bind_metrics(model, vocabulary)
 
 
@@ -62,8 +71,7 @@ def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
     layer, kernel = rivals[0].head.layer, rivals[0].head.arrays[0]
     if model.claims.leaves(layer):
         return
-    vouched = [claim.place for claim in model.claims.also]
-    sure = layer.name in vouched or layer.weights_path in vouched
+    sure = _is_claimed(layer, model)
     owners = list(dict.fromkeys(rival.space.vocabulary.name for rival in rivals))
     for rival in rivals:
         if sure or (len(owners) == 1 and rival.reach is not Reach.POOLED):
@@ -83,6 +91,38 @@ def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
                 settling_flags(layer.name, kernel.axis),
             )
         )
+
+
+def _is_claimed(layer: LayerNode, model: ModelFile) -> bool:
+    return any(model.claims.on(layer, array) for array in layer.arrays.values())
+
+
+def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> None:
+    """Layers of other kinds whose units, as many as the ids, reach an output."""
+    vocabulary = space.vocabulary
+    bound = {site.path for site in vocabulary.arrays}
+    downstream = model.graph.downstream(space.calls)
+    for call in last_weights(model.graph):
+        layer = call.layer
+        if call not in downstream or id(layer) in known or model.claims.leaves(layer):
+            continue
+        arrays = [
+            array
+            for array in layer.arrays.values()
+            if array.shape[-1:] == (vocabulary.size,) and array.path not in bound
+        ]
+        if arrays and _is_claimed(layer, model):
+            head = head_of(layer)
+            if head is not None and head.size == vocabulary.size:
+                add_holding(vocabulary, head)
+            space.logits.append(call)
+        elif arrays and layer.is_stock:
+            problem = (
+                f"{layer.class_name} {layer.name!r} has {vocabulary.size} units that "
+                "reach an output of the model: they may score ids"
+            )
+            flags = settling_flags(layer.name, len(arrays[0].shape) - 1)
+            vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
 
 
 def _bind_heads_by_object(model: ModelFile, vocabulary: Vocabulary) -> None:

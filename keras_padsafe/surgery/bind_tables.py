@@ -44,9 +44,9 @@ def _tables(model: ModelFile) -> list[Table]:
     ]
     sizes = {table.size for table in tables}
     for layer, array in model.arrays():
-        claim = model.claims.claim_on(layer, array)
-        if claim is not None and array.shape[claim.axis] not in sizes:
-            site = claimed_site(array, claim)
+        claims = model.claims.on(layer, array)
+        if claims and not any(array.shape[claim.axis] in sizes for claim in claims):
+            site = claimed_site(array, claims[0])
             tables.append(Table(layer, site.size, [site]))
             sizes.add(site.size)
     return tables
@@ -85,6 +85,24 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 
 
+def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
+    """Adds the lookup layers that turn the ids which a head chose back into words."""
+    for call in model.graph.downstream(space.logits):
+        layer = call.layer
+        if layer.class_name in LOOKUPS and layer.config.get("invert") is True:
+            _add_lookup(space.vocabulary, layer, model, "names the ids chosen")
+
+
+def _add_lookup(
+    vocabulary: Vocabulary, layer: LayerNode, model: ModelFile, reason: str
+) -> None:
+    found = lookup_words(layer, model.archive, reason)
+    if found is not None and layer.name not in vocabulary.layers:
+        vocabulary.words.append(found[0])
+        add_config(vocabulary, found[1])
+        vocabulary.layers.append(layer.name)
+
+
 def _tell_apart(spaces: list[IdSpace]) -> None:
     """Names the vocabularies of one layer by the configuration keys that count them."""
     names = [space.vocabulary.name for space in spaces]
@@ -97,14 +115,9 @@ def _tell_apart(spaces: list[IdSpace]) -> None:
 def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
     vocabulary = space.vocabulary
     for source, _ in sources_of_table(space.calls):
-        if source.class_name not in LOOKUPS or source.name in vocabulary.layers:
-            continue
-        reason = f"its ids enter {space.tables[0].layer.name!r}"
-        found = lookup_words(source, model.archive, reason)
-        if found is not None:
-            vocabulary.words.append(found[0])
-            add_config(vocabulary, found[1])
-            vocabulary.layers.append(source.name)
+        if source.class_name in LOOKUPS:
+            reason = f"its ids enter {space.tables[0].layer.name!r}"
+            _add_lookup(vocabulary, source, model, reason)
     for layer in model.layers:
         if alone and layer.class_name.endswith("Tokenizer"):
             reason = f"tokenizer of the model of {space.tables[0].layer.name!r}"

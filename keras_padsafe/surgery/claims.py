@@ -34,12 +34,13 @@ class Claims:
         """Whether the user said to leave this layer, or this array of it, alone."""
         return any(_names(place, layer, path) for place in self.leave)
 
-    def claim_on(self, layer: LayerNode, array: StoredArray) -> Also | None:
-        """What the user said of an array of `layer`, if its shape has that axis."""
-        for claim in self.also:
-            if claim.axis < len(array.shape) and _names(claim.place, layer, array.path):
-                return claim
-        return None
+    def on(self, layer: LayerNode, array: StoredArray) -> list[Also]:
+        """What the user said of an array of `layer`, where its shape has that axis."""
+        return [
+            claim
+            for claim in self.also
+            if claim.axis < len(array.shape) and _names(claim.place, layer, array.path)
+        ]
 
 
 def read_claims(also: Iterable[str], leave: Iterable[str]) -> Claims:

@@ -15,7 +15,9 @@ UNIT_BY_UNIT = frozenset(
     Exp Log Log1p Negative Absolute Sqrt Square Power Clip Cast Identity Dropout
     AlphaDropout GaussianNoise GaussianDropout Rescaling ActivityRegularization
     Masking Add Subtract Multiply Divide TrueDivide Average Maximum Minimum
-    GetItem StopGradient NanToNum
+    Greater GreaterEqual Less LessEqual Equal NotEqual LogicalAnd LogicalOr
+    LogicalNot Isnan Isinf Isfinite Sign Where GetItem StopGradient NanToNum
+    GlobalMaxPooling1D GlobalAveragePooling1D
     """.split()
 )
 # What turns one unit for each id back into ids.
@@ -89,6 +91,27 @@ def output_producers(graph: Graph, size: int) -> list[Call]:
         else:
             producers.append(call)
     return producers
+
+
+def last_weights(graph: Graph) -> list[Call]:
+    """The calls of layers with weights from which an output takes nothing but steps.
+
+    If such a layer has a unit for each id and is no head that is known, its units may
+    be the ids all the same.
+    """
+    found: list[Call] = []
+    pending = list(graph.outputs)
+    seen: set[Call] = set()
+    while pending:
+        call = pending.pop()
+        if call in seen:
+            continue
+        seen.add(call)
+        if any(node.arrays for node in call.layer.walk()):
+            found.append(call)
+        else:
+            pending.extend(call.inputs)
+    return found
 
 
 def reaches(graph: Graph, sources: list[Call]) -> dict[Call, Reach]:

@@ -1,5 +1,8 @@
 """The independent reference: Keras itself, asked for the model at both sizes."""
 
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,19 @@ from .zoo import GROWN, SIZE, Build
 only_once = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="the same on every backend: run on one"
 )
+
+
+def run_python(script: str, *arguments: object, folder: Path | None = None) -> str:
+    """What a script prints that runs in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def save(build: Build, size: int, path: Path, seed: int = 1) -> keras.Model:

@@ -1,6 +1,7 @@
 """What only might belong to a vocabulary is asked for, never guessed."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -121,6 +122,26 @@ def test_layer_that_mixes_the_units(layer: keras.Layer, tmp_path: Path) -> None:
 
     save(build, SIZE, source)
     _refused(source, "mixer.*13")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda h: layers.Conv1D(SIZE, 1, name="scores")(h),
+        lambda h: keras.ops.max(layers.Dense(SIZE, name="scores")(h), axis=-1),
+        lambda h: layers.LayerNormalization(name="scores")(layers.Dense(SIZE)(h)),
+    ],
+    ids=["convolution", "operation", "normalised"],
+)
+def test_units_that_reach_an_output(make: Any, tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+
+    def build(size: int) -> keras.Model:
+        x = ids()
+        return keras.Model(x, make(table(size)(x)))
+
+    save(build, SIZE, source)
+    _refused(source, "'scores' has 13 units.*they may score ids.*--leave scores")
 
 
 def test_two_equal_vocabularies_need_a_name(tmp_path: Path) -> None:

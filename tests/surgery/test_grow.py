@@ -20,6 +20,8 @@ from .reference import (
 from .saved import digest, read
 from .zoo import ADDED, GROWN, SIZE, Case
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 @pytest.mark.parametrize("case", zoo.CASES, ids=lambda case: case.name)
 def test_grows_as_keras_would_build_it(case: Case, tmp_path: Path) -> None:

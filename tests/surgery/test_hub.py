@@ -24,6 +24,8 @@ from .reference import (
 from .saved import read
 from .zoo import ADDED, DIM, GROWN, SIZE, ids
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 keras_hub = pytest.importorskip("keras_hub")
 
 STEPS = 6

@@ -1,9 +1,6 @@
 """The real thing: a pretrained encoder learns fifty words."""
 
 import importlib.util
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +9,7 @@ import pytest
 import keras_padsafe as kp
 
 from . import minilm
+from .reference import run_python
 from .saved import digest
 
 keras_hub = pytest.importorskip("keras_hub", reason="the encoder is built with it")
@@ -83,14 +81,8 @@ def test_fifty_words_for_a_pretrained_encoder(
     assert report.plan.new_size == 30572
 
     np.savez(tmp_path / "x.npz", **x)
-    subprocess.run(
-        [
-            *(sys.executable, "-c", textwrap.dedent(_LOAD)),
-            *(target, tmp_path / "x.npz", tmp_path / "made.npy"),
-        ],
-        check=True,
-        capture_output=True,
-        cwd=tmp_path,
+    run_python(
+        _LOAD, target, tmp_path / "x.npz", tmp_path / "made.npy", folder=tmp_path
     )
     made = np.load(tmp_path / "made.npy")
     np.testing.assert_array_equal(made, _sequence_output(source, x))

@@ -15,6 +15,8 @@ from .reference import assert_old_rows_kept, assert_same_structure, only_once, s
 from .saved import digest, read, same_bits
 from .zoo import ADDED, DIM, GROWN, SIZE, Build, ids, table
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SCHEDULE = {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.9}
 
 

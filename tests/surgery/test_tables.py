@@ -24,6 +24,8 @@ from .reference import (
 from .saved import digest, read
 from .zoo import ADDED, DIM, GROWN, SIZE, STEPS, ids
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 @keras.saving.register_keras_serializable(package="tests")
 class TokenAndPosition(layers.Layer):

@@ -1,8 +1,5 @@
 """What surgery must never do, and that the checks see it when it is done."""
 
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +14,7 @@ from keras_padsafe.errors import PadsafeError
 from keras_padsafe.surgery import Plan
 from keras_padsafe.surgery.plan import ArrayChange
 
-from .reference import only_once, save
+from .reference import only_once, run_python, save
 from .saved import digest, read, same_bits
 from .zoo import ADDED, DIM, SIZE, ids, table
 
@@ -178,17 +175,9 @@ def test_no_keras_is_imported(source: Path, tmp_path: Path) -> None:
         forbidden = {"keras", "tensorflow", "jax", "torch", "keras_hub"}
         print(sorted(forbidden & set(sys.modules)))
     """
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", textwrap.dedent(script), source),
-            *(tmp_path / "new.keras", tmp_path / "again.keras"),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "[]"
-    assert keras.models.load_model(tmp_path / "again.keras").input_shape == (None, 5)
+    made, again = tmp_path / "new.keras", tmp_path / "again.keras"
+    assert run_python(script, source, made, again).strip() == "[]"
+    assert keras.models.load_model(again).input_shape == (None, 5)
 
 
 @only_once
@@ -250,16 +239,7 @@ def test_large_table_in_small_memory(tmp_path: Path) -> None:
     """
 
     def peak(path: Path) -> int:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-c", textwrap.dedent(script), path),
-                tmp_path / f"grown_{path.name}",
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return int(done.stdout)
+        return int(run_python(script, path, tmp_path / f"grown_{path.name}"))
 
     assert peak(big) - peak(small) < 32_000  # kB
 

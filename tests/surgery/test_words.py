@@ -173,6 +173,27 @@ def _text_of(name: str, words: list[Any]) -> Any:
     return tf.constant([known, [unknown, *known[:3]]])
 
 
+def test_lookup_that_names_the_ids_chosen(tmp_path: Path) -> None:
+    """The way back from ids to words learns them too."""
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    larger = tmp_path / "larger.keras"
+
+    def build(count: int) -> keras.Model:
+        words = (WORDS + NEW_WORDS)[:count]
+        there = layers.StringLookup(vocabulary=words, name="lookup")
+        back = layers.StringLookup(vocabulary=words, name="names", invert=True)
+        x = keras.Input((4,), dtype="string", name="text")
+        h = layers.Embedding(count + 1, DIM, name="words")(there(x))
+        logits = layers.Dense(count + 1)(h)
+        return keras.Model(x, [logits, back(keras.ops.argmax(logits, axis=-1))])
+
+    save(build, len(WORDS) + len(NEW_WORDS), larger)
+    save(build, len(WORDS), source)
+    plan = kp.surgery.grow(source, target, tokens=NEW_WORDS).plan
+    assert_same_structure(read(target), read(larger))
+    assert [change.layer for change in plan.words] == ["lookup", "names"]
+
+
 def test_list_with_the_special_words_in_it(tmp_path: Path) -> None:
     """`get_vocabulary()` passed back in, as many do."""
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"

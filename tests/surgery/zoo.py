@@ -178,6 +178,42 @@ def next_word_from_last_state(size: int) -> keras.Model:
 
 
 @case()
+def pooled_logits(size: int) -> keras.Model:
+    x = ids()
+    h = layers.Dense(size)(table(size)(x))
+    return keras.Model(x, layers.GlobalMaxPooling1D()(h))
+
+
+@case()
+def chosen_logits(size: int) -> keras.Model:
+    x = ids()
+    h = layers.Dense(size)(table(size)(x))
+    return keras.Model(x, ops.where(h > 0, h, 0.1 * h)[:, -1])
+
+
+@case(also=["scores:2", "scores:0"])
+def convolution_as_head(size: int) -> keras.Model:
+    x = ids()
+    h = layers.Conv1D(size, 1, name="scores")(table(size)(x))
+    return keras.Model(x, layers.Softmax()(h))
+
+
+@case(also=["scores:1"], leave=["max"])
+def head_behind_an_operation(size: int) -> keras.Model:
+    x = ids()
+    h = layers.Dense(size, name="scores")(table(size)(x))
+    return keras.Model(x, ops.max(h, axis=-1, keepdims=True))
+
+
+@case(exact=True)
+def table_in_time_distributed(size: int) -> keras.Model:
+    x = keras.Input((3, STEPS), dtype="int32", name="letters")
+    letters = layers.Embedding(size, DIM, name="words")
+    h = layers.TimeDistributed(letters)(x)
+    return keras.Model(x, layers.Dense(2)(h))
+
+
+@case()
 def two_heads(size: int) -> keras.Model:
     x = ids()
     h = table(size)(x)
