@@ -18,6 +18,7 @@ from keras_padsafe.surgery.sites import (
     WordsSite,
     config_key,
 )
+from keras_padsafe.surgery.unreachable_words import unreachable_words_note
 from keras_padsafe.surgery.vocabulary import Vocabulary
 
 _ZEROS_INITIALIZER = {
@@ -38,12 +39,7 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
     found = inventory.vocabularies
     listed = ", ".join(f"{v.name!r} ({v.size} ids)" for v in found) or "none"
     if not found:
-        raise SurgeryError(
-            f"{inventory.path}: no vocabulary was found in {inventory.model}. "
-            "Expected: an embedding table. If an array of a class of your own is one, "
-            "say so with `also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
-            "`keras_padsafe.surgery.register_rule`."
-        )
+        raise _none_found(inventory)
     if name is None and len(found) == 1:
         return found[0]
     if name is None:
@@ -60,6 +56,17 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
             f"{inventory.path}: {problem} by the name {name!r}. Found: {listed}."
         )
     return matches[0]
+
+
+def _none_found(inventory: Inventory) -> SurgeryError:
+    near = [f"  - {item.problem}. Say {item.remedy}." for item in inventory.near_tables]
+    listed = "\n".join(["\nNearly tables:", *near]) if near else ""
+    return SurgeryError(
+        f"{inventory.path}: no vocabulary was found in {inventory.model}. Expected: an "
+        "embedding table. If an array of a class of your own is one, say so with "
+        "`also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
+        f"`keras_padsafe.surgery.register_rule`.{listed}"
+    )
 
 
 def build_plan(
@@ -247,6 +254,9 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
             "The file holds no lookup layer for these ids: put the new words into "
             "your own word index under the ids given."
         )
+    for site in vocabulary.words:
+        note = unreachable_words_note(change.words, site)
+        notes += [note] if note else []
     if vocabulary.has_head and rows.kind in ("zeros", "constant"):
         notes.append(
             f"new_rows={rows}: in a softmax head a logit that does not follow the old "

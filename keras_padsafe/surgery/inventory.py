@@ -14,9 +14,10 @@ from keras_padsafe.surgery.explain_rest import explain_rest
 from keras_padsafe.surgery.graph import read_graph
 from keras_padsafe.surgery.layer_tree import read_layer_tree
 from keras_padsafe.surgery.model_file import ModelFile, add_config
+from keras_padsafe.surgery.near_tables import find_near_tables
 from keras_padsafe.surgery.optimizer_slots import SlotError, find_slots
 from keras_padsafe.surgery.sites import ConfigSite
-from keras_padsafe.surgery.vocabulary import Vocabulary
+from keras_padsafe.surgery.vocabulary import Unexplained, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Inventory:
         keras_version: The version of Keras that saved it.
         vocabularies: Each id space with all that is bound to it.
         arrays: The number of arrays in the file, those of the optimizer included.
+        near_tables: Where no vocabulary was found, the arrays that fell short of the
+            proofs asked of a table.
     """
 
     path: Path
@@ -36,6 +39,7 @@ class Inventory:
     keras_version: str
     vocabularies: list[Vocabulary]
     arrays: int
+    near_tables: tuple[Unexplained, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The inventory as plain data, the document behind the table."""
@@ -56,12 +60,14 @@ def read_inventory(
     claims = read_claims(also, leave)
     check_claims(claims, root, archive)
     model = ModelFile(archive, root, read_graph(root), claims)
+    vocabularies = _find_vocabularies(model)
     return Inventory(
         path=archive.path,
         model=f"{root.class_name} {root.name!r}",
         keras_version=str(archive.metadata.get("keras_version", "unknown")),
-        vocabularies=_find_vocabularies(model),
+        vocabularies=vocabularies,
         arrays=len(archive.arrays),
+        near_tables=() if vocabularies else tuple(find_near_tables(root)),
     )
 
 

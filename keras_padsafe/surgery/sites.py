@@ -61,6 +61,21 @@ class ConfigSite:
 
 
 @dataclass(frozen=True)
+class TextRule:
+    """How a TextVectorization makes words of text, in its own configuration's words.
+
+    Attributes:
+        standardize: What is done to the text first.
+        split: Where it is cut; `None` leaves it whole.
+        has_ngrams: Whether several words in a row make a word too.
+    """
+
+    standardize: str | None
+    split: str | None
+    has_ngrams: bool
+
+
+@dataclass(frozen=True)
 class WordsSite:
     """The words of a lookup layer or tokenizer, one id each.
 
@@ -74,6 +89,7 @@ class WordsSite:
         specials: The words that mean padding or an unknown word.
         reason: Why we believe that the words are this vocabulary's.
         reserved: Those and any other word that the layer takes for itself.
+        text_rule: How the layer makes words of text, if that is known.
     """
 
     layer: str
@@ -85,6 +101,7 @@ class WordsSite:
     specials: tuple[str | int, ...]
     reason: str
     reserved: frozenset[str | int] = frozenset()
+    text_rule: TextRule | None = None
 
     @property
     def end(self) -> int:

@@ -16,10 +16,18 @@ _EMBEDDING = re.compile(
     r"|embeddings?)(_\d+)?$"
 )
 _OTHER_EMBEDDING = re.compile(r"pos|segment|type|time|patch|image|layer|lang")
-_SIZE_KEY = re.compile(
-    r"vocab|input_dim|max_(features|tokens|words)|(token|word|item|user)s?_(size|count)"
-    r"|(num|n)_(?!heads|layers|blocks|classes|labels|experts|filters|units|groups|steps"
-    r"|positions|segments|types)\w+s$"
+# Configuration keys that count ids: by a word in them, or as a number of some things.
+_COUNTS_IDS = (
+    re.compile(r"vocab"),
+    re.compile(r"input_dim"),
+    re.compile(r"max_(features|tokens|words)"),
+    re.compile(r"(token|word|item|user)s?_(size|count)"),
+    re.compile(r"(num|n)_\w+s$"),
+)
+# Numbers of things that no model takes in as ids.
+_COUNTS_PARTS = (
+    re.compile(r"(num|n)_(heads|layers|blocks|experts|filters|units|groups|steps)"),
+    re.compile(r"(num|n)_(classes|labels|positions|segments|types)"),
 )
 
 
@@ -59,14 +67,14 @@ def _by_rule(layer: LayerNode, rule: Rule) -> Table | None:
     reason = f"class {layer.key.replace('>', '.')}, {rule.size_key}={size}"
     table = Table(layer, size)
     for relative, axis in rule.arrays.items():
-        array = _array_below(layer, relative)
+        array = array_below(layer, relative)
         if array is not None and axis < len(array.shape) and array.shape[axis] == size:
             table.arrays.append(_site(array, axis, reason))
     table.config += size_sites(layer, rule.size_key, reason)
     return table if table.arrays else None
 
 
-def _array_below(layer: LayerNode, relative: str) -> StoredArray | None:
+def array_below(layer: LayerNode, relative: str) -> StoredArray | None:
     """An array by its path below the layer, also if a known child owns it."""
     if relative in layer.arrays:
         return layer.arrays[relative]
@@ -91,7 +99,7 @@ def _by_names(layer: LayerNode) -> list[Table]:
     """
     found: list[Table] = []
     for key, size in layer.config.items():
-        if not (_is_count(size) and _SIZE_KEY.search(key)):
+        if not counts_ids(key, size):
             continue
         tables = [
             (relative, array)
@@ -107,6 +115,15 @@ def _by_names(layer: LayerNode) -> list[Table]:
         if tables:
             found.append(_named_table(layer, key, size, tables))
     return found
+
+
+def counts_ids(key: str, value: object) -> bool:
+    """Whether a configuration key says that its value is a number of ids."""
+    return (
+        _is_count(value)
+        and any(pattern.search(key) for pattern in _COUNTS_IDS)
+        and not any(pattern.search(key) for pattern in _COUNTS_PARTS)
+    )
 
 
 def _named_table(

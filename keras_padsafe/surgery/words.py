@@ -8,7 +8,7 @@ from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.layer_node import LayerNode
 from keras_padsafe.surgery.malformed import shortly
-from keras_padsafe.surgery.sites import ConfigSite, WordsSite
+from keras_padsafe.surgery.sites import ConfigSite, TextRule, WordsSite
 
 # `str.splitlines`, with which Keras reads the file back, breaks a line at each.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
@@ -72,7 +72,19 @@ def _site(
         specials,
         reason,
         frozenset(reserved - {None}),
+        _text_rule(layer),
     )
+
+
+def _text_rule(layer: LayerNode) -> TextRule | None:
+    """How the layer turns text into words; `None` if it takes words as they are."""
+    if layer.class_name != "TextVectorization":
+        return None
+    standardize, split = layer.config.get("standardize"), layer.config.get("split")
+    ngrams = layer.config.get("ngrams")
+    if isinstance(standardize, dict) or isinstance(split, dict):
+        return None
+    return TextRule(standardize, split, ngrams is not None)
 
 
 def _special_words(layer: LayerNode) -> tuple[str | int, ...]:
@@ -192,25 +204,17 @@ def _problem(token: str | int, site: WordsSite | None) -> str | None:
         return _integer_problem(token, site)
     if not isinstance(token, str):
         return "is not a string. Expected: words as strings."
-    problem = word_problem(token)
-    if problem is None and site is not None and token in site.reserved:
-        return f"is how {site.layer!r} writes padding or an unknown word."
-    return problem
-
-
-def word_problem(word: str | int) -> str | None:
-    """Why a file of words, one a line, cannot hold a word; `None` if it can."""
-    if isinstance(word, int):
-        return None
-    if word == "":
+    if token == "":
         return "is empty, which Keras reads back as padding. Leave it out."
-    if any(sign in word for sign in _LINE_BREAKS):
+    if any(sign in token for sign in _LINE_BREAKS):
         return (
             "holds a line break, at which Keras would cut it in two on loading. "
             "Expected: a word that fits on one line."
         )
     try:
-        word.encode("utf-8")
+        token.encode("utf-8")
     except UnicodeEncodeError:
         return "cannot be written as UTF-8. Expected: text without lone surrogates."
+    if site is not None and token in site.reserved:
+        return f"is how {site.layer!r} writes padding or an unknown word."
     return None

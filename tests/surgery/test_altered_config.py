@@ -25,7 +25,7 @@ VALUES: list[Any] = [
     *(None, True, -1, 0, 3, SIZE, 10**12, 1.5, "", "x", [], {}),
     *([1], ["x"], [[]], [["x", 0]], {"x": 1}, ["x", 0, 0], ["words", -1, 0]),
 ]
-MUTATIONS = 250
+MUTATIONS = 120
 
 
 def _nested(size: int) -> keras.Model:

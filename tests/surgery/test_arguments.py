@@ -77,10 +77,12 @@ def test_counts_of_numpy(rows: Any, source: Path) -> None:
 
 
 def test_numbers_and_words_of_numpy(source: Path) -> None:
-    plan = kp.surgery.plan(source, tokens=np.array(["a", "b"]), new_rows=np.float32(1))
+    words: Any = np.array(["a", "b"])
+    plan = kp.surgery.plan(source, tokens=words, new_rows=np.float32(1))
     assert plan.tokens == {"a": SIZE, "b": SIZE + 1}
     assert all(type(token) is str for token in plan.tokens)
-    assert kp.surgery.plan(source, keep=np.array([0, 3])).new_size == 2
+    ids_: Any = np.array([0, 3])
+    assert kp.surgery.plan(source, keep=ids_).new_size == 2
 
 
 def test_one_claim_as_text(source: Path) -> None:

@@ -1,5 +1,6 @@
 """Tables inside subclassed models and layers, by names, claims and rules."""
 
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from keras import layers, ops
 import keras_padsafe as kp
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.surgery import rules
+from keras_padsafe.surgery.tables import counts_ids
 
 from .reference import (
     as_float64,
@@ -267,3 +269,76 @@ def test_claim_that_fits_nothing(also: str, message: str, tmp_path: Path) -> Non
     save(_bare, SIZE, source)
     with pytest.raises(SurgeryError, match=message):
         kp.surgery.grow(source, tmp_path / "no.keras", rows=ADDED, also=[also])
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class TwoTables(keras.layers.Layer):
+    """Two tables of one size, and nothing that says which counts what."""
+
+    def __init__(self, vocab_size: int, item_count: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vocab_size, self.item_count = vocab_size, item_count
+        self.first_embedding = layers.Embedding(vocab_size, DIM)
+        self.second_embedding = layers.Embedding(item_count, DIM)
+
+    def build(self, shape: Any) -> None:
+        self.first_embedding.build(shape)
+        self.second_embedding.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.first_embedding(x) + self.second_embedding(x)
+
+    def get_config(self) -> dict[str, Any]:
+        sizes = {"vocab_size": self.vocab_size, "item_count": self.item_count}
+        return {**super().get_config(), **sizes}
+
+
+def test_candidates_that_fell_short_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+
+    def build(size: int) -> keras.Model:
+        x = ids()
+        return keras.Model(x, TwoTables(size, size, name="both")(x))
+
+    save(build, SIZE, source)
+    both = "layers/two_tables/{}_embedding/vars/0"
+    with pytest.raises(SurgeryError) as caught:
+        kp.surgery.plan(source, rows=1)
+    for name in ("first", "second"):
+        assert f"--also {both.format(name)}:0" in str(caught.value)
+    plan = kp.surgery.plan(
+        source, rows=1, also=[f"{both.format('first')}:0:vocab_size"], leave=["both"]
+    )
+    assert [change.path for change in plan.arrays] == [both.format("first")]
+
+
+def test_table_that_contradicts_its_configuration(tmp_path: Path) -> None:
+    source, folder = tmp_path / "old.keras", tmp_path / "folder"
+    save(lambda size: keras.Sequential([ids(), layers.Embedding(size, 4)]), 5, source)
+    with zipfile.ZipFile(source) as archive:
+        archive.extractall(folder)
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(
+        text.replace('"input_dim": 5', '"input_dim": 6')
+    )
+    with pytest.raises(
+        SurgeryError,
+        match=r"(?s)no vocabulary.*layer 'embedding' of class keras>Embedding: array "
+        r"layers/embedding/vars/0 of shape \(5, 4\) contradicts input_dim=6",
+    ):
+        kp.surgery.plan(folder, rows=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "counts"),
+    [
+        *[(key, True) for key in ("vocab_size", "vocabulary_size", "input_dim")],
+        *[(key, True) for key in ("max_features", "max_tokens", "n_words")],
+        *[(key, True) for key in ("token_count", "items_size", "num_users")],
+        *[(key, False) for key in ("num_heads", "n_layers", "num_classes", "units")],
+        *[(key, False) for key in ("num_positions", "output_dim", "count", "number")],
+    ],
+)
+def test_keys_that_count_ids(key: str, counts: bool) -> None:
+    assert counts_ids(key, SIZE) == counts
+    assert not counts_ids(key, True)
