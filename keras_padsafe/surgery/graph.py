@@ -1,12 +1,18 @@
 """The calls of a model, as config.json records them, with nested models opened up."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
+from keras_padsafe.surgery.recorded_calls import (
+    RecordedCall,
+    read_calls,
+    read_references,
+)
 
 _WRAPPERS_OF_ONE_CALL = ("TimeDistributed",)
 MAX_CALLS = 200_000
@@ -89,6 +95,10 @@ class Graph:
         return reached
 
 
+_Results = dict[tuple[str, int], list[Call]]
+"""What each call of each layer gave, while a model is opened up."""
+
+
 def read_graph(root: LayerNode) -> Graph:
     """The calls of a model; empty when config.json does not spell them out."""
     graph = Graph()
@@ -123,41 +133,63 @@ def _open_functional(
     model: LayerNode, inputs: list[Call] | None, graph: Graph
 ) -> list[Call]:
     by_name = {layer.name: layer for layer in model.children}
-    results: dict[tuple[str, int], list[Call]] = {}
-    for position, reference in enumerate(_references(model.config["input_layers"])):
-        name = reference[0]
+    results = _Results()
+    for position, made_by in enumerate(read_references(model, "input_layers")):
+        layer = by_name.get(made_by.layer)
+        if layer is None:
+            raise _unknown_tensor(model, "its input_layers name", made_by.layer)
         if inputs is None:
-            results[name, 0] = [_add(by_name[name], [], {}, graph)]
+            results[layer.name, 0] = [_add(layer, [], {}, graph)]
         elif position < len(inputs):
-            results[name, 0] = [inputs[position]]
-            graph.input_layers.append((by_name[name], inputs[position]))
-    pending = [
-        (layer, number, node)
-        for layer in model.children
-        for number, node in enumerate(layer.serialized.get("inbound_nodes") or [])
-    ]
-    while pending:
-        waiting = [call for call in pending if not _try_call(*call, results, graph)]
-        if len(waiting) == len(pending):
-            raise SurgeryError(
-                f"Model {model.name!r}: the recorded calls of layer "
-                f"{waiting[0][0].name!r} take tensors that no layer of the model "
-                "makes. Expected: a config.json as `model.save` writes it. Save the "
-                "model again with Keras."
-            )
-        pending = waiting
+            results[layer.name, 0] = [inputs[position]]
+            graph.input_layers.append((layer, inputs[position]))
+    calls = [call for layer in model.children for call in read_calls(layer)]
+    _carry_out(calls, model, results, graph)
     outputs: list[Call] = []
-    for name, number, tensor in _references(model.config["output_layers"]):
+    for name, number, tensor in read_references(model, "output_layers"):
         made = _result(by_name.get(name), name, number, results)
         outputs += made[tensor : tensor + 1] or made[:1]
     return outputs
 
 
+def _carry_out(
+    calls: list[RecordedCall], model: LayerNode, results: _Results, graph: Graph
+) -> None:
+    """Adds each call once all that it takes is there; any order may be recorded."""
+    missing: dict[int, int] = {}
+    waiting: dict[tuple[str, int], list[RecordedCall]] = {}
+    for call in calls:
+        needs = {tensor.made_by[:2] for tensor in call.tensors} - results.keys()
+        missing[id(call)] = len(needs)
+        for need in needs:
+            waiting.setdefault(need, []).append(call)
+    ready = deque(call for call in calls if not missing[id(call)])
+    done: set[int] = set()
+    while ready:
+        call = ready.popleft()
+        done.add(id(call))
+        made = (call.layer.name, call.number)
+        results[made] = _take(call, results, graph)
+        for other in waiting.pop(made, []):
+            missing[id(other)] -= 1
+            if not missing[id(other)]:
+                ready.append(other)
+    stuck = next((call for call in calls if id(call) not in done), None)
+    if stuck is not None:
+        what = "the recorded calls take tensors that no layer makes, of layer"
+        raise _unknown_tensor(model, what, stuck.layer.name)
+
+
+def _unknown_tensor(model: LayerNode, what: str, name: str) -> SurgeryError:
+    return SurgeryError(
+        f"Model {model.name!r}: {what} {name!r}. Expected: a config.json as "
+        "`model.save` writes it, in which every tensor is made by a layer. Save the "
+        "model again with Keras."
+    )
+
+
 def _result(
-    layer: LayerNode | None,
-    name: str,
-    number: int,
-    results: dict[tuple[str, int], list[Call]],
+    layer: LayerNode | None, name: str, number: int, results: _Results
 ) -> list[Call]:
     """What an output of the model refers to.
 
@@ -171,39 +203,19 @@ def _result(
     return results.get((name, number)) or results.get((name, number - 1), [])
 
 
-def _try_call(
-    layer: LayerNode,
-    number: int,
-    node: Any,
-    results: dict[tuple[str, int], list[Call]],
-    graph: Graph,
-) -> bool:
-    """Carries out one recorded call if all that it takes is there already."""
-    if not isinstance(node, dict):
-        raise SurgeryError(
-            f"Layer {layer.name!r}: config.json records its calls in the form of "
-            "Keras 2. Load the file with Keras 3 and save it again."
-        )
-    place = (*layer.path, "inbound_nodes", number)
+def _take(call: RecordedCall, results: _Results, graph: Graph) -> list[Call]:
+    """Adds one recorded call, whose inputs are all there, to the graph."""
     taken: list[Call] = []
-    records: list[ShapeRecord] = []
-    for path, tensor in _tensors(node, place):
-        name, made_by, index = tensor["config"]["keras_history"]
-        made = results.get((name, made_by))
-        if made is None:
-            return False
-        call = made[index] if index < len(made) else made[0] if made else None
-        if call is None:
+    for tensor in call.tensors:
+        made = results[tensor.made_by[:2]]
+        index = tensor.made_by.tensor
+        source = made[index] if index < len(made) else made[0] if made else None
+        if source is None:
             continue
-        shape = tensor["config"].get("shape") or []
-        records.append(ShapeRecord((*path, "config", "shape"), shape, call))
-        if not _is_mask(path[len(place) :]):
-            taken.append(call)
-    graph.shape_records += records
-    literal = {str(i): value for i, value in enumerate(node.get("args") or [])}
-    arguments = {**literal, **(node.get("kwargs") or {})}
-    results[layer.name, number] = _call(layer, taken, arguments, graph)
-    return True
+        graph.shape_records.append(ShapeRecord(tensor.path, tensor.shape, source))
+        if not tensor.is_mask:
+            taken.append(source)
+    return _call(call.layer, taken, call.arguments, graph)
 
 
 def _call(
@@ -231,35 +243,3 @@ def _add(
         source.consumers.append(call)
     graph.calls.append(call)
     return call
-
-
-def _references(value: Any) -> Iterator[tuple[str, int, int]]:
-    """The `[layer, call, tensor]` triples of `input_layers` or `output_layers`."""
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _references(inner)
-    elif isinstance(value, list):
-        if len(value) == 3 and isinstance(value[0], str):
-            yield value[0], value[1], value[2]
-        else:
-            for inner in value:
-                yield from _references(inner)
-
-
-def _tensors(
-    value: Any, path: ConfigPath
-) -> Iterator[tuple[ConfigPath, dict[str, Any]]]:
-    """The tensors among recorded arguments, each with its place in config.json."""
-    if isinstance(value, dict):
-        if value.get("class_name") == "__keras_tensor__":
-            yield path, value
-            return
-        for key, inner in value.items():
-            yield from _tensors(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _tensors(inner, (*path, index))
-
-
-def _is_mask(path: ConfigPath) -> bool:
-    return any(isinstance(key, str) and key.endswith("mask") for key in path)

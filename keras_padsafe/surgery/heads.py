@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from keras_padsafe.archive import StoredArray
 from keras_padsafe.surgery.graph import Call, Graph
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
 from keras_padsafe.surgery.sites import ArraySite, ConfigSite
@@ -121,19 +122,25 @@ def _einsum_dense(layer: LayerNode) -> Head | None:
     operands, _, result = equation.partition("->")
     kernel_axes = operands.rpartition(",")[2]
     unit = result[-1:]
-    if not isinstance(size, int) or unit not in kernel_axes:
+    if not isinstance(size, int) or not _has_units(kernel, kernel_axes, unit, size):
         return None
     reason = f"output of the model, equation={equation!r}, output_shape={whole}"
     head = Head(layer, size)
     head.arrays.append(_kernel(layer, "vars/0", kernel_axes.index(unit), reason))
     bias_axes = layer.config.get("bias_axes") or ""
-    if bias is not None and unit in bias_axes:
+    if bias is not None and _has_units(bias, bias_axes, unit, size):
         head.arrays.append(_bias(layer, "vars/1", bias_axes.index(unit), reason))
     place: tuple[str | int, ...] = (*layer.path, "config", "output_shape")
     if isinstance(shape, list):
         place = (*place, len(shape) - 1)
     head.config.append(ConfigSite(place, size, "table", reason))
     return head
+
+
+def _has_units(array: StoredArray, axes: str, unit: str, size: int) -> bool:
+    """Whether an array whose axes an equation names has `size` entries for `unit`."""
+    axis = axes.find(unit) if unit else -1
+    return 0 <= axis < len(array.shape) and array.shape[axis] == size
 
 
 def _masked_lm_head(layer: LayerNode) -> Head | None:

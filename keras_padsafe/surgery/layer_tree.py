@@ -12,7 +12,9 @@ from typing import Any
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.check_config import check_layer
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
+from keras_padsafe.surgery.malformed import malformed
 
 # Serialized objects that hang below a layer and are not layers themselves.
 _NOT_LAYERS = (
@@ -40,10 +42,16 @@ def read_layer_tree(archive: Archive) -> LayerNode:
             "unzipped folder. To mend it, build the model in Keras, call "
             "`model.load_weights(...)` and save it with `model.save('model.keras')`."
         )
+    _check_model(archive.config)
     root = _read_node(archive.config, (), None, None)
     _find_groups(root, archive)
     _attach_arrays(root, archive)
     return root
+
+
+def _check_model(serialized: dict[str, Any]) -> None:
+    if not _is_layer(serialized) or LayerNode((), serialized).is_operation:
+        raise malformed("Model", (), "a model as `model.save` writes it", serialized)
 
 
 def snake_case(class_name: str) -> str:
@@ -60,6 +68,7 @@ def _read_node(
     attribute: str | None,
 ) -> LayerNode:
     node = LayerNode(path, serialized, parent, attribute)
+    check_layer(node)
     if node.is_graph:
         for index, entry in enumerate(node.config["layers"]):
             if _is_layer(entry):
@@ -124,6 +133,14 @@ def _find_groups(root: LayerNode, archive: Archive) -> None:
 
 
 def _pair(original: LayerNode, copy: LayerNode) -> None:
+    around = copy.parent
+    while around is not None:
+        if around is original:
+            place = (*copy.path, "shared_object_id")
+            expected = "no id of a layer around it: a layer cannot hold itself"
+            received = copy.shared_object_id
+            raise malformed(f"Layer {copy.name!r}", place, expected, received)
+        around = around.parent
     for first, again in zip(original.walk(), copy.walk(), strict=False):
         again.original = first
         first.copies.append(again)

@@ -73,6 +73,7 @@ class WordsSite:
         words: The words, in the order of their ids.
         specials: The words that mean padding or an unknown word.
         reason: Why we believe that the words are this vocabulary's.
+        reserved: Those and any other word that the layer takes for itself.
     """
 
     layer: str
@@ -83,6 +84,7 @@ class WordsSite:
     words: tuple[str | int, ...]
     specials: tuple[str | int, ...]
     reason: str
+    reserved: frozenset[str | int] = frozenset()
 
     @property
     def end(self) -> int:

@@ -1,13 +1,17 @@
 """Reads and rewrites the words of lookup layers and tokenizers."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.surgery.malformed import shortly
 from keras_padsafe.surgery.sites import ConfigSite, WordsSite
 
 # `str.splitlines`, with which Keras reads the file back, breaks a line at each.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 
 
@@ -53,8 +57,21 @@ def _site(
     specials: tuple[str | int, ...],
     reason: str,
 ) -> WordsSite:
+    reserved = {
+        *specials,
+        layer.config.get("oov_token"),
+        layer.config.get("mask_token"),
+    }
     return WordsSite(
-        layer.name, layer.class_name, place, assets, first_id, words, specials, reason
+        layer.name,
+        layer.class_name,
+        place,
+        assets,
+        first_id,
+        words,
+        specials,
+        reason,
+        frozenset(reserved - {None}),
     )
 
 
@@ -78,18 +95,28 @@ def _assets(layer: LayerNode, archive: Archive) -> tuple[str, ...]:
 
 
 def _read_lines(text: bytes, layer: LayerNode) -> tuple[str | int, ...]:
+    lines = _decoded(text, layer).splitlines()
+    while lines and lines[-1] == "":
+        lines.pop()
+    if layer.class_name != "IntegerLookup":
+        return tuple(lines)
+    wrong = next((line for line in lines if not _INTEGER.fullmatch(line)), None)
+    if wrong is not None:
+        raise SurgeryError(
+            f"Layer {layer.name!r}: its word file holds {shortly(wrong)}. Expected: "
+            "one integer a line, as Keras writes it. Save the model again with Keras."
+        )
+    return tuple(int(line) for line in lines)
+
+
+def _decoded(text: bytes, layer: LayerNode) -> str:
     try:
-        lines = text.decode("utf-8").splitlines()
+        return text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise SurgeryError(
             f"Layer {layer.name!r}: its word file is not UTF-8 ({error.reason} at byte "
             f"{error.start}). Expected: one word a line, as Keras writes it."
         ) from None
-    while lines and lines[-1] == "":
-        lines.pop()
-    if layer.class_name == "IntegerLookup":
-        return tuple(int(line) for line in lines)
-    return tuple(lines)
 
 
 def _counts(layer: LayerNode, site: WordsSite) -> list[ConfigSite]:
@@ -118,7 +145,7 @@ def tokenizer_words(
     if group is None:
         return None
     asset = f"{group}/vocabulary.txt"
-    lines = archive.assets[asset].read().decode("utf-8").split("\n")
+    lines = _decoded(archive.assets[asset].read(), layer).split("\n")
     while lines and lines[-1] == "":
         lines.pop()
     words = tuple(line.rstrip("\r") for line in lines)
@@ -131,30 +158,38 @@ def check_new_words(tokens: Sequence[str | int], site: WordsSite | None) -> None
     Raises:
         SurgeryError: naming the words and the reason.
     """
-    doubled = sorted({str(t) for t in tokens if list(tokens).count(t) > 1})[:5]
+    for token in tokens:
+        problem = _problem(token, site)
+        if problem:
+            raise SurgeryError(f"tokens: {shortly(token)} {problem}")
+    doubled = [token for token, count in Counter(tokens).items() if count > 1][:5]
     if doubled:
         raise SurgeryError(
             f"tokens: the same word is given more than once: {doubled}. Expected: "
             "each new word once."
         )
-    for token in tokens:
-        problem = _problem(token, site)
-        if problem:
-            raise SurgeryError(f"tokens: {token!r} {problem}")
-    present = [t for t in tokens if site is not None and t in set(site.words)][:5]
+    present = sorted(set(tokens).intersection(site.words), key=str) if site else []
     if site is not None and present:
         raise SurgeryError(
             f"tokens: {len(present)} of the new words are in {site.class_name} "
-            f"{site.layer!r} already, for example {present}. Expected: words it does "
-            "not have. Leave them out; they keep their ids."
+            f"{site.layer!r} already, for example {present[:5]}. Expected: words it "
+            "does not have. Leave them out; they keep their ids."
         )
+
+
+def _integer_problem(token: str | int, site: WordsSite) -> str | None:
+    if isinstance(token, bool) or not isinstance(token, int):
+        return f"is not an integer, as the words of {site.layer!r} are."
+    if not -(2**63) <= token < 2**63:
+        return "does not fit into 64 bits, and Keras could not load it."
+    if token in site.reserved:
+        return f"is how {site.layer!r} writes padding or an unknown word. Leave it out."
+    return None
 
 
 def _problem(token: str | int, site: WordsSite | None) -> str | None:
     if site is not None and site.class_name == "IntegerLookup":
-        if isinstance(token, bool) or not isinstance(token, int):
-            return f"is not an integer, as the words of {site.layer!r} are."
-        return None
+        return _integer_problem(token, site)
     if not isinstance(token, str):
         return "is not a string. Expected: words as strings."
     if token == "":
@@ -168,6 +203,6 @@ def _problem(token: str | int, site: WordsSite | None) -> str | None:
         token.encode("utf-8")
     except UnicodeEncodeError:
         return "cannot be written as UTF-8. Expected: text without lone surrogates."
-    if site is not None and token in site.specials:
+    if site is not None and token in site.reserved:
         return f"is how {site.layer!r} writes padding or an unknown word."
     return None
