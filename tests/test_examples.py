@@ -5,6 +5,8 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
 import keras_padsafe
@@ -18,8 +20,10 @@ def modules() -> list[str]:
 @pytest.mark.parametrize("name", modules())
 def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    names = {"keras": keras, "keras_padsafe": keras_padsafe, "np": np}
     results = doctest.testmod(
         importlib.import_module(name),
+        extraglobs=names,
         optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS,
     )
     assert results.failed == 0

@@ -12,6 +12,8 @@ from keras_padsafe.cli.demo import demo
 from keras_padsafe.cli.grow import grow
 from keras_padsafe.cli.inspect import inspect
 from keras_padsafe.cli.plan import plan
+from keras_padsafe.cli.remap import remap
+from keras_padsafe.cli.trim import trim
 from keras_padsafe.cli.verify import verify
 from keras_padsafe.version import __version__
 
@@ -22,12 +24,12 @@ from keras_padsafe.version import __version__
 )
 @click.version_option(__version__, prog_name="keras-padsafe")
 def main() -> None:
-    """Grow the vocabulary of a saved Keras 3 model, and prove what changed.
+    """Change the vocabulary of a saved Keras 3 model, and prove what changed.
 
     Old ids keep their outputs, everything else its bytes, and the optimizer its
     state. The file given is never modified.
     """
 
 
-for command in (inspect, plan, grow, verify, demo):
+for command in (inspect, plan, grow, trim, remap, verify, demo):
     main.add_command(command)

@@ -1,10 +1,10 @@
 """`keras-padsafe grow`."""
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from keras_padsafe.cli.carry_out import carry_out
 from keras_padsafe.cli.command import Command
 from keras_padsafe.cli.growth_options import (
     DEFAULTS,
@@ -12,15 +12,7 @@ from keras_padsafe.cli.growth_options import (
     model_argument,
     read_growth,
 )
-from keras_padsafe.cli.output import (
-    json_option,
-    progress_bar,
-    refuse_to_overwrite,
-    show,
-)
-
-if TYPE_CHECKING:
-    from keras_padsafe.surgery import Plan
+from keras_padsafe.cli.output import json_option, show
 
 
 @click.command(
@@ -59,7 +51,7 @@ def grow(
     MODEL is never modified, and OUT appears whole or not at all.
     """
     from keras_padsafe import surgery
-    from keras_padsafe.cli.plan_view import plan_view, report_view
+    from keras_padsafe.cli.plan_view import plan_view
 
     _check_usage(output, plan_file, dry_run, growth)
     if plan_file is not None:
@@ -69,8 +61,7 @@ def grow(
     if dry_run or output is None:
         show(made.to_json(), plan_view, as_json=as_json)
         return
-    report = _apply(made, model, output, force=force, as_json=as_json)
-    show(report.to_json(), report_view, as_json=as_json)
+    carry_out(made, model, output, force=force, as_json=as_json)
 
 
 def _check_usage(
@@ -90,19 +81,3 @@ def _check_usage(
             "--plan says already what to add and how. Leave out the other options, or "
             "make another plan with keras-padsafe plan."
         )
-
-
-def _apply(made: "Plan", model: str, output: str, *, force: bool, as_json: bool) -> Any:
-    from keras_padsafe import surgery
-
-    if not _is_same_file(model, output):  # That has an error of its own.
-        refuse_to_overwrite(output, force=force)
-    with progress_bar(f"Writing {output}", as_json=as_json) as progress:
-        return surgery.apply_plan(
-            made, model, output, overwrite=force, progress=progress
-        )
-
-
-def _is_same_file(first: str, second: str) -> bool:
-    exist = os.path.exists(first) and os.path.exists(second)
-    return exist and os.path.samefile(first, second)

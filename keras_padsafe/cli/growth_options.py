@@ -25,6 +25,24 @@ _SETTLING = (
         help="This layer or array does not, though a size agrees. Repeatable.",
     ),
 )
+_TARGET = (
+    click.option(
+        "-o", "--output", metavar="OUT", required=True, help="The .keras file to write."
+    ),
+    click.option("--force", is_flag=True, help="Write over OUT if it exists."),
+)
+_VOCABULARY = click.option(
+    "--vocabulary",
+    metavar="NAME",
+    help="The vocabulary, or a layer bound to it, if the model has several.",
+)
+_OPTIMIZER = click.option(
+    "--optimizer",
+    type=click.Choice(["keep", "drop"]),
+    default="keep",
+    show_default=True,
+    help="keep lets the state of the optimizer change along.",
+)
 _GROWTH = (
     click.option("--rows", type=int, metavar="N", help="Add N ids."),
     click.option(
@@ -36,11 +54,7 @@ _GROWTH = (
         metavar="FILE",
         help="Add the words of a UTF-8 text file, one a line; - reads stdin.",
     ),
-    click.option(
-        "--vocabulary",
-        metavar="NAME",
-        help="The vocabulary, or a layer bound to it, if the model has several.",
-    ),
+    _VOCABULARY,
     click.option(
         "--new-rows",
         default="mean",
@@ -55,13 +69,7 @@ _GROWTH = (
         help="Round the number of rows up to a multiple of K.",
     ),
     *_SETTLING,
-    click.option(
-        "--optimizer",
-        type=click.Choice(["keep", "drop"]),
-        default="keep",
-        show_default=True,
-        help="keep lets the state of the optimizer grow along.",
-    ),
+    _OPTIMIZER,
 )
 DEFAULTS: dict[str, Any] = {
     "rows": None,
@@ -79,6 +87,16 @@ DEFAULTS: dict[str, Any] = {
 def settling_options(function: _Function) -> _Function:
     """Adds `--also` and `--leave`."""
     return _add(_SETTLING, function)
+
+
+def target_options(function: _Function) -> _Function:
+    """Adds `--output` and `--force`."""
+    return _add(_TARGET, function)
+
+
+def vocabulary_options(function: _Function) -> _Function:
+    """Adds what settles which vocabulary is meant and what belongs to it."""
+    return _add((_VOCABULARY, *_SETTLING, _OPTIMIZER), function)
 
 
 def growth_options(function: _Function) -> _Function:
@@ -104,26 +122,27 @@ def read_growth(
         )
     words: list[str | int] | None = None
     if by_words:
-        words = [*add, *_lines(add_file)]
-        if _takes_numbers(model, **rest):
-            words = [_number(word) for word in words]
+        words = [*add, *read_lines("--add-file", add_file)]
+        if takes_numbers(model, **rest):
+            words = [number_or_word(word) for word in words]
     return {"tokens": words, "new_rows": _read_rows(new_rows), **rest}
 
 
-def _lines(file: Any) -> list[str]:
-    """The words of a file; an empty line is no word."""
+def read_lines(option: str, file: Any, *, empty: bool = False) -> list[Any]:
+    """The words of a file; an empty line is a word only if `empty` says so."""
     if file is None:
         return []
     try:
-        return [line for line in file.read().split("\n") if line]
+        lines = file.read().removesuffix("\n").split("\n")
+        return lines if empty else [line for line in lines if line]
     except UnicodeDecodeError as error:
         raise Failure(
-            f"--add-file {file.name}: it is not UTF-8 ({error.reason} at byte "
+            f"{option} {file.name}: it is not UTF-8 ({error.reason} at byte "
             f"{error.start}). Expected: one word a line, as UTF-8 text."
         ) from None
 
 
-def _takes_numbers(
+def takes_numbers(
     model: str,
     *,
     vocabulary: str | None,
@@ -143,7 +162,7 @@ def _takes_numbers(
     )
 
 
-def _number(word: str | int) -> str | int:
+def number_or_word(word: str | int) -> str | int:
     """The integer that a word spells; any other is left for surgery to refuse."""
     try:
         return int(word)
