@@ -103,9 +103,11 @@ def _keys_around(table: Table) -> list[ConfigSite]:
 
 def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
     """Adds the lookup layers that turn the ids which a head chose back into words."""
-    for call in model.graph.downstream(space.logits):
+    downstream = model.graph.downstream(space.logits)
+    for call in model.graph.calls:
         layer = call.layer
-        if layer.class_name in LOOKUPS and layer.config.get("invert") is True:
+        is_inverse = layer.config.get("invert") is True
+        if call in downstream and is_inverse and layer.class_name in LOOKUPS:
             _add_lookup(space.vocabulary, layer, model, "names the ids chosen")
 
 
