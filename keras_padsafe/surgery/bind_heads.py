@@ -132,7 +132,8 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
         layer = call.layer
         if call not in downstream or id(layer) in known or model.claims.leaves(layer):
             continue
-        _refuse_square(vocabulary, call)
+        if not _is_claimed(layer, model):
+            _ask_about_square(vocabulary, call)
         arrays = [
             array
             for array in layer.arrays.values()
@@ -152,7 +153,7 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
             vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
 
 
-def _refuse_square(vocabulary: Vocabulary, call: Call) -> None:
+def _ask_about_square(vocabulary: Vocabulary, call: Call) -> None:
     """A table whose rows reach an output and are as long as the table: a bigram."""
     square = (vocabulary.size, vocabulary.size)
     for site in vocabulary.arrays:
@@ -163,7 +164,8 @@ def _refuse_square(vocabulary: Vocabulary, call: Call) -> None:
                 f"{vocabulary.size} long: they may score ids, and an array cannot grow "
                 "along both axes"
             )
-            remedy = "it in Keras, with a head of its own"
+            place = f"{call.layer.name}:0"
+            remedy = f"--also {place} (also='{place}') if only its rows run over ids"
             vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))
 
 

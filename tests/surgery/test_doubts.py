@@ -49,7 +49,7 @@ def trained_to_come_near() -> keras.Model:
 
 def bigram() -> keras.Model:
     x = ids()
-    return keras.Model(x, layers.Embedding(SIZE, SIZE)(x))
+    return keras.Model(x, layers.Embedding(SIZE, SIZE, name="embedding")(x))
 
 
 def slopes() -> keras.Model:
@@ -109,6 +109,13 @@ def test_is_asked_about(tmp_path: Path, build: Build, asks: str) -> None:
     with pytest.raises(AmbiguousVocabularyError, match=f"(?s){asks}"):
         kp.surgery.grow(source, target, rows=ADDED, vocabulary=name)
     assert not target.exists()
+
+
+def test_a_square_table_is_settled(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    bigram().save(source)
+    kp.surgery.grow(source, target, rows=ADDED, also=["embedding:0"])
+    assert keras.models.load_model(target).output_shape[-1] == SIZE
 
 
 def last_state() -> keras.Model:
