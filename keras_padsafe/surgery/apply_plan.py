@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keras_padsafe.archive import open_archive
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.arguments import read_path
+from keras_padsafe.surgery.check_plan import check_plan
+from keras_padsafe.surgery.malformed import shortly
 from keras_padsafe.surgery.plan import Plan
 from keras_padsafe.surgery.report import Report
 from keras_padsafe.surgery.transfer import transfer
@@ -33,7 +37,23 @@ def apply_plan(
         ArchiveError: if a file cannot be read or written.
     """
     started = time.perf_counter()
+    _check_can_apply(plan)
+    source, target = read_path(source, "source"), read_path(target, "target")
     with open_archive(source) as archive:
         transfer(plan, archive, target, overwrite=overwrite, progress=progress)
     seconds = time.perf_counter() - started
     return Report(Path(source), Path(target), plan, seconds)
+
+
+def _check_can_apply(plan: Plan) -> None:
+    if not isinstance(plan, Plan):
+        raise SurgeryError(
+            f"plan: expected a Plan; received {shortly(plan)}. Read a file with "
+            "`keras_padsafe.surgery.Plan.load(path)`."
+        )
+    check_plan(plan)
+    if plan.new_rows.kind == "rows" and plan.new_rows.rows is None:
+        raise SurgeryError(
+            "plan: its new rows were given as numbers, and it lacks them, as the "
+            "record within a grown file does. Expected: a plan that Plan.save wrote."
+        )

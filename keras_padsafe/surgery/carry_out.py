@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_padsafe.archive import open_archive
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.arguments import read_path
 from keras_padsafe.surgery.live_model import is_live_model, through_archive
 from keras_padsafe.surgery.report import Report
 from keras_padsafe.surgery.request import Request
@@ -35,11 +36,12 @@ def carry_out(
         seconds = time.perf_counter() - started
         return Report(Path(read), Path(write), plan, seconds)
 
+    written = None if target is None else read_path(target, "target")
     if is_live_model(source):
-        return through_archive(source, target, operate)
-    if target is None:
+        return through_archive(source, written, operate)
+    if written is None:
         raise SurgeryError(
             "expected `target`, the `.keras` file to write; received none. It may be "
             "left out only when `source` is a live model."
         )
-    return operate(os.fspath(source), os.fspath(target))
+    return operate(read_path(source, "source"), written)

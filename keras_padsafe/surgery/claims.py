@@ -1,11 +1,15 @@
 """What the user says of arrays that nothing in the file explains."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.arguments import read_texts
 from keras_padsafe.surgery.layer_node import LayerNode
+
+_AXIS = re.compile("[0-9]{1,3}")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,10 @@ def read_claims(also: Iterable[str], leave: Iterable[str]) -> Claims:
     Raises:
         SurgeryError: if a claim is not of the form `LAYER:AXIS[:KEY]`.
     """
-    return Claims(tuple(_read_also(text) for text in also), tuple(leave))
+    return Claims(
+        tuple(_read_also(text) for text in read_texts(also, "also")),
+        read_texts(leave, "leave"),
+    )
 
 
 def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
@@ -68,12 +75,44 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
                 "the name of a layer, or a path of the weights file. Layers with "
                 f"arrays: {', '.join(names)}."
             )
+    for claim in claims.also:
+        _check_also(claim, root, archive)
+
+
+def _check_also(claim: Also, root: LayerNode, archive: Archive) -> None:
+    """Refuses an axis that no array of the place has, and a key that holds no size."""
+    named = [
+        (layer, array)
+        for layer in root.walk()
+        for array in layer.arrays.values()
+        if _names(claim.place, layer, array.path)
+    ]
+    fitting = [pair for pair in named if claim.axis < len(pair[1].shape)]
+    if not fitting:
+        shapes = ", ".join(str(array.shape) for _, array in named) or "none"
+        raise SurgeryError(
+            f"{archive.path}: also: {claim.text!r}: no array of {claim.place!r} has an "
+            f"axis {claim.axis}. Expected: an axis of its arrays. Shapes: {shapes}."
+        )
+    sizes = [
+        (node.config.get(claim.key), array.shape[claim.axis])
+        for layer, array in fitting
+        for node in layer.outwards()
+        if claim.key in node.config
+    ]
+    if claim.key is not None and not any(value == size for value, size in sizes):
+        wanted = sorted({array.shape[claim.axis] for _, array in fitting})
+        raise SurgeryError(
+            f"{archive.path}: also: {claim.text!r}: no configuration key {claim.key!r} "
+            f"of {claim.place!r} holds {' or '.join(map(str, wanted))}, the size of "
+            "the axis. Expected: the key that does, or none."
+        )
 
 
 def _read_also(text: str) -> Also:
     place, _, rest = text.partition(":")
     axis, _, key = rest.partition(":")
-    if not place or not axis.isdigit():
+    if not place or not _AXIS.fullmatch(axis):
         raise SurgeryError(
             f"also: {text!r} is not understood. Expected: LAYER:AXIS, as "
             "'token_table:0', or LAYER:AXIS:KEY with the configuration key that holds "

@@ -1,11 +1,11 @@
 """The change that adds ids at the end."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.arguments import Word, read_count, read_words
 from keras_padsafe.surgery.change import Change
-from keras_padsafe.surgery.row_map import NEW, RowMap
+from keras_padsafe.surgery.row_map import NEW, RowMap, check_size
 from keras_padsafe.surgery.vocabulary import Vocabulary
 from keras_padsafe.surgery.words import check_new_words
 
@@ -13,7 +13,7 @@ from keras_padsafe.surgery.words import check_new_words
 def grown(
     vocabulary: Vocabulary,
     rows: int | None,
-    tokens: Sequence[str | int] | None,
+    tokens: Sequence[Word] | None,
     multiple_of: int | None,
 ) -> Change:
     """The change that adds `rows` ids, or one id for each of `tokens`, at the end.
@@ -29,29 +29,26 @@ def grown(
             "grow: expected either `rows`, the number of new ids, or `tokens`, the new "
             f"words; received {'both' if rows is not None else 'neither'}."
         )
-    step = 1 if multiple_of is None else _positive(multiple_of, "multiple_of")
+    step = 1 if multiple_of is None else read_count(multiple_of, "multiple_of")
     size = vocabulary.size
     if tokens is None:
-        wanted = size + _positive(rows, "rows")
-        row_map = RowMap.append(size, _round_up(wanted, step) - size)
-        return Change(row_map)
+        wanted = size + read_count(rows, "rows")
+        return Change(_appended(size, _round_up(wanted, step)))
     words = _words(tokens, vocabulary)
     start = vocabulary.words[0].end if vocabulary.words else size
     end = start + len(words)
-    row_map = RowMap.append(size, max(_round_up(max(end, size), step) - size, 0))
-    ids = row_map.ids.copy()
+    ids = _appended(size, _round_up(max(end, size), step)).ids.copy()
     ids[start:end] = NEW
     return Change(RowMap(ids, size), words)
 
 
-def _words(
-    tokens: Sequence[str | int], vocabulary: Vocabulary
-) -> tuple[str | int, ...]:
-    if isinstance(tokens, str) or not isinstance(tokens, Sequence):
-        raise SurgeryError(
-            "tokens: expected a list of words; received one "
-            f"{type(tokens).__name__}. Put it in a list."
-        )
+def _appended(size: int, new_size: int) -> RowMap:
+    check_size(new_size, "new ids")
+    return RowMap.append(size, new_size - size)
+
+
+def _words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
+    tokens = read_words(given, "tokens")
     if not tokens:
         raise SurgeryError("tokens: expected at least one new word; received none.")
     if vocabulary.closed_tokenizers:
@@ -77,13 +74,7 @@ def _words(
             "rows: the model is broken for its last words already. Grow by `rows` "
             "first."
         )
-    return tuple(tokens)
-
-
-def _positive(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise SurgeryError(f"{name}: expected a positive integer; received {value!r}.")
-    return value
+    return tokens
 
 
 def _round_up(value: int, step: int) -> int:

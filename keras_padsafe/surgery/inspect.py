@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 
 from keras_padsafe.archive import open_archive
+from keras_padsafe.surgery.arguments import read_path
 from keras_padsafe.surgery.inventory import Inventory, read_inventory
 
 
@@ -45,5 +46,5 @@ def inspect(
     >>> [site.path for site in vocabulary.arrays]
     ['layers/embedding/vars/0']
     """
-    with open_archive(path) as archive:
+    with open_archive(read_path(path, "path")) as archive:
         return read_inventory(archive, also, leave)

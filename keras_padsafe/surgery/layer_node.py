@@ -90,6 +90,13 @@ class LayerNode:
         for child in self.children:
             yield from child.walk()
 
+    def outwards(self) -> Iterator["LayerNode"]:
+        """This object and all around it, innermost first."""
+        node: LayerNode | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
     def contains(self, other: "LayerNode") -> bool:
         """Whether `other` is this object or lies somewhere inside it."""
         here = self.original or self

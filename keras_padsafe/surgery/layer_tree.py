@@ -133,14 +133,11 @@ def _find_groups(root: LayerNode, archive: Archive) -> None:
 
 
 def _pair(original: LayerNode, copy: LayerNode) -> None:
-    around = copy.parent
-    while around is not None:
-        if around is original:
-            place = (*copy.path, "shared_object_id")
-            expected = "no id of a layer around it: a layer cannot hold itself"
-            received = copy.shared_object_id
-            raise malformed(f"Layer {copy.name!r}", place, expected, received)
-        around = around.parent
+    if copy.parent is not None and original in copy.parent.outwards():
+        place = (*copy.path, "shared_object_id")
+        expected = "no id of a layer around it: a layer cannot hold itself"
+        received = copy.shared_object_id
+        raise malformed(f"Layer {copy.name!r}", place, expected, received)
     for first, again in zip(original.walk(), copy.walk(), strict=False):
         again.original = first
         first.copies.append(again)

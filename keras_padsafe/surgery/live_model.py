@@ -18,7 +18,7 @@ def is_live_model(source: Any) -> bool:
 
 def through_archive(
     model: Any,
-    target: str | os.PathLike[str] | None,
+    target: str | None,
     operate: Callable[[str, str], Report],
 ) -> Report:
     """Saves `model`, operates on the file, and loads the result as a new model.
@@ -38,7 +38,7 @@ def through_archive(
     with tempfile.TemporaryDirectory(prefix="keras_padsafe_") as folder:
         saved, made = str(Path(folder, "saved.keras")), Path(folder, "made.keras")
         model.save(saved)
-        written = os.fspath(target) if target is not None else str(made)
+        written = str(made) if target is None else target
         report = operate(saved, written)
         # The model is the caller's own: what it runs on loading it ran before.
         loaded = keras.models.load_model(written, safe_mode=False)

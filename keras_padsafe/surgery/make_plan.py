@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_padsafe.archive import open_archive
+from keras_padsafe.surgery.arguments import read_path
 from keras_padsafe.surgery.plan import Plan
 from keras_padsafe.surgery.request import Request
 
@@ -76,5 +77,5 @@ def plan(
         leave=leave,
         optimizer=optimizer,
     )
-    with open_archive(source) as archive:
+    with open_archive(read_path(source, "source")) as archive:
         return request.plan(archive)

@@ -1,17 +1,20 @@
 """How the rows of new ids are made."""
 
 import math
+import numbers
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from keras_padsafe.archive import StoredArray, decode, encode
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.malformed import is_count, shortly
 
 BLOCK_VALUES = 1 << 17
+KINDS = ("mean", "zeros", "constant", "normal", "rows")
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,14 @@ def read_new_rows(spec: Any) -> NewRows:
         SurgeryError: for anything else.
     """
     if isinstance(spec, NewRows):
-        return spec
+        return _checked(spec)
     if isinstance(spec, str):
         kind, _, detail = spec.partition(":")
         try:
             if kind in ("mean", "zeros") and not detail:
                 return NewRows(kind)
             if kind == "normal":
-                return NewRows(kind, seed=int(detail or 0))
+                return _checked(NewRows(kind, seed=int(detail or 0)))
             if kind == "constant":
                 return _constant(float(detail))
         except ValueError:
@@ -77,9 +80,19 @@ def read_new_rows(spec: Any) -> NewRows:
             f"new_rows: {spec!r} is not understood. Expected: 'mean', 'zeros', "
             "'normal', 'normal:SEED', 'constant:VALUE' or the rows themselves."
         )
-    if isinstance(spec, int | float) and not isinstance(spec, bool):
-        return _constant(float(spec))
-    rows = np.asarray(spec)
+    if isinstance(spec, numbers.Real) and not isinstance(spec, bool):
+        return _constant(spec)
+    return NewRows("rows", rows=_matrix(spec))
+
+
+def _matrix(spec: Any) -> np.ndarray:
+    try:
+        rows = np.asarray(spec)
+    except (TypeError, ValueError, OverflowError):
+        raise SurgeryError(
+            f"new_rows: received {shortly(spec)}. Expected: a matrix of numbers of "
+            "shape (new, dim), all rows equally long."
+        ) from None
     if rows.ndim != 2 or rows.dtype.kind not in "fiu":
         raise SurgeryError(
             "new_rows: expected a matrix of numbers of shape (new, dim); received "
@@ -90,13 +103,34 @@ def read_new_rows(spec: Any) -> NewRows:
             "new_rows: the rows given hold NaN or infinite values. Expected: finite "
             "numbers."
         )
-    return NewRows("rows", rows=rows.astype(np.float64))
+    return rows.astype(np.float64)
 
 
-def _constant(value: float) -> NewRows:
-    if not math.isfinite(value):
-        raise SurgeryError(f"new_rows: expected a finite constant; received {value}.")
-    return NewRows("constant", value=value)
+def _constant(value: Any) -> NewRows:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SurgeryError(
+            f"new_rows: expected a finite constant; received {shortly(value)}."
+        )
+    return NewRows("constant", value=number)
+
+
+def _checked(given: NewRows) -> NewRows:
+    """Refuses a `NewRows` that no reader made and nothing could carry out."""
+    if given.kind not in KINDS or not is_count(given.seed):
+        raise SurgeryError(
+            f"new_rows: received kind {shortly(given.kind)} and seed "
+            f"{shortly(given.seed)}. Expected: one of {', '.join(KINDS)}, and a seed "
+            "of 0 or more."
+        )
+    if given.kind == "constant":
+        return _constant(given.value)
+    if given.rows is not None:
+        return replace(given, rows=_matrix(given.rows))
+    return given
 
 
 class Entries:

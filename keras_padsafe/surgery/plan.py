@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.check_plan import check_plan
 from keras_padsafe.surgery.layer_node import ConfigPath
+from keras_padsafe.surgery.malformed import shortly
 from keras_padsafe.surgery.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.row_map import RowMap
 
@@ -116,10 +116,12 @@ class Plan:
         """The plan that undoes this one on the file it made.
 
         Old rows come back bit for bit. A row that this plan dropped comes back as a
-        new row, and an initializer that held a whole table stays replaced.
+        new row, the mean if this plan was given its new rows, and an initializer that
+        held a whole table stays replaced.
         """
         return replace(
             self,
+            new_rows=NewRows() if self.new_rows.kind == "rows" else self.new_rows,
             old_size=self.new_size,
             new_size=self.old_size,
             row_map=self.row_map.inverse(),
@@ -190,17 +192,32 @@ class Plan:
                 f"it; received format {received!r}."
             )
         try:
-            return _read(document)
-        except (KeyError, TypeError, IndexError) as error:
+            plan = _read(document)
+        except SurgeryError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SurgeryError(
-                f"plan: the document is incomplete or altered ({error!r}). Expected: "
-                "what Plan.save wrote. Make the plan again."
+                "plan: the document is incomplete or altered "
+                f"({shortly(error)}). Expected: what Plan.save wrote. Make the plan "
+                "again."
             ) from None
+        check_plan(plan)
+        return plan
 
     def save(self, path: str | Path) -> None:
-        """Writes the plan as a JSON file."""
+        """Writes the plan as a JSON file.
+
+        Raises:
+            SurgeryError: if the file cannot be written.
+        """
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        try:
+            Path(path).write_text(text + "\n", encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise SurgeryError(
+                f"{path!s}: the plan could not be written ({error}). Expected: the "
+                "name of a file in a folder that exists and can be written to."
+            ) from None
 
     @classmethod
     def load(cls, path: str | Path) -> "Plan":
@@ -211,7 +228,7 @@ class Plan:
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise SurgeryError(f"{path}: no plan could be read ({error}).") from None
         return cls.from_json(document)
 
@@ -219,13 +236,18 @@ class Plan:
 def _read(document: dict[str, Any]) -> Plan:
     rows = document["rows"]
     spec = document["new_rows"]
-    given = NewRows("rows", rows=None if rows is None else np.asarray(rows))
+    given = NewRows("rows") if rows is None else read_new_rows(rows)
+    if rows is not None and spec != "rows":
+        raise SurgeryError(
+            f"plan: new_rows is {shortly(spec)}, and rows are given. Expected: "
+            "new_rows 'rows' beside them, or rows null."
+        )
     return Plan(
         vocabulary=document["vocabulary"],
         old_size=document["old_size"],
         new_size=document["new_size"],
         row_map=RowMap.from_json(document["row_map"], document["old_size"]),
-        new_rows=given if spec == "rows" else read_new_rows(spec),
+        new_rows=given if spec == "rows" else _read_kind(spec),
         arrays=tuple(
             ArrayChange(
                 **{
@@ -260,3 +282,13 @@ def _read(document: dict[str, Any]) -> Plan:
         left_alone=tuple(document["left_alone"]),
         notes=tuple(document["notes"]),
     )
+
+
+def _read_kind(spec: Any) -> NewRows:
+    """What `to_json` wrote of rows that are not given: always text."""
+    if not isinstance(spec, str):
+        raise SurgeryError(
+            f"plan: new_rows is {shortly(spec)}. Expected: text, as 'mean'. The plan "
+            "was altered; make it again."
+        )
+    return read_new_rows(spec)

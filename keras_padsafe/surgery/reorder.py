@@ -1,16 +1,16 @@
 """The changes that keep, drop or move old ids: trim and remap."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.arguments import Word, read_words
 from keras_padsafe.surgery.change import Change
 from keras_padsafe.surgery.row_map import NEW, RowMap
 from keras_padsafe.surgery.vocabulary import Vocabulary
 from keras_padsafe.surgery.words import check_new_words
-
-Word = str | int
 
 
 def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
@@ -21,27 +21,22 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
     Raises:
         SurgeryError: if a word or id is not there.
     """
-    if isinstance(keep, str) or not isinstance(keep, Sequence | np.ndarray):
-        raise SurgeryError(
-            "keep: expected a list of words or ids; received one "
-            f"{type(keep).__name__}. Put it in a list."
-        )
+    asked = read_words(keep, "keep")
     ids = _word_ids(vocabulary)
     pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
     wanted = {*_fixed_ids(vocabulary), *pads}
     missing: list[Word] = []
-    for item in keep:
-        is_id = isinstance(item, int | np.integer) and not isinstance(item, bool)
-        id_ = ids.get(item) if ids and not (is_id and item not in ids) else None
-        if id_ is None and is_id and 0 <= int(item) < vocabulary.size:
-            id_ = int(item)
+    for item in asked:
+        id_ = ids.get(item)
+        if id_ is None and isinstance(item, int) and 0 <= item < vocabulary.size:
+            id_ = item
         if id_ is None:
             missing.append(item)
         else:
             wanted.add(id_)
-    if missing or not len(keep):
+    if missing or not asked:
         raise SurgeryError(
-            f"keep: {len(missing)} of {len(keep)} are not in vocabulary "
+            f"keep: {len(missing)} of {len(asked)} are not in vocabulary "
             f"{vocabulary.name!r}, for example {missing[:5]}. Expected: at least one "
             f"{'word of it, or id' if ids else 'id'} from 0 to {vocabulary.size - 1}."
         )
@@ -55,8 +50,7 @@ def remapped(vocabulary: Vocabulary, row_map: Sequence[int] | np.ndarray) -> Cha
     Raises:
         SurgeryError: if the map moves an id that a layer knows by its number.
     """
-    ids = row_map if isinstance(row_map, np.ndarray) else np.asarray(list(row_map))
-    return _checked(vocabulary, Change(RowMap(ids, vocabulary.size)))
+    return _checked(vocabulary, Change(RowMap(row_map, vocabulary.size)))
 
 
 def reworded(
@@ -73,6 +67,8 @@ def reworded(
     Raises:
         SurgeryError: if the lists do not fit the model or each other.
     """
+    old = read_words(old, "old_vocabulary")
+    new = read_words(new, "new_vocabulary")
     _check_lists(vocabulary, old, new)
     place = {word: id_ for id_, word in enumerate(old)}
     ids = np.array([place.get(word, NEW) for word in new], np.int64)
@@ -86,10 +82,10 @@ def _check_lists(
     vocabulary: Vocabulary, old: Sequence[Word], new: Sequence[Word]
 ) -> None:
     for name, words in (("old_vocabulary", old), ("new_vocabulary", new)):
-        if isinstance(words, str) or not len(words):
+        if not words:
             raise SurgeryError(f"{name}: expected a list of words; received none.")
-        if len(set(words)) != len(words):
-            doubled = [w for w in set(words) if list(words).count(w) > 1][:5]
+        doubled = [word for word, count in Counter(words).items() if count > 1][:5]
+        if doubled:
             raise SurgeryError(
                 f"{name}: some words stand in it more than once, for example "
                 f"{doubled}. Expected: each word once, in the order of the ids."
@@ -136,4 +132,21 @@ def _checked(vocabulary: Vocabulary, change: Change) -> Change:
             f"{vocabulary.name!r} knows it by its number, as padding or as an unknown "
             f"word. Expected: ids {_fixed_ids(vocabulary)} in their places."
         )
+    _check_words_once(vocabulary, change)
     return change
+
+
+def _check_words_once(vocabulary: Vocabulary, change: Change) -> None:
+    """A lookup layer gives each word one id, so no id with a word can be doubled."""
+    new, old = change.row_map.kept
+    counts = np.bincount(old, minlength=vocabulary.size)
+    for site in vocabulary.words:
+        doubled = site.first_id + np.flatnonzero(counts[site.first_id : site.end] > 1)
+        if doubled.size:
+            id_ = int(doubled[0])
+            word = site.words[id_ - site.first_id]
+            raise SurgeryError(
+                f"row_map: old id {id_} goes to new ids {new[old == id_].tolist()}, "
+                f"and {site.class_name} {site.layer!r} has its word {word!r} once. "
+                "Expected: each id that has a word once, or -1 for a new row."
+            )

@@ -60,6 +60,11 @@ class Request:
                 "`old_vocabulary` with `new_vocabulary`; received "
                 f"{' and '.join(asked) or 'none'}."
             )
+        if self.multiple_of is not None and asked[0] not in ("rows", "tokens"):
+            raise SurgeryError(
+                f"multiple_of: `{asked[0]}` says already how many rows there are to "
+                "be. Expected: multiple_of beside `rows` or `tokens` only."
+            )
         if self.keep is not None:
             return trimmed(vocabulary, self.keep)
         if self.row_map is not None:

@@ -1,13 +1,16 @@
 """Where each new id comes from: the one description of every change of ids."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.malformed import is_count, shortly
 
 NEW = -1
+MAX_IDS = 1 << 28
+"""More ids than any table has; a plan or a caller could ask for any number."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,32 @@ class Run:
 
     old: int
     count: int
+
+
+def check_size(size: int, what: str) -> None:
+    """Refuses a number of ids for which there would be no memory.
+
+    Raises:
+        SurgeryError: if `size` is no number of ids.
+    """
+    if not is_count(size) or size > MAX_IDS:
+        raise SurgeryError(
+            f"row_map: received {shortly(size)} {what}. Expected: at most {MAX_IDS}."
+        )
+
+
+def _vector(ids: Iterable[int] | np.ndarray) -> np.ndarray:
+    if isinstance(ids, np.ndarray):
+        return ids
+    if isinstance(ids, Sized):
+        check_size(len(ids), "new ids")
+    try:
+        return np.asarray(list(ids))
+    except (TypeError, ValueError, OverflowError):
+        raise SurgeryError(
+            f"row_map: received {shortly(ids)}. Expected: a vector of integers, the "
+            "old id of each new id or -1 for a new row."
+        ) from None
 
 
 class RowMap:
@@ -38,13 +67,15 @@ class RowMap:
     """
 
     def __init__(self, ids: Iterable[int] | np.ndarray, old_size: int) -> None:
-        values = ids if isinstance(ids, np.ndarray) else np.asarray(list(ids))
+        values = _vector(ids)
         if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iu":
             raise SurgeryError(
                 "row_map: expected a vector of integers, the old id of each new id or "
                 f"-1 for a new row; received {values.dtype} of shape {values.shape}."
             )
-        values = values.astype(np.int64)
+        check_size(old_size, "old ids")
+        check_size(values.size, "new ids")
+        # Before the cast, which would make a huge unsigned number a new row.
         wrong = np.flatnonzero((values < NEW) | (values >= old_size))
         if wrong.size:
             raise SurgeryError(
@@ -52,7 +83,7 @@ class RowMap:
                 f"{values[wrong[0]]}, and there are {old_size} old ids. Expected: 0 to "
                 f"{old_size - 1}, or -1 for a new row."
             )
-        self.ids = values
+        self.ids = values.astype(np.int64)
         self.old_size = old_size
 
     @classmethod
@@ -114,7 +145,25 @@ class RowMap:
 
     @classmethod
     def from_json(cls, runs: Sequence[Sequence[int]], old_size: int) -> "RowMap":
-        """Reads what `to_json` wrote."""
+        """Reads what `to_json` wrote.
+
+        Raises:
+            SurgeryError: if it is not that.
+        """
+        check_size(old_size, "old ids")
+        total = 0
+        for run in runs:
+            match run:
+                case [int(old), int(count)] if old >= NEW and count > 0:
+                    total += count
+                case _:
+                    raise SurgeryError(
+                        f"row_map: {shortly(run)} is not understood. Expected: pairs "
+                        "of the first old id, or -1, and how many ids follow."
+                    )
+            check_size(max(total, old + 1), "ids")
+        if not total:
+            raise SurgeryError("row_map: expected at least one id; received none.")
         parts = [
             np.full(count, NEW, np.int64)
             if old == NEW

@@ -106,6 +106,11 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
     for change in plan.config:
         holder = _find(config, change.path[:-1], source)
         key = change.path[-1]
+        if not _has(holder, key):
+            raise SurgeryError(
+                f"{source.path}: the plan does not fit this file. config.json has no "
+                f"{config_key(change.path)}. Make a plan for this file."
+            )
         if change.old is not None and _get(holder, key) != change.old:
             raise SurgeryError(
                 f"{source.path}: the plan does not fit this file. "
@@ -117,9 +122,14 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
         if change.config_path is not None:
             holder = _find(config, change.config_path[:-1], source)
             key = change.config_path[-1]
-            holder[key] = _new_words(
-                change, list(_get(holder, key) or []), plan.row_map
-            )
+            words = _get(holder, key)
+            if not isinstance(words, list):
+                raise SurgeryError(
+                    f"{source.path}: the plan does not fit this file. Layer "
+                    f"{change.layer!r}: {config_key(change.config_path)} lists no "
+                    "words. Make a plan for this file."
+                )
+            holder[key] = _new_words(change, list(words), plan.row_map)
     return config
 
 
@@ -132,6 +142,12 @@ def _find(config: Any, path: ConfigPath, source: Archive) -> Any:
             f"{config_key(path)}. Make a plan for this file."
         )
     return config
+
+
+def _has(holder: dict[str, Any] | list[Any], key: str | int) -> bool:
+    if isinstance(holder, dict):
+        return key in holder
+    return isinstance(key, int) and key < len(holder)
 
 
 def _get(holder: Any, key: str | int) -> Any:

@@ -192,17 +192,25 @@ def _problem(token: str | int, site: WordsSite | None) -> str | None:
         return _integer_problem(token, site)
     if not isinstance(token, str):
         return "is not a string. Expected: words as strings."
-    if token == "":
+    problem = word_problem(token)
+    if problem is None and site is not None and token in site.reserved:
+        return f"is how {site.layer!r} writes padding or an unknown word."
+    return problem
+
+
+def word_problem(word: str | int) -> str | None:
+    """Why a file of words, one a line, cannot hold a word; `None` if it can."""
+    if isinstance(word, int):
+        return None
+    if word == "":
         return "is empty, which Keras reads back as padding. Leave it out."
-    if any(sign in token for sign in _LINE_BREAKS):
+    if any(sign in word for sign in _LINE_BREAKS):
         return (
             "holds a line break, at which Keras would cut it in two on loading. "
             "Expected: a word that fits on one line."
         )
     try:
-        token.encode("utf-8")
+        word.encode("utf-8")
     except UnicodeEncodeError:
         return "cannot be written as UTF-8. Expected: text without lone surrogates."
-    if site is not None and token in site.reserved:
-        return f"is how {site.layer!r} writes padding or an unknown word."
     return None

@@ -1,5 +1,6 @@
 """Lookup layers learn the new words together with the tables that they feed."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from keras import layers
 
 import keras_padsafe as kp
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.sites import WordsSite
+from keras_padsafe.surgery.words import check_new_words
 
 from .reference import (
     as_float64,
@@ -281,3 +284,44 @@ def test_odd_words_come_back_exactly(tmp_path: Path) -> None:
     kp.surgery.grow(source, target, tokens=odd)
     grown = keras.models.load_model(target)
     assert _lookup(grown).get_vocabulary()[-len(odd) :] == odd
+
+
+INTEGERS = {
+    "too_large": (2**70, "does not fit into 64 bits"),
+    "unknown_word": (-1, "writes padding or an unknown word"),
+    "padding": (0, "writes padding or an unknown word"),
+    "text": ("7", "is not an integer"),
+    "bool": (True, "is not a string or an integer"),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_that_cannot_be_kept_are_refused(name: str, tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    lookup = layers.IntegerLookup(vocabulary=NUMBERS, mask_token=0, name="lookup")
+    save(lambda rows: _model(lookup, rows, dtype="int64"), len(NUMBERS) + 2, source)
+    token, message = INTEGERS[name]
+    with pytest.raises(SurgeryError, match=message):
+        kp.surgery.plan(source, tokens=[token])
+    assert kp.surgery.plan(source, tokens=[np.int64(60)]).tokens == {60: 7}
+
+
+def test_row_map_that_doubles_a_word(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    save(_string_lookup(), len(WORDS), source)
+    with pytest.raises(
+        SurgeryError,
+        match=r"(?s)old id 2 goes to new ids \[2, 3\], and StringLookup 'lookup' has its "
+        r"word 'bee' once.*Expected: each id",
+    ):
+        kp.surgery.plan(source, row_map=[0, 1, 2, 2])
+
+
+def test_many_words_take_little_time() -> None:
+    """Each look-up of a word takes the same time however many there are."""
+    words = tuple(f"w{number}" for number in range(20_000))
+    specials = ("[UNK]",)
+    site = WordsSite("l", "StringLookup", None, (), 1, words, specials, "")
+    started = time.process_time()
+    check_new_words([f"new{number}" for number in range(20_000)], site)
+    assert time.process_time() - started < 2

@@ -1,0 +1,101 @@
+"""Reads what a caller passes: paths, counts, words and claims of any type."""
+
+import operator
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.malformed import shortly
+from keras_padsafe.surgery.row_map import MAX_IDS
+
+Word = str | int
+
+
+def read_path(value: Any, name: str) -> str:
+    """A path as text.
+
+    Raises:
+        SurgeryError: if it is none.
+    """
+    if isinstance(value, str | os.PathLike):
+        path = os.fspath(value)
+        if isinstance(path, str) and "\0" not in path:
+            return path
+    raise SurgeryError(
+        f"{name}: expected the path of a file, as text or a Path; received "
+        f"{shortly(value)}."
+    )
+
+
+def read_count(value: Any, name: str) -> int:
+    """A positive integer, NumPy's among them, of which so many ids can be made.
+
+    Raises:
+        SurgeryError: if it is none.
+    """
+    number = as_integer(value)
+    if number is None or number <= 0:
+        raise SurgeryError(
+            f"{name}: expected a positive integer; received {shortly(value)}."
+        )
+    if number > MAX_IDS:
+        raise SurgeryError(
+            f"{name}: received {shortly(value)}. Expected: at most {MAX_IDS} ids."
+        )
+    return number
+
+
+def read_words(value: Any, name: str) -> tuple[Word, ...]:
+    """Words, or integers that are words or ids, as plain Python values.
+
+    Raises:
+        SurgeryError: if it is no list of them.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
+        raise SurgeryError(
+            f"{name}: expected a list of words; received one {type(value).__name__}. "
+            "Put it in a list."
+        )
+    return tuple(_read_word(item, name) for item in value)
+
+
+def read_texts(value: Any, name: str) -> tuple[str, ...]:
+    """Texts; a single one stands for itself.
+
+    Raises:
+        SurgeryError: if one is no text.
+    """
+    if isinstance(value, str):
+        return (value,)
+    texts = tuple(value) if isinstance(value, Iterable) else (value,)
+    wrong = next((text for text in texts if not isinstance(text, str)), None)
+    if wrong is not None or None in texts:
+        raise SurgeryError(
+            f"{name}: expected texts, as 'token_table:0'; received {shortly(wrong)}."
+        )
+    return texts
+
+
+def as_integer(value: Any) -> int | None:
+    """A Python integer for any integer but a bool; else `None`."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _read_word(item: Any, name: str) -> Word:
+    if isinstance(item, str):
+        return str(item)
+    number = as_integer(item)
+    if number is None:
+        raise SurgeryError(
+            f"{name}: {shortly(item)} is not a string or an integer. Expected: a list "
+            "of words, or of ids."
+        )
+    return number

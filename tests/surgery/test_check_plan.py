@@ -1,0 +1,133 @@
+"""A plan edited by hand is carried out as it says, or refused; nothing in between."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_padsafe as kp
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery import Plan
+
+from .reference import only_once, save
+from .saved import Place
+from .zoo import ADDED, DIM, SIZE, ids, table
+
+pytestmark = only_once
+
+
+def _build(size: int) -> keras.Model:
+    x = ids()
+    model = keras.Model(x, layers.Dense(size, name="head")(table(size)(x)))
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plan") / "old.keras"
+    save(_build, SIZE, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def document(source: Path) -> dict[str, Any]:
+    rows = np.ones((ADDED, DIM))
+    return kp.surgery.plan(source, rows=ADDED, new_rows=rows).to_json()
+
+
+EDITS: dict[str, tuple[Place, Any, str]] = {
+    "axis_too_high": (("arrays", 0, "axis"), 9, r"arrays\[0\]\.axis is 9"),
+    "axis_negative": (("arrays", 0, "axis"), -1, r"arrays\[0\]\.axis is -1"),
+    "skips": (("arrays", 0, "skips"), [99], r"skips is \(99,\).* 0 to 12"),
+    "like": (("arrays", 0, "like"), "nope", r"like is 'nope'"),
+    "fill": (("arrays", 0, "fill"), "banana", r"fill is 'banana'.*'rows', 'bias'"),
+    "fill_nan": (("arrays", 0, "fill"), float("nan"), r"fill is nan"),
+    "new_shape": (("arrays", 0, "new_shape"), "ab", r"new_shape is .*\(16, 4\)"),
+    "other_shape": (("arrays", 0, "new_shape"), [99, 4], r"new_shape is \(99, 4\)"),
+    "map_of_triples": (("row_map",), [[0, 5, 6]], r"\[0, 5, 6\] is not understood"),
+    "map_of_none": (("row_map",), [], "at least one id"),
+    "map_too_long": (("row_map",), [[0, 10**13]], "at most 268435456"),
+    "map_of_new": (("row_map",), [[-1, 10**13]], "at most 268435456"),
+    "map_text": (("row_map",), "ab", "not understood"),
+    "old_size": (("old_size",), 99, "old_size|shape"),
+    "new_size": (("new_size",), 99, "new_size is 99. Expected: 16"),
+    "optimizer": (("optimizer",), "zap", "optimizer is 'zap'"),
+    "rows_flat": (("rows",), [1, 2], "expected a matrix of numbers"),
+    "rows_texts": (("rows",), [["a"]], "expected a matrix of numbers"),
+    "rows_ragged": (("rows",), [[1, 2], [1]], "all rows equally long"),
+    "rows_nan": (("rows",), [[float("nan")] * DIM], "NaN"),
+    "rows_narrow": (("rows",), [[1.0]], "4 numbers a row"),
+    "rows_many": (("rows",), [[1.0] * DIM] * 9, "at most 3"),
+    "rows_unused": (("new_rows",), "mean", "rows are given"),
+    "kind": (("new_rows",), 5, "new_rows is 5"),
+    "path": (("config", 0, "path"), [], r"config\[0\]\.path is \(\)"),
+    "path_negative": (("config", 0, "path"), ["config", -1], r"config\[0\]\.path"),
+    "tokens": (("tokens",), [["a", 99]], "tokens is"),
+    "token": (("tokens",), [[["a"], 1]], "incomplete or altered"),
+    "notes": (("notes",), [5], "notes is 5"),
+    "array": (("arrays", 0), 5, "incomplete or altered"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_is_refused(name: str, document: dict[str, Any]) -> None:
+    place, value, message = EDITS[name]
+    edited = copy.deepcopy(document)
+    holder: Any = edited
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    with pytest.raises(SurgeryError, match=f"(?s){message}"):
+        Plan.from_json(edited)
+
+
+def test_array_named_twice(document: dict[str, Any]) -> None:
+    edited = {**document, "arrays": [*document["arrays"], document["arrays"][0]]}
+    with pytest.raises(SurgeryError, match="arrays is 'layers/embedding/vars/0'"):
+        Plan.from_json(edited)
+
+
+def test_path_that_the_file_lacks(
+    document: dict[str, Any], source: Path, tmp_path: Path
+) -> None:
+    edited = copy.deepcopy(document)
+    edited["config"][0].update(path=["config", "layers", 99], old=None)
+    plan = Plan.from_json(edited)
+    with pytest.raises(SurgeryError, match=r"config\.json has no config\.layers\[99\]"):
+        kp.surgery.apply_plan(plan, source, tmp_path / "new.keras")
+
+
+def test_record_without_its_rows(source: Path, tmp_path: Path) -> None:
+    """The record in a file can be read and verified, and not applied again."""
+    plan = kp.surgery.plan(source, rows=ADDED, new_rows=np.ones((ADDED, DIM)))
+    record = Plan.from_json(plan.to_json(with_rows=False))
+    with pytest.raises(SurgeryError, match="it lacks them"):
+        kp.surgery.apply_plan(record, source, tmp_path / "new.keras")
+
+
+def test_inverse_does_not_give_the_new_rows_to_old_ids(source: Path) -> None:
+    rows = np.ones((1, DIM))
+    row_map = [*range(1, SIZE), -1]
+    plan = kp.surgery.plan(source, row_map=row_map, new_rows=rows)
+    assert str(plan.inverse().new_rows) == "mean"
+    assert Plan.from_json(plan.inverse().to_json()).to_json()
+
+
+def test_file_name_in_place_of_a_plan(source: Path, tmp_path: Path) -> None:
+    name: Any = "plan.json"
+    with pytest.raises(SurgeryError, match=r"received 'plan\.json'.*Plan\.load"):
+        kp.surgery.apply_plan(name, source, tmp_path / "new.keras")
+
+
+@pytest.mark.parametrize("name", ["", "no/plan.json", "a\0b"])
+def test_save_to_no_file(name: str, document: dict[str, Any], tmp_path: Path) -> None:
+    plan = Plan.from_json(json.loads(json.dumps(document)))
+    with pytest.raises(SurgeryError, match="the plan could not be written"):
+        plan.save(tmp_path / name)
