@@ -35,7 +35,7 @@ def table_of(layer):
 def test_an_id_reads_its_own_row_and_a_pad_id_reads_zeros(pad_id, frozen_rows):
     layer = embedding(pad_id=pad_id, frozen_rows=frozen_rows)
     layer.build()
-    layer._assign_table(np.arange(1.0, 25).reshape(6, 4))
+    layer.assign_table(np.arange(1.0, 25).reshape(6, 4))
     pads = [] if pad_id is None else np.atleast_1d(pad_id).tolist()
     ids = np.array([[*range(6), *pads]], "int32")
     expected = np.array(
@@ -183,7 +183,7 @@ def test_pad_rows_and_frozen_rows_never_move(name):
     layer = embedding(pad_id=(4, 0), frozen_rows=2, embeddings_regularizer="l2")
     layer.build()
     table = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
-    layer._assign_table(table)
+    layer.assign_table(table)
     model = train(layer, OPTIMIZERS[name]())
     after = table_of(layer)
     np.testing.assert_array_equal(after[[0, 1, 4]], table[[0, 1, 4]])
