@@ -18,7 +18,7 @@ from keras_padsafe.layers.pretrained_rows import (
     is_count,
 )
 from keras_padsafe.layers.split_embedding import SplitEmbedding
-from keras_padsafe.ops.ids import apply_out_of_range, as_pad_ids, check_policy
+from keras_padsafe.ops.ids import apply_out_of_range, as_ids, as_pad_ids, check_policy
 from keras_padsafe.ops.masks import padding_mask
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import Tensor
@@ -36,7 +36,7 @@ class ExtendableEmbedding(SplitEmbedding):
         input_dim: Number of rows of the table.
         output_dim: Size of the vectors.
         pad_id: The id, or ids, that mean "nothing here". Their vector is zero, and
-            they are masked. Any integer will do: -1 needs no row of the table.
+            they are masked. Any int32 will do: -1 needs no row of the table.
             `mask_zero=True` is another way to write `pad_id=0`.
         frozen_rows: How many of the first rows never move, bit for bit, whatever
             the optimizer. They cost no optimizer state. The rows of pad ids never
@@ -47,7 +47,8 @@ class ExtendableEmbedding(SplitEmbedding):
             XLA, so with `"raise"` Keras trains the model without XLA there. Where
             raising is out of reach, in a TensorFlow function that you compile by
             XLA yourself or in an exported JAX or torch program, such an id gives a
-            vector of NaN, never another row.
+            vector of NaN, never another row. A model on JAX folds ids of 64 bits
+            into 32 before any layer sees them.
         **kwargs: The arguments of `keras.layers.Embedding`, and `reverse_dtype`
             and `logit_soft_cap` of `keras.layers.ReversibleEmbedding`.
 
@@ -187,6 +188,12 @@ class ExtendableEmbedding(SplitEmbedding):
         layer.embeddings_initializer = ConcatenatedRows([table, *added])
         layer.build()
         return layer
+
+    def __call__(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
+        # Before Keras folds ids of 64 bits into 32 on JAX, one row into another.
+        if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "iu":
+            inputs = as_ids(inputs)
+        return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs: Tensor, reverse: bool = False) -> Tensor:
         if reverse:
