@@ -25,7 +25,9 @@ def as_matrix(rows: Any) -> np.ndarray:
             f"Received: an array of shape {matrix.shape}."
         )
     # Integers have no mean among themselves.
-    return matrix.astype(keras.config.floatx()) if matrix.dtype.kind in "biu" else matrix
+    return (
+        matrix.astype(keras.config.floatx()) if matrix.dtype.kind in "biu" else matrix
+    )
 
 
 def added_rows(

@@ -176,10 +176,9 @@ def _same(*sizes: int | None) -> bool:
 def _hide_unseen(
     key: Tensor, value: Tensor, mask: Tensor | None, query_mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    if mask is None:
-        mask = ops.ones((1, 1, 1, 1), dtype="bool")
-    seen = seen_keys(mask, query_mask)  # (batch, heads, key)
-    heads, shared = mask.shape[1], key.shape[2]
+    given: Tensor = ops.ones((1, 1, 1, 1), dtype="bool") if mask is None else mask
+    seen = seen_keys(given, query_mask)  # (batch, heads, key)
+    heads, shared = given.shape[1], key.shape[2]
     if heads not in (1, shared):
         sizes = (ops.shape(seen)[0], shared, heads // shared, ops.shape(seen)[2])
         seen = ops.any(ops.reshape(seen, sizes), axis=2)

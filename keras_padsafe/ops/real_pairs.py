@@ -30,7 +30,9 @@ _OF_VECTORS = {
 def compares_vectors(loss_or_metric: Any) -> bool:
     """Whether a loss or metric of Keras compares whole vectors of the last axis."""
     function = getattr(loss_or_metric, "__name__", "")
-    class_name = re.sub("(?<=[a-z])(?=[A-Z])|(?<=KL)", "_", type(loss_or_metric).__name__)
+    class_name = re.sub(
+        "(?<=[a-z])(?=[A-Z])|(?<=KL)", "_", type(loss_or_metric).__name__
+    )
     names = {function, class_name.lower(), getattr(loss_or_metric, "name", "")}
     return bool(names & _OF_VECTORS)
 

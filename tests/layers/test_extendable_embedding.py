@@ -102,6 +102,12 @@ def test_a_bad_id_raises_with_the_name_of_the_layer():
         layer(np.array([[6]], "int32"))
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_an_id_beyond_32_bits_raises_on_every_backend(dtype):
+    with pytest.raises(ValueError, match="1 of 2 ids are outside the table"):
+        embedding()(np.array([[2**32 + 1, 1]], dtype))
+
+
 @pytest.mark.parametrize("method", ["fit", "predict", "evaluate"])
 def test_a_bad_id_raises_inside(method):
     model = keras.Sequential(
@@ -214,9 +220,12 @@ def test_no_lora_delta_reaches_them(frozen_rows, tmp_path):
 
 
 def test_when_every_row_is_frozen_nothing_trains():
-    layer = embedding(frozen_rows=6)
+    layer = embedding(frozen_rows=4, pad_id=(4, 5))
     layer.build()
+    layer.trainable = False
+    layer.trainable = True
     assert layer.trainable_variables == []
+    assert not table_of(layer)[4:].any()
 
 
 @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`")
@@ -281,6 +290,22 @@ def test_new_rows_are_given_or_the_mean_or_made_by_an_initializer():
     layer = kp.layers.ExtendableEmbedding.from_pretrained(padded, 1, pad_id=0)
     layer.build()
     np.testing.assert_array_equal(table_of(layer)[4], WORDS.mean(0))
+
+
+def test_a_row_that_is_given_is_no_pad_row():
+    with pytest.raises(ValueError, match=r"\[3\] is the row of a word.*the 4 rows"):
+        kp.layers.ExtendableEmbedding.from_pretrained(WORDS, np.ones((1, 4)), pad_id=3)
+
+
+def test_the_mean_of_integers_is_no_integer():
+    words = np.array([[1, 2], [2, 2]])
+    layer = kp.layers.ExtendableEmbedding.from_pretrained(words, np.int64(1))
+    assert numpy_of(layer(np.array([2]))).tolist() == [[1.5, 2.0]]
+
+
+def test_fewer_than_no_new_rows_are_refused():
+    with pytest.raises(ValueError, match=r"`new_rows` must be 0 or more.*-1"):
+        embedding().extend(-1)
 
 
 def test_extend_keeps_what_is_known_and_leaves_the_old_layer_alone():
