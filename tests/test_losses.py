@@ -237,3 +237,20 @@ def test_a_missing_target_may_be_nan():
 def test_an_empty_batch_costs_nothing(pad_label):
     loss = kp.losses.MaskedLoss("sparse_categorical_crossentropy", pad_label)
     assert float(loss(np.zeros((0,), "int32"), np.zeros((0, 3), "float32"))) == 0
+
+
+@pytest.mark.parametrize("features", [(), (1,), (3,)])
+def test_a_mask_and_a_pad_label_are_one_mask_whatever_the_sizes(features):
+    shape = (3, 3, *features)  # sizes that agree, so that axes may be mixed up
+    mask = np.tri(3, dtype=bool)
+    y_true = np.random.default_rng(4).random(shape).astype("float32")
+    y_true[1, 0] = PAD
+    real = mask.copy()
+    real[1, 0] = False
+    y_pred = keras.ops.convert_to_tensor(np.full(shape, 2, "float32"))
+    set_keras_mask(y_pred, keras.ops.convert_to_tensor(mask))
+    value = kp.losses.MaskedLoss("mse", pad_label=PAD)(y_true, y_pred)
+    np.testing.assert_allclose(numpy_of(value), ((y_true - 2)[real] ** 2).mean(), 1e-6)
+    metric = kp.metrics.MaskedMetric("mse", pad_label=PAD)
+    metric.update_state(y_true, y_pred)
+    np.testing.assert_allclose(numpy_of(metric.result()), numpy_of(value), rtol=1e-6)

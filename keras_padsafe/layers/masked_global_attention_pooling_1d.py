@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_padsafe.layers.masked_global_pooling import MaskedGlobalPooling1D
-from keras_padsafe.ops.masks import align_mask
 from keras_padsafe.ops.masked_softmax import masked_softmax
+from keras_padsafe.ops.masks import align_mask
 from keras_padsafe.ops.reductions import masked_sum
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import Shape, Tensor

@@ -61,7 +61,7 @@ def real_pairs(
         labelled = _is_other(y_true, pad_label)
         if vectors and len(y_true.shape) == len(y_pred.shape):
             labelled = ops.any(labelled, axis=-1)
-        mask = combine_masks(mask, _without_last_of_one(labelled, y_pred))
+        mask = _both(mask, _without_last_of_one(labelled, y_pred))
     if mask is None:
         return y_true, y_pred, None
     if len(mask.shape) == len(y_pred.shape):
@@ -72,6 +72,17 @@ def real_pairs(
     harmless = ops.cast(_HARMLESS_PREDICTION, backend.standardize_dtype(y_pred.dtype))
     y_pred = ops.where(align_mask(mask, y_pred), y_pred, harmless)
     return y_true, y_pred, mask
+
+
+def _both(mask: Tensor | None, labelled: Tensor) -> Tensor:
+    """Combines two masks whose first axes agree: a label may be of many numbers."""
+    if mask is None:
+        return labelled
+    rank = max(len(mask.shape), len(labelled.shape))
+    mask, labelled = (
+        given[(..., *(None,) * (rank - len(given.shape)))] for given in (mask, labelled)
+    )
+    return combine_masks(mask, labelled)
 
 
 def _is_other(labels: Tensor, pad_label: int | float) -> Tensor:
