@@ -160,7 +160,10 @@ def test_a_metric_is_that_of_the_real_positions(name, by, shape):
     assert float(metric.result()) == 0
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+# Compiling takes PyTorch most of a minute; `test_in_models` does it, once.
+@pytest.mark.parametrize(
+    "jit_compile", sorted({False, keras.backend.backend() != "torch"})
+)
 def test_fit_and_evaluate_agree_with_numpy(jit_compile):
     random = np.random.default_rng(2)
     ids = random.integers(1, 5, (6, 4)).astype("int32")

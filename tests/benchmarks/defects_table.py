@@ -70,8 +70,8 @@ def write() -> None:
     PAGE.write_text(
         f"# Padding in Keras {keras.__version__}, and here\n\n"
         "What stock Keras and keras_padsafe say in the same few lines, on each "
-        "backend, on a CPU. The cases are the functions in `defects_of_attention.py` and "
-        "`defects_elsewhere.py`. To measure again:\n\n"
+        "backend, on a CPU. The cases are the functions in `defects_of_attention.py` "
+        "and `defects_elsewhere.py`. To measure again:\n\n"
         "    python -m tests.benchmarks.defects_table --write\n\n"
         f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}\n{joined()}\n"
     )
