@@ -61,8 +61,8 @@ def _size_keys(
                     node.name,
                     f"several configuration keys of {node.name!r} hold {size}: "
                     f"{', '.join(keys)}",
-                    f"--also {claim.place}:{claim.axis}:KEY with the one that counts "
-                    "ids",
+                    f"Say --also {claim.place}:{claim.axis}:KEY with the one that "
+                    "counts ids",
                 )
             )
             return []

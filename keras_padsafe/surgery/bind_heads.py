@@ -165,7 +165,9 @@ def _ask_about_square(vocabulary: Vocabulary, call: Call) -> None:
                 "along both axes"
             )
             place = f"{call.layer.name}:0"
-            remedy = f"--also {place} (also='{place}') if only its rows run over ids"
+            remedy = (
+                f"Say --also {place} (also='{place}') if only its rows run over ids"
+            )
             vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))
 
 

@@ -94,7 +94,7 @@ def _fixed_operands(
             layer.name,
             f"{layer.class_name} {layer.name!r} combines the {size} units of the head "
             f"with {operand}, which has as many and does not grow",
-            f"--also for the layer that makes it, or --leave {layer.name}",
+            f"Say --also for the layer that makes it, or --leave {layer.name}",
         )
         for operand in found
     ]
@@ -126,14 +126,14 @@ def _consumer(layer: LayerNode, size: int) -> Unexplained:
         return Unexplained(
             layer.name,
             problem,
-            f"--also {place} (also='{place}') if that axis of its weights runs over "
-            "the ids",
+            f"Say --also {place} (also='{place}') if that axis of its weights runs "
+            "over the ids",
         )
     return Unexplained(
         layer.name,
         f"{what}, so its result depends on their number",
-        f"--leave {layer.name} (leave='{layer.name}') if a different number of units "
-        "does no harm there",
+        f"Say --leave {layer.name} (leave='{layer.name}') if a different number of "
+        "units does no harm there",
     )
 
 

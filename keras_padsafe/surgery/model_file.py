@@ -65,6 +65,6 @@ def add_config(vocabulary: Vocabulary, sites: Iterable[ConfigSite]) -> None:
 def settling_flags(place: str, axis: int) -> str:
     """What a user says to settle whether an axis belongs to the vocabulary."""
     return (
-        f"--also {place}:{axis} (also='{place}:{axis}') if it belongs to the "
+        f"Say --also {place}:{axis} (also='{place}:{axis}') if it belongs to the "
         f"vocabulary, --leave {place} (leave='{place}') if not"
     )

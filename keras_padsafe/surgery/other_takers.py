@@ -28,7 +28,7 @@ def find_other_takers(
                     call.layer.name,
                     f"{problem}, from the ids that enter {space.tables[0].layer.name!r}"
                     ": it would not know the new ones",
-                    f"--leave {call.layer.name} (leave='{call.layer.name}') if it "
+                    f"Say --leave {call.layer.name} (leave='{call.layer.name}') if it "
                     "never meets them",
                 )
     return list(found.values())

@@ -311,8 +311,8 @@ def test_row_map_that_doubles_a_word(tmp_path: Path) -> None:
     save(_string_lookup(), len(WORDS), source)
     with pytest.raises(
         SurgeryError,
-        match=r"(?s)old id 2 goes to new ids \[2, 3\], and StringLookup 'lookup' has its "
-        r"word 'bee' once.*Expected: each id",
+        match=r"(?s)old id 2 goes to new ids \[2, 3\], and StringLookup 'lookup' has "
+        r"its word 'bee' once.*Expected: each id",
     ):
         kp.surgery.plan(source, row_map=[0, 1, 2, 2])
 
