@@ -8,6 +8,7 @@ from keras_padsafe.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from keras_padsafe import archive as archive
+    from keras_padsafe import errors as errors
     from keras_padsafe import initializers as initializers
     from keras_padsafe import layers as layers
     from keras_padsafe import losses as losses
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _ROOMS = (
     "archive",
+    "errors",
     "initializers",
     "layers",
     "losses",

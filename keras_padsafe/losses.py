@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_padsafe.compat import set_keras_mask
-from keras_padsafe.ops.real_pairs import real_pairs
+from keras_padsafe.ops.real_pairs import compares_vectors, real_pairs
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import Tensor
 
@@ -26,7 +26,9 @@ class MaskedLoss(keras.losses.Loss):
 
     Args:
         loss: A loss of Keras: an instance, a name or a function.
-        pad_label: The label that means "nothing here", any number.
+        pad_label: The label that means "nothing here", any number or NaN. For a
+            loss that compares vectors, such as the categorical cross-entropy, it is
+            a vector of nothing else.
         reduction: As in `keras.losses.Loss`. By default that of `loss`.
         name: Name of the loss.
         dtype: As in `keras.losses.Loss`.
@@ -60,13 +62,17 @@ class MaskedLoss(keras.losses.Loss):
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
-        y_true, y_pred, mask = real_pairs(y_true, y_pred, self.pad_label)
+        vectors = compares_vectors(self.loss)
+        y_true, y_pred, mask = real_pairs(y_true, y_pred, self.pad_label, vectors)
         if mask is not None:
             # `y_pred` is ours by now: no tensor of the caller's is written to.
             set_keras_mask(y_pred, mask)
             if sample_weight is not None:
                 sample_weight = _of_rank(sample_weight, len(mask.shape))
-        return super().__call__(y_true, y_pred, sample_weight=sample_weight)
+        value = super().__call__(y_true, y_pred, sample_weight=sample_weight)
+        # Keras does not reduce the values of an empty batch.
+        left = tuple(value.shape) == (0,) and self.reduction not in (None, "none")
+        return ops.sum(value) if left else value
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         loss = self.loss

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_padsafe.ops.real_pairs import real_pairs
+from keras_padsafe.ops.real_pairs import compares_vectors, real_pairs
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import Tensor
 
@@ -24,7 +24,9 @@ class MaskedMetric(keras.metrics.Metric):
 
     Args:
         metric: A metric of Keras: an instance, a name or a function.
-        pad_label: The label that means "nothing here", any number.
+        pad_label: The label that means "nothing here", any number or NaN. For a
+            metric that compares vectors, such as `CategoricalAccuracy`, it is a
+            vector of nothing else.
         name: Name of the metric. By default that of `metric`.
         dtype: As in `keras.metrics.Metric`.
 
@@ -54,7 +56,8 @@ class MaskedMetric(keras.metrics.Metric):
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Any:
-        y_true, y_pred, mask = real_pairs(y_true, y_pred, self.pad_label)
+        vectors = compares_vectors(self.metric)
+        y_true, y_pred, mask = real_pairs(y_true, y_pred, self.pad_label, vectors)
         if mask is not None:
             real = ops.cast(mask, self.dtype)
             if sample_weight is None:

@@ -160,7 +160,10 @@ def test_a_metric_is_that_of_the_real_positions(name, by, shape):
     assert float(metric.result()) == 0
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+# Compiling takes PyTorch most of a minute; `test_in_models` does it, once.
+@pytest.mark.parametrize(
+    "jit_compile", sorted({False, keras.backend.backend() != "torch"})
+)
 def test_fit_and_evaluate_agree_with_numpy(jit_compile):
     random = np.random.default_rng(2)
     ids = random.integers(1, 5, (6, 4)).astype("int32")
@@ -208,3 +211,49 @@ def test_a_compiled_model_round_trips_with_its_losses_and_metrics(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.evaluate(x, y, verbose=0), expected)
+
+
+ONE_HOT = np.array([[[1, 0, 0], [0, 0, 1], [PAD] * 3]], "float32")
+GUESS = np.array([[[0.2, 0.3, 0.5], [0.1, 0.3, 0.6], [np.nan] * 3]], "float32")
+
+
+def test_a_label_that_is_a_vector_is_padding_if_all_of_it_is():
+    loss = kp.losses.MaskedLoss("categorical_crossentropy", pad_label=PAD)
+    expected = -np.log(0.2 * 0.6) / 2
+    np.testing.assert_allclose(numpy_of(loss(ONE_HOT, GUESS)), expected, rtol=1e-6)
+    instance = keras.losses.KLDivergence()
+    value = kp.losses.MaskedLoss(instance, pad_label=PAD)(ONE_HOT, GUESS)
+    np.testing.assert_allclose(numpy_of(value), expected, rtol=1e-5)
+    for metric in ("categorical_accuracy", keras.metrics.CategoricalAccuracy()):
+        metric = kp.metrics.MaskedMetric(metric, pad_label=PAD)
+        metric.update_state(ONE_HOT, GUESS)
+        assert float(metric.result()) == 0.5
+
+
+def test_a_missing_target_may_be_nan():
+    loss = kp.losses.MaskedLoss("mse", pad_label=np.nan)
+    y_true = np.array([[1.0, np.nan]], "float32")
+    assert float(loss(y_true, np.array([[3.0, 5.0]], "float32"))) == 4.0
+
+
+@pytest.mark.parametrize("pad_label", [None, PAD])
+def test_an_empty_batch_costs_nothing(pad_label):
+    loss = kp.losses.MaskedLoss("sparse_categorical_crossentropy", pad_label)
+    assert float(loss(np.zeros((0,), "int32"), np.zeros((0, 3), "float32"))) == 0
+
+
+@pytest.mark.parametrize("features", [(), (1,), (3,)])
+def test_a_mask_and_a_pad_label_are_one_mask_whatever_the_sizes(features):
+    shape = (3, 3, *features)  # sizes that agree, so that axes may be mixed up
+    mask = np.tri(3, dtype=bool)
+    y_true = np.random.default_rng(4).random(shape).astype("float32")
+    y_true[1, 0] = PAD
+    real = mask.copy()
+    real[1, 0] = False
+    y_pred = keras.ops.convert_to_tensor(np.full(shape, 2, "float32"))
+    set_keras_mask(y_pred, keras.ops.convert_to_tensor(mask))
+    value = kp.losses.MaskedLoss("mse", pad_label=PAD)(y_true, y_pred)
+    np.testing.assert_allclose(numpy_of(value), ((y_true - 2)[real] ** 2).mean(), 1e-6)
+    metric = kp.metrics.MaskedMetric("mse", pad_label=PAD)
+    metric.update_state(y_true, y_pred)
+    np.testing.assert_allclose(numpy_of(metric.result()), numpy_of(value), rtol=1e-6)

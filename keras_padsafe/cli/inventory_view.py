@@ -88,9 +88,7 @@ def _words(site: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _to_settle(found: dict[str, Any]) -> RenderableType:
-    items = [
-        f"{item['problem']}. Say {item['remedy']}." for item in found["unexplained"]
-    ]
+    items = [f"{item['problem']}. {item['remedy']}." for item in found["unexplained"]]
     if found["optimizer_problem"]:
         items.append(found["optimizer_problem"])
     return bullets("To be settled by you before it can grow", items, "bold yellow")

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_padsafe.ops.masks import combine_masks
+from keras_padsafe.ops.masks import align_mask, combine_masks
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import Shape, Tensor
 
@@ -16,6 +16,9 @@ class KeepMask(keras.layers.Layer):
 
     `2 * x`, `keras.ops.relu(x)` and every other operator that keeps the positions
     of `x` loses its mask: `KeepMask()([2 * x, x])` keeps it.
+
+    A slice has other positions, and its mask is the slice of the mask: give it to the
+    next layer as `mask=`.
 
     Call arguments:
         inputs: Two tensors: the result, and what carries the mask.
@@ -45,7 +48,10 @@ class KeepMask(keras.layers.Layer):
     def compute_mask(
         self, inputs: list[Tensor], mask: list[Tensor | None] | None = None
     ) -> Tensor | None:
-        return None if mask is None else combine_masks(*mask)
+        masks = [] if mask is None else [given for given in mask if given is not None]
+        for given in masks:
+            align_mask(given, inputs[0])  # Raises if it is not of these positions.
+        return combine_masks(*masks)
 
     def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
         return input_shape[0]

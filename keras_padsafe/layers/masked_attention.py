@@ -71,8 +71,8 @@ class MaskedAttention(keras.layers.Attention):
             mask = combine_masks(mask, causal)
         if mask is not None:
             query = hide(query, ops.any(mask, axis=-1))
-            seen = ops.any(mask, axis=-2)
-            key, value = hide(key, seen), hide(value, seen)
+        seen = _seen_keys(mask, query_mask)
+        key, value = hide(key, seen), hide(value, seen)
         dtype = keras.backend.result_type(query.dtype, "float32")
         scores = self._calculate_scores(
             ops.cast(hide(query, query_mask), dtype), ops.cast(key, dtype)
@@ -84,6 +84,13 @@ class MaskedAttention(keras.layers.Attention):
         weights = ops.cast(weights, value.dtype)
         output = ops.matmul(weights, value)
         return (output, weights) if return_attention_scores else output
+
+
+def _seen_keys(mask: Tensor | None, query_mask: Tensor | None) -> Tensor | None:
+    """Marks the keys that any real query attends to."""
+    real = None if query_mask is None else ops.expand_dims(query_mask, -1)
+    seen_by = combine_masks(mask, real)
+    return None if seen_by is None else ops.any(seen_by, axis=-2)
 
 
 def _read_masks(

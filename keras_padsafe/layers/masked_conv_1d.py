@@ -52,6 +52,9 @@ class MaskedConv1D(keras.layers.Conv1D):
         self.supports_masking = True
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        if 0 in inputs.shape:  # TensorFlow cannot convolve an empty batch.
+            shape = self.compute_output_shape(inputs.shape)
+            return ops.zeros(shape, dtype=self.compute_dtype)
         if mask is None:
             return super().call(inputs)
         mask = as_bool_mask(mask, "mask")

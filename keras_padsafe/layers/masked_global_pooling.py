@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_padsafe.errors import PadsafeError
 from keras_padsafe.types import Shape, Tensor
 
 
@@ -19,6 +20,11 @@ class MaskedGlobalPooling1D(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.data_format = data_format or keras.config.image_data_format()
+        if self.data_format not in ("channels_last", "channels_first"):
+            raise PadsafeError(
+                "`data_format` must be 'channels_last' or 'channels_first'. "
+                f"Received: {data_format!r}."
+            )
         self.keepdims = keepdims
         self.supports_masking = True
 

@@ -97,6 +97,8 @@ class ProjectedAttention:
                 attention_mask, shape, "attention_mask", axes.count
             )
             mask = combine_masks(mask, attention_mask)
+        if use_causal_mask and mask is None and query_mask is not None:
+            mask = axes.hiding_nothing()  # Some keys may be seen by padding only.
         mask, is_causal = self._add_bands(mask, use_causal_mask, axes, query, keys)
         query, keys, value = _clean(axes, query, keys, value, query_mask, mask)
         output, scores = self._attend(
@@ -174,10 +176,11 @@ def _clean(
     query_mask: Tensor | None,
     mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sets to 0 the queries that see nothing and the keys that nothing sees."""
-    if mask is None:
-        return hide(query, query_mask), key, value
+    """Sets to 0 the queries that see nothing and the keys that nothing real sees."""
+    if mask is None and query_mask is None:
+        return query, key, value
+    mask = axes.hiding_nothing() if mask is None else mask
     query = hide(query, combine_masks(query_mask, axes.real_queries(mask)))
-    seen = axes.seen_keys(mask)
+    seen = axes.seen_keys(mask, query_mask)
     clean_key = hide(key, seen)
     return query, clean_key, clean_key if value is key else hide(value, seen)

@@ -55,14 +55,23 @@ class ScoreAxes:
             mask = ops.expand_dims(mask, 0)
         return mask
 
+    def hiding_nothing(self) -> Tensor:
+        """Returns the smallest mask of the rank of the scores."""
+        return ops.ones((1,) * (self._rank + 1 + self.count), dtype="bool")
+
     def real_queries(self, mask: Tensor) -> Tensor:
         """Marks, as the inputs lie, the queries that see any key in any head."""
         keys = tuple(range(-self.count, 0))
         return self._unspread(ops.any(mask, axis=(self._heads, *keys)))
 
-    def seen_keys(self, mask: Tensor) -> Tensor:
-        """Marks, as the inputs lie, the keys that any query sees in any head."""
+    def seen_keys(self, mask: Tensor, query_mask: Tensor | None = None) -> Tensor:
+        """Marks, as the inputs lie, the keys that any real query sees in any head."""
         queries = tuple(range(-2 * self.count, -self.count))
+        if query_mask is not None:
+            asking = self.spread_queries(query_mask)
+            if all(mask.shape[axis] == 1 for axis in queries):
+                asking = ops.any(asking, axis=queries, keepdims=True)
+            mask = ops.logical_and(mask, asking)
         return self._unspread(ops.any(mask, axis=(self._heads, *queries)))
 
     def _spread(self, mask: Tensor) -> Tensor:

@@ -78,8 +78,18 @@ def real_rows(mask: Tensor) -> Tensor:
     return ops.any(mask, axis=-1)
 
 
-def seen_keys(mask: Tensor) -> Tensor:
-    """Marks the keys that any query attends to, `(batch, heads, key)`."""
+def seen_keys(mask: Tensor, query_mask: Tensor | None = None) -> Tensor:
+    """Marks the keys that any real query attends to, `(batch, heads, key)`.
+
+    Args:
+        mask: `(batch, heads, query, key)`, each axis 1 or full.
+        query_mask: Padding of the queries, `(batch, query)`.
+    """
+    if query_mask is not None:
+        asking = query_mask[:, None, :, None]
+        if mask.shape[-2] == 1:  # Every query sees the same: spread nothing.
+            asking = ops.any(asking, axis=-2, keepdims=True)
+        mask = ops.logical_and(mask, asking)
     return ops.any(mask, axis=-2)
 
 

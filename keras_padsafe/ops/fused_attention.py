@@ -25,7 +25,9 @@ def can_fuse(query: Tensor, value: Tensor) -> bool:
     if keras.backend.is_keras_tensor(query):
         return False
     if keras.backend.backend() == "jax":
-        return query.shape[-1] == value.shape[-1]
+        # On a CPU its kernel asks for products of float16 that XLA does not have.
+        missing = _device() == "cpu" and _is_float16(query)
+        return query.shape[-1] == value.shape[-1] and not missing
     return keras.backend.backend() == "torch"
 
 
@@ -47,7 +49,7 @@ def fused_attention(
     """
     if keras.backend.backend() == "torch" and not flash_attention:
         return _torch(query, key, value, mask, bias, scale, is_causal)
-    if mask is not None and _on_tpu():
+    if mask is not None and _device() == "tpu":
         # There, Keras takes the mask of the first sample for the whole batch.
         flash_attention = False
     return ops.dot_product_attention(
@@ -85,7 +87,12 @@ def _torch(
     return output.transpose(1, 2)
 
 
-def _on_tpu() -> bool:
+def _is_float16(x: Tensor) -> bool:
+    return keras.backend.standardize_dtype(x.dtype) == "float16"
+
+
+def _device() -> str:
+    """Returns the kind of device that computes: "cpu", "gpu" or "tpu"."""
     if keras.backend.backend() != "jax":
-        return False
-    return any(name.startswith("tpu") for name in keras.distribution.list_devices())
+        return ""
+    return keras.distribution.list_devices()[0].partition(":")[0]

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Iterable
+from numbers import Integral
 
 import numpy as np
 from keras import backend, ops
@@ -10,7 +11,7 @@ from keras_padsafe.errors import PadsafeError
 from keras_padsafe.ops.raising import raise_if
 from keras_padsafe.types import Tensor
 
-_INT32_MIN = -(2**31)
+_INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
 
 
 def as_ids(ids: Tensor) -> Tensor:
@@ -20,12 +21,18 @@ def as_ids(ids: Tensor) -> Tensor:
     NaN and infinity whatever the backend likes, row 0 included, and rounds -0.5
     to row 0. Here those become negative, so that they are seen for what they are.
 
+    Numbers too big for the result, int64 on JAX among them, become negative too. A
+    tensor of JAX has lost their high bits before it comes here.
+
     Args:
         ids: Tensor of integers, or of floats that hold integers.
 
     Returns:
-        A tensor of the same shape, int64 if `ids` is, else int32.
+        A tensor of the same shape, int64 if `ids` is and the backend has it, else
+        int32.
     """
+    if not ops.is_tensor(ids) and not backend.is_keras_tensor(ids):
+        ids = _without_huge(np.asarray(ids))
     ids = ops.convert_to_tensor(ids, sparse=False)
     dtype = backend.standardize_dtype(ids.dtype)
     if dtype in ("int32", "int64"):
@@ -33,13 +40,21 @@ def as_ids(ids: Tensor) -> Tensor:
     if "float" in dtype:
         representable = ops.less(ops.abs(ids), 2.0**31)  # False for NaN
         ids = ops.where(representable, ops.floor(ids), float(_INT32_MIN))
+    if dtype in ("uint32", "uint64"):
+        huge = ops.greater(ids, _INT32_MAX)
+        return ops.where(huge, _INT32_MIN, ops.cast(ids, "int32"))
     return ops.cast(ids, "int32")
 
 
 def as_pad_ids(pad_id: int | Iterable[int]) -> tuple[int, ...]:
     """Returns one pad id, or several, as a tuple of Python integers."""
     several = pad_id if isinstance(pad_id, Iterable) else (pad_id,)
-    return tuple(operator.index(pad) for pad in several)
+    pad_ids = tuple(operator.index(pad) for pad in several)
+    if any(not _INT32_MIN < pad <= _INT32_MAX for pad in pad_ids):
+        raise PadsafeError(
+            f"A pad id must lie between -2**31 and 2**31. Received: {pad_ids}."
+        )
+    return pad_ids
 
 
 def apply_out_of_range(
@@ -89,12 +104,21 @@ def check_policy(policy: str | int, input_dim: int, pad_id: tuple[int, ...]) -> 
             "`out_of_range='pad'` treats a bad id as padding, and needs a `pad_id`. "
             "Received: pad_id=None. Give one; -1 needs no row of the table."
         )
-    is_id = isinstance(policy, int) and not isinstance(policy, bool)
+    is_id = isinstance(policy, Integral) and not isinstance(policy, bool)
     if not is_id or (policy not in range(input_dim) and policy not in pad_id):
         raise PadsafeError(
             "`out_of_range` must be 'raise', 'pad', or the id whose row is read in "
             f"place of a bad one, from 0 to {input_dim - 1}. Received: {policy!r}."
         )
+
+
+def _without_huge(ids: np.ndarray) -> np.ndarray:
+    """Makes integers negative that the backend would fold into its own range."""
+    narrow = ids.dtype.kind == "u" or backend.backend() == "jax"
+    if ids.dtype.kind not in "iu" or ids.dtype.itemsize < 4 or not narrow:
+        return ids
+    huge = (ids > _INT32_MAX) | (ids < _INT32_MIN)
+    return np.where(huge, _INT32_MIN, ids).astype("int32")
 
 
 def _is_bad(library, ids, input_dim: int, pad_id: tuple[int, ...]):

@@ -14,10 +14,11 @@ from keras_padsafe.ops.attention_masks import (
     read_score_mask,
     real_rows,
     seen_keys,
+    with_causal,
 )
 from keras_padsafe.ops.masks import combine_masks
 from keras_padsafe.ops.safe_fill import safe_fill
-from keras_padsafe.types import Tensor
+from keras_padsafe.types import Shape, Tensor
 
 
 def masked_attention(
@@ -93,15 +94,18 @@ def masked_attention(
         padding: Tensor = read_padding_mask(key_mask, shape[::3], "key_mask")
         mask = combine_masks(mask, padding[:, None, None])
     if bias is not None:
-        bias, visible = _read_bias(bias, query.dtype)
+        bias, visible = _read_bias(bias, query.dtype, shape)
         mask = combine_masks(mask, visible)
-    mask, is_causal = fold_causal(mask, is_causal, query, key)
     if query_mask is not None:
         query_mask = read_padding_mask(query_mask, shape[::2], "query_mask")
         query = hide(query, query_mask)
+    if is_causal and query_mask is not None:  # Some keys may be seen by padding only.
+        mask, is_causal = with_causal(mask, query, key), False
+    mask, is_causal = fold_causal(mask, is_causal, query, key)
     if mask is not None:
         query = hide(query, ops.swapaxes(real_rows(mask), 1, 2))
-        key, value = _hide_unseen(key, value, mask)
+    if mask is not None or query_mask is not None:
+        key, value = _hide_unseen(key, value, mask, query_mask)
     output, scores = attend(
         query,
         key,
@@ -132,6 +136,8 @@ def _read(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Te
         wrong = "must agree in head_dim (query and key)"
     elif key.shape[1:3] != value.shape[1:3]:
         wrong = "must agree in time and heads (key and value)"
+    elif not _same(query.shape[0], key.shape[0], value.shape[0]):
+        wrong = "must agree in batch"
     elif query.shape[2] % key.shape[2]:
         wrong = "must have query heads that are a multiple of the key heads"
     else:
@@ -142,20 +148,37 @@ def _read(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Te
     )
 
 
-def _read_bias(bias: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
+def _read_bias(bias: Tensor, dtype: Any, scores_shape: Shape) -> tuple[Tensor, Tensor]:
     """Splits a bias into finite numbers and the places that it does not hide."""
     bias = ops.convert_to_tensor(bias)
+    bias = ops.cast(bias, backend.result_type(bias.dtype, float))
     while len(bias.shape) < 4:
         bias = ops.expand_dims(bias, 0)
+    if len(bias.shape) > 4 or not _broadcasts(bias.shape, scores_shape):
+        raise PadsafeError(
+            f"`bias` must broadcast to the scores, of shape {scores_shape}. "
+            f"Received: shape {tuple(bias.shape)}."
+        )
     visible = ops.not_equal(bias, -math.inf)
     limit = -safe_fill(dtype) / 2
     bias = ops.clip(ops.where(visible, bias, ops.zeros_like(bias)), -limit, limit)
     return ops.cast(bias, dtype), visible
 
 
-def _hide_unseen(key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    seen = seen_keys(mask)  # (batch, heads, key)
-    heads, shared = mask.shape[1], key.shape[2]
+def _broadcasts(sizes: Shape, full: Shape) -> bool:
+    return all(a == 1 or _same(a, b) for a, b in zip(sizes, full, strict=True))
+
+
+def _same(*sizes: int | None) -> bool:
+    return len({size for size in sizes if size is not None}) <= 1
+
+
+def _hide_unseen(
+    key: Tensor, value: Tensor, mask: Tensor | None, query_mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    given: Tensor = ops.ones((1, 1, 1, 1), dtype="bool") if mask is None else mask
+    seen = seen_keys(given, query_mask)  # (batch, heads, key)
+    heads, shared = given.shape[1], key.shape[2]
     if heads not in (1, shared):
         sizes = (ops.shape(seen)[0], shared, heads // shared, ops.shape(seen)[2])
         seen = ops.any(ops.reshape(seen, sizes), axis=2)

@@ -15,7 +15,7 @@ from keras import backend, ops
 from keras_padsafe.ops.masks import align_mask
 from keras_padsafe.types import Tensor
 
-Axis = int | tuple[int, ...]
+Axis = int | tuple[int, ...] | None
 
 
 def masked_sum(
@@ -26,7 +26,7 @@ def masked_sum(
     Args:
         x: Tensor of numbers.
         mask: Mask of the first axes of `x`; True is real. `None` hides nothing.
-        axis: Axis, or axes, to reduce.
+        axis: Axis, or axes, to reduce; `None` for all.
         keepdims: Whether the reduced axes stay, with size 1.
 
     Returns:
@@ -51,7 +51,7 @@ def masked_mean(
     Args:
         x: Tensor of numbers. Integers are averaged as floats.
         mask: Mask of the first axes of `x`; True is real. `None` hides nothing.
-        axis: Axis, or axes, to reduce.
+        axis: Axis, or axes, to reduce; `None` for all.
         keepdims: Whether the reduced axes stay, with size 1.
 
     Returns:
@@ -78,7 +78,7 @@ def masked_max(
     Args:
         x: Tensor of numbers.
         mask: Mask of the first axes of `x`; True is real. `None` hides nothing.
-        axis: Axis, or axes, to reduce.
+        axis: Axis, or axes, to reduce; `None` for all.
         keepdims: Whether the reduced axes stay, with size 1.
 
     Returns:
@@ -102,7 +102,7 @@ def masked_min(
     Args:
         x: Tensor of numbers.
         mask: Mask of the first axes of `x`; True is real. `None` hides nothing.
-        axis: Axis, or axes, to reduce.
+        axis: Axis, or axes, to reduce; `None` for all.
         keepdims: Whether the reduced axes stay, with size 1.
 
     Returns:
@@ -126,7 +126,7 @@ def masked_logsumexp(
     Args:
         x: Tensor of numbers. Integers are read as floats.
         mask: Mask of the first axes of `x`; True is real. `None` hides nothing.
-        axis: Axis, or axes, to reduce.
+        axis: Axis, or axes, to reduce; `None` for all.
         keepdims: Whether the reduced axes stay, with size 1.
 
     Returns:
@@ -185,6 +185,8 @@ def _count(x: Tensor, mask: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 
 
 def _axes(x: Tensor, axis: Axis) -> set[int]:
+    if axis is None:
+        return {*range(len(x.shape))}
     axes = (axis,) if isinstance(axis, int) else axis
     return {a % len(x.shape) for a in axes}
 

@@ -61,8 +61,8 @@ def _size_keys(
                     node.name,
                     f"several configuration keys of {node.name!r} hold {size}: "
                     f"{', '.join(keys)}",
-                    f"--also {claim.place}:{claim.axis}:KEY with the one that counts "
-                    "ids",
+                    f"Say --also {claim.place}:{claim.axis}:KEY with the one that "
+                    "counts ids",
                 )
             )
             return []
@@ -73,7 +73,8 @@ def _outwards(layer: LayerNode) -> Iterator[LayerNode]:
     node: LayerNode | None = layer
     while node is not None:
         yield node
-        node = node.parent
+        # A stock layer says all of its sizes itself.
+        node = None if layer.is_stock else node.parent
 
 
 def _counts_words(key: str) -> bool:

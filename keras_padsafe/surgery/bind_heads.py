@@ -8,11 +8,9 @@ from keras_padsafe.surgery.bind_tables import add_holding, bind_inverse_lookups
 from keras_padsafe.surgery.graph import Call
 from keras_padsafe.surgery.heads import (
     Head,
-    Reach,
     head_of,
     last_weights,
     output_producers,
-    reaches,
 )
 from keras_padsafe.surgery.id_sources import is_reverse
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
@@ -23,6 +21,7 @@ from keras_padsafe.surgery.model_file import (
     add_config,
     settling_flags,
 )
+from keras_padsafe.surgery.reach import Reach, is_next_id_head, reaches
 from keras_padsafe.surgery.sites import ArraySite, ConfigSite
 from keras_padsafe.surgery.vocabulary import Unexplained, Vocabulary
 
@@ -49,8 +48,11 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
         reach = reaches(model.graph, space.calls)
         for call in producers[space.vocabulary.size]:
             head = head_of(call.layer)
-            if head and head.size == space.vocabulary.size and call in reach:
-                found = _Candidate(space, call, head, reach[call])
+            if head is None or head.size != space.vocabulary.size:
+                continue
+            if call in reach or _is_claimed(call.layer, model):
+                kept = reach.get(call, Reach.POOLED)
+                found = _Candidate(space, call, head, kept)
                 candidates.setdefault(id(call.layer), []).append(found)
     for rivals in candidates.values():
         _settle(rivals, model)
@@ -58,13 +60,14 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
         vocabulary = space.vocabulary
         _bind_heads_by_object(model, vocabulary)
         _look_at_other_units(model, space, known=set(candidates))
-        sites, problems = follow_logits(
+        followed = follow_logits(
             model.graph, space.logits, vocabulary.size, model.claims
         )
-        add_config(vocabulary, sites)
-        vocabulary.unexplained += problems
+        space.over_ids = followed.over_ids
+        add_config(vocabulary, followed.sites)
+        vocabulary.unexplained += followed.unexplained
         bind_inverse_lookups(model, space)
-        _bind_metrics(model, vocabulary)
+        _bind_metrics(model, space)
 
 
 def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
@@ -74,23 +77,46 @@ def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
     sure = _is_claimed(layer, model)
     owners = list(dict.fromkeys(rival.space.vocabulary.name for rival in rivals))
     for rival in rivals:
-        if sure or (len(owners) == 1 and rival.reach is not Reach.POOLED):
-            add_holding(rival.space.vocabulary, rival.head)
+        doubt = None if sure else _doubt(rival, owners, model)
+        vocabulary = rival.space.vocabulary
+        if doubt is None:
+            add_holding(vocabulary, rival.head)
             rival.space.logits.append(rival.call)
+            if not sure and rival.reach is Reach.LAST:
+                vocabulary.notes.append(
+                    f"{layer.class_name} {layer.name!r} has a unit for each id after "
+                    "the last step of the sequence: taken for the scores of the next "
+                    f"id. If they are classes, say --leave {layer.name}."
+                )
             continue
-        problem = f"follows several tables: {', '.join(owners)}"
-        if len(owners) == 1:
-            problem = (
-                f"has {rival.head.size} units, but comes after a pooling over the "
-                "whole sequence: it may score ids, or as many classes"
-            )
-        rival.space.vocabulary.unexplained.append(
+        vocabulary.unexplained.append(
             Unexplained(
                 layer.name,
-                f"{layer.class_name} {layer.name!r} {problem}",
+                f"{layer.class_name} {layer.name!r} {doubt}",
                 settling_flags(layer.name, kernel.axis),
             )
         )
+
+
+def _doubt(rival: _Candidate, owners: list[str], model: ModelFile) -> str | None:
+    """Why the head may not be this vocabulary's, if there is a reason."""
+    if len(owners) > 1:
+        return f"follows several tables: {', '.join(owners)}"
+    units = f"has {rival.head.size} units"
+    if rival.reach is Reach.POOLED:
+        return (
+            f"{units}, but comes after a pooling over the whole sequence: it may "
+            "score ids, or as many classes"
+        )
+    loss = (model.root.serialized.get("compile_config") or {}).get("loss")
+    if rival.reach is Reach.LAST and not is_next_id_head(
+        model.graph, rival.call, rival.space.calls, loss
+    ):
+        return (
+            f"{units} after the last step of the sequence, and is fed or trained as "
+            "no scores of the next id are: they may be as many classes or values"
+        )
+    return None
 
 
 def _is_claimed(layer: LayerNode, model: ModelFile) -> bool:
@@ -106,6 +132,8 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
         layer = call.layer
         if call not in downstream or id(layer) in known or model.claims.leaves(layer):
             continue
+        if not _is_claimed(layer, model):
+            _ask_about_square(vocabulary, call)
         arrays = [
             array
             for array in layer.arrays.values()
@@ -123,6 +151,24 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
             )
             flags = settling_flags(layer.name, len(arrays[0].shape) - 1)
             vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
+
+
+def _ask_about_square(vocabulary: Vocabulary, call: Call) -> None:
+    """A table whose rows reach an output and are as long as the table: a bigram."""
+    square = (vocabulary.size, vocabulary.size)
+    for site in vocabulary.arrays:
+        mine = any(array.path == site.path for array in call.layer.arrays.values())
+        if mine and site.shape == square and not is_reverse(call):
+            problem = (
+                f"the rows of {site.path} reach an output of the model and are "
+                f"{vocabulary.size} long: they may score ids, and an array cannot grow "
+                "along both axes"
+            )
+            place = f"{call.layer.name}:0"
+            remedy = (
+                f"Say --also {place} (also='{place}') if only its rows run over ids"
+            )
+            vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))
 
 
 def _bind_heads_by_object(model: ModelFile, vocabulary: Vocabulary) -> None:
@@ -159,16 +205,44 @@ def _bind_masked_lm_head(vocabulary: Vocabulary, layer: LayerNode) -> None:
             vocabulary.arrays.append(site)
 
 
-def _bind_metrics(model: ModelFile, vocabulary: Vocabulary) -> None:
-    if not vocabulary.has_head:
-        return
+def _bind_metrics(model: ModelFile, space: IdSpace) -> None:
+    """Metrics that count the classes of an output which scores ids."""
+    vocabulary = space.vocabulary
     compiled = model.root.serialized.get("compile_config") or {}
     for key in ("metrics", "weighted_metrics"):
-        for path in _class_counts(compiled.get(key), vocabulary.size):
-            place = ("compile_config", key, *path)
-            reason = "metric over the classes of the head"
-            site = ConfigSite(place, vocabulary.size, "table", reason)
-            add_config(vocabulary, [site])
+        for output, path, metrics in _metrics_of(compiled.get(key), model):
+            if output not in space.over_ids:
+                continue
+            for inner in _class_counts(metrics, vocabulary.size):
+                place = ("compile_config", key, *path, *inner)
+                reason = "metric over the classes of the head"
+                site = ConfigSite(place, vocabulary.size, "table", reason)
+                add_config(vocabulary, [site])
+
+
+def _metrics_of(
+    metrics: Any, model: ModelFile
+) -> Iterator[tuple[Call, ConfigPath, Any]]:
+    """Each output of the model with the metrics compiled for it, and their place."""
+    outputs = model.graph.outputs
+    if isinstance(metrics, dict):
+        by_name = {_output_name(call): call for call in outputs}
+        for name, own in metrics.items():
+            if name in by_name:
+                yield by_name[name], (name,), own
+    elif len(outputs) == 1:
+        yield outputs[0], (), metrics
+    elif isinstance(metrics, list) and len(metrics) == len(outputs):
+        for index, (call, own) in enumerate(zip(outputs, metrics, strict=True)):
+            yield call, (index,), own
+
+
+def _output_name(call: Call) -> str:
+    """Keras calls an output by its layer, the wrapper if there is one."""
+    layer = call.layer
+    while layer.parent is not None and not layer.parent.is_graph:
+        layer = layer.parent
+    return layer.name
 
 
 def _class_counts(value: Any, size: int) -> Iterator[ConfigPath]:

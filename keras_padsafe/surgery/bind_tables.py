@@ -8,7 +8,8 @@ from keras_padsafe.surgery.heads import Head
 from keras_padsafe.surgery.id_sources import LOOKUPS, sources_of_table
 from keras_padsafe.surgery.layer_node import ConfigPath, LayerNode
 from keras_padsafe.surgery.model_file import IdSpace, ModelFile, add_config
-from keras_padsafe.surgery.tables import Table, find_tables
+from keras_padsafe.surgery.sites import ConfigSite
+from keras_padsafe.surgery.tables import Table, find_tables, is_size_key
 from keras_padsafe.surgery.vocabulary import Vocabulary
 from keras_padsafe.surgery.words import lookup_words, tokenizer_words
 
@@ -78,6 +79,7 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     vocabulary = Vocabulary(name, tables[0].size)
     for table in tables:
         add_holding(vocabulary, table)
+        add_config(vocabulary, _keys_around(table))
         vocabulary.pad_ids += pad_ids(table.layer)
         vocabulary.masks_zero |= table.layer.config.get("mask_zero") is True
         add_config(vocabulary, id_sites(table.layer, vocabulary.size))
@@ -85,11 +87,27 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 
 
+def _keys_around(table: Table) -> list[ConfigSite]:
+    """The keys by which layers of the user's own around the table count its rows."""
+    sites: list[ConfigSite] = []
+    node = table.layer.parent
+    while node is not None and not node.is_graph and not node.is_stock:
+        for key, value in node.config.items():
+            if value == table.size and value is not True and is_size_key(key):
+                reason = f"{node.key}, {key}={value}, around {table.layer.name!r}"
+                place = (*node.path, "config", key)
+                sites.append(ConfigSite(place, value, "table", reason))
+        node = node.parent
+    return sites
+
+
 def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
     """Adds the lookup layers that turn the ids which a head chose back into words."""
-    for call in model.graph.downstream(space.logits):
+    downstream = model.graph.downstream(space.logits)
+    for call in model.graph.calls:
         layer = call.layer
-        if layer.class_name in LOOKUPS and layer.config.get("invert") is True:
+        is_inverse = layer.config.get("invert") is True
+        if call in downstream and is_inverse and layer.class_name in LOOKUPS:
             _add_lookup(space.vocabulary, layer, model, "names the ids chosen")
 
 

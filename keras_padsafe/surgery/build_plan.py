@@ -126,7 +126,7 @@ def _check_settled(
 ) -> None:
     if vocabulary.unexplained:
         listed = "\n".join(
-            f"  - {item.problem}. Say {item.remedy}." for item in vocabulary.unexplained
+            f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
         )
         raise AmbiguousVocabularyError(
             f"{inventory.path}: vocabulary {vocabulary.name!r} has "

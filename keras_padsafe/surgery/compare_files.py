@@ -17,8 +17,14 @@ _BLOCK_BYTES = 1 << 22
 
 def compare_files(plan: Plan, source: Archive, target: Archive) -> list[Check]:
     """Shows that `target` is `source` changed by `plan` and by nothing else."""
+    kept = _check("kept rows identical", _differing_kept(plan, source, target))
+    if kept.status == "passed":
+        count = len(plan.row_map.kept[0])
+        status = "passed" if count else "skipped"
+        detail = f"{count} ids in {kept.detail.replace('compared', 'arrays')}"
+        kept = Check(kept.name, status, detail, kept.value)
     return [
-        _check("kept rows identical", _differing_kept(plan, source, target)),
+        kept,
         _check("new rows finite", _not_finite(plan, target)),
         _check("other arrays identical", _differing_others(plan, source, target)),
         _check("configuration as planned", _differing_config(plan, source, target)),
@@ -167,6 +173,8 @@ def _differing_config(
         yield str(error)
         return
     yield None if target.config == expected else "config.json differs from the plan"
+    for name in target.assets.keys() - source.assets.keys():
+        yield f"{name}: was not there before"
     for name, asset in source.assets.items():
         wanted = words.get(name)
         after = target.assets.get(name)

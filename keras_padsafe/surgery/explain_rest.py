@@ -57,5 +57,5 @@ def _refuse_quantised(vocabulary: Vocabulary) -> None:
                 f"array {site.path} is quantised ({site.dtype}), and rows with scales "
                 "of their own cannot be grown"
             )
-            remedy = "so by growing the model before it is quantised"
+            remedy = "Grow the model before it is quantised"
             vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))

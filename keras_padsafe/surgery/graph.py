@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from keras_padsafe.errors import SurgeryError
@@ -63,8 +64,24 @@ class Graph:
     shape_records: list[ShapeRecord] = field(default_factory=list)
     input_layers: list[tuple[LayerNode, Call]] = field(default_factory=list)
 
+    @cached_property
+    def _shapes(self) -> dict[Call, list[Any]]:
+        """The recorded shape of each call's output, once the graph is complete."""
+        return {record.call: record.shape for record in reversed(self.shape_records)}
+
     def calls_of(self, layer: LayerNode) -> list[Call]:
         return [call for call in self.calls if call.layer.contains(layer)]
+
+    def shape_of(self, call: Call) -> list[Any] | None:
+        """The shape of a call's output, where config.json records it."""
+        if call in self._shapes:
+            return self._shapes[call]
+        for consumer in call.consumers:
+            built = consumer.layer.serialized.get("build_config")
+            shape = built.get("input_shape") if isinstance(built, dict) else None
+            if isinstance(shape, list) and len(consumer.inputs) == 1:
+                return shape
+        return None
 
     def downstream(self, sources: Sequence[Call]) -> set[Call]:
         """Every call that a value of one of `sources` reaches, themselves included."""

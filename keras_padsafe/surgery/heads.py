@@ -1,7 +1,6 @@
 """Finds output heads: layers whose last axis has one unit for each id."""
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.surgery.graph import Call, Graph
@@ -11,7 +10,7 @@ from keras_padsafe.surgery.sites import ArraySite, ConfigSite
 # Layers and operations whose output has the units of their input, one for one.
 UNIT_BY_UNIT = frozenset(
     """
-    Activation Softmax LogSoftmax ReLU LeakyReLU PReLU ELU SELU GELU Elu Gelu
+    Activation Softmax LogSoftmax ReLU LeakyReLU ELU SELU GELU Elu Gelu
     Relu Relu6 Silu Swish Sigmoid HardSigmoid LogSigmoid Softplus Softsign Tanh
     Exp Log Log1p Negative Absolute Sqrt Square Power Clip Cast Identity Dropout
     AlphaDropout GaussianNoise GaussianDropout Rescaling ActivityRegularization
@@ -25,23 +24,6 @@ UNIT_BY_UNIT = frozenset(
 BACK_TO_IDS = frozenset(
     ("Argmax", "Argsort", "TopK", "StringLookup", "IntegerLookup", "Squeeze")
 )
-# What makes one vector of a whole sequence: the head after it tells sequences apart,
-# and only by its size would it be a head over the ids.
-_POOLING = frozenset(
-    """
-    GlobalAveragePooling1D GlobalMaxPooling1D GlobalAveragePooling2D
-    GlobalMaxPooling2D Flatten Mean Max Sum Any All Min
-    MaskedGlobalAveragePooling1D MaskedGlobalMaxPooling1D
-    MaskedGlobalSumPooling1D MaskedAttentionPooling1D
-    """.split()
-)
-
-
-class Reach(IntEnum):
-    """How much of its sequence a value has kept on the way from the table."""
-
-    POOLED = 0
-    STEPS = 1
 
 
 @dataclass
@@ -113,20 +95,6 @@ def last_weights(graph: Graph) -> list[Call]:
         else:
             pending.extend(call.inputs)
     return found
-
-
-def reaches(graph: Graph, sources: list[Call]) -> dict[Call, Reach]:
-    """For every call downstream of `sources`, what is left of the sequence there."""
-    reach: dict[Call, Reach] = dict.fromkeys(sources, Reach.STEPS)
-    for call in graph.calls:
-        if call in reach:
-            continue
-        before = [reach[source] for source in call.inputs if source in reach]
-        if not before:
-            continue
-        pools = call.layer.class_name in _POOLING
-        reach[call] = Reach.POOLED if pools else max(before)
-    return reach
 
 
 def _dense(layer: LayerNode) -> Head | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from keras_padsafe.surgery.graph import Call
+from keras_padsafe.surgery.graph import Call, Graph
 from keras_padsafe.surgery.layer_node import LayerNode
 
 # Layers and operations that move ids about without changing any.
@@ -45,3 +45,21 @@ def sources_of_table(calls: list[Call]) -> list[tuple[LayerNode, bool]]:
 def is_reverse(call: Call) -> bool:
     """Whether this call of a tied table computes logits."""
     return True in (call.arguments.get("reverse"), call.arguments.get("1"))
+
+
+def takers(graph: Graph, source: LayerNode) -> list[Call]:
+    """The calls that take in the ids of a source, moved about but not changed."""
+    found: list[Call] = []
+    pending = graph.calls_of(source)
+    seen: set[Call] = set()
+    while pending:
+        call = pending.pop()
+        for consumer in call.consumers:
+            if consumer in seen:
+                continue
+            seen.add(consumer)
+            if consumer.layer.class_name in _MOVES_IDS:
+                pending.append(consumer)
+            else:
+                found.append(consumer)
+    return found

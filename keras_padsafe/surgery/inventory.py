@@ -16,6 +16,7 @@ from keras_padsafe.surgery.layer_tree import read_layer_tree
 from keras_padsafe.surgery.model_file import ModelFile, add_config
 from keras_padsafe.surgery.near_tables import find_near_tables
 from keras_padsafe.surgery.optimizer_slots import SlotError, find_slots
+from keras_padsafe.surgery.other_takers import find_other_takers
 from keras_padsafe.surgery.sites import ConfigSite
 from keras_padsafe.surgery.vocabulary import Unexplained, Vocabulary
 
@@ -75,6 +76,8 @@ def _find_vocabularies(model: ModelFile) -> list[Vocabulary]:
     spaces = find_id_spaces(model)
     bind_heads(model, spaces)
     vocabularies = [space.vocabulary for space in spaces]
+    for space in spaces:
+        space.vocabulary.unexplained += find_other_takers(space, spaces, model)
     for vocabulary in vocabularies:
         bind_claimed(model, vocabulary)
     for vocabulary in vocabularies:

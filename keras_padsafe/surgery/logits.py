@@ -1,6 +1,7 @@
 """Follows the units of a head to everything that repeats their number."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.surgery.claims import Claims
@@ -11,38 +12,102 @@ from keras_padsafe.surgery.sites import ConfigSite
 from keras_padsafe.surgery.vocabulary import Unexplained
 
 
+@dataclass
+class Followed:
+    """What lies downstream of the heads.
+
+    Attributes:
+        over_ids: The calls whose last axis runs over the ids.
+        sites: Places of config.json that repeat their number.
+        unexplained: What a change of their number would disturb.
+    """
+
+    over_ids: set[Call] = field(default_factory=set)
+    sites: list[ConfigSite] = field(default_factory=list)
+    unexplained: list[Unexplained] = field(default_factory=list)
+
+
 def follow_logits(
     graph: Graph, heads: list[Call], size: int, claims: Claims
-) -> tuple[list[ConfigSite], list[Unexplained]]:
-    """Shapes of config.json that repeat `size` downstream of `heads`.
-
-    Returns:
-        The places, and the layers that take in the units and do something with them
-        that a change of their number would disturb.
-    """
-    over_ids: set[Call] = set()
-    sites: dict[ConfigPath, ConfigSite] = {}
-    unexplained: list[Unexplained] = []
+) -> Followed:
+    """Follows the units of `heads` to all that repeats or takes in their number."""
+    followed = Followed()
+    places: list[ConfigPath] = []
     pending = list(heads)
     while pending:
         call = pending.pop()
-        if call in over_ids:
+        if call in followed.over_ids:
             continue
-        over_ids.add(call)
+        followed.over_ids.add(call)
         for consumer in call.consumers:
-            baked = reshaped_units(consumer.layer, size)
-            if consumer.layer.class_name in UNIT_BY_UNIT or baked:
+            layer = consumer.layer
+            if _keeps_units(consumer, size, graph):
                 pending.append(consumer)
-                shapes = _built_shapes(consumer.layer, size)
-                for path in [*shapes, *([baked] if baked else [])]:
-                    sites[path] = _shape_site(path, size)
-            elif consumer.layer.class_name not in BACK_TO_IDS and not claims.leaves(
-                consumer.layer
-            ):
-                unexplained.append(_consumer(consumer.layer, size))
-    for path in _recorded_shapes(graph, over_ids, size):
-        sites[path] = _shape_site(path, size)
-    return list(sites.values()), unexplained
+                baked = reshaped_units(layer, size)
+                places += [*_built_shapes(layer, size), *([baked] if baked else [])]
+            elif any(claims.on(layer, array) for array in layer.arrays.values()):
+                places += _built_shapes(layer, size)
+            elif layer.class_name not in BACK_TO_IDS and not claims.leaves(layer):
+                followed.unexplained.append(_consumer(layer, size))
+    for call in followed.over_ids:
+        if call not in heads and not claims.leaves(call.layer):
+            followed.unexplained += _fixed_operands(call, followed, size, graph)
+    places += _recorded_shapes(graph, followed.over_ids, size)
+    followed.sites = [_shape_site(path, size) for path in dict.fromkeys(places)]
+    return followed
+
+
+def _keeps_units(call: Call, size: int, graph: Graph) -> bool:
+    """Whether the output of a call has the units of its input, one for one."""
+    if reshaped_units(call.layer, size):
+        return True
+    if call.layer.class_name not in UNIT_BY_UNIT:
+        return False
+    shape = graph.shape_of(call)
+    if call.layer.class_name != "GetItem":
+        return True
+    key = call.arguments.get("1")
+    last = key[-1] if isinstance(key, list) and key else None
+    whole = not isinstance(last, dict) or not any((last.get("config") or {}).values())
+    before = graph.shape_of(call.inputs[0]) if call.inputs else None
+    full = isinstance(key, list) and before is not None and len(key) < len(before)
+    starts = (
+        isinstance(key, list) and {"class_name": "__ellipsis__", "config": {}} in key
+    )
+    return (shape is None or shape[-1:] == [size]) and (whole or (full and not starts))
+
+
+def _fixed_operands(
+    call: Call, followed: Followed, size: int, graph: Graph
+) -> list[Unexplained]:
+    """Values of the old size that a call combines with units that will be more."""
+    found: list[str] = []
+    for source in call.inputs:
+        shape = graph.shape_of(source)
+        if source not in followed.over_ids and shape and shape[-1] == size:
+            found.append(f"the output of {source.layer.name!r}")
+    if any(_holds_row(value, size) for value in call.arguments.values()):
+        found.append("a constant")
+    layer = call.layer
+    return [
+        Unexplained(
+            layer.name,
+            f"{layer.class_name} {layer.name!r} combines the {size} units of the head "
+            f"with {operand}, which has as many and does not grow",
+            f"Say --also for the layer that makes it, or --leave {layer.name}",
+        )
+        for operand in found
+    ]
+
+
+def _holds_row(value: Any, size: int) -> bool:
+    """Whether a recorded argument holds an array whose last axis has `size` entries."""
+    if isinstance(value, dict) and value.get("class_name") == "__numpy__":
+        value = (value.get("config") or {}).get("value")
+        while isinstance(value, list) and value and isinstance(value[0], list):
+            value = value[0]
+        return isinstance(value, list) and len(value) == size
+    return False
 
 
 def _shape_site(path: ConfigPath, size: int) -> ConfigSite:
@@ -50,12 +115,25 @@ def _shape_site(path: ConfigPath, size: int) -> ConfigSite:
 
 
 def _consumer(layer: LayerNode, size: int) -> Unexplained:
+    what = (
+        f"{layer.class_name} {layer.name!r} takes in all {size} units of the head at "
+        "once"
+    )
+    mine = [a for a in layer.arrays.values() if size in a.shape]
+    if mine:
+        place = f"{layer.name}:{mine[0].shape.index(size)}"
+        problem = f"{what}, and has a weight for each"
+        return Unexplained(
+            layer.name,
+            problem,
+            f"Say --also {place} (also='{place}') if that axis of its weights runs "
+            "over the ids",
+        )
     return Unexplained(
         layer.name,
-        f"{layer.class_name} {layer.name!r} takes in all {size} units of the head at "
-        "once, so its weights or its result depend on their number",
-        f"--leave {layer.name} (leave='{layer.name}') if a different number of units "
-        "does no harm there",
+        f"{what}, so its result depends on their number",
+        f"Say --leave {layer.name} (leave='{layer.name}') if a different number of "
+        "units does no harm there",
     )
 
 

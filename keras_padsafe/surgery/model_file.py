@@ -36,12 +36,21 @@ class ModelFile:
 
 @dataclass
 class IdSpace:
-    """A vocabulary while it is put together: its tables, and where they are called."""
+    """A vocabulary while it is put together.
+
+    Attributes:
+        vocabulary: What was found so far.
+        tables: Its tables.
+        calls: The calls of its tables.
+        logits: The calls that make a unit for each id.
+        over_ids: The calls whose last axis runs over the ids.
+    """
 
     vocabulary: Vocabulary
     tables: list[Table]
     calls: list[Call]
     logits: list[Call] = field(default_factory=list)
+    over_ids: set[Call] = field(default_factory=set)
 
 
 def add_config(vocabulary: Vocabulary, sites: Iterable[ConfigSite]) -> None:
@@ -56,6 +65,6 @@ def add_config(vocabulary: Vocabulary, sites: Iterable[ConfigSite]) -> None:
 def settling_flags(place: str, axis: int) -> str:
     """What a user says to settle whether an axis belongs to the vocabulary."""
     return (
-        f"--also {place}:{axis} (also='{place}:{axis}') if it belongs to the "
+        f"Say --also {place}:{axis} (also='{place}:{axis}') if it belongs to the "
         f"vocabulary, --leave {place} (leave='{place}') if not"
     )

@@ -140,6 +140,11 @@ def _named_table(
     return table
 
 
+def is_size_key(key: str) -> bool:
+    """Whether the name of a configuration key says that it counts ids."""
+    return bool(_SIZE_KEY.search(key))
+
+
 def is_embedding_name(relative: str, array: StoredArray) -> bool:
     """Whether the names on an array say that it is an embedding of ids."""
     names = _names(relative, array)

@@ -44,7 +44,9 @@ def transfer(
         metadata={**source.metadata, PROVENANCE: provenance},
         assets=assets,
         arrays={c.path: _new_array(c, plan, source) for c in plan.arrays},
-        drop=("optimizer",) if plan.optimizer == "drop" else (),
+        drop=[
+            g for g in ("optimizer",) if plan.optimizer == "drop" and g in source.groups
+        ],
         overwrite=overwrite,
         progress=progress,
     )

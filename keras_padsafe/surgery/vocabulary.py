@@ -14,7 +14,7 @@ class Unexplained:
     Attributes:
         place: The layer or array.
         problem: What is not known of it.
-        remedy: The flags that settle it.
+        remedy: What to do about it, with the flags that settle it.
     """
 
     place: str

@@ -35,7 +35,7 @@ def table_of(layer):
 def test_an_id_reads_its_own_row_and_a_pad_id_reads_zeros(pad_id, frozen_rows):
     layer = embedding(pad_id=pad_id, frozen_rows=frozen_rows)
     layer.build()
-    layer._assign_table(np.arange(1.0, 25).reshape(6, 4))
+    layer.assign_table(np.arange(1.0, 25).reshape(6, 4))
     pads = [] if pad_id is None else np.atleast_1d(pad_id).tolist()
     ids = np.array([[*range(6), *pads]], "int32")
     expected = np.array(
@@ -100,6 +100,12 @@ def test_a_bad_id_raises_with_the_name_of_the_layer():
     layer = embedding(name="words", pad_id=-1)
     with pytest.raises(ValueError, match="outside the table of layer 'words'"):
         layer(np.array([[6]], "int32"))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_an_id_beyond_32_bits_raises_on_every_backend(dtype):
+    with pytest.raises(ValueError, match="1 of 2 ids are outside the table"):
+        embedding()(np.array([[2**32 + 1, 1]], dtype))
 
 
 @pytest.mark.parametrize("method", ["fit", "predict", "evaluate"])
@@ -183,7 +189,7 @@ def test_pad_rows_and_frozen_rows_never_move(name):
     layer = embedding(pad_id=(4, 0), frozen_rows=2, embeddings_regularizer="l2")
     layer.build()
     table = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
-    layer._assign_table(table)
+    layer.assign_table(table)
     model = train(layer, OPTIMIZERS[name]())
     after = table_of(layer)
     np.testing.assert_array_equal(after[[0, 1, 4]], table[[0, 1, 4]])
@@ -214,9 +220,12 @@ def test_no_lora_delta_reaches_them(frozen_rows, tmp_path):
 
 
 def test_when_every_row_is_frozen_nothing_trains():
-    layer = embedding(frozen_rows=6)
+    layer = embedding(frozen_rows=4, pad_id=(4, 5))
     layer.build()
+    layer.trainable = False
+    layer.trainable = True
     assert layer.trainable_variables == []
+    assert not table_of(layer)[4:].any()
 
 
 @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`")
@@ -281,6 +290,22 @@ def test_new_rows_are_given_or_the_mean_or_made_by_an_initializer():
     layer = kp.layers.ExtendableEmbedding.from_pretrained(padded, 1, pad_id=0)
     layer.build()
     np.testing.assert_array_equal(table_of(layer)[4], WORDS.mean(0))
+
+
+def test_a_row_that_is_given_is_no_pad_row():
+    with pytest.raises(ValueError, match=r"\[3\] is the row of a word.*the 4 rows"):
+        kp.layers.ExtendableEmbedding.from_pretrained(WORDS, np.ones((1, 4)), pad_id=3)
+
+
+def test_the_mean_of_integers_is_no_integer():
+    words = np.array([[1, 2], [2, 2]])
+    layer = kp.layers.ExtendableEmbedding.from_pretrained(words, np.int64(1))
+    assert numpy_of(layer(np.array([2]))).tolist() == [[1.5, 2.0]]
+
+
+def test_fewer_than_no_new_rows_are_refused():
+    with pytest.raises(ValueError, match=r"`new_rows` must be 0 or more.*-1"):
+        embedding().extend(-1)
 
 
 def test_extend_keeps_what_is_known_and_leaves_the_old_layer_alone():

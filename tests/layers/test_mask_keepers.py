@@ -95,3 +95,11 @@ def test_an_rnn_reads_the_steps_that_are_there(cell):
     model = keras.Sequential([kp.layers.NaNMasking(), getattr(keras.layers, cell)(3)])
     outputs = numpy_of(model(x))
     np.testing.assert_allclose(outputs, numpy_of(model(x[:, :3])), rtol=1e-5)
+
+
+def test_a_mask_of_other_positions_is_refused():
+    x = kp.layers.ExtendableEmbedding(9, 3, pad_id=0)(IDS)
+    with pytest.raises(
+        ValueError, match=r"mask of shape \(2, 4\) and x of shape \(2, 3"
+    ):
+        kp.layers.KeepMask()([x[:, 1:], x])

@@ -86,3 +86,10 @@ def test_channels_first_takes_the_same_mask():
 def test_same_padding_with_strides_is_refused_under_a_mask():
     with pytest.raises(ValueError, match=r"strides=2 in layer 'c'. Use 'causal'"):
         conv("same", 2, 1, name="c")(ROW[None], mask=np.ones((1, 5), bool))
+
+
+@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
+def test_an_empty_batch_gives_an_empty_batch(padding):
+    layer = kp.layers.MaskedConv1D(2, 3, padding=padding)
+    outputs = layer(np.zeros((0, 5, 3)), mask=np.zeros((0, 5), bool))
+    assert tuple(outputs.shape) == (0, 3 if padding == "valid" else 5, 2)

@@ -113,3 +113,15 @@ def test_the_configuration_is_that_of_the_stock_layer(kind):
     stock = getattr(keras.layers, f"Global{kind}Pooling1D")(keepdims=True, name="pool")
     ours = type(layer_of(kind)).from_config(stock.get_config())
     assert ours.get_config() == stock.get_config()
+
+
+def test_an_unknown_data_format_is_refused():
+    with pytest.raises(ValueError, match=r"'channels_first'.*'last'"):
+        kp.layers.MaskedGlobalMaxPooling1D(data_format="last")
+
+
+@pytest.mark.parametrize("kind", ["Average", "Attention"])
+def test_a_mask_of_another_length_is_refused_with_both_shapes(kind):
+    layer = getattr(kp.layers, f"MaskedGlobal{kind}Pooling1D")()
+    with pytest.raises(ValueError, match=r"shape \(2, 4\) and x of shape \(2, 3, 5\)"):
+        layer(np.zeros((2, 3, 5)), mask=np.ones((2, 4), bool))

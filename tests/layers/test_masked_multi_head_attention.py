@@ -99,3 +99,20 @@ def test_poison_behind_the_gate_stays_there():
     clean = numpy(layer(x, x, **masks))
     dirty = np.where(real[..., None], x, np.nan).astype("float32")
     np.testing.assert_array_equal(numpy(layer(dirty, dirty, **masks)), clean)
+
+
+def test_float16_trains_where_a_backend_has_no_kernel_for_it():
+    inputs = keras.Input((4, 8))
+    layer = kp.layers.MaskedMultiHeadAttention(2, 4, dtype="mixed_float16")
+    model = keras.Model(inputs, layer(inputs, inputs))
+    model.compile("sgd", "mse")
+    x = np.ones((2, 4, 8), "float32")
+    assert np.isfinite(model.fit(x, x, verbose=0).history["loss"]).all()
+
+
+def test_under_a_causal_mask_padded_queries_may_ask_for_anything():
+    layer = kp.layers.MaskedMultiHeadAttention(2, 4)
+    x, real = np.ones((1, 4, 8), "float32"), np.array([[True, True, False, False]])
+    x[~real] = np.nan
+    outputs = layer(x, x, query_mask=real, use_causal_mask=True)
+    assert np.isfinite(keras.ops.convert_to_numpy(outputs)).all()

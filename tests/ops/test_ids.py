@@ -71,3 +71,21 @@ def test_an_unknown_policy_is_refused(policy):
 def test_treating_bad_ids_as_padding_needs_a_pad_id():
     with pytest.raises(ValueError, match="needs a `pad_id`"):
         check_policy("pad", 5, ())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "huge"),
+    [("int64", 2**32 + 1), ("uint32", 2**32 - 1), ("uint64", 2**32 + 1)],
+)
+def test_an_id_beyond_32_bits_is_not_folded_into_a_row_or_a_pad_id(dtype, huge):
+    ids = np.array([huge, 1], dtype)
+    settled = kp.ops.apply_out_of_range(ids, 5, policy=2, pad_id=-1)
+    assert listed(settled) == [2, 1]
+    assert listed(kp.ops.padding_mask(ids, (1, -1))) == [True, False]
+
+
+def test_a_pad_id_beyond_32_bits_is_refused():
+    with pytest.raises(
+        ValueError, match=r"between -2\*\*31 and 2\*\*31.*1099511627776"
+    ):
+        kp.ops.padding_mask(IDS, 2**40)

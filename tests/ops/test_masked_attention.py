@@ -264,3 +264,38 @@ def test_it_can_be_part_of_a_functional_model():
     expected = attend(data[0], data[1], data[1], is_causal=True)
     result = model.predict(data, verbose=0)
     np.testing.assert_allclose(result, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_keys_that_only_padding_asks_for_may_hold_anything(causal):
+    real = np.array([[True, True, False], [False] * 3])
+    clean = tensors(2, 3, 2, 4)
+    dirty = [
+        np.where(real[..., None, None], x, np.nan).astype("float32") for x in clean
+    ]
+    if not causal:  # The real queries of the first sample see all of its keys.
+        dirty = [
+            np.concatenate([x[:1], y[1:]]) for x, y in zip(clean, dirty, strict=True)
+        ]
+
+    def attention(*tensors):
+        return kp.ops.masked_attention(*tensors, query_mask=real, is_causal=causal)
+
+    value, slopes = value_and_gradients(attention, *dirty)
+    expected, right_slopes = value_and_gradients(attention, *clean)
+    np.testing.assert_allclose(value, expected, atol=1e-6)
+    for slope, right in zip(slopes, right_slopes, strict=True):
+        np.testing.assert_allclose(slope, right, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (1, 1, 1, 2, 2)])
+def test_a_bias_that_does_not_fit_is_refused_by_name(shape):
+    with pytest.raises(PadsafeError, match=r"`bias` must broadcast.*\(1, 1, 2, 2\)"):
+        kp.ops.masked_attention(*tensors(1, 2, 1, 4), bias=np.zeros(shape, "float32"))
+
+
+def test_a_bias_of_integers_counts_as_numbers():
+    bias = np.array([[0, 5], [1, 0]])
+    value = attend(*tensors(1, 2, 1, 4), bias=bias)
+    expected = attend(*tensors(1, 2, 1, 4), bias=bias.astype("float32"))
+    np.testing.assert_allclose(value, expected)

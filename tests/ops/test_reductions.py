@@ -141,3 +141,12 @@ def test_a_mask_that_does_not_fit_is_refused_with_both_shapes(shape):
     message = rf"\({', '.join(map(str, shape))},?\) and x of shape \(2, 3, 4\)"
     with pytest.raises(ValueError, match=message):
         kp.ops.masked_sum(np.zeros((2, 3, 4)), np.ones(shape, bool), axis=1)
+
+
+def test_no_axis_means_all_of_them():
+    x, mask = np.arange(6.0).reshape(2, 3), np.array([[True, True, False], [False] * 3])
+    results = [
+        float(getattr(kp.ops, f"masked_{name}")(x, mask, axis=None))
+        for name in ("sum", "mean", "max", "min", "logsumexp")
+    ]
+    np.testing.assert_allclose(results, [1, 0.5, 1, 0, np.log(1 + np.e)], rtol=1e-5)

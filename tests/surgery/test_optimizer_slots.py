@@ -182,7 +182,8 @@ def _shared_everything(size: int) -> keras.Model:
 def _dim_equal(size: int) -> keras.Model:
     x = ids()
     h = layers.Embedding(size, SIZE, name="words")(x)
-    h = layers.Dense(SIZE)(layers.Dense(SIZE)(h))
+    h = layers.BatchNormalization()(layers.Dense(SIZE)(h))
+    h = layers.Dense(SIZE)(h)
     return keras.Model(x, layers.Dense(size, name="head")(h))
 
 

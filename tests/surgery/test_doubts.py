@@ -1,0 +1,192 @@
+"""A number of units that equals the number of ids proves nothing by itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_padsafe as kp
+from keras_padsafe.errors import AmbiguousVocabularyError
+
+from .reference import only_once
+from .zoo import ADDED, DIM, SIZE, ids, table
+
+pytestmark = [only_once, pytest.mark.usefixtures("quick_compile")]
+
+Build = Callable[[], keras.Model]
+
+
+def _head(x: keras.KerasTensor, **options: object) -> keras.KerasTensor:
+    return layers.Dense(SIZE, name="head", **options)(x)
+
+
+def forecast() -> keras.Model:
+    x, series = ids(), keras.Input((5, 2))
+    known = layers.Concatenate()([table(SIZE)(x), series])
+    return keras.Model([x, series], _head(layers.LSTM(DIM)(known)))
+
+
+def topics() -> keras.Model:
+    x = ids()
+    both = layers.Bidirectional(layers.LSTM(3))(table(SIZE)(x))
+    return keras.Model(x, _head(both, activation="softmax"))
+
+
+def first_step() -> keras.Model:
+    x = ids()
+    return keras.Model(x, _head(table(SIZE)(x)[:, 0]))
+
+
+def trained_to_come_near() -> keras.Model:
+    x = ids()
+    model = keras.Model(x, _head(layers.LSTM(DIM)(table(SIZE)(x))))
+    model.compile("adam", "mse")
+    return model
+
+
+def bigram() -> keras.Model:
+    x = ids()
+    return keras.Model(x, layers.Embedding(SIZE, SIZE, name="embedding")(x))
+
+
+def slopes() -> keras.Model:
+    x = ids()
+    return keras.Model(x, layers.PReLU(shared_axes=[1])(_head(table(SIZE)(x))))
+
+
+def plus_other_units() -> keras.Model:
+    x, features = ids(), keras.Input((5, 3))
+    other = layers.Dense(SIZE, name="other")(features)
+    return keras.Model([x, features], layers.Add()([_head(table(SIZE)(x)), other]))
+
+
+def plus_constant() -> keras.Model:
+    x = ids()
+    return keras.Model(x, _head(table(SIZE)(x)) + np.ones(SIZE, "float32"))
+
+
+def some_units() -> keras.Model:
+    x = ids()
+    return keras.Model(x, _head(table(SIZE)(x))[:, :, 1:])
+
+
+def two_sizes() -> keras.Model:
+    x = ids()
+    other = layers.Embedding(SIZE + 2, DIM, name="longer")(x)
+    return keras.Model(x, [table(SIZE)(x), other])
+
+
+def columns() -> keras.Model:
+    x = ids()
+    wide = layers.Dense(2)(ops.one_hot(x, SIZE))
+    return keras.Model(x, [table(SIZE)(x), wide])
+
+
+@pytest.mark.parametrize(
+    ("build", "asks"),
+    [
+        (forecast, "head.* after the last step"),
+        (topics, "head.* after a pooling"),
+        (first_step, "head.* after a pooling"),
+        (trained_to_come_near, "head.* after the last step"),
+        (bigram, "along both axes"),
+        (slopes, "PReLU"),
+        (plus_other_units, "combines .* the output of 'other'"),
+        (plus_constant, "combines .* a constant"),
+        (some_units, "GetItem"),
+        (two_sizes, f"table of {SIZE + 2} rows"),
+        (columns, f"makes {SIZE} columns"),
+    ],
+    ids=lambda case: getattr(case, "__name__", ""),
+)
+def test_is_asked_about(tmp_path: Path, build: Build, asks: str) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    build().save(source)
+    name = kp.surgery.inspect(source).vocabularies[0].name
+    with pytest.raises(AmbiguousVocabularyError, match=f"(?s){asks}"):
+        kp.surgery.grow(source, target, rows=ADDED, vocabulary=name)
+    assert not target.exists()
+
+
+def test_a_square_table_is_settled(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    bigram().save(source)
+    kp.surgery.grow(source, target, rows=ADDED, also=["embedding:0"])
+    assert keras.models.load_model(target).output_shape[-1] == SIZE
+
+
+def last_state() -> keras.Model:
+    x = ids()
+    return keras.Model(x, _head(layers.LSTM(DIM)(table(SIZE)(x))))
+
+
+def last_step_chosen() -> keras.Model:
+    x = ids()
+    return keras.Model(x, _head(table(SIZE)(x))[:, -1, :])
+
+
+def one_word_in() -> keras.Model:
+    x = keras.Input((1,), dtype="int32")
+    return keras.Model(x, _head(layers.Flatten()(table(SIZE)(x))))
+
+
+@pytest.mark.parametrize("build", [last_state, last_step_chosen, one_word_in])
+def test_is_a_head(tmp_path: Path, build: Build) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    build().save(source)
+    kp.surgery.grow(source, target, rows=ADDED)
+    assert kp.surgery.verify(source, target).passed
+    assert keras.models.load_model(target).output_shape[-1] == SIZE + ADDED
+
+
+def test_a_head_after_the_last_step_is_said_in_a_note(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    last_state().save(source)
+    assert "--leave head" in kp.surgery.plan(source, rows=ADDED).notes[0]
+
+
+def test_metrics_of_another_output_stay(tmp_path: Path) -> None:
+    x, features = ids(), keras.Input((3,))
+    other = layers.Dense(SIZE, name="other")(features)
+    model = keras.Model([x, features], {"head": _head(table(SIZE)(x)), "other": other})
+    metrics = {
+        name: [keras.metrics.MeanIoU(num_classes=SIZE)] for name in ("head", "other")
+    }
+    model.compile("adam", {"head": "mse", "other": "mse"}, metrics=metrics)
+    source = tmp_path / "old.keras"
+    model.save(source)
+    changed = [c.path for c in kp.surgery.plan(source, rows=ADDED).config]
+    counts = [path for path in changed if path[-1] == "num_classes"]
+    assert [path[2] for path in counts] == ["head"]
+
+
+def test_fresh_optimizer_is_verified(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    model = last_state()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(np.ones((2, 5), "int32"), np.ones(2, "int32"), verbose=0)
+    model.save(source)
+    kp.surgery.grow(source, target, rows=ADDED, optimizer="drop")
+    with pytest.warns(UserWarning, match="Skipping variable loading"):
+        keras.models.load_model(target)
+    certificate = kp.surgery.verify(source, target)
+    assert certificate.passed
+    assert certificate["optimizer goes on"].status == "skipped"
+
+
+def test_drop_without_an_optimizer(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    last_state().save(source)
+    kp.surgery.grow(source, target, rows=ADDED, optimizer="drop")
+    assert kp.surgery.verify(source, target).passed
+
+
+def test_nothing_kept_is_not_passed_as_kept(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Sequential([ids(), table(SIZE)]).save(source)
+    kp.surgery.remap(source, target, row_map=[-1] * SIZE)
+    certificate = kp.surgery.verify(source, target)
+    assert certificate["kept rows identical"].status == "skipped"

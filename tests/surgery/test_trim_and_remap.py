@@ -1,0 +1,133 @@
+"""Trim and remap: whatever an id is bound to goes where the id goes."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_padsafe as kp
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery import RowMap
+
+from .reference import only_once
+from .saved import read
+
+pytestmark = [only_once, pytest.mark.usefixtures("quick_compile")]
+
+SIZE, DIM = 11, 4
+TABLE = "layers/extendable_embedding/vars/0"
+
+
+def trained(path: Path, **options: object) -> Path:
+    """A tied-down table, a head and Adam, after some steps."""
+    keras.utils.set_random_seed(0)
+    words = kp.layers.ExtendableEmbedding(SIZE, DIM, **options)
+    head = layers.Dense(SIZE, activation="softmax")
+    model = keras.Sequential([keras.Input((5,), dtype="int32"), words, head])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    x = np.random.default_rng(0).integers(0, SIZE, (16, 5))
+    model.fit(x, x, verbose=0)
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "keep", "kept", "config"),
+    [
+        ({"pad_id": 7}, [9, 2], [2, 7, 9], {"pad_id": 1}),
+        ({"pad_id": [4, -1]}, [1, 10], [1, 4, 10], {"pad_id": [1, -1]}),
+        ({"frozen_rows": 3}, [0, 2, 8], [0, 2, 8], {"frozen_rows": 2}),
+        ({"mask_zero": True}, [5], [0, 5], {"mask_zero": True}),
+        (
+            {"pad_id": 7, "frozen_rows": 3, "out_of_range": 5},
+            [1, 5, 9],
+            [1, 5, 7, 9],
+            {"pad_id": 2, "frozen_rows": 1, "out_of_range": 1},
+        ),
+    ],
+)
+def test_trim(
+    tmp_path: Path, options: dict, keep: list, kept: list, config: dict
+) -> None:
+    source, target = trained(tmp_path / "old.keras", **options), tmp_path / "new.keras"
+    kp.surgery.trim(source, target, keep=keep)
+    before, after = read(source), read(target)
+    assert np.array_equal(after.arrays[TABLE], before.arrays[TABLE][kept])
+    kernel = "layers/dense/vars/0"
+    assert np.array_equal(after.arrays[kernel], before.arrays[kernel][:, kept])
+    layer = after.config["config"]["layers"][1]["config"]
+    assert layer["input_dim"] == len(kept)
+    assert {key: layer[key] for key in config} == config
+    fixed = {*range(options.get("frozen_rows", 0)), *_pads(options)}
+    moving = [id_ for id_ in range(SIZE) if id_ not in fixed]
+    slot = before.arrays["optimizer/vars/2"]
+    expected = [slot[moving.index(id_)] for id_ in kept if id_ in moving]
+    assert np.array_equal(after.arrays["optimizer/vars/2"], np.array(expected))
+    assert kp.surgery.verify(source, target).passed
+
+
+def _pads(options: dict) -> list[int]:
+    pads = options.get("pad_id", [])
+    zero = [0] if options.get("mask_zero") else []
+    return zero + (pads if isinstance(pads, list) else [pads])
+
+
+def test_remap_moves_a_pad_id(tmp_path: Path) -> None:
+    source, target = trained(tmp_path / "old.keras", pad_id=7), tmp_path / "new.keras"
+    order = [7, 0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
+    plan = kp.surgery.remap(source, target, row_map=order).plan
+    layer = read(target).config["config"]["layers"][1]["config"]
+    assert layer["pad_id"] == 0
+    assert kp.surgery.verify(source, target).passed
+    back = tmp_path / "back.keras"
+    kp.surgery.apply_plan(plan.inverse(), target, back)
+    before, after = read(source), read(back)
+    assert before.config == after.config
+    for path, array in before.arrays.items():
+        assert np.array_equal(array, after.arrays[path]), path
+
+
+def test_remap_keeps_frozen_rows_in_front(tmp_path: Path) -> None:
+    source = trained(tmp_path / "old.keras", frozen_rows=3)
+    with pytest.raises(SurgeryError, match="frozen_rows"):
+        kp.surgery.remap(source, tmp_path / "new.keras", row_map=[5, 0, 1, 2])
+
+
+def test_remap_with_words(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Sequential(
+        [keras.Input((4,), dtype="int32"), layers.Embedding(4, 3, mask_zero=True)]
+    ).save(source)
+    report = kp.surgery.remap(
+        source,
+        target,
+        old_vocabulary=["", "cat", "dog", "emu"],
+        new_vocabulary=["", "ant", "emu", "cat"],
+        new_rows="zeros",
+    )
+    old, new = (read(p).arrays["layers/embedding/vars/0"] for p in (source, target))
+    assert np.array_equal(new, np.stack([old[0], np.zeros(3), old[3], old[1]]))
+    assert report.tokens == {"ant": 1}
+
+
+def test_padding_by_number_cannot_move(tmp_path: Path) -> None:
+    source = trained(tmp_path / "old.keras", mask_zero=True)
+    with pytest.raises(SurgeryError, match="id 0 would move"):
+        kp.surgery.remap(source, tmp_path / "new.keras", row_map=[1, 0, 2])
+
+
+@pytest.mark.parametrize("keep", [[99], [-1], ["cat"], []])
+def test_trim_refuses(tmp_path: Path, keep: list) -> None:
+    source, target = trained(tmp_path / "old.keras"), tmp_path / "new.keras"
+    with pytest.raises(SurgeryError, match="keep"):
+        kp.surgery.trim(source, target, keep=keep)
+    assert not target.exists()
+
+
+def test_a_map_without_some_ids() -> None:
+    whole = RowMap([3, 1, -1, 0], old_size=4)
+    assert whole.without([1], [1]).ids.tolist() == [2, -1, 0]
+    assert whole.without([3], []).ids.tolist() == [-1, 1, -1, 0]
+    assert whole.without([], []) == whole
