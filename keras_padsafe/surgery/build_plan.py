@@ -59,7 +59,7 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
 
 
 def _none_found(inventory: Inventory) -> SurgeryError:
-    near = [f"  - {item.problem}. Say {item.remedy}." for item in inventory.near_tables]
+    near = [f"  - {item.problem}. {item.remedy}." for item in inventory.near_tables]
     listed = "\n".join(["\nNearly tables:", *near]) if near else ""
     return SurgeryError(
         f"{inventory.path}: no vocabulary was found in {inventory.model}. Expected: an "

@@ -40,7 +40,7 @@ def _contradicting(layer: LayerNode, rule: Rule) -> Iterator[Unexplained]:
                 array.path,
                 f"layer {layer.name!r} of class {layer.key}: array {array.path} of "
                 f"shape {array.shape} contradicts {rule.size_key}={size!r}",
-                "so by saving the model again with Keras, so that both agree",
+                "Save the model again with Keras, so that both agree",
             )
 
 
@@ -64,5 +64,5 @@ def _half_proved(layer: LayerNode) -> Iterator[Unexplained]:
                 array.path,
                 f"array {array.path} of shape {array.shape} in layer {layer.name!r} of "
                 f"class {layer.key} {reason}",
-                f"--also {array.path}:0 (also='{array.path}:0') if it is the table",
+                f"Say --also {array.path}:0 (also='{array.path}:0') if it is the table",
             )

@@ -5,6 +5,7 @@ import json
 import random
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,8 @@ def test_one_missing_key(
             for key in place[:-1]:
                 holder = holder[key]
             del holder[place[-1]]
-            try:
+            with suppress(PadsafeError):
                 _plan(folder, config)
-            except PadsafeError:
-                continue
 
 
 _TENSOR = ("config", "layers", 1, "inbound_nodes", 0, "args", 0, "config")
