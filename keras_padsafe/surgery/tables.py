@@ -119,11 +119,7 @@ def _by_names(layer: LayerNode) -> list[Table]:
 
 def counts_ids(key: str, value: object) -> bool:
     """Whether a configuration key says that its value is a number of ids."""
-    return (
-        _is_count(value)
-        and any(pattern.search(key) for pattern in _COUNTS_IDS)
-        and not any(pattern.search(key) for pattern in _COUNTS_PARTS)
-    )
+    return _is_count(value) and is_size_key(key)
 
 
 def _named_table(
@@ -142,7 +138,9 @@ def _named_table(
 
 def is_size_key(key: str) -> bool:
     """Whether the name of a configuration key says that it counts ids."""
-    return bool(_SIZE_KEY.search(key))
+    return any(pattern.search(key) for pattern in _COUNTS_IDS) and not any(
+        pattern.search(key) for pattern in _COUNTS_PARTS
+    )
 
 
 def is_embedding_name(relative: str, array: StoredArray) -> bool:
