@@ -20,10 +20,10 @@ DIFFERENCES = {
     "test_quantize_on_subclass_int4": _SUBCLASS,
     "test_quantize_on_subclass_int8": _SUBCLASS,
 }
-if keras.backend.backend() != "torch":
-    DIFFERENCES |= {"test_correctness_sparse": _DENSE, "test_sparse": _DENSE}
 if keras.backend.backend() == "tensorflow":
     DIFFERENCES |= {
+        "test_correctness_sparse": _DENSE,
+        "test_sparse": _DENSE,
         "test_ragged": _DENSE,
         "test_quantize_lora_integration_int4": _NEGATIVE,
         "test_quantize_lora_integration_int8": _NEGATIVE,
