@@ -132,8 +132,7 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
         layer = call.layer
         if call not in downstream or id(layer) in known or model.claims.leaves(layer):
             continue
-        if not _is_claimed(layer, model):
-            _ask_about_square(vocabulary, call)
+        _note_square(vocabulary, call)
         arrays = [
             array
             for array in layer.arrays.values()
@@ -153,22 +152,17 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
             vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
 
 
-def _ask_about_square(vocabulary: Vocabulary, call: Call) -> None:
-    """A table whose rows reach an output and are as long as the table: a bigram."""
+def _note_square(vocabulary: Vocabulary, call: Call) -> None:
+    """A table whose rows reach an output and are as long as the table."""
     square = (vocabulary.size, vocabulary.size)
     for site in vocabulary.arrays:
         mine = any(array.path == site.path for array in call.layer.arrays.values())
         if mine and site.shape == square and not is_reverse(call):
-            problem = (
-                f"the rows of {site.path} reach an output of the model and are "
-                f"{vocabulary.size} long: they may score ids, and an array cannot grow "
-                "along both axes"
+            vocabulary.notes.append(
+                f"The rows of {site.path} reach an output of the model and are as long "
+                f"as the table, {vocabulary.size}. They keep that length: if they "
+                "score ids, new ids get no score."
             )
-            place = f"{call.layer.name}:0"
-            remedy = (
-                f"Say --also {place} (also='{place}') if only its rows run over ids"
-            )
-            vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))
 
 
 def _bind_heads_by_object(model: ModelFile, vocabulary: Vocabulary) -> None:

@@ -59,6 +59,11 @@ def verify(
     >>> certificate["old ids keep their outputs"].value
     0.0
     """
+    if plan is not None and not isinstance(plan, Plan):
+        raise SurgeryError(
+            f"plan: expected a Plan; received {type(plan).__name__}. Read a saved one "
+            "with Plan.load."
+        )
     with open_archive(source) as before, open_archive(target) as after:
         plan = plan or _plan_within(after)
         checks = compare_files(plan, before, after)

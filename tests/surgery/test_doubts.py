@@ -92,7 +92,6 @@ def columns() -> keras.Model:
         (topics, "head.* after a pooling"),
         (first_step, "head.* after a pooling"),
         (trained_to_come_near, "head.* after the last step"),
-        (bigram, "along both axes"),
         (slopes, "PReLU"),
         (plus_other_units, "combines .* the output of 'other'"),
         (plus_constant, "combines .* a constant"),
@@ -111,10 +110,11 @@ def test_is_asked_about(tmp_path: Path, build: Build, asks: str) -> None:
     assert not target.exists()
 
 
-def test_a_square_table_is_settled(tmp_path: Path) -> None:
+def test_a_square_table_is_said_in_a_note(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
     bigram().save(source)
-    kp.surgery.grow(source, target, rows=ADDED, also=["embedding:0"])
+    report = kp.surgery.grow(source, target, rows=ADDED)
+    assert "if they score ids" in report.plan.notes[0]
     assert keras.models.load_model(target).output_shape[-1] == SIZE
 
 
