@@ -65,8 +65,7 @@ def compare_models(
         yield Check("loads in Keras", "failed", str(error))
         return
     yield Check("loads in Keras", "passed", f"as {type(after).__name__}")
-    new_messages = [text for text in messages if text not in usual]
-    yield _optimizer(plan, before, after, new_messages)
+    yield _optimizer(plan, before, after, _skipped(usual), _skipped(messages))
     try:
         old = _run(before, root, batches.old)
         renamed = _run(after, root, batches.renamed)
@@ -92,13 +91,23 @@ def _load(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
     return model, [str(warning.message) for warning in caught]
 
 
-def _optimizer(plan: Plan, before: Any, after: Any, messages: list[str]) -> Check:
+def _skipped(messages: list[str]) -> str | None:
+    """What Keras said when it left an optimizer's state unread."""
+    said = [text for text in messages if "Skipping variable loading" in text]
+    return said[0].splitlines()[0][:300] if said else None
+
+
+def _optimizer(
+    plan: Plan, before: Any, after: Any, usual: str | None, skipped: str | None
+) -> Check:
     name = "optimizer goes on"
     if plan.optimizer == "drop":
         return Check(name, "skipped", "its state was left behind, as asked")
-    skipped = [text for text in messages if "Skipping variable loading" in text]
+    if usual:
+        detail = f"Keras does not read the state of the file before either: {usual}"
+        return Check(name, "skipped", detail)
     if skipped:
-        return Check(name, "failed", skipped[0].splitlines()[0][:300])
+        return Check(name, "failed", skipped)
     optimizer = getattr(after, "optimizer", None)
     previous = getattr(before, "optimizer", None)
     if optimizer is None or previous is None or not optimizer.built:
