@@ -177,6 +177,15 @@ def test_fresh_optimizer_is_verified(tmp_path: Path) -> None:
     assert certificate["optimizer goes on"].status == "skipped"
 
 
+def test_an_optimizer_that_never_ran_is_no_fault(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    model = last_state()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.save(source)
+    kp.surgery.grow(source, target, rows=ADDED)
+    assert kp.surgery.verify(source, target).passed
+
+
 def test_drop_without_an_optimizer(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
     last_state().save(source)
