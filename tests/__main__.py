@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BACKENDS = ("torch", "tensorflow", "jax")
+BACKENDS = ("jax", "torch", "tensorflow")  # the slowest first
 LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),

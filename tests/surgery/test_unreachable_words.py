@@ -32,7 +32,7 @@ def _build(rule: dict[str, Any]) -> keras.Model:
     text = layers.TextVectorization(name="text", output_sequence_length=4, **rule)
     text.set_vocabulary(["ant", "bee"])
     x = keras.Input((1,), dtype="string", name="sentence")
-    return keras.Model(x, layers.Embedding(4, DIM)(text(x)))
+    return keras.Model(x, layers.Embedding(4, DIM + 1)(text(x)))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
