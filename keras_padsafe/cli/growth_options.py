@@ -1,11 +1,14 @@
 """The options that say what to add, and how they become arguments of surgery."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from keras_padsafe.cli.command import Failure
+
+if TYPE_CHECKING:
+    from keras_padsafe.surgery.sites import WordsSite
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -142,24 +145,30 @@ def read_lines(option: str, file: Any, *, empty: bool = False) -> list[Any]:
         ) from None
 
 
-def takes_numbers(
+def takes_numbers(model: str, **options: Any) -> bool:
+    """Whether the words are the integers of an IntegerLookup."""
+    sites = known_words(model, **options)
+    return any(site.class_name == "IntegerLookup" for site in sites)
+
+
+def known_words(
     model: str,
     *,
     vocabulary: str | None,
     also: tuple[str, ...],
     leave: tuple[str, ...],
     **_: Any,
-) -> bool:
-    """Whether the words are the integers of an IntegerLookup."""
+) -> list["WordsSite"]:
+    """The words that the model knows for the vocabulary that is meant."""
     from keras_padsafe import surgery
 
     found = surgery.inspect(model, also=also, leave=leave).vocabularies
-    return any(
-        site.class_name == "IntegerLookup"
+    return [
+        site
         for each in found
         if vocabulary is None or vocabulary == each.name or vocabulary in each.layers
         for site in each.words
-    )
+    ]
 
 
 def number_or_word(word: str | int) -> str | int:

@@ -7,6 +7,7 @@ import click
 from keras_padsafe.cli.carry_out import carry_out
 from keras_padsafe.cli.command import Command
 from keras_padsafe.cli.growth_options import (
+    known_words,
     model_argument,
     number_or_word,
     read_lines,
@@ -52,21 +53,6 @@ def trim(
     carry_out(made, model, output, force=force, as_json=as_json)
 
 
-def _knows_words(
-    model: str,
-    *,
-    vocabulary: str | None,
-    also: tuple[str, ...],
-    leave: tuple[str, ...],
-    **_: Any,
-) -> bool:
-    from keras_padsafe import surgery
-
-    found = surgery.inspect(model, also=also, leave=leave).vocabularies
-    return any(
-        isinstance(word, str)
-        for each in found
-        if vocabulary is None or vocabulary == each.name or vocabulary in each.layers
-        for site in each.words
-        for word in site.words[:1]
-    )
+def _knows_words(model: str, **options: Any) -> bool:
+    sites = known_words(model, **options)
+    return any(isinstance(word, str) for site in sites for word in site.words[:1])

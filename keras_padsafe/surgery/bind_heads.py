@@ -9,6 +9,7 @@ from keras_padsafe.surgery.graph import Call
 from keras_padsafe.surgery.heads import (
     Head,
     head_of,
+    last_axis_site,
     last_weights,
     output_producers,
 )
@@ -22,7 +23,7 @@ from keras_padsafe.surgery.model_file import (
     settling_flags,
 )
 from keras_padsafe.surgery.reach import Reach, is_next_id_head, reaches
-from keras_padsafe.surgery.sites import ArraySite, ConfigSite
+from keras_padsafe.surgery.sites import ConfigSite
 from keras_padsafe.surgery.vocabulary import Unexplained, Vocabulary
 
 
@@ -184,19 +185,9 @@ def _bind_masked_lm_head(vocabulary: Vocabulary, layer: LayerNode) -> None:
     for relative, array in layer.arrays.items():
         if "masked_lm_head/vars/" not in relative or not array.shape:
             continue
-        axis = len(array.shape) - 1
-        if array.shape[axis] == vocabulary.size:
-            is_bias = axis == 0
-            site = ArraySite(
-                array.path,
-                array.shape,
-                array.dtype,
-                axis,
-                "head bias" if is_bias else "head kernel",
-                "bias" if is_bias else "rows",
-                f"{array.layer_name or 'masked_lm_head'!r} in {layer.key}",
-            )
-            vocabulary.arrays.append(site)
+        if array.shape[-1] == vocabulary.size:
+            reason = f"{array.layer_name or 'masked_lm_head'!r} in {layer.key}"
+            vocabulary.arrays.append(last_axis_site(array, reason))
 
 
 def _bind_metrics(model: ModelFile, space: IdSpace) -> None:

@@ -1,7 +1,7 @@
 """The calls of a model, as config.json records them, with nested models opened up."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -82,6 +82,22 @@ class Graph:
             if isinstance(shape, list) and len(consumer.inputs) == 1:
                 return shape
         return None
+
+    def back_from_outputs(self, stops: Callable[[Call], bool]) -> list[Call]:
+        """The first calls on the way back from the outputs at which `stops` holds."""
+        found: list[Call] = []
+        pending = list(self.outputs)
+        seen: set[Call] = set()
+        while pending:
+            call = pending.pop()
+            if call in seen:
+                continue
+            seen.add(call)
+            if stops(call):
+                found.append(call)
+            else:
+                pending.extend(call.inputs)
+        return found
 
     def downstream(self, sources: Sequence[Call]) -> set[Call]:
         """Every call that a value of one of `sources` reaches, themselves included."""

@@ -60,20 +60,12 @@ def reshaped_units(layer: LayerNode, size: int) -> ConfigPath | None:
 
 def output_producers(graph: Graph, size: int) -> list[Call]:
     """The calls that make the `size` units of an output of the model, or its ids."""
-    producers: list[Call] = []
-    pending = list(graph.outputs)
-    seen: set[Call] = set()
-    while pending:
-        call = pending.pop()
-        if call in seen:
-            continue
-        seen.add(call)
-        passes_on = call.layer.class_name in UNIT_BY_UNIT | BACK_TO_IDS
-        if passes_on or reshaped_units(call.layer, size):
-            pending.extend(call.inputs)
-        else:
-            producers.append(call)
-    return producers
+    return graph.back_from_outputs(
+        lambda call: (
+            call.layer.class_name not in UNIT_BY_UNIT | BACK_TO_IDS
+            and reshaped_units(call.layer, size) is None
+        )
+    )
 
 
 def last_weights(graph: Graph) -> list[Call]:
@@ -82,19 +74,9 @@ def last_weights(graph: Graph) -> list[Call]:
     If such a layer has a unit for each id and is no head that is known, its units may
     be the ids all the same.
     """
-    found: list[Call] = []
-    pending = list(graph.outputs)
-    seen: set[Call] = set()
-    while pending:
-        call = pending.pop()
-        if call in seen:
-            continue
-        seen.add(call)
-        if any(node.arrays for node in call.layer.walk()):
-            found.append(call)
-        else:
-            pending.extend(call.inputs)
-    return found
+    return graph.back_from_outputs(
+        lambda call: any(node.arrays for node in call.layer.walk())
+    )
 
 
 def _dense(layer: LayerNode) -> Head | None:
@@ -104,9 +86,9 @@ def _dense(layer: LayerNode) -> Head | None:
         return None
     reason = f"output of the model, units={size}"
     head = Head(layer, size)
-    head.arrays.append(_kernel(layer, "vars/0", len(kernel.shape) - 1, reason))
+    head.arrays.append(kernel_site(kernel, len(kernel.shape) - 1, reason))
     if bias is not None and bias.shape == (size,):
-        head.arrays.append(_bias(layer, "vars/1", 0, reason))
+        head.arrays.append(bias_site(bias, 0, reason))
     path = (*layer.path, "config", "units")
     head.config.append(ConfigSite(path, size, "table", reason))
     return head
@@ -126,10 +108,10 @@ def _einsum_dense(layer: LayerNode) -> Head | None:
         return None
     reason = f"output of the model, equation={equation!r}, output_shape={whole}"
     head = Head(layer, size)
-    head.arrays.append(_kernel(layer, "vars/0", kernel_axes.index(unit), reason))
+    head.arrays.append(kernel_site(kernel, kernel_axes.index(unit), reason))
     bias_axes = layer.config.get("bias_axes") or ""
     if bias is not None and _has_units(bias, bias_axes, unit, size):
-        head.arrays.append(_bias(layer, "vars/1", bias_axes.index(unit), reason))
+        head.arrays.append(bias_site(bias, bias_axes.index(unit), reason))
     place: tuple[str | int, ...] = (*layer.path, "config", "output_shape")
     if isinstance(shape, list):
         place = (*place, len(shape) - 1)
@@ -152,8 +134,7 @@ def _masked_lm_head(layer: LayerNode) -> Head | None:
     head = Head(layer, size)
     for relative, array in layer.arrays.items():
         if relative.startswith("vars/") and array.shape[-1:] == (size,):
-            make = _bias if len(array.shape) == 1 else _kernel
-            head.arrays.append(make(layer, relative, len(array.shape) - 1, reason))
+            head.arrays.append(last_axis_site(array, reason))
     path = (*layer.path, "config", "vocabulary_size")
     head.config.append(ConfigSite(path, size, "table", reason))
     for child in layer.children:
@@ -163,15 +144,21 @@ def _masked_lm_head(layer: LayerNode) -> Head | None:
     return head
 
 
-def _kernel(layer: LayerNode, relative: str, axis: int, reason: str) -> ArraySite:
-    array = layer.arrays[relative]
+def last_axis_site(array: StoredArray, reason: str) -> ArraySite:
+    """The site of a head's array over its last axis: a bias if it has no other."""
+    make = bias_site if len(array.shape) == 1 else kernel_site
+    return make(array, len(array.shape) - 1, reason)
+
+
+def kernel_site(array: StoredArray, axis: int, reason: str) -> ArraySite:
+    """The site of a head's kernel."""
     return ArraySite(
         array.path, array.shape, array.dtype, axis, "head kernel", "rows", reason
     )
 
 
-def _bias(layer: LayerNode, relative: str, axis: int, reason: str) -> ArraySite:
-    array = layer.arrays[relative]
+def bias_site(array: StoredArray, axis: int, reason: str) -> ArraySite:
+    """The site of a head's bias."""
     return ArraySite(
         array.path, array.shape, array.dtype, axis, "head bias", "bias", reason
     )

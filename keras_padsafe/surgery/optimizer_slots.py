@@ -35,25 +35,25 @@ def find_slots(
         SlotError: if that cannot be told for certain.
     """
     found: list[ArraySite] = []
+    fixed = fixed_rows(root)
     for group, optimizer, skipped in _optimizers(root, archive):
         variables = _variables(archive, group)[skipped:]
         slots = _slots(optimizer, variables, group, archive)
         if slots:
             shapes = [variables[pairs[0][0]].shape for pairs in slots]
             _check_shapes(slots, variables, shapes, group)
-            _check_trained(root, sites)
-            positions = _positions(root, archive, sites, shapes)
+            _check_trained(sites, fixed)
+            positions = _positions(root, archive, sites, shapes, fixed)
             for site, position in positions.items():
                 name = optimizer.get("class_name", "optimizer")
-                skips = fixed_rows(root).get(site.path, ())
+                skips = fixed.get(site.path, ())
                 for index, fill in slots[position]:
                     slot = _slot_site(site, variables[index], fill, name)
                     found.append(replace(slot, skips=skips))
     return found
 
 
-def _check_trained(root: LayerNode, sites: list[ArraySite]) -> None:
-    fixed = fixed_rows(root)
+def _check_trained(sites: list[ArraySite], fixed: dict[str, tuple[int, ...]]) -> None:
     for site in sites:
         if len(fixed.get(site.path, ())) == site.size:
             raise _refusal(
@@ -125,9 +125,9 @@ def _positions(
     archive: Archive,
     sites: list[ArraySite],
     shapes: list[tuple[int, ...]],
+    fixed: dict[str, tuple[int, ...]],
 ) -> dict[ArraySite, int]:
     """Which trainable variable each site is, counted as the optimizer counts."""
-    fixed = fixed_rows(root)
     aligned = _align(root, shapes, fixed)
     if aligned is not None:
         return {site: aligned[site.path] for site in sites if site.path in aligned}

@@ -5,8 +5,6 @@ from typing import Literal
 
 from keras_padsafe.surgery.layer_node import ConfigPath
 
-Fill = Literal["rows", "bias", "zeros", "scale"]
-
 
 @dataclass(frozen=True)
 class ArraySite:
