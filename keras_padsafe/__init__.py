@@ -8,6 +8,8 @@ from keras_padsafe.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from keras_padsafe import archive as archive
+    from keras_padsafe import audit as audit
+    from keras_padsafe import callbacks as callbacks
     from keras_padsafe import errors as errors
     from keras_padsafe import initializers as initializers
     from keras_padsafe import layers as layers
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _ROOMS = (
     "archive",
+    "audit",
+    "callbacks",
     "errors",
     "initializers",
     "layers",
