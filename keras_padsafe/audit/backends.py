@@ -1,0 +1,93 @@
+"""What has no backend-neutral form: gradients, staged tensors, double precision."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from keras_padsafe.types import Tensor
+
+
+def is_staged(tensor: Tensor) -> bool:
+    """Whether a tensor stands for a value that a compiled loop will have later."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return isinstance(tensor, jax.core.Tracer)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.is_symbolic_tensor(tensor)
+    return False
+
+
+def gradients(
+    function: Callable[[list[Tensor], list[Tensor]], Tensor],
+    tensors: Sequence[Tensor],
+    variables: Sequence[keras.Variable],
+) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """Gradients of a scalar by tensors and by variables, eagerly.
+
+    Args:
+        function: Takes the tensors and the values of the variables, which it must use
+            in their place; returns a scalar.
+        tensors: Floating-point tensors.
+        variables: Floating-point variables.
+
+    Returns:
+        The gradients by the tensors, and those by the variables. `None` where the
+        scalar does not depend on it; on JAX that is a gradient of zeros.
+    """
+    values = [variable.value for variable in variables]
+    both = _GRADIENTS[keras.backend.backend()](function, list(tensors), values)
+    return both[: len(tensors)], both[len(tensors) :]
+
+
+def _jax(function: Any, tensors: list[Tensor], values: list[Tensor]) -> list[Any]:
+    import jax
+
+    by_tensors, by_values = jax.grad(function, argnums=(0, 1))(tensors, values)
+    return [*by_tensors, *by_values]
+
+
+def _tensorflow(
+    function: Any, tensors: list[Tensor], values: list[Tensor]
+) -> list[Any]:
+    import tensorflow as tf
+
+    values = [tf.identity(value) for value in values]
+    with tf.GradientTape() as tape:
+        tape.watch([*tensors, *values])
+        scalar = function(tensors, values)
+    found = tape.gradient(scalar, [*tensors, *values])
+    return [None if g is None else tf.convert_to_tensor(g) for g in found]
+
+
+def _torch(function: Any, tensors: list[Tensor], values: list[Tensor]) -> list[Any]:
+    import torch
+
+    with torch.enable_grad():
+        leaves = [
+            tensor.detach().clone().requires_grad_() for tensor in [*tensors, *values]
+        ]
+        scalar = function(leaves[: len(tensors)], leaves[len(tensors) :])
+        if not scalar.requires_grad:
+            return [None] * len(leaves)
+        return list(torch.autograd.grad(scalar, leaves, allow_unused=True))
+
+
+_GRADIENTS = {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """While it lasts, float64 tensors exist; JAX makes them float32 otherwise."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.enable_x64(True):
+        yield
