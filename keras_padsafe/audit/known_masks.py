@@ -1,8 +1,11 @@
 """Which positions are real, also in a tensor that has lost its mask."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
+from keras_padsafe.audit.watch import tensors_in
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 
@@ -23,9 +26,12 @@ class KnownMasks:
             array = keras.ops.convert_to_numpy(mask)
             self._latest[array.shape] = array.astype(bool)
 
-    def note_carried(self, tensor: Tensor) -> None:
-        """Remembers the mask that a tensor carries, if it does."""
-        self.note(get_keras_mask(tensor))
+    def note_all(self, structure: Any) -> None:
+        """Remembers the masks that tensors carry, and those that are masks."""
+        for tensor in tensors_in(structure):
+            self.note(get_keras_mask(tensor))
+            if keras.backend.standardize_dtype(tensor.dtype) == "bool":
+                self.note(tensor)
 
     def of(self, tensor: Tensor) -> np.ndarray | None:
         """The `(batch, time)` mask of a tensor, if one is known for it."""
@@ -33,7 +39,8 @@ class KnownMasks:
         carried = get_keras_mask(tensor)
         if carried is not None and tuple(carried.shape) == shape:
             return keras.ops.convert_to_numpy(carried).astype(bool)
-        return self._latest.get(shape)
+        # A second axis that is the last may be features, equal in length by chance.
+        return self._latest.get(shape) if len(tensor.shape) > 2 else None
 
     def all(self) -> list[np.ndarray]:
         """Every mask, the latest of each shape."""

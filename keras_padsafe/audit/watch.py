@@ -47,6 +47,11 @@ class LayerCall:
         return tensors_in((self.args, named))
 
     @property
+    def layer_variables(self) -> list[keras.Variable]:
+        """The variables of what was called; an operation has none."""
+        return list(getattr(self.layer, "variables", []))
+
+    @property
     def results(self) -> list[Tensor]:
         """The tensors among the outputs."""
         return tensors_in(self.outputs)

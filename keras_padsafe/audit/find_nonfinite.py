@@ -1,0 +1,74 @@
+"""Finds where NaN and infinities come from."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from keras_padsafe.audit.audit_report import AuditReport
+
+if TYPE_CHECKING:
+    import keras
+
+
+def find_nonfinite(
+    model: "keras.Model",
+    x: Any,
+    y: Any = None,
+    loss: Any = None,
+    *,
+    sample_weight: Any = None,
+    training: bool = False,
+    vocabulary: Sequence[str] | Mapping[int, str] | None = None,
+) -> AuditReport:
+    """Finds where a NaN or infinity is born, forward or backward, and why.
+
+    The batch is run eagerly and each call of a layer is watched, also in nested and
+    subclassed models, wrappers and recurrent layers. What is not finite is replaced by
+    zero where it is first seen, so that each finding is a birth and not its
+    consequence; a birth is reported only if it alone makes the outputs or the loss
+    non-finite, so that the `-inf` of an attention score is no finding. Causes are told
+    apart by running the model again with what feeds the layer made smaller, wider or
+    noisier. If outputs and loss are finite, the gradients are looked at alike.
+
+    The model stays as it is: weights, BatchNorm statistics, seeds, compiled functions.
+
+    Args:
+        model: A built or callable Keras model or layer.
+        x: One batch, as the model takes it: an array, or a list or dictionary.
+        y: The targets of the batch. Without them the gradients are those of a weighted
+            sum of the outputs at real positions.
+        loss: A Keras loss, its name, or a function of targets and outputs; by default
+            the loss that the model was compiled with.
+        sample_weight: Weights of the rows, for the loss.
+        training: Whether Dropout, BatchNormalization and such behave as in training.
+        vocabulary: The words by id, a list or a dictionary; findings then show text.
+
+    Returns:
+        An `AuditReport`, the first place first. Codes are PS501 empty row, PS502 id out
+        of range, PS503 overflow, PS504 NaN in the input, PS505 NaN in a weight, PS506
+        NaN crossing a mask, PS507 unsafe-where gradient, PS508 division by zero, PS509
+        diverged weights, PS510 undefined operation.
+
+    Raises:
+        AuditError: if targets are given and no loss is known, or `x` holds no numbers.
+
+    Example:
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.layers.Embedding(9, 4, mask_zero=True),
+    ...         keras.layers.GlobalAveragePooling1D(name="pool"),
+    ...     ]
+    ... )
+    >>> batch = np.array([[5, 3, 0], [0, 0, 0]])
+    >>> words = ["", "the", "a", "cat", "dog", "big"]
+    >>> for finding in keras_padsafe.audit.find_nonfinite(
+    ...     model, batch, vocabulary=words
+    ... ):
+    ...     print(finding.code, finding.place, finding.evidence["rows"])
+    PS501 pool [1]
+    """
+    from keras_padsafe.audit.batch_run import make_batch_run
+    from keras_padsafe.audit.nonfinite_search import search
+    from keras_padsafe.audit.tokens import Tokens
+
+    run = make_batch_run(model, x, y, loss, sample_weight, training)
+    return AuditReport(tuple(search(run, Tokens(run.x, vocabulary))))

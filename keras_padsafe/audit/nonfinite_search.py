@@ -1,0 +1,129 @@
+"""The search behind `find_nonfinite`: forward, then the loss, then backward."""
+
+from typing import Any
+
+import keras
+
+from keras_padsafe.audit.bad_values import all_finite, is_finite
+from keras_padsafe.audit.batch_run import BatchRun
+from keras_padsafe.audit.births import Birth, Scan, births_that_count
+from keras_padsafe.audit.causes import Cause, bad_id, cause_of
+from keras_padsafe.audit.crossing import Crossing, crossing
+from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.gradient_births import (
+    ForwardRecord,
+    backward,
+    gradient_birth,
+)
+from keras_padsafe.audit.gradient_causes import gradient_cause
+from keras_padsafe.audit.loss_cause import loss_finding
+from keras_padsafe.audit.nonfinite_finding import nonfinite_finding
+from keras_padsafe.audit.tokens import Tokens
+from keras_padsafe.audit.unrolled import unrolled
+from keras_padsafe.audit.watch import Observer, watch
+
+
+def search(run: BatchRun, tokens: Tokens) -> list[Finding]:
+    """Every place where a value of the batch, or else a gradient, is lost."""
+    scan = Scan()
+    try:
+        if not run.model.built:
+            with watch(run.model, scan):
+                run.model(run.x)
+            scan = Scan()
+        outputs, loss = run(scan)
+    except Exception:
+        raised = _raised(scan, tokens)
+        if raised is None:
+            raise
+        return [raised]
+    births = births_that_count(run, scan.births)
+    if births:
+        return _forward(run, scan, births, tokens)
+    if scan.births:
+        outputs, loss = run(Observer())
+    if not all_finite(outputs):
+        # Each alone does no harm, so that all of them together do.
+        return _forward(run, scan, scan.births[:1], tokens)
+    if loss is not None and not is_finite(loss):
+        return [loss_finding(run, outputs, tokens)]
+    return _backward(run, tokens)
+
+
+def _forward(
+    run: BatchRun, scan: Scan, births: list[Birth], tokens: Tokens
+) -> list[Finding]:
+    loops = [
+        birth.call.layer
+        for birth in births
+        if birth.is_leaf
+        and isinstance(birth.call.layer, keras.layers.RNN)
+        and not birth.call.layer.unroll
+    ]
+    if loops:
+        with unrolled(loops):
+            scan = Scan()
+            run(scan)
+            births = births_that_count(run, scan.births) or scan.births[:1]
+            return _forward(run, scan, births, tokens)
+    found: list[Finding] = []
+    for birth in births:
+        finding = _of_birth(run, scan, birth, tokens)
+        # All that comes after weights that diverged is lost for the same reason.
+        if not any(f.code == finding.code == "PS509" for f in found):
+            found.append(finding)
+    return found
+
+
+def _of_birth(run: BatchRun, scan: Scan, birth: Birth, tokens: Tokens) -> Finding:
+    others = {other.key for other in scan.births} - {birth.key}
+    crossed = crossing(run, scan, birth)
+    if birth.is_input:
+        return _of_input(birth, crossed, tokens)
+    cause = cause_of(run, birth, others)
+    more: dict[str, Any] = {}
+    if birth.moment == "enter" and birth.after is not None:
+        more["after"] = birth.after
+    if birth.call.parent and isinstance(birth.call.parent.layer, keras.layers.RNN):
+        more["step"] = birth.step
+    if crossed is not None:
+        more["crosses_at"] = crossed.place
+    return nonfinite_finding(cause, birth.place, "forward", birth.bad, tokens, more)
+
+
+def _of_input(birth: Birth, crossed: Crossing | None, tokens: Tokens) -> Finding:
+    if crossed is None:
+        cause = Cause("PS504", "the batch itself holds it")
+        return nonfinite_finding(cause, "input", "forward", birth.bad, tokens)
+    because = "it comes from padded positions of the input, which the mask should hide"
+    more = {"input": birth.bad.evidence()}
+    cause = Cause("PS506", because)
+    return nonfinite_finding(cause, crossed.place, "forward", crossed.bad, tokens, more)
+
+
+def _raised(scan: Scan, tokens: Tokens) -> Finding | None:
+    """What an exception in a model has to do with ids, if it has."""
+    for call in reversed(scan.unfinished):
+        cause = bad_id(call)
+        if cause is not None:
+            return nonfinite_finding(cause, call.path, "forward", None, tokens)
+    return None
+
+
+def _backward(run: BatchRun, tokens: Tokens) -> list[Finding]:
+    record = ForwardRecord()
+    run(record)
+    birth = gradient_birth(record, backward(run, record))
+    if birth is None:
+        return []
+    layer = birth.call.layer if birth.call else None
+    if isinstance(layer, keras.layers.RNN) and not layer.unroll:
+        with unrolled([layer]):
+            return _backward(run, tokens)
+    more: dict[str, Any] = {}
+    if birth.weights:
+        more["weights"] = list(birth.weights)
+    if birth.after is not None:
+        more["after"] = birth.after
+    cause = gradient_cause(run, record, birth)
+    return [nonfinite_finding(cause, birth.place, "backward", birth.bad, tokens, more)]
