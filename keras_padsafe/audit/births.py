@@ -127,8 +127,13 @@ class Scan(Observer):
             is_leaf=moment == "leave" and not inside,
             empty_rows=self._empty_rows(len(bad.bad) if bad.bad.ndim else 0),
             variables=_own_variables(scope, self._children),
-            step=sum(sibling.layer is call.layer for sibling in siblings),
+            step=self._step(call),
         )
+
+    def _step(self, call: LayerCall) -> int:
+        beside = self._children[call.parent.index if call.parent else None]
+        before = beside[: beside.index(call)]
+        return sum(sibling.layer is call.layer for sibling in before)
 
     def _empty_rows(self, batch: int) -> frozenset[int]:
         masks = [mask for mask in self.known.all() if len(mask) == batch]

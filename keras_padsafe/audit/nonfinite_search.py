@@ -53,13 +53,7 @@ def search(run: BatchRun, tokens: Tokens) -> list[Finding]:
 def _forward(
     run: BatchRun, scan: Scan, births: list[Birth], tokens: Tokens
 ) -> list[Finding]:
-    loops = [
-        birth.call.layer
-        for birth in births
-        if birth.is_leaf
-        and isinstance(birth.call.layer, keras.layers.RNN)
-        and not birth.call.layer.unroll
-    ]
+    loops = [loop for birth in births for loop in _loops_at(birth)]
     if loops:
         with unrolled(loops):
             scan = Scan()
@@ -73,6 +67,13 @@ def _forward(
         if not any(f.code == finding.code == "PS509" for f in found):
             found.append(finding)
     return found
+
+
+def _loops_at(birth: Birth) -> list[keras.layers.RNN]:
+    """The recurrent layer that a birth is in, if its steps were not seen one by one."""
+    at = [birth.call.layer] if birth.is_leaf else []
+    at += [birth.call.parent.layer] if birth.call.parent else []
+    return [x for x in at if isinstance(x, keras.layers.RNN) and not x.unroll]
 
 
 def _of_birth(run: BatchRun, scan: Scan, birth: Birth, tokens: Tokens) -> Finding:

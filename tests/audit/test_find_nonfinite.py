@@ -1,0 +1,163 @@
+"""`find_nonfinite` names the layer, the rows and the cause, and leaves the model be."""
+
+import random
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_padsafe as kp
+from keras_padsafe.audit import find_nonfinite
+from keras_padsafe.errors import AuditError
+from tests.audit.faults import EMPTY, FAULTS, IDS, STEPS, Calls, Fault, embedding
+from tests.audit.healthy import HEALTHY
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask"),
+    # What the planted faults make TensorFlow's NumPy say.
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
+
+
+def audited(made: tuple[Any, ...], **options: Any) -> Any:
+    model, x, y, loss, weight = (*made, None, None, None)[:5]
+    return find_nonfinite(model, x, y, loss, sample_weight=weight, **options)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_planted_fault_is_named(fault: Fault) -> None:
+    report = audited(fault.make(), training=fault.training)
+    first = report.findings[0]
+    assert (first.code, first.place) == (fault.code, fault.place), str(first)
+    if fault.rows is not None:
+        assert first.evidence["rows"] == fault.rows
+    assert not report.passed
+    assert first.place in str(first)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_model_gives_no_finding(name: str, training: bool) -> None:
+    report = audited(HEALTHY[name](), training=training)
+    assert report.passed
+    assert not report.findings, str(report)
+
+
+def test_the_model_stays_as_it_was() -> None:
+    model = keras.Sequential(
+        [
+            embedding(),
+            layers.LSTM(4, return_sequences=True, dropout=0.5),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5, seed=1),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse", metrics=["mae"])
+    y = np.ones((3, 1), "float32")
+    model.fit(IDS, y, verbose=0)
+    functions = model.train_function, model.predict_function
+    every = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    before = [np.array(keras.ops.convert_to_numpy(v.value)) for v in every]
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    policies = [layer.dtype_policy.name for layer in model.layers]
+
+    assert find_nonfinite(model, EMPTY, y, training=True).findings
+    assert find_nonfinite(model, IDS, y, training=True).passed
+
+    after = [keras.ops.convert_to_numpy(v.value) for v in every]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert functions == (model.train_function, model.predict_function)
+    assert states == (random.getstate(), np.random.get_state()[1].tolist())
+    assert policies == [layer.dtype_policy.name for layer in model.layers]
+    assert not any(getattr(layer, "unroll", False) for layer in model.layers)
+    model.fit(IDS, y, verbose=0)
+
+
+def test_keras_is_whole_again_after_an_error() -> None:
+    def fails(x: Any) -> Any:
+        raise ZeroDivisionError("of the model itself")
+
+    call = layers.Layer.__call__, keras.Operation.__call__
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(2)])
+    model.add(layers.Lambda(lambda x: x))
+    model.layers[-1].function = fails
+    with pytest.raises(ZeroDivisionError):
+        find_nonfinite(model, np.ones((2, 6), "float32"))
+    assert call == (layers.Layer.__call__, keras.Operation.__call__)
+
+
+def test_findings_spell_the_rows() -> None:
+    pool = layers.GlobalAveragePooling1D(name="pool")
+    model = keras.Sequential([embedding(), pool])
+    ids = np.array([[5, 3, 0, 0], [0, 0, 0, 0]])
+    words = {0: "", 3: "cat", 5: "black"}
+    (finding,) = find_nonfinite(model, ids, vocabulary=words)
+    assert finding.evidence["text"] == [" ".join([""] * 4)]
+    x = np.array([[5, 3, 0, 0]] * 2)
+    table = keras.Sequential([keras.Input((4,), dtype="int32"), embedding()])
+    spoilt = table.get_weights()[0]
+    spoilt[3] = np.nan
+    table.set_weights([spoilt])
+    (finding,) = find_nonfinite(table, x, vocabulary=words)
+    assert finding.evidence["words"] == ["cat", "cat"]
+    assert finding.evidence["positions"] == [[0, 1], [1, 1]]
+    assert finding.evidence["text"][0].startswith("black cat")
+
+
+def test_padded_and_real_positions_are_told_apart() -> None:
+    table = keras.Sequential([keras.Input((4,), dtype="int32"), embedding()])
+    spoilt = table.get_weights()[0]
+    spoilt[0] = np.nan
+    table.set_weights([spoilt])
+    (finding,) = find_nonfinite(table, IDS)
+    assert finding.evidence["padded_positions"] == int((IDS == 0).sum())
+    assert finding.evidence["real_positions"] == 0
+    assert "padded positions only" in finding.message
+
+
+def test_the_step_of_a_recurrent_layer_is_named() -> None:
+    class Cell(layers.Layer):
+        state_size = output_size = 6
+
+        def call(self, x: Any, states: Any) -> Any:
+            state = states[0] + 1.0
+            return x / keras.ops.where(state == 3.0, 0.0, 1.0), [state]
+
+    model = keras.Sequential([layers.RNN(Cell(name="cell"), True, name="rnn")])
+    (finding,) = find_nonfinite(model, np.abs(STEPS))
+    assert (finding.place, finding.evidence["step"]) == ("rnn/cell", 2)
+
+
+def test_every_cause_is_found_when_there_are_two() -> None:
+    pool = layers.GlobalAveragePooling1D(name="pool")
+    log = Calls(lambda x: keras.ops.log(x * 0), name="log")
+    report = find_nonfinite(keras.Sequential([embedding(), pool, log]), EMPTY)
+    assert [f.place for f in report] == ["pool", "log"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["a", "b"],), "x holds no numbers"),
+        ((STEPS, np.ones((3, 1))), "was not compiled"),
+        ((STEPS, None, "mse"), "no targets"),
+    ],
+)
+def test_bad_arguments_are_explained(arguments: Any, message: str) -> None:
+    with pytest.raises(AuditError, match=message):
+        find_nonfinite(keras.Sequential([layers.LSTM(2)]), *arguments)
+
+
+def test_the_report_is_plain_data() -> None:
+    import json
+
+    pool = layers.GlobalAveragePooling1D(name="pool")
+    report = kp.audit.find_nonfinite(keras.Sequential([embedding(), pool]), EMPTY)
+    document = json.loads(json.dumps(report.to_json()))
+    assert document["findings"][0]["evidence"]["rows"] == [1]
+    assert not document["passed"]
