@@ -1,0 +1,156 @@
+"""Every audit of one saved model, with a batch or without."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.audit.check_config import check_config
+from keras_padsafe.audit.check_ids import check_ids
+from keras_padsafe.audit.check_padding import check_padding
+from keras_padsafe.audit.check_weights import check_weights
+from keras_padsafe.audit.file_audit import FileAudit
+from keras_padsafe.audit.find_nonfinite import find_nonfinite
+from keras_padsafe.audit.trace_masks import trace_masks
+from keras_padsafe.errors import AuditError, PadsafeError
+from keras_padsafe.surgery.inspect import inspect
+from keras_padsafe.surgery.run_model import ModelFailed, load_model
+
+
+def audit_file(path: str | os.PathLike[str]) -> FileAudit:
+    """Audits the weights and the configuration of a file; no model is run.
+
+    Args:
+        path: A `.keras` file, its unzipped folder, or weights alone.
+    """
+    audit = _Audit(str(path))
+    audit.make("weights", lambda: check_weights(path))
+    audit.make("layers", lambda: check_config(path))
+    return audit.report(None, None, None)
+
+
+def audit_with_batch(
+    path: str | os.PathLike[str],
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    pad_id: int | None = None,
+    batch_name: str | None = None,
+) -> FileAudit:
+    """Audits a file and what its model makes of a batch, on the running backend.
+
+    Args:
+        path: A `.keras` file or its unzipped folder.
+        x: One batch, as the model takes it.
+        y: Its targets, for the loss that the model was compiled with.
+        sample_weight: The weights of its rows.
+        pad_id: The id of padding; by default those that the model itself knows.
+        batch_name: Where the batch came from.
+
+    Raises:
+        AuditError: if Keras cannot load the model.
+    """
+    import keras
+
+    try:
+        model, _ = load_model(path)
+    except ModelFailed as error:
+        raise AuditError(
+            f"{path}: Keras cannot load the model ({error}). Import the module of its "
+            "own classes first (--import MODULE), or audit it without a batch."
+        ) from None
+    pad_ids, input_dim = _pad_ids_and_size(path)
+    pad = pad_id if pad_id is not None else pad_ids
+    audit = _Audit(str(path))
+    audit.make("weights", lambda: check_weights(path))
+    if input_dim is None:
+        audit.skipped["ids"] = "the file does not tell the one table that ids go to"
+    else:
+        audit.make("ids", lambda: check_ids(x, input_dim, pad))
+    audit.make(
+        "non-finite values",
+        lambda: find_nonfinite(model, x, y, sample_weight=sample_weight),
+    )
+    audit.make("masks", lambda: trace_masks(model, x))
+    audit.make("padding", lambda: check_padding(model, x, pad))
+    picture = _picture(model, x, audit.checks)
+    return audit.report(batch_name or "a batch", keras.backend.backend(), picture)
+
+
+class _Audit:
+    def __init__(self, model: str) -> None:
+        self.checks: dict[str, AuditReport] = {}
+        self.skipped: dict[str, str] = {}
+        self._model = model
+
+    def make(self, name: str, check: Callable[[], AuditReport]) -> None:
+        """Makes one audit; what it cannot look at is a reason, not the end."""
+        try:
+            self.checks[name] = check()
+        except PadsafeError as error:
+            if name == "weights":
+                raise
+            self.skipped[name] = str(error)
+
+    def report(self, batch: str | None, backend: str | None, picture: Any) -> FileAudit:
+        findings = [finding for report in self.checks.values() for finding in report]
+        order = ("error", "warning", "note")
+        findings.sort(key=lambda finding: order.index(finding.severity))
+        return FileAudit(
+            findings=tuple(findings),
+            model=self._model,
+            batch=batch,
+            backend=backend,
+            checks=self.checks,
+            skipped=self.skipped,
+            picture=picture,
+        )
+
+
+def _pad_ids_and_size(path: str | os.PathLike[str]) -> tuple[list[int], int | None]:
+    """What the file itself says of padding, and the rows of its only table."""
+    try:
+        vocabularies = inspect(path).vocabularies
+    except PadsafeError:
+        return [], None
+    pad_ids = sorted({pad for vocabulary in vocabularies for pad in vocabulary.pad_ids})
+    return pad_ids, vocabularies[0].size if len(vocabularies) == 1 else None
+
+
+def _picture(
+    model: Any, x: Any, checks: dict[str, AuditReport]
+) -> dict[str, Any] | None:
+    from keras_padsafe.audit.float_noise import MULTIPLE
+    from keras_padsafe.audit.layer_picture import layer_picture
+    from keras_padsafe.audit.padding_report import PaddingReport
+
+    findings = [finding for report in checks.values() for finding in report]
+    padding = checks.get("padding")
+    rows = [finding.evidence.get("rows") for finding in findings]
+    row = next((found[0] for found in rows if found), 0)
+    if isinstance(padding, PaddingReport) and not padding.passed:
+        row = padding.row
+    picture = layer_picture(model, x, row, {finding.place for finding in findings})
+    document = picture.to_json()
+    if isinstance(padding, PaddingReport) and row == padding.row:
+        moved = {
+            layer.path: np.asarray(layer.positions) > MULTIPLE * layer.noise
+            for layer in padding.layers
+            if layer.positions is not None
+        }
+        whole = {
+            layer.path
+            for layer in padding.layers
+            if layer.positions is None and layer.moved > MULTIPLE * layer.noise
+        }
+        for layer in document["layers"]:
+            marks = moved.get(layer["path"], [])
+            layer["moved"] = layer["path"] in whole
+            layer["states"] = [
+                "moved" if state == "real" and step < len(marks) and marks[step] else state
+                for step, state in enumerate(layer["states"])
+            ]
+    return document

@@ -1,0 +1,87 @@
+"""`keras-padsafe audit`."""
+
+from pathlib import Path
+
+import click
+
+from keras_padsafe.cli.command import FINDINGS, Command
+from keras_padsafe.cli.growth_options import model_argument
+from keras_padsafe.cli.keras_session import keras_session
+from keras_padsafe.cli.output import (
+    json_option,
+    refuse_to_overwrite,
+    show,
+    writing,
+)
+
+
+@click.command(
+    cls=Command,
+    short_help="Find what makes NaN, loses a mask or lets padding through.",
+    examples=[
+        "audit model.keras",
+        "audit model.keras --batch batch.npz --html report.html",
+    ],
+)
+@model_argument
+@click.option(
+    "--batch",
+    "batch_file",
+    metavar="FILE",
+    help="A batch to run: .npy, or .npz with x, or the model's inputs by name, and y.",
+)
+@click.option(
+    "--pad-id",
+    type=int,
+    metavar="ID",
+    help="The id of padding; by default the one that the model itself knows.",
+)
+@click.option("--html", metavar="FILE", help="Write a page with a picture as well.")
+@click.option("--force", is_flag=True, help="Write over that page if it exists.")
+@click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="Import a module that registers classes of your own. Repeatable.",
+)
+@json_option
+@click.pass_context
+def audit(
+    ctx: click.Context,
+    model: str,
+    batch_file: str | None,
+    pad_id: int | None,
+    html: str | None,
+    force: bool,
+    modules: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Find what makes NaN, loses a mask or lets padding change an answer.
+
+    Without a batch the weights and the configuration are read, and no code of the
+    model runs. With one the model is loaded by Keras, on the backend that
+    KERAS_BACKEND names, and each layer is watched. Exits with 1 if an error or a
+    warning was found; notes need nothing done. FINDINGS.md explains each code.
+    """
+    from keras_padsafe.audit.audit_file import audit_file
+    from keras_padsafe.cli.audit_view import audit_view
+    from keras_padsafe.cli.read_batch import read_batch
+
+    if html is not None:
+        refuse_to_overwrite(html, force=force)
+    if batch_file is None:
+        report = audit_file(model)
+    else:
+        batch = read_batch(batch_file)
+        with keras_session(modules):
+            report = audit_file(model, batch, pad_id=pad_id, batch_name=batch_file)
+    document = report.to_json()
+    if html is not None:
+        from keras_padsafe.cli.audit_html import audit_html
+
+        with writing(html):
+            Path(html).write_text(audit_html(document), encoding="utf-8")
+    show(document, audit_view, as_json=as_json)
+    if not report.passed:
+        ctx.exit(FINDINGS)
