@@ -17,7 +17,7 @@ def batches_of(data: Any) -> Iterator[Any]:
     Raises:
         IdError: if `data` is nothing to take batches from, or has no end.
     """
-    if isinstance(data, str | bytes) or (depth(data) == 0 and not _has_items(data)):
+    if isinstance(data, str | bytes) or not _has_items(data):
         raise IdError(
             "batches: expected ids, (batch, time), or an iterable of batches, such as "
             "a PyDataset, a tf.data.Dataset or a DataLoader; received "
@@ -107,25 +107,27 @@ def _inputs(batch: Any, place: str) -> Any:
             f"{len(batch)} parts. Pass only the inputs; if there are several, as "
             "a dict or as ([a, b, ...], y)."
         )
-    return batch[0]
+    return next(iter(batch))
 
 
 def _are_rows(batch: list[Any]) -> bool:
     """Whether a list is a batch of rows; else Keras reads it as a tuple."""
-    if depth(batch) != 2 or isinstance(batch[0], Mapping):
+    if isinstance(batch[0], list | tuple):
+        deep = depth(batch[0])
+        return all(isinstance(r, list | tuple) and depth(r) == deep for r in batch)
+    if depth(batch) != 2 or batch[0] is None or isinstance(batch[0], Mapping):
         return False
-    if isinstance(batch[0], list | tuple) or len(batch) > 3:
-        return True
     lengths = {len(row) if depth(row) else -1 for row in batch}
-    return len(batch) > 1 and len(lengths) > 1
+    return len(batch) > 3 or len(lengths) > 1
 
 
 def _are_several(inputs: Any, input_name: str | int | None) -> bool:
     """Whether `x` is a list of inputs, not of rows."""
-    if not isinstance(inputs, list | tuple) or len(inputs) == 0:
+    if not isinstance(inputs, list | tuple):
         return False
-    if not hasattr(inputs[0], "shape"):
-        return isinstance(inputs[0], Mapping)
+    first = next(iter(inputs), None)
+    if not hasattr(first, "shape"):
+        return isinstance(first, Mapping)
     return depth(inputs) > 2 or (depth(inputs) == 2 and input_name is not None)
 
 

@@ -26,10 +26,13 @@ class Block:
 
 
 def depth(value: Any) -> int:
-    """The number of axes: a tensor's own, a list's by its first member."""
+    """The number of axes: a tensor's own, a list's by its first member.
+
+    What can only be a whole input, a dict or a missing one, counts as a batch.
+    """
     if hasattr(value, "shape"):
         return len(value.shape)
-    if isinstance(value, Mapping):
+    if value is None or isinstance(value, Mapping):
         return 2
     if isinstance(value, list | tuple):
         return 1 + (depth(value[0]) if value else 0)
@@ -48,7 +51,7 @@ def blocks_of(ids: Any, place: str) -> Iterator[Block]:
         ids = ids.to_list()  # a RaggedTensor
     if isinstance(ids, np.ndarray) and ids.dtype == object:
         ids = list(ids)
-    if isinstance(ids, list | tuple) and depth(ids) >= 2:
+    if isinstance(ids, list | tuple) and (depth(ids) >= 2 or not ids):
         yield from _ragged_blocks(ids, place)
         return
     array = _read_array(ids, place)
