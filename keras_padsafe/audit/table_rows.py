@@ -68,7 +68,7 @@ def equal_rows(array: StoredArray, ignored: np.ndarray, shown: int) -> list[RowG
     same = (ordered[1:] == ordered[:-1]).all(axis=1)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], same.view(np.int8), [0]])))
     groups = [
-        RowGroup(int(end - start + 1), rows[order[start : start + shown]].tolist())
+        RowGroup(int(end - start + 1), rows[order[start : end + 1][:shown]].tolist())
         for start, end in edges.reshape(-1, 2)
         if end - start + 1 < len(rows)
     ]
