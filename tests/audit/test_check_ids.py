@@ -113,7 +113,7 @@ def test_rows_are_counted_through_the_data() -> None:
 def test_a_large_array_gives_the_figures_of_numpy() -> None:
     """More ids than are looked at in one go, against counts made in one line each."""
     generator = np.random.default_rng(1)
-    ids = generator.integers(-2, 1003, (40_000, 30))
+    ids = generator.integers(-2, 1003, (80_000, 30))
     report = check_ids(ids, 1000)
     for code, bad in (("PS101", ids >= 1000), ("PS102", ids < 0)):
         evidence = only(report, code)
@@ -121,10 +121,10 @@ def test_a_large_array_gives_the_figures_of_numpy() -> None:
         assert evidence["rows"] == bad.any(1).sum()
         first = np.flatnonzero(bad.any(1))[:5].tolist()
         assert [row["data_row"] for row in evidence["first"]] == first
-    late = np.ones((40_000, 30), int)
-    late[39_998, 7] = 1000
+    late = np.ones((80_000, 30), int)
+    late[79_998, 7] = 1000
     (row,) = only(check_ids(late, 1000), "PS101")["first"]
-    assert (row["row"], row["data_row"], row["positions"]) == (39_998, 39_998, [7])
+    assert (row["row"], row["data_row"], row["positions"]) == (79_998, 79_998, [7])
 
 
 @only_once
@@ -146,6 +146,13 @@ def test_ragged_rows_are_as_the_same_rows_padded() -> None:
 
 
 @only_once
+def test_the_end_of_a_short_row_is_no_padding() -> None:
+    assert not len(check_ids([[0, 5], [5, 6, 7]], 9, pad_id=0))
+    two = [np.array([5, 6]), np.array([5, 70])]  # rows, not one row and its labels
+    assert only(check_ids(two, 9), "PS101")["of_rows"] == 2
+
+
+@only_once
 def test_more_axes_and_one() -> None:
     documents = np.ones((2, 3, 4), int)
     documents[0, 2] = 0  # an empty sentence in a document that is not
@@ -164,8 +171,8 @@ def test_more_axes_and_one() -> None:
 def test_ids_of_any_width() -> None:
     huge = np.array([[2**63, 3]], "uint64")
     assert only(check_ids(huge, 50), "PS101")["largest"] == 2**63
-    mixed = check_ids([[2**63], [-(2**63)]], 50)
-    assert only(mixed, "PS101")["largest"] == 2**63
+    mixed = check_ids([[2**63 + 1], [-(2**63)]], 50)
+    assert only(mixed, "PS101")["largest"] == 2**63 + 1
     assert only(mixed, "PS102")["smallest"] == -(2**63)
     assert not len(check_ids(np.array([[100, -128]], "int8"), 1000, pad_id=-128))
 
