@@ -4,6 +4,8 @@ Importing this room imports no Keras: what runs a model is imported when it is c
 """
 
 from keras_padsafe.audit.audit_report import AuditReport as AuditReport
+from keras_padsafe.audit.check_ids import check_ids as check_ids
+from keras_padsafe.audit.check_weights import check_weights as check_weights
 from keras_padsafe.audit.codes import CODES as CODES
 from keras_padsafe.audit.find_nonfinite import find_nonfinite as find_nonfinite
 from keras_padsafe.audit.finding import Finding as Finding

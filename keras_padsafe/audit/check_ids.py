@@ -1,0 +1,185 @@
+"""Finds what is wrong with ids before a model sees them."""
+
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.id_batches import batches_of, ids_of
+from keras_padsafe.audit.id_shapes import blocks_of
+from keras_padsafe.audit.id_tally import IdTally
+from keras_padsafe.errors import IdError
+
+
+def check_ids(
+    batches: Any,
+    input_dim: int,
+    pad_id: int | Iterable[int] | None = None,
+    *,
+    input_name: str | int | None = None,
+) -> AuditReport:
+    """Finds what is wrong with ids before a model sees them.
+
+    Looks for ids that the table has no row for, negative ids, rows without a real id,
+    pad ids between real ones, and rows padded on different sides. One finding for each
+    kind, with counts and the first rows. Nothing is run but the data itself, one epoch
+    of it in constant memory; for NumPy data no backend is imported.
+
+    A row of ids is one sample, `(time,)`; where ids have more axes the last one is
+    time. Padding at either end of a row, or at both, is not inside it, and a row of
+    padding alone is empty and has no side. A pad id is never out of range, as for
+    `ExtendableEmbedding`; if your table has no row for it and is a stock `Embedding`,
+    leave `pad_id` out and it is counted as the bad id that it is there.
+
+    Args:
+        batches: Ids, `(batch, time)`, as an array or a list of rows of any lengths; a
+            1-D array is one sequence. Or what `fit` takes: a `keras.utils.PyDataset`,
+            a `tf.data.Dataset`, a torch `DataLoader`, any iterable of batches. A batch
+            is `x`, `(x, y)` or `(x, y, sample_weight)`. A generator is used up; of one
+            without an end pass a part: `itertools.islice(batches, steps)`.
+        input_dim: Number of rows of the table.
+        pad_id: The id, or ids, that mean padding.
+        input_name: Which input holds the ids, by its key or number, if `x` is a dict
+            or a list of several. May be left out if one is called `token_ids` or
+            `input_ids`.
+
+    Returns:
+        An `AuditReport` of findings PS101 to PS105.
+
+    Raises:
+        IdError: if the data is empty, has no end, or holds no integer ids.
+
+    Example:
+    >>> report = keras_padsafe.audit.check_ids(
+    ...     [[5, 9, 0, 0], [7, 50, 3, 2]], input_dim=50, pad_id=0
+    ... )
+    >>> report.passed
+    False
+    >>> [(finding.code, finding.evidence["ids"]) for finding in report]
+    [('PS101', 1)]
+    """
+    tally = IdTally(_count(input_dim), _pad_ids(pad_id))
+    name = "ids"
+    for number, batch in enumerate(batches_of(batches)):
+        place = f"batch {number}"
+        name, ids = ids_of(batch, input_name, place)
+        tally.batch, row = number, 0
+        for block in blocks_of(ids, f"{place}, {name}"):
+            tally.add(block, row)
+            row += len(block.ids)
+    if not tally.rows:
+        raise IdError(
+            "batches: there is no row of ids in them. Expected: at least one batch "
+            "with a row. If it is a generator, it may be used up; make it anew."
+        )
+    return AuditReport(tuple(_findings(tally, name)))
+
+
+def _findings(tally: IdTally, name: str) -> Iterable[Finding]:
+    rows = f"of {tally.rows} rows"
+    bad = tally.too_large
+    if bad.rows:
+        yield Finding(
+            "PS101",
+            name,
+            f"{bad.ids} of {tally.ids} ids, in {bad.rows} {rows}, are past the end of "
+            f"a table of {tally.input_dim} rows; the largest is {bad.largest}. The "
+            f"first is in {bad}.",
+            "Give the table a row for each, as with keras_padsafe.surgery.grow, or map "
+            "such ids to the one of the unknown token.",
+            _evidence(bad, tally),
+        )
+    bad = tally.negative
+    if bad.rows:
+        yield Finding(
+            "PS102",
+            name,
+            f"{bad.ids} of {tally.ids} ids, in {bad.rows} {rows}, are negative; the "
+            f"smallest is {bad.smallest}. The first is in {bad}.",
+            "If they mean padding, say so by `pad_id`, here and in "
+            "keras_padsafe.layers.ExtendableEmbedding; else mend what makes them.",
+            _evidence(bad, tally),
+        )
+    bad = tally.empty
+    if bad.rows:
+        yield Finding(
+            "PS103",
+            name,
+            f"{bad.rows} {rows} hold no real id. The first is {bad}.",
+            "Drop them, put the unknown token there, or use layers that give zeros "
+            "for an empty row, as keras_padsafe.layers.MaskedGlobalAveragePooling1D.",
+            {"rows": bad.rows, "of_rows": tally.rows, "first": bad.first},
+        )
+    bad = tally.inside
+    if bad.rows:
+        yield Finding(
+            "PS104",
+            name,
+            f"Pad ids stand between real ids: {bad.ids}, in {bad.rows} {rows}. The "
+            f"first is in {bad}.",
+            "If the id is a word too, give padding an id of its own, as -1 in "
+            "keras_padsafe.layers.ExtendableEmbedding; else close the gaps.",
+            _evidence(bad, tally),
+        )
+    if tally.left.rows and tally.right.rows:
+        yield Finding(
+            "PS105",
+            name,
+            f"{tally.left.rows} {rows} are padded on the left and {tally.right.rows} "
+            f"on the right. The first are {tally.left} and {tally.right}.",
+            "Pad all on one side, in training and after it, as with "
+            "`keras.utils.pad_sequences(..., padding='post')`.",
+            {
+                "left_rows": tally.left.rows,
+                "right_rows": tally.right.rows,
+                "of_rows": tally.rows,
+                "first_left": tally.left.first,
+                "first_right": tally.right.first,
+            },
+        )
+
+
+def _evidence(bad: Any, tally: IdTally) -> dict[str, Any]:
+    return {
+        "ids": bad.ids,
+        "of_ids": tally.ids,
+        "rows": bad.rows,
+        "of_rows": tally.rows,
+        "smallest": bad.smallest,
+        "largest": bad.largest,
+        "first": bad.first,
+    }
+
+
+def _count(input_dim: Any) -> int:
+    number = _integer(input_dim)
+    if number is None or number < 1:
+        raise IdError(
+            "input_dim: expected the number of rows of the table, a positive integer; "
+            f"received {type(input_dim).__name__} {str(input_dim)[:40]}."
+        )
+    return number
+
+
+def _pad_ids(pad_id: Any) -> tuple[int, ...]:
+    if pad_id is None:
+        return ()
+    several = isinstance(pad_id, Iterable) and not isinstance(pad_id, str | bytes)
+    numbers = [_integer(pad) for pad in (pad_id if several else [pad_id])]
+    found = tuple(number for number in numbers if number is not None)
+    if len(found) < len(numbers):
+        raise IdError(
+            "pad_id: expected an integer, or several; received "
+            f"{type(pad_id).__name__} {str(pad_id)[:40]}."
+        )
+    return found
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
