@@ -6,3 +6,5 @@ Importing this room imports no Keras: what runs a model is imported when it is c
 from keras_padsafe.audit.audit_report import AuditReport as AuditReport
 from keras_padsafe.audit.codes import CODES as CODES
 from keras_padsafe.audit.finding import Finding as Finding
+from keras_padsafe.audit.repair import repair as repair
+from keras_padsafe.audit.repair_report import RepairReport as RepairReport
