@@ -78,7 +78,7 @@ def repair(
             overwrite=overwrite,
             progress=progress,
         )
-        inputs = read_sample_inputs(root, graph)
+        inputs = read_sample_inputs(graph)
     checks = ()
     if prove and plan.edits:
         from keras_padsafe.audit.prove_repair import prove_repair

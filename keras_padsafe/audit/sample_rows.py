@@ -11,7 +11,7 @@ from keras_padsafe.surgery.id_sources import sources_of_table
 from keras_padsafe.surgery.layer_node import LayerNode
 
 _ROWS, _STEPS = 8, 6
-_OF_IDS, _OF_VALUES = ("input_dim", "vocabulary_size"), ("Masking", "NaNMasking")
+_OF_IDS = ("input_dim", "vocabulary_size")
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,21 @@ class SampleInput:
     pad: float | None
 
 
-def read_sample_inputs(root: LayerNode, graph: Graph) -> dict[str, SampleInput]:
+def read_sample_inputs(graph: Graph) -> dict[str, SampleInput]:
     """What each input takes, by name, as the calls of the model show."""
-    found: dict[str, SampleInput] = {}
+    sizes: dict[str, int] = {}
+    pads: dict[str, float] = {}
     for call in graph.calls:
         size = _table_size(call)
         if size is not None:
             for source, _ in sources_of_table([call]):
-                known = found.get(source.name, SampleInput(size, None))
-                pad = known.pad if known.pad is not None else _pad_id(call.layer)
-                found[source.name] = SampleInput(min(size, known.ids or size), pad)
-        elif call.layer.class_name in _OF_VALUES and call.inputs:
-            layer = call.inputs[0].layer
-            if layer.class_name == "InputLayer":
-                pad = call.layer.config.get("mask_value", np.nan)
-                found[layer.name] = SampleInput(None, pad)
-    return found
+                sizes[source.name] = min(size, sizes.get(source.name, size))
+                pads |= _named(source.name, _pad_id(call.layer))
+        elif call.inputs and call.inputs[0].layer.class_name == "InputLayer":
+            pads |= _named(call.inputs[0].layer.name, _pad_value(call))
+    return {
+        name: SampleInput(sizes.get(name), pads.get(name)) for name in {**sizes, **pads}
+    }
 
 
 class RowSampler:
@@ -109,6 +108,21 @@ def _table_size(call: Call) -> int | None:
         if len(a.shape) == 2
     ]
     return min(rows, default=None)
+
+
+def _named(name: str, pad: float | None) -> dict[str, float]:
+    return {} if pad is None else {name: pad}
+
+
+def _pad_value(call: Call) -> float | None:
+    """What stands for padding in an input that a call takes as it is."""
+    if call.layer.class_name == "Masking":
+        return call.layer.config.get("mask_value", 0.0)
+    if call.layer.class_name == "NaNMasking":
+        return np.nan
+    if call.layer.is_operation and call.layer.class_name == "NotEqual":
+        return next((v for v in call.arguments.values() if isinstance(v, int)), None)
+    return None
 
 
 def _pad_id(layer: LayerNode) -> int | None:
