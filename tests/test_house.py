@@ -18,9 +18,13 @@ FORBIDDEN = {
     "layers": {"archive", "surgery", "audit", "cli"},
     "archive": {"ops", "layers", "surgery", "audit", "cli", "losses", "initializers"},
     "surgery": {"ops", "layers", "audit", "cli", "losses", "initializers"},
+    "audit": {"layers", "cli", "losses", "initializers"},
 }
 # The parts of surgery that run models, on the user's request and backend.
-RUNS_KERAS = {"surgery/compare_models.py", "surgery/verify.py", "surgery/live_model.py"}
+RUNS_KERAS = {
+    f"surgery/{name}.py"
+    for name in ("compare_models", "live_model", "run_model", "verify")
+}
 BACKENDS = {"keras", "tensorflow", "jax", "torch", "keras_hub"}
 
 

@@ -98,14 +98,15 @@ class Skeleton:
 
 def build_skeleton(
     groups: Mapping[str, Mapping[str, str]],
-    arrays: Iterable[StoredArray],
+    arrays: Mapping[str, StoredArray],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> Skeleton:
     """Lets h5py lay out a file of these groups and arrays, and write no data.
 
     Args:
         groups: Attributes of each group by path, parents before children.
-        arrays: The arrays, in the order in which their data should be stored.
+        arrays: The arrays by path, in the order in which their data should be stored;
+            what an array calls its own path does not count.
         shapes: Shape of each array by path.
     """
     import h5py
@@ -117,15 +118,15 @@ def build_skeleton(
             group = file.create_group(path) if path else file
             group.attrs.update(attributes)
         creation, types = _creation_properties(), _Hdf5Types()
-        for array in arrays:
-            shape = shapes[array.path]
+        for path, array in arrays.items():
+            shape = shapes[path]
             space = h5py.h5s.create_simple(shape) if shape else h5py.h5s.create(_SCALAR)
             identifier = h5py.h5d.create(
-                file.id, array.path.encode(), types[array.dtype], space, creation
+                file.id, path.encode(), types[array.dtype], space, creation
             )
             h5py.Dataset(identifier).attrs.update(array.attributes)
             if math.prod(shape):
-                offsets[array.path] = identifier.get_offset()
+                offsets[path] = identifier.get_offset()
     by_offset = sorted(offsets.items(), key=lambda item: item[1])
     return Skeleton(metadata, dict(by_offset))
 

@@ -9,17 +9,19 @@ from keras_padsafe.archive.checked_source import CheckedSource, verify_weights
 from keras_padsafe.archive.dtypes import storage_dtype
 from keras_padsafe.archive.hdf5_skeleton import build_skeleton
 from keras_padsafe.archive.new_array import NewArray, Span
+from keras_padsafe.archive.renames import Renames
 from keras_padsafe.archive.stored_array import StoredArray
 from keras_padsafe.errors import ArchiveError
 
 
 class WeightsWriter:
-    """The weights of `source`, some arrays replaced and some left out.
+    """The weights of `source`, some arrays replaced, left out or elsewhere.
 
     Args:
         source: An open archive.
         replacements: New contents by path.
         drop: Paths of arrays and groups to leave out.
+        rename: New paths of arrays and groups. All else goes by the old ones.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class WeightsWriter:
         source: Archive,
         replacements: Mapping[str, NewArray],
         drop: Collection[str],
+        rename: Mapping[str, str],
     ) -> None:
         self._source = source
         self._replacements = replacements
@@ -42,8 +45,11 @@ class WeightsWriter:
         }
         _check_names(drop, {**source.groups, **source.arrays}, "array or group")
         _check_names(replacements, self._arrays, "array")
-        shapes = {path: self._shape(array) for path, array in self._arrays.items()}
-        self._skeleton = build_skeleton(groups, self._arrays.values(), shapes)
+        renames = Renames(rename, groups, self._arrays)
+        self._old_paths = renames.arrays
+        stored = {new: self._arrays[old] for new, old in renames.arrays.items()}
+        shapes = {path: self._shape(array) for path, array in stored.items()}
+        self._skeleton = build_skeleton(renames.groups, stored, shapes)
 
     @property
     def size(self) -> int:
@@ -56,7 +62,8 @@ class WeightsWriter:
         checksums: dict[str, int] = {}
         (weights,) = self._source.contents.weights
         position = 0
-        for path, offset in self._skeleton.offsets.items():
+        for new_path, offset in self._skeleton.offsets.items():
+            path = self._old_paths[new_path]
             self._write_metadata(position, offset, output)
             reader = CheckedSource(self._arrays[path].data, buffer)
             position = offset + self._write_array(path, reader, output)

@@ -34,6 +34,7 @@ def write_archive(
     assets: Mapping[str, bytes] = _NOTHING,
     arrays: Mapping[str, NewArray] = _NOTHING,
     drop: Collection[str] = (),
+    rename: Mapping[str, str] = _NOTHING,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> None:
@@ -51,6 +52,9 @@ def write_archive(
         assets: New contents of assets that the source has, by name.
         arrays: New contents of arrays that the source has, by path.
         drop: Paths of arrays and groups to leave out, with all below them.
+        rename: New paths of arrays and groups by their old ones; what lies below a
+            group moves with it, and two may change places. `arrays` and `drop` go by
+            the old paths.
         overwrite: Whether `target` may exist. It may never be the source itself.
         progress: Called with the bytes written so far and their total.
 
@@ -60,7 +64,7 @@ def write_archive(
     path = Path(os.path.realpath(target))
     _check_target(path, source, overwrite)
     _check_known(assets, source.assets, "asset")
-    weights = WeightsWriter(source, arrays, drop)
+    weights = WeightsWriter(source, arrays, drop, rename)
     before = [
         _text(METADATA, metadata, source.contents.metadata_bytes),
         _text(CONFIG, config, source.contents.config_bytes),

@@ -9,3 +9,5 @@ from keras_padsafe.audit.check_weights import check_weights as check_weights
 from keras_padsafe.audit.codes import CODES as CODES
 from keras_padsafe.audit.find_nonfinite import find_nonfinite as find_nonfinite
 from keras_padsafe.audit.finding import Finding as Finding
+from keras_padsafe.audit.repair import repair as repair
+from keras_padsafe.audit.repair_report import RepairReport as RepairReport

@@ -13,6 +13,7 @@ from keras_padsafe.cli.grow import grow
 from keras_padsafe.cli.inspect import inspect
 from keras_padsafe.cli.plan import plan
 from keras_padsafe.cli.remap import remap
+from keras_padsafe.cli.repair import repair
 from keras_padsafe.cli.trim import trim
 from keras_padsafe.cli.verify import verify
 from keras_padsafe.version import __version__
@@ -31,5 +32,5 @@ def main() -> None:
     """
 
 
-for command in (inspect, plan, grow, trim, remap, verify, demo):
+for command in (inspect, plan, grow, trim, remap, verify, repair, demo):
     main.add_command(command)

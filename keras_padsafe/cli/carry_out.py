@@ -16,7 +16,7 @@ def carry_out(
     from keras_padsafe import surgery
     from keras_padsafe.cli.plan_view import report_view
 
-    if not _is_same_file(model, output):  # That has an error of its own.
+    if not is_same_file(model, output):  # That has an error of its own.
         refuse_to_overwrite(output, force=force)
     with progress_bar(f"Writing {output}", as_json=as_json) as progress:
         report = surgery.apply_plan(
@@ -25,6 +25,7 @@ def carry_out(
     show(report.to_json(), report_view, as_json=as_json)
 
 
-def _is_same_file(first: str, second: str) -> bool:
+def is_same_file(first: str, second: str) -> bool:
+    """Whether two paths lead to one file that exists."""
     exist = os.path.exists(first) and os.path.exists(second)
     return exist and os.path.samefile(first, second)

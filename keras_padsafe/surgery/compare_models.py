@@ -1,7 +1,6 @@
 """Runs a model and its surgery side by side on the user's backend."""
 
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,15 @@ import numpy as np
 from keras_padsafe.surgery.certificate import Check
 from keras_padsafe.surgery.layer_node import LayerNode
 from keras_padsafe.surgery.plan import Plan
+from keras_padsafe.surgery.run_model import (
+    ModelFailed,
+    load_model,
+    make_batch,
+    run_model,
+    state_left_unread,
+    tolerance,
+)
 from keras_padsafe.surgery.sample_inputs import NoInputs, Sampler
-
-# Largest difference, relative to the largest output, that another order of the same
-# sums can make.
-_ROUNDING = {"float64": 1e-12, "float32": 1e-5, "float16": 2e-3, "bfloat16": 2e-2}
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,6 @@ class Batches:
     old: Sampler
     renamed: Sampler
     new: Sampler | None
-
-
-class ModelFailed(Exception):
-    """A model could not be loaded or run; the message is for a check."""
 
 
 def compare_models(
@@ -55,17 +54,19 @@ def compare_models(
         batches: Makes the inputs.
     """
     try:
-        before, usual = _load(source)
+        before, usual = load_model(source)
     except ModelFailed as error:
         yield Check("loads in Keras", "skipped", f"the file before does not: {error}")
         return
     try:
-        after, messages = _load(target)
+        after, messages = load_model(target)
     except ModelFailed as error:
         yield Check("loads in Keras", "failed", str(error))
         return
     yield Check("loads in Keras", "passed", f"as {type(after).__name__}")
-    yield _optimizer(plan, before, after, _skipped(usual), _skipped(messages))
+    yield _optimizer(
+        plan, before, after, state_left_unread(usual), state_left_unread(messages)
+    )
     try:
         old = _run(before, root, batches.old)
         renamed = _run(after, root, batches.renamed)
@@ -76,25 +77,6 @@ def compare_models(
     if batches.new is not None:
         expected = bool(np.isfinite(_flat(old)).all())
         yield _new_outputs(after, root, batches.new, expected)
-
-
-def _load(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
-    import keras
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            model = keras.models.load_model(path)
-        except Exception as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise ModelFailed(f"{type(error).__name__}: {lines[0][:300]}") from error
-    return model, [str(warning.message) for warning in caught]
-
-
-def _skipped(messages: list[str]) -> str | None:
-    """What Keras said when it left an optimizer's state unread."""
-    said = [text for text in messages if "Skipping variable loading" in text]
-    return said[0].splitlines()[0][:300] if said else None
 
 
 def _optimizer(
@@ -125,69 +107,10 @@ def _optimizer(
 
 
 def _run(model: Any, root: LayerNode, sampler: Sampler) -> list[np.ndarray]:
-    import keras
-
-    inputs = _inputs(model, root)
-    batch = keras.tree.map_structure(
-        lambda spec: sampler.sample(*spec.described), inputs
-    )
+    batch = make_batch(model, root, sampler.sample)
     if not sampler.fed:
         raise NoInputs("no input of the model is known to take the vocabulary's ids")
-    if keras.backend.backend() != "tensorflow" and any(
-        isinstance(value, np.ndarray) and value.dtype.kind == "O"
-        for value in keras.tree.flatten(batch)
-    ):
-        raise ModelFailed("the model takes text, which only TensorFlow can run")
-    try:
-        outputs = model(batch, training=False)
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        raise ModelFailed(
-            f"no batch could be made for it: {type(error).__name__}: {lines[0][:200]}"
-        ) from error
-    return [
-        keras.ops.convert_to_numpy(_as_float(output))
-        for output in keras.tree.flatten(outputs)
-    ]
-
-
-class _Spec:
-    """Name, shape and dtype of an input, as one leaf of a structure."""
-
-    def __init__(self, name: str, shape: tuple[int | None, ...], dtype: str) -> None:
-        self.described = (name, shape, dtype)
-
-
-def _inputs(model: Any, root: LayerNode) -> Any:
-    import keras
-
-    symbolic = _symbolic_inputs(model)
-    if symbolic is not None:
-        return keras.tree.map_structure(
-            lambda t: _Spec(t.name, tuple(t.shape), str(t.dtype)), symbolic
-        )
-    shape = (root.serialized.get("build_config") or {}).get("input_shape")
-    if isinstance(shape, list) and all(d is None or isinstance(d, int) for d in shape):
-        return _Spec("input_ids", tuple(shape), "int32")
-    if isinstance(shape, dict):
-        return {name: _Spec(name, tuple(dims), "int32") for name, dims in shape.items()}
-    raise ModelFailed("config.json does not say what inputs the model takes")
-
-
-def _symbolic_inputs(model: Any) -> Any:
-    """The inputs in the structure in which the model takes them, if it knows them."""
-    try:
-        return model.input
-    except AttributeError:  # A Sequential model that was never called has a list only.
-        inputs = getattr(model, "inputs", None)
-        return inputs[0] if inputs and len(inputs) == 1 else None
-
-
-def _as_float(output: Any) -> Any:
-    import keras
-
-    dtype = keras.backend.standardize_dtype(output.dtype)
-    return keras.ops.cast(output, "float32") if "float16" in dtype else output
+    return run_model(model, batch)
 
 
 def _outputs(
@@ -224,7 +147,7 @@ def _outputs(
         gap = np.abs(after[finite].astype("float64") - before[finite])
         largest = max(largest, float(gap.max(initial=0.0)))
         scale = float(np.abs(np.nan_to_num(before)).max(initial=0.0))
-        allowed = max(allowed, _tolerance(model) * max(scale, 1e-6))
+        allowed = max(allowed, tolerance(model) * max(scale, 1e-6))
     if not compared:
         yield Check(name, "skipped", "the model before gives no finite output")
         return
@@ -295,12 +218,3 @@ def _new_outputs(
 def _flat(outputs: list[np.ndarray]) -> np.ndarray:
     numbers = [output for output in outputs if output.dtype.kind not in "OSU"]
     return np.concatenate([np.zeros(1), *(np.ravel(n).astype("f8") for n in numbers)])
-
-
-def _tolerance(model: Any) -> float:
-    dtype = getattr(model, "compute_dtype", "float32")
-    narrow = [
-        str(getattr(layer, "compute_dtype", dtype))
-        for layer in getattr(model, "layers", [])
-    ]
-    return max(_ROUNDING.get(name, 1e-5) for name in [str(dtype), *narrow])

@@ -1,0 +1,91 @@
+"""Swaps the layers of a saved model that let padding through for ours."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_padsafe.archive import open_archive, write_archive
+from keras_padsafe.audit.group_names import renamed_groups
+from keras_padsafe.audit.plan_repair import place_of, plan_repair
+from keras_padsafe.audit.repair_report import RepairReport, Swapped
+from keras_padsafe.audit.rewrite_config import rewrite_config
+from keras_padsafe.audit.sample_rows import read_sample_inputs
+from keras_padsafe.surgery.arguments import read_path
+from keras_padsafe.surgery.graph import read_graph
+from keras_padsafe.surgery.layer_tree import read_layer_tree
+
+
+def repair(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    prove: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> RepairReport:
+    """Swaps the layers of a saved model that let padding through for ours.
+
+    Only what a mask reaches is touched: attention, `GlobalAveragePooling1D`,
+    `GlobalMaxPooling1D`, `Conv1D`, `Softmax`, sums that lose a mask (`Add` and
+    `x + y`), and products or activations written as operations. Weights, names,
+    optimizer and training configuration stay. The file is rewritten without running
+    the model; `target` appears whole or not at all. A model without masks has nothing
+    to mend: `target` is then a copy.
+
+    Whoever loads `target` must import `keras_padsafe` first.
+
+    Args:
+        source: A `.keras` file, or the folder of an unzipped one.
+        target: The `.keras` file to write.
+        overwrite: Whether `target` may exist. It may never be the source.
+        prove: Whether to load both models afterwards and compare their outputs, on
+            the running backend.
+        progress: Called with the bytes written so far and their total.
+
+    Returns:
+        A `RepairReport`: what was swapped, what could not be mended, what was proved.
+
+    Raises:
+        ArchiveError: if a file cannot be read or written.
+        SurgeryError: if config.json is not as Keras writes it.
+
+    Example:
+
+    >>> ids = keras.Input((4,), dtype="int32")
+    >>> x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
+    >>> y = keras.layers.GlobalMaxPooling1D(name="top")(x)
+    >>> keras.Model(ids, y).save("model.keras")
+    >>> report = keras_padsafe.audit.repair("model.keras", "mended.keras")
+    >>> print(report.swapped[0])
+    Swapped(place='top', old='GlobalMaxPooling1D', new='MaskedGlobalMaxPooling1D')
+    >>> report["rows without padding keep their outputs"].status
+    'passed'
+    """
+    source, target = read_path(source, "source"), read_path(target, "target")
+    with open_archive(source) as archive:
+        root = read_layer_tree(archive)
+        graph = read_graph(root)
+        plan = plan_repair(root, graph)
+        new_classes = {edit.layer: edit.swap.class_name for edit in plan.edits}
+        config = (
+            rewrite_config(archive.config or {}, plan.edits) if plan.edits else None
+        )
+        write_archive(
+            target,
+            archive,
+            config=config,
+            rename=renamed_groups(root, new_classes) if plan.edits else {},
+            overwrite=overwrite,
+            progress=progress,
+        )
+        inputs = read_sample_inputs(graph)
+    checks = ()
+    if prove and plan.edits:
+        from keras_padsafe.audit.prove_repair import prove_repair
+
+        checks = tuple(prove_repair(source, target, root, inputs))
+    swapped = tuple(
+        Swapped(place_of(edit.layer), edit.layer.class_name, edit.swap.class_name)
+        for edit in plan.edits
+    )
+    return RepairReport(plan.unmended, Path(source), Path(target), swapped, checks)

@@ -1,0 +1,69 @@
+"""What a repair did."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.surgery.certificate import Check
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """A layer or operation that a layer of another class took the place of.
+
+    Attributes:
+        place: The path of the layer.
+        old: Its class before.
+        new: Its class now.
+    """
+
+    place: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class RepairReport(AuditReport):
+    """What a repair did; its findings are what it could not mend.
+
+    Attributes:
+        source: The file before.
+        target: The file after.
+        swapped: What was swapped; empty if there was nothing to mend.
+        checks: What both models, run side by side, have shown.
+    """
+
+    source: Path
+    target: Path
+    swapped: tuple[Swapped, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything could be mended and no check failed."""
+        return super().passed and all(check.status != "failed" for check in self.checks)
+
+    def __getitem__(self, name: str) -> Check:
+        for check in self.checks:
+            if check.name == name:
+                return check
+        raise KeyError(name)
+
+    def __str__(self) -> str:
+        lines = [f"{one.place}: {one.old} -> {one.new}" for one in self.swapped]
+        lines += [
+            f"{check.status}: {check.name}: {check.detail}" for check in self.checks
+        ]
+        lines += map(str, self.findings)
+        return "\n".join(lines) or "nothing to mend"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return {
+            **super().to_json(),
+            "source": str(self.source),
+            "target": str(self.target),
+            "swapped": [vars(one) for one in self.swapped],
+            "checks": [vars(check) for check in self.checks],
+        }
