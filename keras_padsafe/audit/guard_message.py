@@ -23,10 +23,10 @@ def lost_before(names: list[str]) -> str:
 
 def what_happened(step: str, loss_is_finite: bool, names: tuple[str, ...]) -> str:
     """Says what was not finite in a step."""
-    lost = f"would have made {listed(names)} non-finite"
+    lost = f"the update would have made {listed(names)} infinite or NaN"
     if not loss_is_finite:
-        return f"{step}: the loss is not finite" + (f" and {lost}" if names else "")
-    return f"{step}: the loss is finite, but its update {lost}"
+        return f"{step}: the loss is not finite" + (f", and {lost}" if names else "")
+    return f"{step}: the loss is finite, but {lost}"
 
 
 def what_was_found(

@@ -38,8 +38,16 @@ def guarded_jax_step(step: Step, state: TrainingState) -> Step:
     return guarded
 
 
-def guarded_tensorflow_step(step: Step, state: TrainingState) -> Step:
-    """Guards `train_step(data) -> logs`; runs inside `tf.function`, or eagerly."""
+class TraceAgain(Exception):
+    """A graph was left unfinished, since it made variables that it had not read."""
+
+
+def guarded_tensorflow_step(step: Step, state: TrainingState, model: Any) -> Step:
+    """Guards `train_step(data) -> logs`; runs inside `tf.function`, or eagerly.
+
+    Raises:
+        TraceAgain: While a graph is made, if it has to be made once more.
+    """
     import tensorflow as tf
 
     def finite(x: Any) -> Any:
@@ -48,14 +56,17 @@ def guarded_tensorflow_step(step: Step, state: TrainingState) -> Step:
     def guarded(data: Any) -> Any:
         # A read: whatever is written afterwards, these keep their values.
         before = [tf.identity(variable.value) for variable in state.variables]
-        with state.noting_new_slots(lambda v: before.append(tf.identity(v.value))):
+        with state.noting_new_variables(lambda v: before.append(tf.identity(v.value))):
             logs = step(data)
+        if state.add_unnoted(model) and not tf.executing_eagerly():
+            raise TraceAgain
         pairs = zip(state.variables, state.watched, strict=True)
         flags = [finite(variable.value) for variable, watched in pairs if watched]
         flags = tf.stack([finite(tf.convert_to_tensor(logs.get("loss", 0.0))), *flags])
 
         def restore() -> None:
-            for variable, value in zip(state.variables, before, strict=True):
+            # What an eager step has made without a word has no value to go back to.
+            for variable, value in zip(state.variables, before, strict=False):
                 variable.assign(value)
 
         tf.cond(tf.reduce_all(flags), lambda: None, restore)
@@ -80,7 +91,10 @@ def guarded_torch_function(function: Step, state: TrainingState, model: Any) -> 
     def guarded(data: Any) -> Any:
         before = [variable.value.detach().clone() for variable in state.variables]
         buffers_before = [buffer.clone() for buffer in buffers]
-        with state.noting_new_slots(lambda v: before.append(v.value.detach().clone())):
+        random_state = _torch_random_state()
+        with state.noting_new_variables(
+            lambda v: before.append(v.value.detach().clone())
+        ):
             logs = function(data)
         with torch.no_grad():
             values = [variable.value.detach() for variable in state.variables]
@@ -92,6 +106,23 @@ def guarded_torch_function(function: Step, state: TrainingState, model: Any) -> 
                 old = before + buffers_before
                 for value, kept in zip(values + buffers, old, strict=True):
                     value.copy_(kept)
+                _set_torch_random_state(*random_state)
         return {**logs, FLAGS: flags}
 
     return guarded
+
+
+# Layers of Keras draw from the random state of PyTorch unless they are given a seed.
+def _torch_random_state() -> tuple[Any, list[Any]]:
+    import torch
+
+    on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return torch.get_rng_state(), on_devices
+
+
+def _set_torch_random_state(state: Any, on_devices: list[Any]) -> None:
+    import torch
+
+    torch.set_rng_state(state)
+    if on_devices:
+        torch.cuda.set_rng_state_all(on_devices)

@@ -8,6 +8,7 @@ import keras
 from keras_padsafe.audit.guarded_step import (
     FLAGS,
     Step,
+    TraceAgain,
     guarded_jax_step,
     guarded_tensorflow_step,
     guarded_torch_function,
@@ -129,13 +130,19 @@ def _jax_function(training: GuardedTraining, model: Any) -> Step:
 def _tensorflow_function(training: GuardedTraining, model: Any) -> Step:
     import tensorflow as tf
 
-    model.train_step = guarded_tensorflow_step(model.train_step, training.state)
+    model.train_step = guarded_tensorflow_step(model.train_step, training.state, model)
     model.make_train_function(force=True)
     function = model.train_function
 
+    def run(data: Any) -> Any:
+        try:
+            return function(iter((data,)))
+        except TraceAgain:
+            return function(iter((data,)))
+
     def train_function(iterator: Any) -> Any:
         data = next(iterator)
-        logs = training.run(lambda data: function(iter((data,))), data)
+        logs = training.run(run, data)
         # A part that a data set does not have arrives as an empty `Optional`.
         none = tf.experimental.Optional
         parts = keras.tree.map_structure(

@@ -29,13 +29,16 @@ class TrainingState:
         self.variables: list[Any] = []
         self.watched: list[bool] = []
         self.lost: list[str] = []
-        # On JAX a training step has no other optimizer.
+        # On JAX a training step has no other optimizer, and makes no variables.
         functional = keras.backend.backend() == "jax"
-        self._optimizers = [model.optimizer] if functional else _optimizers_of(model)
+        owners = [model.optimizer] if functional else _owners_in(model)
+        self._unbuilt = [o for o in owners if not getattr(o, "built", True)]
         for variable in model.trainable_variables + model.non_trainable_variables:
             self._append_checked(variable, may_be_constant=not variable.trainable)
-        for optimizer in self._optimizers:
-            for variable in optimizer.variables:
+        for owner in owners:
+            if isinstance(owner, keras.metrics.Metric):
+                continue
+            for variable in owner.variables:
                 self._append_checked(variable)
         for variable in model.metrics_variables:
             self._append(variable, watched=False)
@@ -59,44 +62,53 @@ class TrainingState:
         self._append(variable, watched=finite or not may_be_constant)
 
     @contextmanager
-    def noting_new_slots(self, note: Callable[[Any], None]) -> Iterator[None]:
-        """Adds the slots that an optimizer makes in its first step.
+    def noting_new_variables(self, note: Callable[[Any], None]) -> Iterator[None]:
+        """Adds the variables that optimizers and metrics make in their first step.
 
         Args:
             note: Called with each new variable before anything is written to it.
         """
 
-        def noted(optimizer: Any) -> Callable[[Any], None]:
-            build, known = optimizer.build, {id(v) for v in optimizer.variables}
+        def noted(owner: Any) -> Callable[..., None]:
+            build, known = owner.build, {id(v) for v in owner.variables}
+            watched = not isinstance(owner, keras.metrics.Metric)
 
-            def build_and_note(variables: Any) -> None:
-                build(variables)
-                for variable in optimizer.variables:
+            def build_and_note(*args: Any) -> None:
+                build(*args)
+                for variable in owner.variables:
                     if id(variable) not in known:
-                        self._append(variable)
+                        self._append(variable, watched)
                         note(variable)
 
             return build_and_note
 
-        unbuilt = [o for o in self._optimizers if not o.built]
-        for optimizer in unbuilt:
-            optimizer.build = noted(optimizer)
+        unbuilt = [owner for owner in self._unbuilt if not owner.built]
+        for owner in unbuilt:
+            owner.build = noted(owner)
         try:
             yield
         finally:
-            for optimizer in unbuilt:
-                del optimizer.build
+            for owner in unbuilt:
+                del owner.build
+
+    def add_unnoted(self, model: Any) -> bool:
+        """Adds metrics that made variables without saying so; whether there are any."""
+        known = {id(variable) for variable in self.variables}
+        new = [v for v in model.metrics_variables if id(v) not in known]
+        for variable in new:
+            self._append(variable, watched=False)
+        return bool(new)
 
 
-def _optimizers_of(model: Any) -> list[Any]:
-    """Returns every optimizer that a model or one of its layers holds."""
+def _owners_in(model: Any) -> list[Any]:
+    """Returns the optimizers and metrics that a model or one of its layers holds."""
     found, seen, to_see = [], set(), [model]
     while to_see:
         thing = to_see.pop()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        if isinstance(thing, keras.optimizers.Optimizer):
+        if isinstance(thing, keras.optimizers.Optimizer | keras.metrics.Metric):
             found.append(thing)
         elif isinstance(thing, keras.layers.Layer):
             to_see.extend(vars(thing).values())
