@@ -173,6 +173,7 @@ def _refuse_what_cannot_be_guarded(model: Any) -> None:
     """Raises where a bad step would pass unseen, or could not be undone."""
     owner = getattr(vars(model).get("make_train_function"), "__self__", None)
     if isinstance(owner, GuardedTraining):
+        owner.remove()
         raise GuardError(
             "two `NonFiniteGuard` callbacks watch the same training. Keep one of them."
         )
