@@ -4,6 +4,11 @@ Each message says what happened, where, what was expected, what was received and
 how to mend it, and never shows the contents of a tensor.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keras_padsafe.audit import AuditReport
+
 
 class PadsafeError(ValueError):
     """Base of every error raised on purpose; the command line exits with 2."""
@@ -35,3 +40,20 @@ class InitializerError(PadsafeError):
 
 class AuditError(PadsafeError):
     """An audit was asked for something that it cannot look at."""
+
+
+class GuardError(PadsafeError):
+    """A training cannot be guarded as it is set up."""
+
+
+class NonFiniteError(PadsafeError):
+    """A guarded training met a batch that would have cost the model its weights.
+
+    Attributes:
+        report: What `find_nonfinite` says of that batch; `None` if it could not be
+            replayed.
+    """
+
+    def __init__(self, message: str, report: "AuditReport | None" = None) -> None:
+        super().__init__(message)
+        self.report = report

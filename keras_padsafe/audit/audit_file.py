@@ -150,7 +150,9 @@ def _picture(
             marks = moved.get(layer["path"], [])
             layer["moved"] = layer["path"] in whole
             layer["states"] = [
-                "moved" if state == "real" and step < len(marks) and marks[step] else state
+                "moved"
+                if state == "real" and step < len(marks) and marks[step]
+                else state
                 for step, state in enumerate(layer["states"])
             ]
     return document
