@@ -6,3 +6,6 @@ Importing this room imports no Keras: what runs a model is imported when it is c
 from keras_padsafe.audit.audit_report import AuditReport as AuditReport
 from keras_padsafe.audit.codes import CODES as CODES
 from keras_padsafe.audit.finding import Finding as Finding
+from keras_padsafe.audit.trace_masks import MaskRow as MaskRow
+from keras_padsafe.audit.trace_masks import MaskTrace as MaskTrace
+from keras_padsafe.audit.trace_masks import trace_masks as trace_masks

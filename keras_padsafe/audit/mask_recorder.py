@@ -1,0 +1,344 @@
+"""Follows the padding of every tensor through one run of a model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from keras_padsafe.audit.mask_arguments import (
+    contents,
+    given_masks,
+    hiding_argument,
+    named_arguments,
+    padding_by_argument,
+)
+from keras_padsafe.audit.mask_lineage import (
+    Lineage,
+    Loss,
+    SeenTensor,
+    TracedCall,
+    either,
+    mask_of,
+    padding_of,
+    shows_padding,
+)
+from keras_padsafe.audit.padded_elements import covers, is_floating, spread
+from keras_padsafe.audit.probe_call import (
+    Probe,
+    answers_without_padding,
+    probe_call,
+)
+from keras_padsafe.audit.watch import LayerCall, Observer, tensors_in
+from keras_padsafe.compat import get_keras_mask
+from keras_padsafe.types import Tensor
+
+
+class MaskRecorder(Observer):
+    """Records each call, and what becomes of masks and padding in it.
+
+    A layer is known by what it does: each call with padding in it runs again with
+    other content there, and what changes at real positions has read it.
+
+    Attributes:
+        calls: The calls, in the order in which they began; the model itself is first.
+        masks_met: How many masks were carried or given.
+        lineages: What is known of each tensor, by its identity.
+
+    Args:
+        entering: Padding that an earlier recording learnt of too late, from a mask
+            argument: by the call that makes the tensor and the number of the output.
+    """
+
+    def __init__(
+        self, entering: dict[tuple[int, int], np.ndarray] | None = None
+    ) -> None:
+        self._entering = entering or {}
+        self.calls: list[TracedCall] = []
+        self.masks_met = 0
+        self.lineages: dict[int, Lineage] = {}
+        self._open: list[tuple[TracedCall, dict[int, Tensor | None]]] = []
+        self._latest: dict[tuple[int, ...], Lineage] = {}
+        self._probing = False
+        self._events = 0
+
+    @property
+    def padding_met(self) -> bool:
+        """Whether any tensor held padding."""
+        return any(line.padded is not None for line in self.lineages.values())
+
+    def enter(self, call: LayerCall) -> None:
+        """Records what comes in."""
+        if self._probing:
+            return
+        parent = self._open[-1][0] if self._open else None
+        traced = TracedCall(len(self.calls), call.layer, call.path, parent)
+        self.calls.append(traced)
+        named = named_arguments(call)
+        traced.given = given_masks(named)
+        by_argument = padding_by_argument(named)
+        self.masks_met += len(by_argument)
+        tensors = contents(named)
+        for number, tensor in enumerate(tensors):
+            unseen = parent is not None and id(tensor) not in self.lineages
+            line = self._lineage(tensor, unseen)
+            if parent is None:
+                line.made_by = (-1, number)
+                self._let_in(line)
+            flags = by_argument.get(id(tensor))
+            if flags is not None and line.padded is None and not flags.all():
+                line.padded, line.seen, line.enters = ~flags, call.path, True
+                self._remember(line)
+            mask = mask_of(tensor)
+            argument = hiding_argument(traced.given, line.padded)
+            traced.inputs.append(
+                SeenTensor(line, mask, line.lost, unseen, line.unhidden, argument)
+            )
+        masks = {id(tensor): get_keras_mask(tensor) for tensor in tensors}
+        self._open.append((traced, masks))
+
+    def leave(self, call: LayerCall) -> None:
+        """Records what went out, and what the call did to masks and padding."""
+        if self._probing:
+            return
+        traced, masks = self._open.pop()
+        used = {k: v for k, v in call.passed.items() if "mask" in k} | traced.given
+        traced.used = tuple(name for name, value in used.items() if tensors_in(value))
+        self._note_erased(traced)
+        inputs = {id(seen.tensor): seen for seen in traced.inputs}
+        probes = None
+        if traced.parent is not None and traced.padded_inputs:
+            with self._unwatched():
+                probes = probe_call(call, inputs, masks)
+        events: set[str] = set()
+        for index, tensor in enumerate(call.results):
+            if is_floating(tensor):
+                probe = probes[index] if probes else None
+                events |= self._note_output(traced, tensor, probe, index)
+            else:
+                traced.mixed.append(None)
+        flags = _common_padding(traced)
+        if traced.reads_padding and flags is not None:
+            with self._unwatched():
+                traced.harmless = answers_without_padding(call, inputs, masks, flags)
+        if traced.parent is not None and (traced.reads_padding or traced.leaking_child):
+            traced.parent.leaking_child = True
+        if traced.reads_padding and any(i.mask is not None for i in traced.inputs):
+            events.add("ignored")
+        if traced.padded_inputs and not any(o.padded is not None for o in traced.outputs):
+            had = traced.used or any(i.mask is not None for i in traced.inputs)
+            events |= {"consumed"} if had and "ignored" not in events else set()
+        traced.events += tuple(sorted(events))
+
+    @property
+    def learnt_late(self) -> dict[tuple[int, int], np.ndarray]:
+        """The padding that only an argument told of, after the tensor was made."""
+        return {
+            line.made_by: ~line.padded
+            for line in self.lineages.values()
+            if line.enters and line.made_by and line.padded is not None
+        }
+
+    def _let_in(self, line: Lineage) -> None:
+        mask = self._entering.get(line.made_by) if line.made_by else None
+        if mask is not None and line.padded is None:
+            line.padded, line.enters = ~mask, True
+            self._remember(line)
+
+    def _lineage(
+        self, tensor: Tensor, unseen: bool, within: TracedCall | None = None
+    ) -> Lineage:
+        """What is known of a tensor, for one that nothing seen has made."""
+        line = self.lineages.get(id(tensor))
+        if line is not None:
+            return line
+        line = self.lineages[id(tensor)] = Lineage(tensor)
+        mask = mask_of(tensor)
+        like = self._latest.get(tuple(tensor.shape[:2]))
+        parent = within or (self._open[-1][0] if self._open else None)
+        rank = 2 if within else 3  # The answers of a model may be one number a step.
+        if mask is not None:
+            line.padded, line.carried = padding_of(mask), True
+            line.seen = parent.path if parent else ""
+            self.masks_met += 1
+            self._remember(line)
+        elif unseen and parent and like is not None and len(tensor.shape) >= rank:
+            line.padded, line.seen = like.padded, like.seen
+            line.carried, line.unhidden = like.carried, like.unhidden
+            line.lost = _first_loss(parent.padded_inputs) or like.lost
+            if line.carried and line.lost is None:
+                line.lost = self._loss("operation", parent)
+        return line
+
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        self._probing = True
+        try:
+            yield
+        finally:
+            self._probing = False
+
+    def _note_erased(self, traced: TracedCall) -> None:
+        for seen in traced.inputs:
+            now = mask_of(seen.tensor)
+            if seen.mask is not None and now is None and seen.lineage.lost is None:
+                seen.lineage.lost = self._loss("erased", traced)
+                traced.events = ("erased",)
+        traced.states_after = tuple(
+            SeenTensor(seen.lineage, mask_of(seen.tensor), None).state
+            for seen in traced.inputs
+        )
+
+    def _note_output(
+        self, traced: TracedCall, tensor: Tensor, probe: Probe | None, number: int
+    ) -> set[str]:
+        mask = mask_of(tensor)
+        known = self.lineages.get(id(tensor))
+        passed_on = known is not None
+        line = known or Lineage(tensor, made_by=(traced.index, number))
+        self.lineages[id(tensor)] = line
+        events: set[str] = set()
+        inputs = traced.padded_inputs
+        if traced.parent is None and not passed_on:
+            del self.lineages[id(tensor)]
+            line = self._lineage(tensor, unseen=True, within=traced)
+        elif not passed_on:
+            line.padded = _padding_after(traced, tensor, probe, mask)
+            self._let_in(line)
+        mixed = None
+        if probe is not None and probe.mixed.any():
+            mixed = probe.mixed & ~_excused(traced, tensor, line.padded)
+        traced.mixed.append(mixed if mixed is not None and mixed.any() else None)
+        origins = [seen for seen in inputs if line.padded is not None]
+        if not passed_on and origins:
+            line.carried = any(seen.lineage.carried for seen in origins)
+            line.seen = next((s.lineage.seen for s in origins), "")
+            line.unhidden = next(
+                (s.lineage.unhidden for s in origins if s.lineage.unhidden), None
+            )
+        if mask is not None:
+            events |= self._note_carried(traced, line, mask, passed_on)
+        elif line.padded is not None and origins:
+            had_one = any(seen.mask is not None for seen in origins)
+            if not passed_on:
+                line.lost = _first_loss(origins)
+            if had_one:
+                events.add("dropped")
+                line.lost = line.lost or self._loss("dropped", traced)
+        self._remember(line)
+        unseen = traced.parent is None and not passed_on
+        seen = SeenTensor(line, mask, line.lost, unseen, line.unhidden)
+        traced.outputs.append(seen)
+        return events
+
+    def _note_carried(
+        self, traced: TracedCall, line: Lineage, mask: np.ndarray, passed_on: bool
+    ) -> set[str]:
+        self.masks_met += 1
+        masks = [seen.mask for seen in traced.inputs if seen.mask is not None]
+        from_inputs = line.padded is not None and bool(traced.padded_inputs)
+        line.seen, line.carried = traced.path, True
+        if shows_padding(mask, line.padded):
+            if line.unhidden is None:
+                line.unhidden = self._loss("dropped", traced)
+                return {"from nowhere"}
+            return {"kept"}
+        line.unhidden = None if not passed_on else line.unhidden
+        line.padded = either(line.padded, padding_of(mask))
+        line.lost = None
+        if not masks and not traced.used and not from_inputs:
+            return {"born"}
+        if any(np.array_equal(mask, given) for given in masks):
+            return {"kept"} if len(masks) < 2 else {"combined"}
+        return {"combined"} if len(masks) > 1 else {"kept"} if masks else {"born"}
+
+    def _remember(self, line: Lineage) -> None:
+        if line.padded is not None and line.padded.ndim == 2:
+            self._latest[tuple(line.tensor.shape[:2])] = line
+
+    def _loss(self, how: Any, traced: TracedCall) -> Loss:
+        self._events += 1
+        return Loss(how, traced.path, traced.class_name, self._events)
+
+
+def _common_padding(traced: TracedCall) -> np.ndarray | None:
+    """The padded positions of a call, if its inputs agree on them."""
+    found = [seen.padded for seen in traced.padded_inputs]
+    if not found or found[0] is None or found[0].ndim != 2:
+        return None
+    return found[0] if all(np.array_equal(f, found[0]) for f in found) else None
+
+
+def _first_loss(inputs: list[SeenTensor]) -> Loss | None:
+    losses = [seen.lost for seen in inputs if seen.lost]
+    return min(losses, key=lambda loss: loss.order, default=None)
+
+
+def _same_time(traced: TracedCall, tensor: Tensor) -> list[SeenTensor]:
+    """The inputs whose positions are those of an output, as far as shapes can say."""
+    shape = tuple(tensor.shape)
+    return [
+        seen
+        for seen in traced.inputs
+        if tuple(seen.tensor.shape) == shape
+        or (
+            min(len(shape), len(seen.tensor.shape)) > 2
+            and tuple(seen.tensor.shape[:2]) == shape[:2]
+        )
+    ]
+
+
+def _flags(seen: SeenTensor, tensor: Tensor) -> np.ndarray | None:
+    """The padded elements of an input, if they can be those of an output."""
+    padded = seen.padded
+    if padded is None or not covers(padded, tensor.shape):
+        return None
+    return spread(padded, tensor.shape)
+
+
+def _padding_after(
+    traced: TracedCall, tensor: Tensor, probe: Probe | None, mask: np.ndarray | None
+) -> np.ndarray | None:
+    """The padded elements of an output."""
+    found = _by_position(traced, tensor, probe, mask)
+    if found is None and probe is not None and probe.alone.any():
+        found = probe.alone
+    if found is not None and not found.any():
+        found = None
+    if mask is not None and found is None:
+        return padding_of(mask) if not traced.padded_inputs or probe else None
+    return found
+
+
+def _by_position(
+    traced: TracedCall, tensor: Tensor, probe: Probe | None, mask: np.ndarray | None
+) -> np.ndarray | None:
+    same = _same_time(traced, tensor)
+    flags = [_flags(seen, tensor) for seen in same]
+    padded = [flag for flag in flags if flag is not None]
+    if not padded:
+        return None
+    some = np.logical_or.reduce(padded)
+    if probe is not None and (spread(probe.alone, tensor.shape) & ~some).any():
+        return None  # Its positions stand elsewhere in the output.
+    everywhere = np.logical_and.reduce(padded) & (len(padded) == len(flags))
+    touched = np.zeros_like(some) if probe is None else probe.by_padding
+    hidden = np.zeros_like(some) if mask is None else spread(~mask, tensor.shape)
+    found = everywhere | (some & (touched | hidden))
+    rank = max(seen.padded.ndim for seen in same if seen.padded is not None)
+    inner = tuple(range(rank, found.ndim))
+    return found.any(inner)
+
+
+def _excused(
+    traced: TracedCall, tensor: Tensor, padded: np.ndarray | None
+) -> np.ndarray:
+    """The elements of an output that may hold padding: nobody reads them."""
+    excused = np.zeros(tuple(tensor.shape), bool)
+    if padded is not None:
+        excused |= spread(padded, tensor.shape)
+    for seen in _same_time(traced, tensor):
+        flags = _flags(seen, tensor)
+        if flags is not None and padded is not None:
+            excused |= flags
+    return excused
