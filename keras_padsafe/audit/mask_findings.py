@@ -8,16 +8,20 @@ from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.mask_lineage import Loss, SeenTensor, TracedCall
 from keras_padsafe.audit.padding_readers import PaddingReaders
 
-# Keras's layers that lose or ignore masks, and ours in their place.
+# What loses or ignores masks, and ours in its place.
 _INSTEAD = {
-    "Add": "MaskedAdd",
-    "Attention": "MaskedAttention",
-    "Conv1D": "MaskedConv1D",
-    "GlobalAveragePooling1D": "MaskedGlobalAveragePooling1D",
-    "GlobalMaxPooling1D": "MaskedGlobalMaxPooling1D",
-    "GroupQueryAttention": "MaskedGroupedQueryAttention",
-    "MultiHeadAttention": "MaskedMultiHeadAttention",
-    "Softmax": "MaskedSoftmax",
+    "Add": "layers.MaskedAdd",
+    "Attention": "layers.MaskedAttention",
+    "Conv1D": "layers.MaskedConv1D",
+    "GlobalAveragePooling1D": "layers.MaskedGlobalAveragePooling1D",
+    "GlobalMaxPooling1D": "layers.MaskedGlobalMaxPooling1D",
+    "GroupQueryAttention": "layers.MaskedGroupedQueryAttention",
+    "MultiHeadAttention": "layers.MaskedMultiHeadAttention",
+    "Softmax": "layers.MaskedSoftmax",
+    "Max": "ops.masked_max",
+    "Mean": "ops.masked_mean",
+    "Min": "ops.masked_min",
+    "Sum": "ops.masked_sum",
 }
 _CODES = {"dropped": "PS301", "operation": "PS301", "erased": "PS303"}
 
@@ -65,9 +69,9 @@ def instead(loss: Loss) -> str:
     """What to use where a mask is lost."""
     ours = _INSTEAD.get(loss.class_name)
     if ours and loss.how != "operation":
-        return f"Use keras_padsafe.layers.{ours} in place of {loss.class_name}."
+        return f"Use keras_padsafe.{ours} in place of {loss.class_name}."
     if loss.how == "erased":
-        return "Give each of its users a copy: keras_padsafe.layers.KeepMask()([x, x])."
+        return "Give it a copy of its input x: keras_padsafe.layers.KeepMask()([x, x])."
     if loss.how == "operation":
         return (
             "Add with keras_padsafe.layers.MaskedAdd()([x, y]); after any other "
@@ -98,12 +102,14 @@ def _of_reader(call: TracedCall) -> Finding:
             instead(seen.lost),
             evidence | {"lost_in": seen.lost.place},
         )
-    got = "gets the mask" if not untold else "is not given the mask"
+    got = "gets the mask that hides padding in its input"
+    if untold:
+        got = f"is not given the mask that '{seen.lineage.seen}' was given"
     return Finding(
         "PS302",
         call.path,
-        f"{call.class_name} {got} that hides padding in its input, and its answers at "
-        f"real positions change with what padding holds.",
+        f"'{call.path}' ({call.class_name}) {got}, and its answers at real positions "
+        "change with what padding holds.",
         _use_of_mask(call, bool(untold)),
         evidence,
     )
@@ -143,15 +149,15 @@ def _of_output(number: int, seen: SeenTensor) -> Finding | None:
 
 
 def _from_nowhere(origin: Loss, effect: str, evidence: dict[str, Any]) -> Finding:
-    sums = "" if origin.class_name == "Masking" else " of its inputs"
     return Finding(
         "PS304",
         origin.place,
-        f"'{origin.place}' ({origin.class_name}) sets a mask that shows padding"
-        f"{sums} as real, and {effect}.",
-        "Give its output the mask of its masked input x: "
-        "keras_padsafe.layers.KeepMask() takes the mask of its second input, from a "
-        "result that carries none; sums: keras_padsafe.layers.MaskedAdd.",
+        f"'{origin.place}' ({origin.class_name}) sets a mask that marks padding of its "
+        f"inputs as real, and {effect}.",
+        instead(origin)
+        if origin.class_name in _INSTEAD
+        else "Write keras_padsafe.layers.KeepMask()([result, x]) after it, with x the "
+        "input whose mask is right: it hides what either mask hides.",
         evidence | {"mask_from": origin.place},
     )
 
@@ -159,7 +165,7 @@ def _from_nowhere(origin: Loss, effect: str, evidence: dict[str, Any]) -> Findin
 def _use_of_mask(call: TracedCall, untold: bool) -> str:
     ours = _INSTEAD.get(call.class_name)
     if ours:
-        return f"Use keras_padsafe.layers.{ours} in place of {call.class_name}."
+        return f"Use keras_padsafe.{ours} in place of {call.class_name}."
     if untold:
         return "Give it the mask by name: attention_mask=, padding_mask= or mask=."
     return (

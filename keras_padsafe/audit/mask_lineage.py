@@ -94,6 +94,14 @@ class SeenTensor:
         return "all True" if self.padded is not None and self.mask.all() else "mask"
 
     @property
+    def partly_padded(self) -> bool:
+        """Whether a row holds both padding and real elements: a time axis is left."""
+        if self.padded is None or self.padded.ndim < 2:
+            return False
+        rows = self.padded.reshape(len(self.padded), -1)
+        return bool((rows.any(1) & ~rows.all(1)).any())
+
+    @property
     def told(self) -> bool:
         """Whether a mask came with it that hides every padded element."""
         if self.argument is not None:

@@ -47,11 +47,12 @@ class MaskRecorder(Observer):
 
     Args:
         entering: Padding that an earlier recording learnt of too late, from a mask
-            argument: by the call that makes the tensor and the number of the output.
+            argument, and the call with the argument: by the call that makes the tensor,
+            and the number of the output.
     """
 
     def __init__(
-        self, entering: dict[tuple[int, int], np.ndarray] | None = None
+        self, entering: dict[tuple[int, int], tuple[np.ndarray, str]] | None = None
     ) -> None:
         self._entering = entering or {}
         self.calls: list[TracedCall] = []
@@ -109,7 +110,8 @@ class MaskRecorder(Observer):
         probes = None
         if traced.parent is not None and traced.padded_inputs:
             with self._unwatched():
-                probes = probe_call(call, inputs, masks)
+                excused = [_standing(traced, tensor) for tensor in call.results]
+                probes = probe_call(call, inputs, masks, excused)
         events: set[str] = set()
         for index, tensor in enumerate(call.results):
             if is_floating(tensor):
@@ -131,18 +133,19 @@ class MaskRecorder(Observer):
         traced.events += tuple(sorted(events))
 
     @property
-    def learnt_late(self) -> dict[tuple[int, int], np.ndarray]:
+    def learnt_late(self) -> dict[tuple[int, int], tuple[np.ndarray, str]]:
         """The padding that only an argument told of, after the tensor was made."""
         return {
-            line.made_by: ~line.padded
+            line.made_by: (line.padded, line.seen)
             for line in self.lineages.values()
             if line.enters and line.made_by and line.padded is not None
         }
 
     def _let_in(self, line: Lineage) -> None:
-        mask = self._entering.get(line.made_by) if line.made_by else None
-        if mask is not None and line.padded is None:
-            line.padded, line.enters = ~mask, True
+        late = self._entering.get(line.made_by) if line.made_by else None
+        if late is not None and line.padded is None:
+            line.padded, line.seen = late
+            line.enters = True
             self._remember(line)
 
     def _lineage(
@@ -154,21 +157,33 @@ class MaskRecorder(Observer):
             return line
         line = self.lineages[id(tensor)] = Lineage(tensor)
         mask = mask_of(tensor)
-        like = self._latest.get(tuple(tensor.shape[:2]))
         parent = within or (self._open[-1][0] if self._open else None)
         rank = 2 if within else 3  # The answers of a model may be one number a step.
+        like = self._like(tensor, parent)
         if mask is not None:
             line.padded, line.carried = padding_of(mask), True
             line.seen = parent.path if parent else ""
             self.masks_met += 1
             self._remember(line)
-        elif unseen and parent and like is not None and len(tensor.shape) >= rank:
+        elif unseen and parent and like and len(tensor.shape) >= rank:
             line.padded, line.seen = like.padded, like.seen
             line.carried, line.unhidden = like.carried, like.unhidden
             line.lost = _first_loss(parent.padded_inputs) or like.lost
-            if line.carried and line.lost is None:
+            if line.carried and line.lost is None and line.padded is not None:
                 line.lost = self._loss("operation", parent)
         return line
+
+    def _like(self, tensor: Tensor, parent: TracedCall | None) -> Lineage | None:
+        """What an operation probably made a tensor of.
+
+        Inside a layer, of what the layer was given first; else, of what came last.
+        """
+        time = tuple(tensor.shape[:2])
+        if parent is not None and parent.padded_inputs:
+            for seen in parent.inputs:
+                if tuple(seen.tensor.shape[:2]) == time:
+                    return seen.lineage
+        return self._latest.get(time)
 
     @contextmanager
     def _unwatched(self) -> Iterator[None]:
@@ -207,7 +222,10 @@ class MaskRecorder(Observer):
             self._let_in(line)
         mixed = None
         if probe is not None and probe.mixed.any():
-            mixed = probe.mixed & ~_excused(traced, tensor, line.padded)
+            mixed = probe.mixed
+            if line.padded is not None:
+                mixed = mixed & ~_standing(traced, tensor)
+                mixed = mixed & ~spread(line.padded, mixed.shape)
         traced.mixed.append(mixed if mixed is not None and mixed.any() else None)
         origins = [seen for seen in inputs if line.padded is not None]
         if not passed_on and origins:
@@ -330,15 +348,11 @@ def _by_position(
     return found.any(inner)
 
 
-def _excused(
-    traced: TracedCall, tensor: Tensor, padded: np.ndarray | None
-) -> np.ndarray:
-    """The elements of an output that may hold padding: nobody reads them."""
-    excused = np.zeros(tuple(tensor.shape), bool)
-    if padded is not None:
-        excused |= spread(padded, tensor.shape)
+def _standing(traced: TracedCall, tensor: Tensor) -> np.ndarray:
+    """The elements of an output that stand where padding stood in an input."""
+    found = np.zeros(tuple(tensor.shape), bool)
     for seen in _same_time(traced, tensor):
         flags = _flags(seen, tensor)
-        if flags is not None and padded is not None:
-            excused |= flags
-    return excused
+        if flags is not None:
+            found |= flags
+    return found

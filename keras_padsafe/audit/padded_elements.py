@@ -50,24 +50,25 @@ def changed(before: Tensor, after: Tensor) -> np.ndarray:
     return ~(same | (np.isnan(old) & np.isnan(new)))
 
 
-def replaced(tensor: Tensor, where: np.ndarray, values: Tensor) -> Tensor:
+def replaced(tensor: Tensor, where: np.ndarray, values: np.ndarray) -> Tensor:
     """A new tensor that takes `values` where the flags are set."""
-    flags = keras.ops.convert_to_tensor(spread(where, tensor.shape).copy())
-    return keras.ops.where(flags, values, tensor)
+    # In NumPy: JAX would compile each operation anew for each shape.
+    content = np.where(spread(where, tensor.shape), values, as_array(tensor))
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return keras.ops.convert_to_tensor(content, dtype=dtype)
 
 
-def noise(tensor: Tensor, generator: np.random.Generator) -> Tensor:
-    """Random content of the size of what a tensor holds, and of another kind.
+def noise(tensor: Tensor, generator: np.random.Generator) -> np.ndarray:
+    """Random content, larger than what a tensor holds, of both signs.
 
-    Not an offset: a normalization would take it away again.
+    Not an offset: a normalization would take it away again. Larger: a maximum would
+    not show it.
     """
     values = as_array(tensor)
     finite = values[np.isfinite(values)]
-    size = float(np.abs(finite).max()) if finite.size else 0.0
-    content = generator.normal(scale=2 * size or 1.0, size=values.shape)
-    return keras.ops.cast(
-        keras.ops.convert_to_tensor(content.astype("float32")), tensor.dtype
-    )
+    size = float(np.abs(finite).max(initial=0)) or 1.0
+    signs = generator.choice([-size, size], values.shape)
+    return signs * generator.uniform(1, 3, values.shape)
 
 
 def padded_outputs(
@@ -81,11 +82,13 @@ def padded_outputs(
     """
     mixed = by_padding & by_content
     alone = by_padding & ~by_content
-    if alone.ndim < 3:
+    if not alone.ndim:
         return alone, mixed
-    inner = tuple(range(2, alone.ndim))
+    # A maximum may hide what else an element depends on: whole positions count, and
+    # whole rows where there is no time. What mixes nothing has only moved.
+    axes = 2 if alone.ndim > 2 else 1
+    inner = tuple(range(axes, alone.ndim))
     position = by_padding.any(inner) & ~by_content.any(inner)
-    # A transposed tensor has its time elsewhere, and mixes nothing.
     if mixed.any() or not (alone & ~spread(position, alone.shape)).any():
         return position, mixed
     return alone, mixed

@@ -13,10 +13,17 @@ import numpy as np
 from keras_padsafe.audit.mask_lineage import TracedCall
 from keras_padsafe.audit.mask_recorder import MaskRecorder
 from keras_padsafe.audit.padded_elements import changed, spread
-from keras_padsafe.audit.poisoned_run import Place, PoisonedRun, RealContentRun
+from keras_padsafe.audit.poisoned_run import (
+    Place,
+    PoisonedRun,
+    RealContentRun,
+    differing,
+)
 from keras_padsafe.audit.run_model import run_model
+from keras_padsafe.types import Tensor
 
 _MOST_OPERATIONS = 16
+_SIGNS = (1, -1)
 
 
 @dataclass(frozen=True)
@@ -50,15 +57,26 @@ class _Search:
         self._harmless = [call for call in calls if call.harmless]
 
     def result(self) -> PaddingReaders:
-        everywhere = self._run(PoisonedRun(self._calls, calmed=self._harmless))
-        root = self._calls[0]
+        runs = [
+            self._run(PoisonedRun(self._calls, calmed=self._harmless, sign=sign))
+            for sign in _SIGNS
+        ]
         in_answers = tuple(
-            seen.padded is not None
-            and bool((changed(seen.tensor, t) & spread(seen.padded, t.shape)).any())
-            for seen, t in zip(root.outputs, everywhere.answers, strict=False)
+            seen.partly_padded
+            and any(
+                bool((changed(seen.tensor, t) & ~differing(seen, t)).any())
+                for t in answers
+            )
+            for seen, *answers in zip(
+                self._calls[0].outputs, *(run.answers for run in runs), strict=False
+            )
         )
-        found = [flags for place, flags in everywhere.differing.items() if not place[0]]
-        if not any(flags.any() for flags in found):
+        if not any(
+            flags.any()
+            for run in runs
+            for place, flags in run.differing.items()
+            if place[0] == 0
+        ):
             return PaddingReaders((), (), in_answers)
         by_content = self._run(RealContentRun(self._calls)).differing
         return PaddingReaders(
@@ -73,31 +91,42 @@ class _Search:
 
     def _calls_that_do(self, by_content: dict[Place, np.ndarray]) -> list[TracedCall]:
         """Those through which the answers change when all others are calmed."""
-        root = self._calls[0]
-
-        def answers(open_one: TracedCall | None) -> list[Any]:
-            calmed = [call for call in self._suspects if call is not open_one]
-            run = PoisonedRun(
-                self._calls,
-                suspects=self._suspects,
-                calmed=[*calmed, *self._harmless],
+        calm = {sign: self._answers(None, sign) for sign in _SIGNS}
+        return [
+            suspect
+            for suspect in self._suspects
+            if any(
+                self._differ(calm[sign], self._answers(suspect, sign), by_content)
+                for sign in _SIGNS
             )
-            return self._run(run).answers
+        ]
 
-        calm = answers(None)
-        found = []
-        for suspect in self._suspects:
-            for number, (old, new) in enumerate(
-                zip(calm, answers(suspect), strict=False)
-            ):
-                seen = root.outputs[number]
-                flags = changed(old, new) & by_content.get((0, number), True)
-                if seen.padded is not None:
-                    flags = flags & ~spread(seen.padded, flags.shape)
-                if flags.any():
-                    found.append(suspect)
-                    break
-        return found
+    def _answers(self, open_one: TracedCall | None, sign: int) -> list[Tensor]:
+        calmed = [call for call in self._suspects if call is not open_one]
+        run = PoisonedRun(
+            self._calls,
+            suspects=self._suspects,
+            calmed=[*calmed, *self._harmless],
+            sign=sign,
+        )
+        return self._run(run).answers
+
+    def _differ(
+        self,
+        calm: list[Tensor],
+        answers: list[Tensor],
+        by_content: dict[Place, np.ndarray],
+    ) -> bool:
+        outputs = self._calls[0].outputs
+        for number, (seen, old, new) in enumerate(
+            zip(outputs, calm, answers, strict=False)
+        ):
+            flags = changed(old, new) & by_content.get((0, number), np.True_)
+            if seen.padded is not None:
+                flags = flags & ~spread(seen.padded, flags.shape)
+            if flags.any():
+                return True
+        return False
 
     def _operations_that_do(
         self, by_content: dict[Place, np.ndarray]
@@ -113,11 +142,11 @@ class _Search:
                 settled=settled,
                 wiped=False,  # What a layer has wiped is what an operation gets.
             )
-            differing = {
-                place: flags & by_content.get(place, True)
+            changes = {
+                place: flags & by_content.get(place, np.True_)
                 for place, flags in self._run(run).differing.items()
             }
-            places = [place for place, flags in differing.items() if flags.any()]
+            places = [place for place, flags in changes.items() if flags.any()]
             if not any(place[0] == 0 for place in places):
                 break
             place = next((p for p in places if p not in settled), places[0])

@@ -8,6 +8,7 @@ import numpy as np
 from keras_padsafe.audit.mask_arguments import contents, named_arguments
 from keras_padsafe.audit.mask_lineage import SeenTensor, TracedCall
 from keras_padsafe.audit.padded_elements import (
+    as_array,
     changed,
     is_floating,
     noise,
@@ -37,6 +38,7 @@ class PoisonedRun(Observer):
         calmed: Those of them that get the padded content of the first run.
         settled: Inputs that get the real content of the first run.
         wiped: Noise also in what a layer has wiped and marked with a mask.
+        sign: 1 or -1: the noise, or its opposite. A maximum may not show one of them.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class PoisonedRun(Observer):
         calmed: Iterable[TracedCall] = (),
         settled: Iterable[Place] = (),
         wiped: bool = True,
+        sign: int = 1,
     ) -> None:
         self.answers: list[Tensor] = []
         self.differing: dict[Place, np.ndarray] = {}
@@ -55,6 +58,7 @@ class PoisonedRun(Observer):
         self._calmed = {call.index for call in calmed}
         self._settled = set(settled)
         self._wiped = wiped
+        self._sign = sign
         self._begun = 0
         self._open: list[TracedCall | None] = []
 
@@ -102,11 +106,11 @@ class PoisonedRun(Observer):
     ) -> Tensor:
         if place in self._settled:
             real = np.ones((1,), bool) if seen.padded is None else ~seen.padded
-            tensor = replaced(tensor, real, seen.tensor)
+            tensor = replaced(tensor, real, as_array(seen.tensor))
         if seen.padded is None:
             return tensor
         if traced.index in self._calmed:
-            return replaced(tensor, seen.padded, seen.tensor)
+            return replaced(tensor, seen.padded, as_array(seen.tensor))
         if seen.lineage.enters and (seen.unseen or traced.parent is None):
             return self._noisy(tensor, seen, (-1 - traced.index, place[1]))
         return tensor
@@ -124,8 +128,8 @@ class PoisonedRun(Observer):
         return tensor
 
     def _noisy(self, tensor: Tensor, seen: SeenTensor, place: Place) -> Tensor:
-        generator = np.random.default_rng([place[0] & 0xFFFFFFFF, place[1]])
-        return replaced(tensor, seen.lineage.padded, noise(seen.tensor, generator))
+        flags = np.zeros(1, bool) if seen.padded is None else seen.padded
+        return replaced(tensor, flags, self._sign * _noise_of(place, seen))
 
     def _next(self, call: LayerCall) -> TracedCall | None:
         index, self._begun = self._begun, self._begun + 1
@@ -150,11 +154,15 @@ class RealContentRun(PoisonedRun):
         return self._other(tensor, seen, place)
 
     def _other(self, tensor: Tensor, seen: SeenTensor, place: Place) -> Tensor:
-        generator = np.random.default_rng([place[0] & 0xFFFFFFFF, place[1]])
-        content = noise(seen.tensor, generator)
-        if seen.padded is None:
-            return content
-        return replaced(content, seen.padded, seen.tensor)
+        padded = np.zeros(1, bool) if seen.padded is None else seen.padded
+        flags = spread(padded, tensor.shape)
+        content = np.where(flags, as_array(seen.tensor), _noise_of(place, seen))
+        return replaced(tensor, np.ones(1, bool), content)
+
+
+def _noise_of(place: Place, seen: SeenTensor) -> np.ndarray:
+    generator = np.random.default_rng([place[0] & 0xFFFFFFFF, place[1]])
+    return noise(seen.tensor, generator)
 
 
 def differing(seen: SeenTensor, tensor: Tensor) -> np.ndarray:

@@ -39,7 +39,10 @@ class Probe:
 
 
 def probe_call(
-    call: LayerCall, inputs: dict[int, SeenTensor], masks: dict[int, Tensor | None]
+    call: LayerCall,
+    inputs: dict[int, SeenTensor],
+    masks: dict[int, Tensor | None],
+    excused: list[np.ndarray],
 ) -> list[Probe] | None:
     """What each output of a call depends on; `None` if it cannot be measured.
 
@@ -47,6 +50,7 @@ def probe_call(
         call: The call, when it has ended.
         inputs: Its floating-point inputs, by identity.
         masks: The masks that its tensors carried when it began, by identity.
+        excused: For each output, the elements that stand where padding stood.
     """
     generator = np.random.default_rng(call.index)
 
@@ -58,8 +62,8 @@ def probe_call(
 
     def content(tensor: Tensor) -> Tensor:
         flags = inputs[id(tensor)].padded
-        other = noise(tensor, generator)
-        return other if flags is None else replaced(other, flags, tensor)
+        real = np.ones(1, bool) if flags is None else ~flags
+        return replaced(tensor, real, noise(tensor, generator))
 
     def same(tensor: Tensor) -> Tensor:
         return tensor
@@ -68,8 +72,9 @@ def probe_call(
     by_padding = _differences(call, inputs, masks, padding, before)
     if by_padding is None:
         return None
-    if not any(flags.any() for flags in by_padding):
-        return [Probe(flags, flags, flags) for flags in by_padding]
+    outside = [flags & ~known for flags, known in zip(by_padding, excused, strict=True)]
+    if not any(flags.any() for flags in outside):
+        return [Probe(flags, flags, np.zeros_like(flags)) for flags in by_padding]
     again = _differences(call, inputs, masks, same, before)
     if again is None or any(flags.any() for flags in again):
         return None  # Its answers differ from one call to the next.
