@@ -1,7 +1,6 @@
 """Masks that a call was given by name, and which of its tensors each belongs to."""
 
 import inspect
-import os
 from typing import Any
 
 import keras
@@ -61,7 +60,7 @@ def padding_by_argument(named: dict[str, Any]) -> dict[int, np.ndarray]:
         for tensor in tensors_in(value):
             fitting = [n for n, mask in masks.items() if _fits(mask, tensor)]
             if fitting:
-                best = max(fitting, key=lambda n: len(os.path.commonprefix([n, name])))
+                best = max(fitting, key=lambda mask: _alike(mask, name))
                 found[id(tensor)] = masks[best]
     return found
 
@@ -78,11 +77,23 @@ def hiding_argument(given: dict[str, Any], padded: np.ndarray | None) -> str | N
             mask = np.asarray(keras.ops.convert_to_numpy(tensor))
             if mask.ndim < 2 or not np.isin(mask, (0, 1)).all():
                 continue
-            shown = mask.astype(bool).any(tuple(range(1, mask.ndim - 1)))
+            queries = tuple(range(1, mask.ndim - 1))
+            shown = np.asarray(mask.astype(bool).any(axis=queries))
             fits = shown.shape[1:] == padded.shape[1:]
-            if fits and shown.shape[0] in (1, len(padded)) and not (shown & padded).any():
+            if (
+                fits
+                and shown.shape[0] in (1, len(padded))
+                and not (shown & padded).any()
+            ):
                 return name
     return None
+
+
+def _alike(first: str, second: str) -> int:
+    """How many letters two names begin with alike."""
+    pairs = enumerate(zip(first, second, strict=False))
+    shortest = min(len(first), len(second))
+    return next((index for index, (a, b) in pairs if a != b), shortest)
 
 
 def _fits(mask: np.ndarray, tensor: Tensor) -> bool:

@@ -27,7 +27,7 @@ _CODES = {"dropped": "PS301", "operation": "PS301", "erased": "PS303"}
 
 
 def mask_findings(
-    calls: list[TracedCall], readers: PaddingReaders
+    calls: list[TracedCall], found_readers: PaddingReaders
 ) -> tuple[Finding, ...]:
     """The findings of a trace, in the order in which the model runs."""
     found: dict[tuple[str, str], Finding] = {}
@@ -41,15 +41,17 @@ def mask_findings(
             order[key] = begun.get(finding.place, 0)
             return
         before = found[key].evidence.get("read_by", [])
-        new = [path for path in finding.evidence.get("read_by", []) if path not in before]
+        new = [
+            path for path in finding.evidence.get("read_by", []) if path not in before
+        ]
         before.extend(new)
 
-    for call in readers.calls:
+    for call in found_readers.calls:
         add(_of_reader(call))
-    for call in readers.operations:
+    for call in found_readers.operations:
         add(_of_operation(call, calls[0]))
     for number, seen in enumerate(calls[0].outputs):
-        if readers.padding_in_answers[number : number + 1] == (True,):
+        if found_readers.padding_in_answers[number : number + 1] == (True,):
             finding = _of_output(number, seen)
             if finding is not None:
                 add(finding)

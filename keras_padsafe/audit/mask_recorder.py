@@ -23,7 +23,13 @@ from keras_padsafe.audit.mask_lineage import (
     padding_of,
     shows_padding,
 )
-from keras_padsafe.audit.padded_elements import covers, is_floating, spread
+from keras_padsafe.audit.padded_elements import is_floating, spread
+from keras_padsafe.audit.padding_after import (
+    common_padding,
+    first_loss,
+    padding_after,
+    standing_padding,
+)
 from keras_padsafe.audit.probe_call import (
     Probe,
     answers_without_padding,
@@ -110,7 +116,7 @@ class MaskRecorder(Observer):
         probes = None
         if traced.parent is not None and traced.padded_inputs:
             with self._unwatched():
-                excused = [_standing(traced, tensor) for tensor in call.results]
+                excused = [standing_padding(traced, tensor) for tensor in call.results]
                 probes = probe_call(call, inputs, masks, excused)
         events: set[str] = set()
         for index, tensor in enumerate(call.results):
@@ -119,7 +125,7 @@ class MaskRecorder(Observer):
                 events |= self._note_output(traced, tensor, probe, index)
             else:
                 traced.mixed.append(None)
-        flags = _common_padding(traced)
+        flags = common_padding(traced)
         if traced.reads_padding and flags is not None:
             with self._unwatched():
                 traced.harmless = answers_without_padding(call, inputs, masks, flags)
@@ -127,9 +133,12 @@ class MaskRecorder(Observer):
             traced.parent.leaking_child = True
         if traced.reads_padding and any(i.mask is not None for i in traced.inputs):
             events.add("ignored")
-        if traced.padded_inputs and not any(o.padded is not None for o in traced.outputs):
+        if traced.padded_inputs and not any(
+            o.padded is not None for o in traced.outputs
+        ):
             had = traced.used or any(i.mask is not None for i in traced.inputs)
-            events |= {"consumed"} if had and "ignored" not in events else set()
+            if had and "ignored" not in events:
+                events.add("consumed")
         traced.events += tuple(sorted(events))
 
     @property
@@ -168,7 +177,7 @@ class MaskRecorder(Observer):
         elif unseen and parent and like and len(tensor.shape) >= rank:
             line.padded, line.seen = like.padded, like.seen
             line.carried, line.unhidden = like.carried, like.unhidden
-            line.lost = _first_loss(parent.padded_inputs) or like.lost
+            line.lost = first_loss(parent.padded_inputs) or like.lost
             if line.carried and line.lost is None and line.padded is not None:
                 line.lost = self._loss("operation", parent)
         return line
@@ -218,13 +227,13 @@ class MaskRecorder(Observer):
             del self.lineages[id(tensor)]
             line = self._lineage(tensor, unseen=True, within=traced)
         elif not passed_on:
-            line.padded = _padding_after(traced, tensor, probe, mask)
+            line.padded = padding_after(traced, tensor, probe, mask)
             self._let_in(line)
         mixed = None
         if probe is not None and probe.mixed.any():
             mixed = probe.mixed
             if line.padded is not None:
-                mixed = mixed & ~_standing(traced, tensor)
+                mixed = mixed & ~standing_padding(traced, tensor)
                 mixed = mixed & ~spread(line.padded, mixed.shape)
         traced.mixed.append(mixed if mixed is not None and mixed.any() else None)
         origins = [seen for seen in inputs if line.padded is not None]
@@ -239,7 +248,7 @@ class MaskRecorder(Observer):
         elif line.padded is not None and origins:
             had_one = any(seen.mask is not None for seen in origins)
             if not passed_on:
-                line.lost = _first_loss(origins)
+                line.lost = first_loss(origins)
             if had_one:
                 events.add("dropped")
                 line.lost = line.lost or self._loss("dropped", traced)
@@ -277,82 +286,3 @@ class MaskRecorder(Observer):
     def _loss(self, how: Any, traced: TracedCall) -> Loss:
         self._events += 1
         return Loss(how, traced.path, traced.class_name, self._events)
-
-
-def _common_padding(traced: TracedCall) -> np.ndarray | None:
-    """The padded positions of a call, if its inputs agree on them."""
-    found = [seen.padded for seen in traced.padded_inputs]
-    if not found or found[0] is None or found[0].ndim != 2:
-        return None
-    return found[0] if all(np.array_equal(f, found[0]) for f in found) else None
-
-
-def _first_loss(inputs: list[SeenTensor]) -> Loss | None:
-    losses = [seen.lost for seen in inputs if seen.lost]
-    return min(losses, key=lambda loss: loss.order, default=None)
-
-
-def _same_time(traced: TracedCall, tensor: Tensor) -> list[SeenTensor]:
-    """The inputs whose positions are those of an output, as far as shapes can say."""
-    shape = tuple(tensor.shape)
-    return [
-        seen
-        for seen in traced.inputs
-        if tuple(seen.tensor.shape) == shape
-        or (
-            min(len(shape), len(seen.tensor.shape)) > 2
-            and tuple(seen.tensor.shape[:2]) == shape[:2]
-        )
-    ]
-
-
-def _flags(seen: SeenTensor, tensor: Tensor) -> np.ndarray | None:
-    """The padded elements of an input, if they can be those of an output."""
-    padded = seen.padded
-    if padded is None or not covers(padded, tensor.shape):
-        return None
-    return spread(padded, tensor.shape)
-
-
-def _padding_after(
-    traced: TracedCall, tensor: Tensor, probe: Probe | None, mask: np.ndarray | None
-) -> np.ndarray | None:
-    """The padded elements of an output."""
-    found = _by_position(traced, tensor, probe, mask)
-    if found is None and probe is not None and probe.alone.any():
-        found = probe.alone
-    if found is not None and not found.any():
-        found = None
-    if mask is not None and found is None:
-        return padding_of(mask) if not traced.padded_inputs or probe else None
-    return found
-
-
-def _by_position(
-    traced: TracedCall, tensor: Tensor, probe: Probe | None, mask: np.ndarray | None
-) -> np.ndarray | None:
-    same = _same_time(traced, tensor)
-    flags = [_flags(seen, tensor) for seen in same]
-    padded = [flag for flag in flags if flag is not None]
-    if not padded:
-        return None
-    some = np.logical_or.reduce(padded)
-    if probe is not None and (spread(probe.alone, tensor.shape) & ~some).any():
-        return None  # Its positions stand elsewhere in the output.
-    everywhere = np.logical_and.reduce(padded) & (len(padded) == len(flags))
-    touched = np.zeros_like(some) if probe is None else probe.by_padding
-    hidden = np.zeros_like(some) if mask is None else spread(~mask, tensor.shape)
-    found = everywhere | (some & (touched | hidden))
-    rank = max(seen.padded.ndim for seen in same if seen.padded is not None)
-    inner = tuple(range(rank, found.ndim))
-    return found.any(inner)
-
-
-def _standing(traced: TracedCall, tensor: Tensor) -> np.ndarray:
-    """The elements of an output that stand where padding stood in an input."""
-    found = np.zeros(tuple(tensor.shape), bool)
-    for seen in _same_time(traced, tensor):
-        flags = _flags(seen, tensor)
-        if flags is not None:
-            found |= flags
-    return found

@@ -88,7 +88,7 @@ def padded_outputs(
     # whole rows where there is no time. What mixes nothing has only moved.
     axes = 2 if alone.ndim > 2 else 1
     inner = tuple(range(axes, alone.ndim))
-    position = by_padding.any(inner) & ~by_content.any(inner)
+    position = np.asarray(by_padding.any(inner) & ~by_content.any(inner))
     if mixed.any() or not (alone & ~spread(position, alone.shape)).any():
         return position, mixed
     return alone, mixed

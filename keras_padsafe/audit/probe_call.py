@@ -179,4 +179,3 @@ def _run_again(
     except Exception:
         # Any layer's code may refuse what it was not written for: not measured.
         return None
-

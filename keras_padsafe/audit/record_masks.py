@@ -28,6 +28,16 @@ def record_masks(model: keras.layers.Layer, x: Any) -> MaskRecorder:
     return recorder
 
 
+def check_padding_met(recorder: MaskRecorder) -> None:
+    """Raises if there were masks, and no padding."""
+    if recorder.masks_met and not recorder.padding_met:
+        raise MaskError(
+            "batch: no position is padding, so nothing can be seen of it. "
+            "Expected: rows of different lengths, padded to one; received a batch "
+            "whose masks are True everywhere. Add a shorter row."
+        )
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """While it lasts, Keras does not warn of masks: the trace records them."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from keras_padsafe.audit.audit_report import AuditReport
-from keras_padsafe.errors import MaskError
 
 if TYPE_CHECKING:
     import keras
@@ -112,18 +111,13 @@ def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
     """
     from keras_padsafe.audit.mask_findings import mask_findings
     from keras_padsafe.audit.padding_readers import find_padding_readers
-    from keras_padsafe.audit.record_masks import quiet, record_masks
+    from keras_padsafe.audit.record_masks import check_padding_met, quiet, record_masks
     from keras_padsafe.audit.run_model import as_tensors
 
     x = as_tensors(batch)
     with quiet():
         recorder = record_masks(model, x)
-        if recorder.masks_met and not recorder.padding_met:
-            raise MaskError(
-                "batch: no position is padding, so nothing can be seen of it. Expected: "
-                "rows of different lengths, padded to one; received a batch whose masks "
-                "are True everywhere. Add a shorter row."
-            )
+        check_padding_met(recorder)
         readers = find_padding_readers(model, x, recorder)
     rows = tuple(_row(call) for call in recorder.calls if call.concerns_masks)
     return MaskTrace(mask_findings(recorder.calls, readers), rows)
@@ -162,7 +156,8 @@ def _table(rows: tuple[MaskRow, ...]) -> str:
     lines = [_HEADINGS, *cells]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        .rstrip()
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
         for line in lines
     )
