@@ -3,6 +3,9 @@
 Importing this room imports no Keras: what runs a model is imported when it is called.
 """
 
+from keras_padsafe.audit.assert_mask_reaches import (
+    assert_mask_reaches as assert_mask_reaches,
+)
 from keras_padsafe.audit.audit_report import AuditReport as AuditReport
 from keras_padsafe.audit.check_ids import check_ids as check_ids
 from keras_padsafe.audit.check_weights import check_weights as check_weights
@@ -11,3 +14,6 @@ from keras_padsafe.audit.find_nonfinite import find_nonfinite as find_nonfinite
 from keras_padsafe.audit.finding import Finding as Finding
 from keras_padsafe.audit.repair import repair as repair
 from keras_padsafe.audit.repair_report import RepairReport as RepairReport
+from keras_padsafe.audit.trace_masks import MaskRow as MaskRow
+from keras_padsafe.audit.trace_masks import MaskTrace as MaskTrace
+from keras_padsafe.audit.trace_masks import trace_masks as trace_masks

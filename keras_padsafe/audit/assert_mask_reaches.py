@@ -1,0 +1,111 @@
+"""For a test of one's own: a layer gets the mask of its inputs."""
+
+from typing import TYPE_CHECKING, Any
+
+from keras_padsafe.errors import MaskError
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_padsafe.audit.mask_lineage import TracedCall
+
+
+def assert_mask_reaches(
+    model: "keras.layers.Layer",
+    layer: "str | keras.layers.Layer",
+    batch: Any = None,
+) -> None:
+    """Raises unless a layer gets the mask of every padded input, wherever it is called.
+
+    A mask that the inputs carry counts, and a mask argument: `mask=`,
+    `attention_mask=`, `padding_mask=`. It has to hide all of the padding.
+
+    Args:
+        model: Any Keras model.
+        layer: The layer: its name, its path ("encoder/attention"), or itself.
+        batch: What the model is called on, with padding in it. If left out, a small
+            batch is made from the model's inputs; a subclassed model has none.
+
+    Raises:
+        MaskError: if a mask does not reach the layer: the message says where it was
+            last seen, where it was lost, and what to use instead. Also if the model
+            never calls the layer, or a batch is needed.
+
+    Example:
+
+    >>> ids = keras.Input((None,), dtype="int32")
+    >>> x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
+    >>> x = keras.layers.LSTM(4, name="reader")(keras.layers.Dense(8)(x))
+    >>> model = keras.Model(ids, x)
+    >>> keras_padsafe.audit.assert_mask_reaches(model, "reader")
+    """
+    from keras_padsafe.audit.padded_sample import padded_sample
+    from keras_padsafe.audit.record_masks import check_padding_met, quiet, record_masks
+    from keras_padsafe.audit.run_model import as_tensors
+
+    with quiet():
+        x = as_tensors(padded_sample(model) if batch is None else batch)
+        recorder = record_masks(model, x)
+    called = _calls_of(recorder.calls, layer)
+    check_padding_met(recorder)
+    for call in called:
+        _check(call)
+
+
+def _calls_of(
+    calls: "list[TracedCall]", layer: "str | keras.layers.Layer"
+) -> "list[TracedCall]":
+    def is_meant(call: "TracedCall") -> bool:
+        if not isinstance(layer, str):
+            return call.layer is layer
+        return call.path == layer or call.path.endswith("/" + layer)
+
+    found = [call for call in calls if is_meant(call)]
+    if not found:
+        name = repr(layer) if isinstance(layer, str) else repr(layer.name)
+        paths = list(dict.fromkeys(call.path for call in calls[1:]))
+        more = ", …" if len(paths) > 20 else ""
+        raise MaskError(
+            f"layer: the model does not call {name}. Expected the name, path or object "
+            f"of one of: {', '.join(paths[:20])}{more}."
+        )
+    return found
+
+
+def _check(call: "TracedCall") -> None:
+    from keras_padsafe.audit.mask_findings import how_lost, instead
+
+    name = f"'{call.path}' ({call.class_name})"
+    if not call.padded_inputs:
+        made = any(seen.mask is not None for seen in call.outputs)
+        raise MaskError(
+            f"{name} gets no input with padding in it. "
+            + (
+                "It makes a mask itself. Name a layer after it."
+                if made
+                else "Expected: a mask that comes from before it, such as that of "
+                "Embedding(mask_zero=True); none is made before it, or all padding is "
+                "gone where it is called."
+            )
+        )
+    for seen in call.padded_inputs:
+        if seen.told:
+            continue
+        last = f"The mask was last seen at '{seen.lineage.seen}'"
+        if seen.unhidden is not None:
+            origin = seen.unhidden
+            raise MaskError(
+                f"{name} gets a mask that marks padding as real: '{origin.place}' "
+                f"({origin.class_name}) set it. Write "
+                "keras_padsafe.layers.KeepMask()([result, x]) after that, with x the "
+                "input whose mask is right."
+            )
+        if seen.lost is not None:
+            raise MaskError(
+                f"no mask reaches {name}. {last}; {how_lost(seen.lost)}. "
+                f"{instead(seen.lost)}"
+            )
+        raise MaskError(
+            f"no mask reaches {name}. {last}, as an argument. Give it to this layer "
+            "too: attention_mask=, padding_mask= or mask=."
+        )

@@ -1,0 +1,87 @@
+"""A small batch with padding in it, from what a model says of its inputs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_padsafe.errors import MaskError
+
+_TIME = 6
+
+
+def padded_sample(model: keras.layers.Layer) -> Any:
+    """Three rows of ids, numbers or words: a whole one, half of one, and one step.
+
+    Padding is what the layers of the model take for padding: their pad ids, or their
+    `mask_value`; else 0.
+
+    Raises:
+        MaskError: if the model does not say what its inputs are.
+    """
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        raise MaskError(
+            f"batch: '{model.name}' ({type(model).__name__}) does not say what its "
+            "inputs are. Expected: a Functional model, or a Sequential one with an "
+            "Input. Pass a batch with padding in it as third argument."
+        )
+    pad_ids = _pad_ids(model)
+    value = next((v for v in _attributes(model, "mask_value")), 0.0)
+    samples = iter([_sample(tensor, pad_ids, value) for tensor in inputs])
+    return keras.tree.map_structure(lambda _: next(samples), _structure(model))
+
+
+def _structure(model: Any) -> Any:
+    structure = model.input
+    single = isinstance(structure, (list, tuple)) and len(structure) == 1
+    return structure[0] if single else structure
+
+
+def _sample(tensor: Any, pad_ids: list[int], mask_value: float) -> np.ndarray:
+    shape: tuple[int, ...] = tuple(
+        size if size is not None else (_TIME if axis else 3)
+        for axis, size in enumerate(tensor.shape)
+    )
+    time = shape[1] if len(shape) > 1 else 1
+    lengths = [time, max(time // 2, 1), 1] * (shape[0] // 3 + 1)
+    real = np.arange(time)[None] < np.array(lengths[: shape[0]])[:, None]
+    real = np.broadcast_to(real.reshape(real.shape + (1,) * (len(shape) - 2)), shape)
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if dtype == "string":
+        words = " ".join(["a"] * _TIME), "a"
+        rows = [words[row > 0] for row in range(shape[0])]
+        return np.broadcast_to(np.array(rows).reshape(-1, *shape[1:]), shape)
+    if dtype == "bool" or "mask" in tensor.name:
+        return real.astype(dtype)
+    whole = "int" in dtype or not _has_features(tensor)
+    if whole:
+        one = next(number for number in range(1, 99) if number not in pad_ids)
+        return np.where(real, one, pad_ids[0]).astype(dtype)
+    content = np.random.default_rng(0).normal(size=shape)
+    return np.where(real, content, mask_value).astype(dtype)
+
+
+def _has_features(tensor: Any) -> bool:
+    return len(tensor.shape) > 2
+
+
+def _pad_ids(model: keras.layers.Layer) -> list[int]:
+    found = [
+        int(pad)
+        for value in _attributes(model, "pad_id")
+        for pad in np.atleast_1d(np.asarray(value)).tolist()
+    ]
+    return found or [0]
+
+
+def _attributes(layer: Any, name: str) -> Iterator[Any]:
+    """An attribute of each layer of a model that has it."""
+    value = getattr(layer, name, None)
+    if value is not None:
+        yield value
+    for inner in (
+        getattr(layer, "_layers", None) or getattr(layer, "layers", None) or ()
+    ):
+        yield from _attributes(inner, name)

@@ -1,0 +1,163 @@
+"""Follows every mask through a model: where it is born, used and lost."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from keras_padsafe.audit.audit_report import AuditReport
+
+if TYPE_CHECKING:
+    import keras
+
+_HEADINGS = ("call", "class", "mask in", "used", "mask out", "event")
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """What became of masks in one call of a layer or operation.
+
+    Attributes:
+        path: The names of the layers it was called in, and its own.
+        class_name: Its class.
+        mask_in: For each floating-point input: `"mask"`, `"none"`, or `"all True"` for
+            a mask that hides none of the padding in it.
+        used: The names of the mask arguments that reached `call()`.
+        mask_out: As `mask_in`, for each floating-point output.
+        mask_after: As `mask_in`, when the call had ended: a layer may take a mask away.
+        events: What happened: `"born"`, `"kept"`, `"combined"`, `"consumed"` (used,
+            and no padding left), `"dropped"`, `"erased"` (from the inputs), `"ignored"`
+            or `"from nowhere"`; empty if no mask came in or went out.
+        padded: The share of padding in what came in, or went out.
+    """
+
+    path: str
+    class_name: str
+    mask_in: tuple[str, ...]
+    used: tuple[str, ...]
+    mask_out: tuple[str, ...]
+    mask_after: tuple[str, ...]
+    events: tuple[str, ...]
+    padded: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data."""
+        return {
+            "path": self.path,
+            "class": self.class_name,
+            "mask_in": list(self.mask_in),
+            "used": list(self.used),
+            "mask_out": list(self.mask_out),
+            "mask_after": list(self.mask_after),
+            "events": list(self.events),
+            "padded": self.padded,
+        }
+
+
+@dataclass(frozen=True)
+class MaskTrace(AuditReport):
+    """The way of each mask through a model; prints as a table.
+
+    Attributes:
+        findings: Where a mask is lost, ignored or wrong, and padding gets through.
+        rows: Each call that padding or a mask went through, in the order of the run.
+    """
+
+    rows: tuple[MaskRow, ...]
+
+    def __str__(self) -> str:
+        if not self.rows:
+            return "no layer makes, carries or is given a mask"
+        return f"{_table(self.rows)}\n\n{super().__str__()}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return super().to_json() | {"rows": [row.to_json() for row in self.rows]}
+
+
+def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
+    """Follows every mask through a model: where it is born, used and lost.
+
+    A lost mask is a finding only if it matters, which is measured: the model runs
+    again with other content at padded positions. A mask dropped before a layer that
+    works step by step does no harm; dropped before attention, it does. Every layer and
+    operation of a Functional model is seen, and every layer that other layers call.
+
+    The model stays as it is. Memory is needed for all of its activations; the time is
+    that of a few runs, and of one more for each layer that reads padding.
+
+    Args:
+        model: Any Keras model or layer.
+        batch: What the model is called on: an array, or a list, tuple or dict of them.
+            Rows of different lengths: some position must be padding.
+
+    Returns:
+        A `MaskTrace`: the findings, and a row for each call.
+
+    Raises:
+        MaskError: if `model` is no Keras model, or if no position of the batch is
+            padding: then there is nothing to see.
+
+    Example:
+
+    >>> ids = keras.Input((None,), dtype="int32")
+    >>> x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
+    >>> x = keras.layers.LSTM(4)(2.0 * x)
+    >>> model = keras.Model(ids, x)
+    >>> trace = keras_padsafe.audit.trace_masks(model, np.array([[5, 8, 2], [7, 0, 0]]))
+    >>> trace.passed
+    False
+    >>> finding = trace.findings[0]
+    >>> finding.title, finding.evidence["last_seen"], finding.evidence["read_by"]
+    ('mask dropped', 'embedding', ['lstm'])
+    """
+    from keras_padsafe.audit.mask_findings import mask_findings
+    from keras_padsafe.audit.padding_readers import find_padding_readers
+    from keras_padsafe.audit.record_masks import check_padding_met, quiet, record_masks
+    from keras_padsafe.audit.run_model import as_tensors
+
+    x = as_tensors(batch)
+    with quiet():
+        recorder = record_masks(model, x)
+        check_padding_met(recorder)
+        readers = find_padding_readers(model, x, recorder)
+    rows = tuple(_row(call) for call in recorder.calls if call.concerns_masks)
+    return MaskTrace(mask_findings(recorder.calls, readers), rows)
+
+
+def _row(call: Any) -> MaskRow:
+    shares = [
+        float(seen.padded.mean())
+        for seen in (*call.inputs, *call.outputs)
+        if seen.padded is not None
+    ]
+    return MaskRow(
+        call.path,
+        call.class_name,
+        tuple(seen.state for seen in call.inputs),
+        call.used,
+        tuple(seen.state for seen in call.outputs),
+        call.states_after,
+        call.events,
+        round(max(shares, default=0.0), 4),
+    )
+
+
+def _table(rows: tuple[MaskRow, ...]) -> str:
+    cells = [
+        (
+            row.path,
+            row.class_name,
+            ", ".join(row.mask_in),
+            ", ".join(row.used),
+            ", ".join(row.mask_out),
+            ", ".join(row.events),
+        )
+        for row in rows
+    ]
+    lines = [_HEADINGS, *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
