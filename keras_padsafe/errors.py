@@ -31,3 +31,7 @@ class IdError(PadsafeError):
 
 class InitializerError(PadsafeError):
     """An initializer cannot make the array that was asked of it."""
+
+
+class AuditError(PadsafeError):
+    """An audit was asked for something that it cannot look at."""

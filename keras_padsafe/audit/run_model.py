@@ -1,7 +1,7 @@
 """Running a model once, eagerly, without a trace of it left in the model."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.watch import Observer, watch
+from keras_padsafe.types import Tensor
 
 
 def run_model(
@@ -26,10 +27,17 @@ def run_model(
 
 
 @contextmanager
-def left_as_it_is() -> Iterator[None]:
-    """While it lasts, no assignment reaches a Keras variable or a random state."""
+def left_as_it_is(
+    values: Sequence[tuple[keras.Variable, Tensor]] = (),
+) -> Iterator[None]:
+    """While it lasts, no assignment reaches a Keras variable or a random state.
+
+    Args:
+        values: What some variables are taken to hold meanwhile.
+    """
     python, numpy = random.getstate(), np.random.get_state()
-    with keras.StatelessScope(), _torch_random_state():
+    scope = keras.StatelessScope(state_mapping=values, collect_losses=True)
+    with scope, _torch_random_state():
         try:
             yield
         finally:
