@@ -16,7 +16,7 @@ from keras_padsafe.audit.movements import Movement, Movements, movements
 from keras_padsafe.audit.padding_changes import Change, PaddedBatch
 from keras_padsafe.audit.padding_gradient import padding_gradient
 from keras_padsafe.audit.padding_report import PaddingVariant, Verdict
-from keras_padsafe.audit.padding_runs import PaddingRuns, attempt, outputs_of
+from keras_padsafe.audit.padding_runs import PaddingRuns, attempt, outputs_of, what_was_said
 from keras_padsafe.audit.poison import Kind, Tap, poisoned, put_in
 from keras_padsafe.audit.record_calls import Alter, Key, Record, Value
 from keras_padsafe.audit.time_axes import Axes
@@ -84,8 +84,8 @@ class Answers:
             "more padding": self._more_padding(),
             "less padding": self._of(
                 "PS401",
-                batch.with_less_padding(),
-                "no position is padding in every row, or the model pads by itself",
+                batch.with_less_padding(row),
+                "the model pads its input by itself",
             ),
         }
         for name, kind in CONTENT.items():
@@ -132,6 +132,18 @@ class Answers:
         """Where a call is, in words."""
         assert answer.found is not None
         return place_of(self.record, answer.found, self.noise, key)
+
+    def same_outputs(self, one: Answer | None, other: Answer) -> bool:
+        """Whether the model's outputs moved alike in two variants."""
+        key = outputs_of(self.record).key
+        if one is None or one.found is None or other.found is None:
+            return False
+        return all(
+            a is not None and b is not None and np.array_equal(a.everywhere, b.everywhere)
+            for a, b in zip(
+                one.found[key].outputs, other.found[key].outputs, strict=True
+            )
+        )
 
     def faintest_mover(self, answer: Answer) -> Key | None:
         """The first call that moved at all, however little."""
@@ -226,10 +238,8 @@ class Answers:
         try:
             found = padding_gradient(self.runs, self.taps, inputs, outputs)
         except Exception as error:  # Whatever a model of the user's raises.
-            said = str(error).strip().partition("\n")[0][:160]
-            return self._skipped(
-                code, f"it cannot be differentiated: {type(error).__name__}: {said}"
-            )
+            said = what_was_said(error)
+            return self._skipped(code, f"it cannot be differentiated: {said}")
         share = _ratio(found.padded, found.real)
         verdict: Verdict = "noise" if share else "same"
         if not np.isfinite([found.padded, found.real]).all():

@@ -52,31 +52,18 @@ def _content_causes(
     if not kinds:
         return [_faint_cause(answers, by_name)]
     kind, keys, causes = kinds[0], [], []
+    previous = None
     for _ in range(LIMIT):
         answer = answers.with_content(kind, keys)
+        if causes and answers.same_outputs(previous, answer):
+            # Holding it still changed nothing: what moved there reaches no answer.
+            causes.pop()
         if answer.variant.verdict != "leak" or answer.key is None:
             break
         causes.append(_Cause(answer.key, answers.place(answer, answer.key)))
         keys.append(answer.key)
-    if not causes:
-        return [_Cause(None, answers.runs.model.name)]
-    return _of_themselves(answers, kind, causes) if len(causes) > 1 else causes
-
-
-def _of_themselves(
-    answers: Answers, kind: Kind, causes: list[_Cause]
-) -> list[_Cause]:
-    """The causes that move the answer with all others held still."""
-    keys = [cause.key for cause in causes if cause.key is not None]
-    alone = [
-        cause
-        for cause in causes
-        if answers.with_content(
-            kind, [key for key in keys if key != cause.key]
-        ).variant.verdict
-        == "leak"
-    ]
-    return alone or causes[:1]
+        previous = answer
+    return causes or [_Cause(None, answers.runs.model.name)]
 
 
 def _faint_cause(answers: Answers, by_name: Mapping[str, Answer]) -> _Cause:
@@ -119,13 +106,15 @@ def _finding(
         evidence |= {"class": kind, "mask_arrived": arrived}
         timed = any(answers.axes[value].time for value in call.inputs)
         mask = "" if arrived or not timed else " No mask reaches it."
-    worst = max(variants.values(), key=_share)
+    shown = min(cause.names, key=_telling)
+    worst = by_name[shown].variant
     return Finding(
         code,
         cause.place,
         f"{CODES[code].title[0].upper()}{CODES[code].title[1:]}: real positions first "
-        f"move in {kind} ({_listed(cause.names)}); the model's output moves by "
-        f"{worst.variant.moved:.3g}, rounding by {worst.variant.noise:.3g}.{mask}",
+        f"move in {kind} ({_listed(cause.names)}); the model's output "
+        f"moves by {worst.moved:.3g} with {shown}, "
+        f"rounding by {worst.noise:.3g}.{mask}",
         _fix(code, cause, what_instead(call.layer, between) if call else ""),
         evidence,
     )
@@ -156,6 +145,11 @@ def _evidence(answer: Answer) -> dict[str, Any]:
 def _share(answer: Answer) -> float:
     moved, noise = answer.variant.moved or 0.0, answer.variant.noise
     return moved / noise if noise else float("inf")
+
+
+def _telling(name: str) -> bool:
+    """Figures of ordinary content say more than those of a gradient or an extreme."""
+    return name in ("large content", "gradient")
 
 
 def _listed(names: list[str]) -> str:

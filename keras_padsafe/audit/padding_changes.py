@@ -64,23 +64,32 @@ class PaddedBatch:
                     values[i] = _extended(values[i], axis, sides, filler)
         return self._changed(values, where)
 
-    def with_less_padding(self) -> Change | None:
-        """Without the positions that are padding in every row; `None` if none are."""
+    def with_less_padding(self, row: int) -> Change | None:
+        """Without the positions that are padding in every row.
+
+        Args:
+            row: Where no position is, this row alone is taken.
+
+        Returns:
+            The changed batch; `None` if the model makes the padding itself.
+        """
+        every = np.arange(self.rows)
         if not any(line.padding.all(0).any() for line in self.timelines):
-            return None
-        values = list(self._values())
+            every = np.array([row])
+        taken = self._of_rows(every, (np.arange(len(every)), every))
+        values = list(taken.inputs)
         where: list[np.ndarray | None] = []
         for line in self.timelines:
-            kept = np.flatnonzero(~line.padding.all(0))
-            if not kept.size:
+            if not line.members:
                 return None
+            kept = np.flatnonzero(line.real[every].any(0))
             for i in line.members:
                 for axis in _time_axes(values[i], line, i):
                     values[i] = np.take(values[i], kept, axis)
             place = np.searchsorted(kept, np.arange(line.length))
             place = np.minimum(place, kept.size - 1)
             where.append(np.broadcast_to(place, line.padding.shape))
-        return self._changed(values, where)
+        return Change(tuple(values), taken.rows, tuple(where))
 
     def with_padding_on_the_other_side(self) -> Change:
         """Each row with its padding moved to the other end."""

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.backends import gradients
+from keras_padsafe.audit.backends import as_one, gradients
 from keras_padsafe.audit.padding_runs import PaddingRuns
 from keras_padsafe.audit.poison import Tap
 from keras_padsafe.audit.record_calls import Value, floats_in, is_float
@@ -64,7 +64,7 @@ def padding_gradient(
             parts.append(keras.ops.sum(kept * keras.ops.cast(weight, "float32")))
         return sum(parts[1:], parts[0])
 
-    by_leaf, _ = gradients(scalar, leaves, [])
+    by_leaf, _ = gradients(as_one(scalar), leaves, [])
     paddings = [tap.padding for tap in taps] + list(inputs.values())
     largest = [0.0, 0.0]
     for gradient, padding in zip(by_leaf, paddings, strict=True):

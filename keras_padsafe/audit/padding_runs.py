@@ -1,5 +1,6 @@
 """Running a model on a padded batch, as often as an audit needs."""
 
+import re
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from keras_padsafe.audit.record_calls import (
 from keras_padsafe.audit.run_model import as_tensors, left_as_it_is
 from keras_padsafe.audit.timeline import Input
 from keras_padsafe.audit.watch import Observer, watch
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class PaddingRuns:
@@ -58,7 +61,7 @@ class PaddingRuns:
         try:
             self.call(values, recorder)
         except Exception as error:  # Whatever a model of the user's raises.
-            return recorder.record, _first_line(error)
+            return recorder.record, what_was_said(error)
         return recorder.record, None
 
     def call(
@@ -95,7 +98,7 @@ def attempt(run: Callable[[], Record]) -> tuple[Record | None, str | None]:
     try:
         return run(), None
     except Exception as error:  # Whatever a model of the user's raises.
-        return None, _first_line(error)
+        return None, what_was_said(error)
 
 
 def _as_before(value: Any) -> Any:
@@ -125,6 +128,10 @@ def _to_array(leaf: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(leaf)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].strip()[:160] if lines else ''}"
+def what_was_said(error: Exception) -> str:
+    """One line of what an error says; Keras's own first line says only where."""
+    lines = [_COLOUR.sub("", line).strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line] or [""]
+    if lines[0].startswith("Exception encountered") and len(lines) > 1:
+        lines = lines[1:]
+    return f"{type(error).__name__}: {lines[0][:160]}"
