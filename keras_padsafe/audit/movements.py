@@ -1,7 +1,7 @@
 """How far each tensor of a run stands from where it stood in another run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,6 +102,16 @@ class _Compare:
 
     def _movement(self, before: Value, after: Value) -> Movement | None:
         axes = self._axes[before]
+        move = self._moved(before, after, axes)
+        if axes.sure or before.array.ndim != 2 or not axes.time:
+            return move
+        # `(batch, n)` with n as long as the sequence by chance: features did not go
+        # where the positions went.
+        other = self._moved(before, after, replace(axes, time=()))
+        known = [found for found in (move, other) if found is not None]
+        return min(known, key=lambda found: found.size, default=None)
+
+    def _moved(self, before: Value, after: Value, axes: Axes) -> Movement | None:
         then, now = before.array, after.array
         real = axes.real
         if axes.flat:

@@ -60,6 +60,7 @@ class Answers:
         noise: How far rounding moves them.
         taps: Where padded content enters.
         added: How much more padding the model takes; zeros if it takes none.
+        refused: What it said then.
     """
 
     runs: PaddingRuns
@@ -69,6 +70,7 @@ class Answers:
     noise: Mapping[Value, float]
     taps: Sequence[Tap]
     added: Sequence[int]
+    refused: str | None
 
     @property
     def noise_floor(self) -> float:
@@ -175,7 +177,10 @@ class Answers:
 
     def _more_padding(self) -> Answer:
         if not any(self.added):
-            return self._skipped("PS401", "the model pads its input by itself")
+            why = "the model pads its input by itself"
+            if self.refused:
+                why = f"the model refuses it: {self.refused}"
+            return self._skipped("PS401", why)
         return self._of("PS401", self.batch.with_more_padding(self.added), "")
 
     def _of(self, code: str, change: Change | None, why: str) -> Answer:
@@ -204,8 +209,10 @@ class Answers:
             # behind the last one of a table.
             if kind != "random" or code == "PS401":
                 verdict = "not finite"
+        if verdict == "leak" and code == "PS403":
+            verdict = "moved"
         key = first = None
-        if verdict in ("leak", "not finite"):
+        if verdict in ("leak", "moved", "not finite"):
             key = first_mover(self.record, found, self.noise)
             first = key and place_of(self.record, found, self.noise, key)
         variant = PaddingVariant(code, move.size, noise, verdict, first)

@@ -39,7 +39,7 @@ class PaddingAudit:
         values = [entry.values for entry in self._runs.inputs]
         self._record = self._runs.record(values)
         self._batch = self._read_batch(pad_id)
-        added, longer = self._longer()
+        added, longer, refused = self._longer()
         read = ReadAxes(self._batch.timelines, self._batch.filled, added, longer)
         read.read(self._record)
         self._axes = read.of
@@ -53,6 +53,7 @@ class PaddingAudit:
             self._noise,
             find_taps(self._record, self._batch),
             added,
+            refused,
         )
 
     def report(self) -> PaddingReport:
@@ -104,11 +105,11 @@ class PaddingAudit:
             )
         return padded
 
-    def _longer(self) -> tuple[list[int], Record]:
-        """How much more padding the model takes, and its calls then."""
+    def _longer(self) -> tuple[list[int], Record, str | None]:
+        """How much more padding the model takes, its calls then, and what it said."""
         lines = self._batch.timelines
         longest = max(line.length for line in lines)
-        best: tuple[list[int], Record] = ([0] * len(lines), {})
+        best: tuple[list[int], Record, str | None] = ([0] * len(lines), {}, None)
         # Growing by different lengths tells the axes of two sequences apart.
         tries = [
             [count + n for n in range(len(lines))] for count in (max(4, longest // 2), 1)
@@ -124,9 +125,11 @@ class PaddingAudit:
             change = self._batch.with_more_padding(added)
             record, error = self._runs.record_until_error(change.inputs)
             if error is None and not _has_new_nan(self._record, record):
-                return added, record
+                return added, record, None
             if len(record) > len(best[1]):
-                best = (added, record)
+                best = (added, record, error)
+            elif not best[1]:
+                best = (best[0], {}, error)
         return best
 
     def _refuse_nan(self) -> None:

@@ -30,7 +30,8 @@ class _Cause:
 def find_causes(answers: Answers, by_name: Mapping[str, Answer]) -> list[Finding]:
     """Groups the variants in which the answer moved by where that began."""
     causes: dict[str, _Cause] = {}
-    leaking = [n for n, a in by_name.items() if a.variant.verdict == "leak"]
+    shown = ("leak", "moved")
+    leaking = [n for n, a in by_name.items() if a.variant.verdict in shown]
     content = [name for name in leaking if by_name[name].variant.code == "PS402"]
     if content:
         for cause in _content_causes(answers, by_name, content):
@@ -91,9 +92,7 @@ def _finding(
     answers: Answers, by_name: Mapping[str, Answer], cause: _Cause
 ) -> Finding:
     variants = {name: by_name[name] for name in cause.names}
-    code = min(
-        (answer.variant.code for answer in variants.values()), key=_ORDER.index
-    )
+    code = _code(by_name, cause.names)
     call = answers.record.get(cause.key) if cause.key else None
     kind = type(call.layer).__name__ if call else "the model"
     between = call is None or cause.place != call.path
@@ -118,6 +117,13 @@ def _finding(
         _fix(code, cause, what_instead(call.layer, between) if call else ""),
         evidence,
     )
+
+
+def _code(by_name: Mapping[str, Answer], names: list[str]) -> str:
+    if "alone" in names:
+        # A row without its padding may have been taken alone for it.
+        names = [name for name in names if name != "less padding"]
+    return min((by_name[name].variant.code for name in names), key=_ORDER.index)
 
 
 def _fix(code: str, cause: _Cause, instead: str) -> str:

@@ -113,6 +113,8 @@ class PaddedBatch:
     def with_other_mates(self, first_half: bool) -> Change:
         """Half of the rows, the places of the others taken by rows turned about."""
         every = np.arange(self.rows)
+        if self.rows == 1:
+            return self._beside_itself()
         stays = (every < (self.rows + 1) // 2) == first_half
         values = [
             _turned(values, stays, self._line_of(i))
@@ -120,6 +122,17 @@ class PaddedBatch:
         ]
         kept = every[stays]
         return Change(tuple(values), (kept, kept), (None,) * len(self.timelines))
+
+    def _beside_itself(self) -> Change:
+        """The only row, and below it the same one turned about."""
+        values = [
+            np.concatenate([v, _turned(v, np.zeros(1, bool), self._line_of(i))])
+            if v.shape[:1] == (1,)
+            else v
+            for i, v in enumerate(self._values())
+        ]
+        first = np.array([0])
+        return Change(tuple(values), (first, first), (None,) * len(self.timelines))
 
     def alone(self, row: int) -> Change:
         """One row without the others, its padding as it is."""

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from keras_padsafe.audit.audit_report import AuditReport
 
-Verdict = Literal["same", "noise", "leak", "not finite", "skipped"]
+Verdict = Literal["same", "noise", "moved", "leak", "not finite", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class PaddingVariant:
             Infinite where a number became NaN; `None` if skipped.
         noise: How far rounding alone moves those outputs.
         verdict: `"same"`: bit for bit. `"noise"`: no more than rounding does. `"leak"`:
-            more. `"not finite"`: NaN or infinity in padding reached an answer.
+            more. `"moved"`: the same where that is no fault: padding on the other
+            side. `"not finite"`: NaN or infinity in padding reached an answer.
         first: Where it began: the path of the first layer that moved.
         why: Why it was skipped.
     """

@@ -129,8 +129,6 @@ def _padding_of_ids(
     array = value.array
     if array.ndim != 3 or array.shape[2] == 1 or not call.inputs:
         return None
-    if not all("int" in given.dtype for given in call.inputs):
-        return None
     shaped = [given.array for given in call.inputs if given.array.shape == array.shape[:2]]
     if not shaped or _looks_like_mask(array):
         return None
@@ -139,7 +137,9 @@ def _padding_of_ids(
         for i in line.members:
             if any(np.array_equal(batch.inputs[i].values, given) for given in shaped):
                 return line.padding
-    return np.logical_and.reduce([line.padding for line in lines]) if lines else None
+    if not lines or not all("int" in given.dtype for given in call.inputs):
+        return None
+    return np.logical_and.reduce([line.padding for line in lines])
 
 
 def _looks_like_mask(array: np.ndarray) -> bool:

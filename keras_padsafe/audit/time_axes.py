@@ -17,6 +17,7 @@ class Axes:
         batch: Whether the first axis is that of the batch.
         time: The axes that are time, and of which timeline.
         flat: Whether the first axis is batch and time in one.
+        sure: Whether time was seen to grow; if not, it is only as long as a sequence.
         real: Bools that broadcast to the tensor, True where it is real; with batch and
             time apart if `flat`.
     """
@@ -24,6 +25,7 @@ class Axes:
     batch: bool
     time: tuple[tuple[int, int], ...]
     flat: bool
+    sure: bool
     real: np.ndarray
 
 
@@ -88,8 +90,10 @@ class ReadAxes:
         if flat is not None:
             whole = (rows, self._timelines[flat].length, *shape[1:])
             time = [(1, flat)]
-            return Axes(True, tuple(time), True, self._real(whole, True, time, None))
-        return Axes(batch, tuple(time), False, self._real(shape, batch, time, value))
+            real = self._real(whole, True, time, None)
+            return Axes(True, tuple(time), True, True, real)
+        real = self._real(shape, batch, time, value)
+        return Axes(batch, tuple(time), False, grown is not None, real)
 
     def _grown(
         self, shape: tuple[int, ...], grown: tuple[int, ...]
