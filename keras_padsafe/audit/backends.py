@@ -23,6 +23,18 @@ def is_staged(tensor: Tensor) -> bool:
     return False
 
 
+def as_one(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function as one compiled one where that is quicker than piece by piece.
+
+    On JAX each operation is compiled by itself otherwise, and its gradient too.
+    """
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
+
+
 def gradients(
     function: Callable[[list[Tensor], list[Tensor]], Tensor],
     tensors: Sequence[Tensor],

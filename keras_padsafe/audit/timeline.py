@@ -1,0 +1,64 @@
+"""The inputs of a batch, and those of them that share their positions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """One array of a batch.
+
+    Attributes:
+        name: Its name or number in the batch.
+        values: What it holds.
+    """
+
+    name: str
+    values: np.ndarray
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it can hold ids."""
+        return self.values.dtype.kind in "iu"
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it holds features; "V" is how NumPy sees bfloat16."""
+        return self.values.dtype.kind in "fV"
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """Positions that some inputs share, and so their padding.
+
+    Attributes:
+        padding: Bools of shape `(batch, time)`, True where padding is.
+        members: The numbers of the inputs; none if the model makes the ids itself.
+        masks: Those of them that are masks.
+    """
+
+    padding: np.ndarray
+    members: tuple[int, ...] = ()
+    masks: tuple[int, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """How many positions there are."""
+        return self.padding.shape[1]
+
+    @property
+    def real(self) -> np.ndarray:
+        """True where no padding is."""
+        return ~self.padding
+
+    @property
+    def held(self) -> bool:
+        """Whether a mask says what padding is, so that other inputs can change there."""
+        return bool(self.masks)
+
+    @property
+    def padded_left(self) -> bool:
+        """Whether most rows that hold padding begin with it."""
+        mixed = self.padding.any(1) & self.real.any(1)
+        return bool(self.padding[mixed, 0].sum() * 2 > mixed.sum())
