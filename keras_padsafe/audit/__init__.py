@@ -7,6 +7,7 @@ from keras_padsafe.audit.assert_mask_reaches import (
     assert_mask_reaches as assert_mask_reaches,
 )
 from keras_padsafe.audit.audit_report import AuditReport as AuditReport
+from keras_padsafe.audit.check_config import check_config as check_config
 from keras_padsafe.audit.check_ids import check_ids as check_ids
 from keras_padsafe.audit.check_padding import check_padding as check_padding
 from keras_padsafe.audit.check_weights import check_weights as check_weights

@@ -129,8 +129,9 @@ def _picture(
 
     findings = [finding for report in checks.values() for finding in report]
     padding = checks.get("padding")
-    rows = [finding.evidence.get("rows") for finding in findings]
-    row = next((found[0] for found in rows if found), 0)
+    lost = checks.get("non-finite values", ())
+    rows = [row for finding in lost for row in finding.evidence.get("rows", [])]
+    row = rows[0] if rows else 0
     if isinstance(padding, PaddingReport) and not padding.passed:
         row = padding.row
     picture = layer_picture(model, x, row, {finding.place for finding in findings})

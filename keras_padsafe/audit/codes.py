@@ -39,6 +39,7 @@ CODES: dict[str, Code] = {
     "PS304": Code("mask from nowhere", "error"),
     "PS305": Code("loss counts padding", "warning"),
     "PS306": Code("mask enters unknown code", "warning"),
+    "PS307": Code("layer with a safer one", "note"),
     "PS401": Code("answer depends on the amount of padding", "error"),
     "PS402": Code("answer depends on what padding holds", "error"),
     "PS403": Code("answer depends on the side of padding", "note"),

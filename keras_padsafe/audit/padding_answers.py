@@ -1,6 +1,6 @@
 """The answers of a model to one batch, changed in every way that must not matter."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np

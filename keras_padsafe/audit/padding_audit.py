@@ -1,6 +1,5 @@
 """A model asked the same question in many ways, and what became of its answers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras

@@ -7,6 +7,7 @@ so that a command that does not need it starts at once.
 
 import click
 
+from keras_padsafe.cli.audit import audit
 from keras_padsafe.cli.command import Group
 from keras_padsafe.cli.demo import demo
 from keras_padsafe.cli.grow import grow
@@ -32,5 +33,5 @@ def main() -> None:
     """
 
 
-for command in (inspect, plan, grow, trim, remap, verify, repair, demo):
+for command in (inspect, plan, grow, trim, remap, verify, audit, repair, demo):
     main.add_command(command)

@@ -64,7 +64,7 @@ def audit(
     KERAS_BACKEND names, and each layer is watched. Exits with 1 if an error or a
     warning was found; notes need nothing done. FINDINGS.md explains each code.
     """
-    from keras_padsafe.audit.audit_file import audit_file
+    from keras_padsafe.audit.audit_file import audit_file, audit_with_batch
     from keras_padsafe.cli.audit_view import audit_view
     from keras_padsafe.cli.read_batch import read_batch
 
@@ -75,7 +75,14 @@ def audit(
     else:
         batch = read_batch(batch_file)
         with keras_session(modules):
-            report = audit_file(model, batch, pad_id=pad_id, batch_name=batch_file)
+            report = audit_with_batch(
+                model,
+                batch.x,
+                batch.y,
+                batch.sample_weight,
+                pad_id=pad_id,
+                batch_name=batch_file,
+            )
     document = report.to_json()
     if html is not None:
         from keras_padsafe.cli.audit_html import audit_html

@@ -1,0 +1,72 @@
+"""Finds layers that padding can get through, from the configuration alone."""
+
+import os
+
+from keras_padsafe.archive import open_archive
+from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.plan_repair import Edit, place_of, plan_repair
+from keras_padsafe.surgery.arguments import read_path
+from keras_padsafe.surgery.graph import read_graph
+from keras_padsafe.surgery.layer_tree import read_layer_tree
+
+# These use a mask, so that ordinary rows are safe: what fails are empty rows, NaN
+# behind the mask, and masks taken from the tensors of others.
+_USE_MASKS = {
+    "MultiHeadAttention",
+    "GroupedQueryAttention",
+    "Attention",
+    "GlobalAveragePooling1D",
+    "Softmax",
+}
+
+
+def check_config(path: str | os.PathLike[str]) -> AuditReport:
+    """Finds layers that padding can get through, from the configuration alone.
+
+    Masks are followed through the graph that the file records; no model runs and Keras
+    is not imported. `find_nonfinite`, `trace_masks` and `check_padding` measure what
+    this reads.
+
+    Args:
+        path: A `.keras` file or its unzipped folder.
+
+    Returns:
+        An `AuditReport`: PS301 and PS302 where a mask is lost or not used, PS306 where
+        it enters code that the file does not hold, and as a note PS307 where an
+        ordinary row is safe and `repair` has a layer that makes every row so.
+
+    Raises:
+        ArchiveError: if the file cannot be read.
+        SurgeryError: if config.json is not as Keras writes it, or is missing.
+
+    Example:
+    >>> ids = keras.Input((4,), dtype="int32")
+    >>> x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
+    >>> y = keras.layers.GlobalMaxPooling1D(name="top")(x)
+    >>> keras.Model(ids, y).save("model.keras")
+    >>> for finding in keras_padsafe.audit.check_config("model.keras"):
+    ...     print(finding.code, finding.place)
+    PS302 top
+    """
+    with open_archive(read_path(path, "path")) as archive:
+        root = read_layer_tree(archive)
+        plan = plan_repair(root, read_graph(root))
+    return AuditReport((*map(_of_edit, plan.edits), *plan.unmended))
+
+
+def _of_edit(edit: Edit) -> Finding:
+    kind = edit.layer.class_name
+    ours = edit.swap.class_name
+    fix = f"keras-padsafe repair puts {ours} there; check_padding measures the leak."
+    evidence = {"class": kind, "replacement": ours}
+    if edit.layer.is_operation or kind == "Add":
+        what = f"{kind} loses the mask of its input, so that later layers see padding."
+        return Finding("PS301", place_of(edit.layer), what, fix, evidence)
+    if kind in _USE_MASKS:
+        what = (
+            f"{kind} is safe for ordinary rows, not for empty ones or NaN in padding."
+        )
+        return Finding("PS307", place_of(edit.layer), what, fix, evidence)
+    what = f"{kind} does not use the mask that reaches it: padding gets through."
+    return Finding("PS302", place_of(edit.layer), what, fix, evidence)
