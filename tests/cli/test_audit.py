@@ -1,0 +1,192 @@
+"""The command `audit`: what it looks at, its exit codes, its page."""
+
+import html.parser
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_padsafe.audit import CODES
+
+from .conftest import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a")
+
+IDS = np.array([[5, 3, 7, 2], [1, 2, 0, 0], [4, 7, 0, 0]], "int32")
+
+
+def save(folder: Path, *parts: keras.layers.Layer) -> Path:
+    model = keras.Sequential(
+        [
+            keras.Input((4,), dtype="int32"),
+            layers.Embedding(
+                9, 6, mask_zero=True, embeddings_initializer="zeros", name="tokens"
+            ),
+            *parts,
+        ]
+    )
+    table = np.random.default_rng(0).normal(size=(9, 6))
+    table[0] = 0
+    model.layers[0].set_weights([table])
+    model.compile("sgd", "mse")
+    model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
+@pytest.fixture
+def healthy(tmp_path: Path) -> Path:
+    return save(tmp_path, layers.LSTM(3), layers.Dense(1))
+
+
+@pytest.fixture
+def leaking(tmp_path: Path) -> Path:
+    pool = layers.GlobalMaxPooling1D(name="top")
+    return save(tmp_path, pool, layers.Dense(1))
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Path:
+    path = tmp_path / "batch.npz"
+    np.savez(path, x=IDS, y=np.zeros((3, 1), "float32"))
+    return path
+
+
+def codes(document: str) -> list[str]:
+    return [finding["code"] for finding in json.loads(document)["findings"]]
+
+
+def test_a_healthy_file_passes(run: Run, healthy: Path, batch: Path) -> None:
+    assert run("audit", healthy).exit_code == 0
+    result = run("audit", healthy, "--batch", batch, "--json")
+    assert (result.exit_code, codes(result.stdout)) == (0, [])
+    document = json.loads(result.stdout)
+    assert document["passed"]
+    looked_at = ["ids", "masks", "non-finite values", "padding", "weights"]
+    assert sorted(document["checks"]) == looked_at
+    assert document["backend"] == keras.backend.backend()
+
+
+def test_without_a_batch_the_configuration_is_read(run: Run, leaking: Path) -> None:
+    result = run("audit", leaking, "--json")
+    assert (result.exit_code, codes(result.stdout)) == (1, ["PS302"])
+    screen = run("audit", leaking).stdout
+    assert "PS302 mask ignored  top" in screen
+    assert "keras-padsafe repair" in screen
+
+
+def test_with_a_batch_the_leak_is_measured(
+    run: Run, leaking: Path, batch: Path
+) -> None:
+    result = run("audit", leaking, "--batch", batch, "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)["findings"]
+    assert {(f["code"], f["place"]) for f in found} >= {("PS302", "top")}
+    assert any(f["code"] in ("PS401", "PS402") and f["place"] == "top" for f in found)
+
+
+def test_an_empty_row_is_found_in_data_and_model(run: Run, tmp_path: Path) -> None:
+    pool = layers.GlobalAveragePooling1D(name="pool")
+    model = save(tmp_path, pool, layers.Dense(1))
+    ids = IDS.copy()
+    ids[1] = 0
+    np.save(tmp_path / "ids.npy", ids)
+    result = run("audit", model, "--batch", tmp_path / "ids.npy", "--json")
+    assert codes(result.stdout)[:2] == ["PS501", "PS103"]
+
+
+def test_the_page_holds_every_finding_and_loads_nothing(
+    run: Run, leaking: Path, batch: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    result = run("audit", leaking, "--batch", batch, "--html", page, "--json")
+    text = page.read_text(encoding="utf-8")
+    for finding in json.loads(result.stdout)["findings"]:
+        assert f"{finding['code']} {finding['title']}" in text
+    assert "http" not in text
+    assert "<script" not in text
+    assert text.count('class="cell moved') > 1  # the legend's, and the layer's
+    _Balanced().check(text)
+
+    again = run("audit", leaking, "--html", page)
+    assert (again.exit_code, "--force" in again.stderr) == (2, True)
+    assert page.read_text(encoding="utf-8") == text
+
+
+class _Balanced(html.parser.HTMLParser):
+    def check(self, text: str) -> None:
+        self.open: list[str] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_names_of_a_file_cannot_write_into_the_page() -> None:
+    from keras_padsafe.cli.audit_html import audit_html
+
+    evil = "<script>alert(1)</script>"
+    finding = {
+        "code": "PS501",
+        "title": CODES["PS501"].title,
+        "severity": "error",
+        "place": evil,
+        "message": evil,
+        "fix": evil,
+        "evidence": {evil: [evil]},
+    }
+    layer = {"path": evil, "kind": evil, "states": ["real"], "finite": True}
+    page = audit_html(
+        {
+            "model": evil,
+            "version": "1",
+            "batch": evil,
+            "backend": "jax",
+            "passed": False,
+            "findings": [finding],
+            "checks": {evil: {"passed": True}},
+            "skipped": {evil: evil},
+            "picture": {"row": 0, "layers": [layer]},
+        }
+    )
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (None, "could not be read"),
+        ({"y": np.zeros(3)}, "it holds no input"),
+        ({"x": np.array([{}, {}], object)}, "plain numbers"),
+    ],
+)
+def test_a_batch_that_is_none_is_refused(
+    run: Run, healthy: Path, tmp_path: Path, arrays: object, message: str
+) -> None:
+    path = tmp_path / "other.npz"
+    if isinstance(arrays, dict):
+        np.savez(path, **arrays)
+    result = run("audit", healthy, "--batch", path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_a_model_of_unknown_classes_is_explained(
+    run: Run, models: Path, batch: Path
+) -> None:
+    result = run("audit", models / "odd.keras", "--batch", batch)
+    if result.exit_code == 2:  # Registered already where another test imported it.
+        assert "--import MODULE" in result.stderr
+
+
+def test_a_file_that_is_no_model(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "no.keras").write_text("no")
+    result = run("audit", tmp_path / "no.keras")
+    assert (result.exit_code, result.stdout) == (2, "")
