@@ -27,9 +27,7 @@ def renamed_groups(
 
 def named_by_rule(holder: LayerNode) -> bool:
     """Whether the groups of a model's layers bear the names that the rule gives."""
-    if not holder.is_graph or holder.weights_path is None:
-        return not holder.is_graph
-    return all(
+    return holder.weights_path is not None and all(
         child.weights_path in (None, _join(holder.weights_path, name))
         for child, name in _names(holder, _class_before)
     )

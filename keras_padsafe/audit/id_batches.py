@@ -61,6 +61,8 @@ def ids_of(batch: Any, input_name: str | int | None, place: str) -> tuple[str, A
 
 
 def _has_items(data: Any) -> bool:
+    if hasattr(data, "shape"):
+        return depth(data) > 0
     return isinstance(data, Iterable) or hasattr(data, "__getitem__")
 
 

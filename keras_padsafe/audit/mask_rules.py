@@ -57,10 +57,8 @@ def makes_mask(call: Call) -> bool:
 
 def returns_sequences(layer: LayerNode) -> bool:
     """Whether a recurrent layer gives an output for each step."""
-    config: Any = layer.config
-    if layer.class_name == "Bidirectional":
-        config = (config.get("layer") or {}).get("config") or {}
-    return bool(config.get("return_sequences"))
+    inside = (child for child in layer.children if child.attribute == "layer")
+    return bool(next(inside, layer).config.get("return_sequences"))
 
 
 def mixes_steps(layer: LayerNode, rank: int | None) -> bool:

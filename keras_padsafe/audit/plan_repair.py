@@ -61,10 +61,11 @@ def plan_repair(root: LayerNode, graph: Graph) -> RepairPlan:
     met: dict[LayerNode, list[Meeting]] = {}
     for meeting in follow_masks(graph):
         met.setdefault(meeting.layer, []).append(meeting)
+    orderly = {node for node in root.walk() if node.is_graph and named_by_rule(node)}
     edits: list[Edit] = []
     unmended: list[Finding] = []
     for layer, meetings in met.items():
-        for outcome in _judge(layer, meetings):
+        for outcome in _judge(layer, meetings, orderly):
             (edits if isinstance(outcome, Edit) else unmended).append(outcome)  # type: ignore[arg-type]
     return RepairPlan(tuple(edits), tuple(unmended))
 
@@ -75,18 +76,26 @@ def place_of(layer: LayerNode) -> str:
     return "/".join(reversed(names)) or layer.name
 
 
-def _judge(layer: LayerNode, meetings: list[Meeting]) -> Iterator[Edit | Finding]:
-    """At most one outcome, for all calls of a layer together."""
+def _judge(
+    layer: LayerNode, meetings: list[Meeting], orderly: set[LayerNode]
+) -> Iterator[Edit | Finding]:
+    """At most one outcome, for all calls of a layer together.
+
+    Args:
+        layer: The layer, or operation.
+        meetings: Its calls that a mask reaches.
+        orderly: The models within which groups of weights can be renamed.
+    """
     kind = layer.class_name
     if layer.is_operation:
-        yield from _judge_operation(layer, meetings[0])
+        yield from _judge_operation(layer, meetings[0], layer.parent in orderly)
     elif is_opaque(layer):
         if any(meeting.known for meeting in meetings):
             yield _opaque(layer)
     elif not layer.is_stock:
         return
     elif kind in SWAPS and any(_leaks(meeting) for meeting in meetings):
-        reason = refusal(layer, SWAPS[kind], meetings)
+        reason = refusal(layer, SWAPS[kind], meetings, orderly)
         if reason is None:
             yield Edit(layer, SWAPS[kind])
         else:
@@ -104,7 +113,9 @@ def _judge(layer: LayerNode, meetings: list[Meeting]) -> Iterator[Edit | Finding
         yield _finding("PS301", layer, why, _KEEP_MASK)
 
 
-def _judge_operation(layer: LayerNode, meeting: Meeting) -> Iterator[Edit | Finding]:
+def _judge_operation(
+    layer: LayerNode, meeting: Meeting, orderly: bool
+) -> Iterator[Edit | Finding]:
     if not meeting.known:
         return
     if mixes_steps(meeting):
@@ -113,8 +124,8 @@ def _judge_operation(layer: LayerNode, meeting: Meeting) -> Iterator[Edit | Find
         yield _finding("PS302", layer, why, fix)
     elif drops_mask(meeting):
         made, dtype = layer_for(meeting), dtype_of_output(meeting)
-        ordered = layer.parent is not None and named_by_rule(layer.parent)
-        if made is None or dtype is None or not ordered:
+        once = len(layer.serialized.get("inbound_nodes") or ()) == 1
+        if made is None or dtype is None or not (orderly and once):
             why = "it loses the mask, and no layer does the same and keeps it"
             yield _finding("PS301", layer, why, _KEEP_MASK)
         else:

@@ -115,7 +115,10 @@ def _padded(
 ) -> Check:
     """How far the outputs moved where there is padding: that is the mending."""
     try:
-        batch = make_batch(before, root, RowSampler(inputs, padded=True).sample)
+        sampler = RowSampler(inputs, padded=True)
+        batch = make_batch(before, root, sampler.sample)
+        if not sampler.has_padded:
+            raise ModelFailed("the file does not show what stands for padding")
         old, new = _run(before, batch), _run(after, batch)
     except ModelFailed as error:
         return Check(_PADDED, "skipped", str(error))

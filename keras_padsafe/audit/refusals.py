@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from keras_padsafe.audit.group_names import named_by_rule
 from keras_padsafe.audit.mask_flow import Meeting
 from keras_padsafe.audit.swaps import Swap
 from keras_padsafe.surgery.layer_node import LayerNode
@@ -14,12 +13,23 @@ _HOLDS_WEIGHTS = frozenset(
 )
 
 
-def refusal(layer: LayerNode, swap: Swap, meetings: list[Meeting]) -> str | None:
-    """The first reason not to swap a layer; `None` if there is none."""
-    return next(_reasons(layer, swap, meetings), None)
+def refusal(
+    layer: LayerNode, swap: Swap, meetings: list[Meeting], orderly: set[LayerNode]
+) -> str | None:
+    """The first reason not to swap a layer; `None` if there is none.
+
+    Args:
+        layer: The layer.
+        swap: What would take its place.
+        meetings: Its calls that a mask reaches.
+        orderly: The models within which groups of weights can be renamed.
+    """
+    return next(_reasons(layer, swap, meetings, orderly), None)
 
 
-def _reasons(layer: LayerNode, swap: Swap, meetings: list[Meeting]) -> Iterator[str]:
+def _reasons(
+    layer: LayerNode, swap: Swap, meetings: list[Meeting], orderly: set[LayerNode]
+) -> Iterator[str]:
     unknown = swap.unknown_keys(layer.config)
     if unknown:
         yield f"{swap.class_name} does not take its configuration {unknown[0]!r}"
@@ -28,7 +38,8 @@ def _reasons(layer: LayerNode, swap: Swap, meetings: list[Meeting]) -> Iterator[
         if holder is not None:
             yield f"{holder.class_name} {holder.name!r} holds it, in code of its own"
     unproved = layer.weights_path is None and layer.class_name in _HOLDS_WEIGHTS
-    if unproved or (layer.parent is not None and not named_by_rule(layer.parent)):
+    holder = layer.parent
+    if unproved or (holder is not None and holder.is_graph and holder not in orderly):
         yield "it could not be told which weights of the file are its own"
     match layer.class_name:
         case "Conv1D":

@@ -50,11 +50,15 @@ class RowSampler:
     Args:
         inputs: What the inputs take.
         padded: Whether rows end in padding: by one step more from row to row.
+
+    Attributes:
+        has_padded: Whether there was an input of which it is known what pads it.
     """
 
     def __init__(self, inputs: dict[str, SampleInput], *, padded: bool) -> None:
         self._inputs = inputs
         self._padded = padded
+        self.has_padded = False
         self._random = np.random.default_rng(0)
 
     def sample(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Any:
@@ -66,6 +70,7 @@ class RowSampler:
         values, pad = self._ordinary(name, size, dtype)
         if self._padded and pad is not None and len(size) > 1:
             values[_padding(size[0], size[1])] = pad
+            self.has_padded = True
         return values
 
     def _ordinary(
@@ -117,7 +122,8 @@ def _named(name: str, pad: float | None) -> dict[str, float]:
 def _pad_value(call: Call) -> float | None:
     """What stands for padding in an input that a call takes as it is."""
     if call.layer.class_name == "Masking":
-        return call.layer.config.get("mask_value", 0.0)
+        value = call.layer.config.get("mask_value", 0.0)
+        return value if isinstance(value, int | float) else None
     if call.layer.class_name == "NaNMasking":
         return np.nan
     if call.layer.is_operation and call.layer.class_name == "NotEqual":

@@ -247,6 +247,7 @@ def test_one_of_several_inputs() -> None:
         (iter([[[[1], [2]], [[4], [5]]]]), "row 0: expected a sequence.*2 axes"),
         ("a text", "expected ids.*received str"),
         (5, "received int"),
+        (np.int64(5), "received int64"),
         (None, "received NoneType"),
         ([], "no row of ids"),
         (np.ones((0, 4), int), "no row of ids"),
