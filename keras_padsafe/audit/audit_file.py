@@ -74,9 +74,14 @@ def audit_with_batch(
         "non-finite values",
         lambda: find_nonfinite(model, x, y, sample_weight=sample_weight),
     )
-    audit.make("masks", lambda: trace_masks(model, x))
-    audit.make("padding", lambda: check_padding(model, x, pad))
-    picture = _picture(model, x, audit.checks)
+    picture = None
+    if _runs(model, x):
+        audit.make("masks", lambda: trace_masks(model, x))
+        audit.make("padding", lambda: check_padding(model, x, pad))
+        picture = _picture(model, x, audit.checks)
+    else:
+        why = "the model raises on this batch"
+        audit.skipped |= {"masks": why, "padding": why}
     return audit.report(batch_name or "a batch", keras.backend.backend(), picture)
 
 
@@ -94,6 +99,13 @@ class _Audit:
             if name == "weights":
                 raise
             self.skipped[name] = str(error)
+        except Exception as error:
+            # Only a model raises anything else, and then on its own account.
+            raise AuditError(
+                f"{self._model}: the model does not take this batch ({_line(error)}). "
+                "Expected: one batch as it was trained on. In an .npz file name the "
+                "arrays as the model's inputs, or x if there is one."
+            ) from None
 
     def report(self, batch: str | None, backend: str | None, picture: Any) -> FileAudit:
         findings = [finding for report in self.checks.values() for finding in report]
@@ -108,6 +120,25 @@ class _Audit:
             skipped=self.skipped,
             picture=picture,
         )
+
+
+def _runs(model: Any, x: Any) -> bool:
+    from keras_padsafe.audit.run_model import as_tensors, run_model
+    from keras_padsafe.audit.watch import Observer
+
+    try:
+        run_model(model, as_tensors(x), Observer())
+    except Exception:
+        return False
+    return True
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error that says something; Keras begins with its own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith("Exception encountered")]
+    text = (kept or lines or [type(error).__name__])[0]
+    return text.replace("\x1b[1m", "").replace("\x1b[0m", "")[:200]
 
 
 def _pad_ids_and_size(path: str | os.PathLike[str]) -> tuple[list[int], int | None]:

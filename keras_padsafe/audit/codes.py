@@ -38,7 +38,7 @@ CODES: dict[str, Code] = {
     "PS303": Code("mask erased", "error"),
     "PS304": Code("mask from nowhere", "error"),
     "PS305": Code("loss counts padding", "warning"),
-    "PS306": Code("mask enters unknown code", "warning"),
+    "PS306": Code("mask enters unknown code", "note"),
     "PS307": Code("layer with a safer one", "note"),
     "PS401": Code("answer depends on the amount of padding", "error"),
     "PS402": Code("answer depends on what padding holds", "error"),

@@ -42,7 +42,8 @@ class RepairReport(AuditReport):
     @property
     def passed(self) -> bool:
         """Whether everything could be mended and no check failed."""
-        return super().passed and all(check.status != "failed" for check in self.checks)
+        failed = [check for check in self.checks if check.status == "failed"]
+        return not self.findings and not failed
 
     def __getitem__(self, name: str) -> Check:
         for check in self.checks:

@@ -35,8 +35,9 @@ def read_batch(path: str) -> Batch:
     """
     try:
         # Pickled objects would run code.
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except OSError as error:
         raise Failure(
             f"{path}: it could not be read ({error.strerror or error}). Expected: a "

@@ -178,12 +178,38 @@ def test_a_batch_that_is_none_is_refused(
     assert message in result.stderr
 
 
-def test_a_model_of_unknown_classes_is_explained(
-    run: Run, models: Path, batch: Path
+def test_a_batch_of_another_shape_is_explained(
+    run: Run, healthy: Path, tmp_path: Path
 ) -> None:
-    result = run("audit", models / "odd.keras", "--batch", batch)
-    if result.exit_code == 2:  # Registered already where another test imported it.
-        assert "--import MODULE" in result.stderr
+    np.save(tmp_path / "other.npy", np.ones((2, 4, 3), "int32"))
+    result = run("audit", healthy, "--batch", tmp_path / "other.npy")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "does not take this batch" in result.stderr
+    assert "ndim=3, found ndim=4" in result.stderr
+
+
+def test_an_id_outside_the_table_is_a_finding(
+    run: Run, healthy: Path, tmp_path: Path
+) -> None:
+    ids = IDS.copy()
+    ids[2, 1] = 9
+    np.save(tmp_path / "ids.npy", ids)
+    result = run("audit", healthy, "--batch", tmp_path / "ids.npy", "--json")
+    assert result.exit_code == 1
+    assert set(codes(result.stdout)) == {"PS101", "PS502"}
+
+
+def test_a_model_of_unknown_classes_is_explained(
+    run: Run, tmp_path: Path, batch: Path
+) -> None:
+    class Unknown(layers.Layer):
+        def call(self, x: object) -> object:
+            return x
+
+    path = save(tmp_path, Unknown(), layers.Flatten(), layers.Dense(1))
+    result = run("audit", path, "--batch", batch)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--import MODULE" in result.stderr
 
 
 def test_a_file_that_is_no_model(run: Run, tmp_path: Path) -> None:
