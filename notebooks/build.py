@@ -28,7 +28,7 @@ METADATA = {
 }
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 SECONDS_A_CELL = 300
-COLOURS = 255
+COLOURS = 128
 # What TensorFlow's C++ says of the machine while it is imported.
 LOG = re.compile(r"^(?:WARNING: All log messages before absl|[IWE]\d{4} ).*\n", re.M)
 
@@ -82,7 +82,9 @@ def shrink_figures(notebook: nbformat.NotebookNode) -> None:
             data = output.get("data", {})
             if "image/png" in data:
                 picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
-                few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+                few = picture.convert("RGB").quantize(
+                    COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+                )
                 target = io.BytesIO()
                 few.save(target, "PNG", optimize=True)
                 data["image/png"] = base64.b64encode(target.getvalue()).decode()
