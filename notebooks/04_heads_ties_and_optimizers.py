@@ -109,7 +109,7 @@ models, files = {}, {}
 for kind in ("tied", "untied"):
     keras.utils.set_random_seed(0)
     model = language_model(old_size, kind == "tied")
-    model.fit(contexts[train], nexts[train], batch_size=512, epochs=8, verbose=0)
+    model.fit(contexts[train], nexts[train], batch_size=512, epochs=6, verbose=0)
     models[kind], files[kind] = model, folder / f"{kind}.keras"
     model.save(files[kind])
     chance = probabilities(model)[np.arange(2000), nexts[held_out]]
