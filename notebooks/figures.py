@@ -78,14 +78,16 @@ def tiles(axes: Axes, states: np.ndarray, kinds: tuple[Kind, ...]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def hatch(axes: Axes, where: np.ndarray, pattern: str = "///") -> None:
-    """Hatches the cells of an image for which `where`, of its shape, is True."""
+def hatch(
+    axes: Axes, where: np.ndarray, pattern: str = "///", colour: str = BLACK
+) -> None:
+    """Hatches the cells of an image for which `where`, of its shape, is True.
+
+    Take white for `colour` where the image is dark.
+    """
+    look = {"fill": False, "hatch": pattern, "edgecolor": colour, "linewidth": 0}
     for row, column in np.argwhere(where):
-        axes.add_patch(
-            Rectangle(
-                (column - 0.5, row - 0.5), 1, 1, fill=False, hatch=pattern, linewidth=0
-            )
-        )
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **look))
 
 
 def key(axes: Axes, kinds: tuple[Kind, ...]) -> None:

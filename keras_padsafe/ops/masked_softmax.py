@@ -38,7 +38,8 @@ def masked_softmax(
     x = ops.cast(x, backend.result_type(dtype, "float32"))
     if 0 in x.shape:
         return ops.cast(x, dtype)  # no element, and no maximum to subtract
-    fill = safe_fill(x.dtype)
+    # A tensor: TensorFlow reads a Python number as float32, too small for float64's.
+    fill = ops.convert_to_tensor(safe_fill(x.dtype), dtype=x.dtype)
     # Not `x > fill`, which would hide NaN.
     counts = ops.logical_not(ops.less_equal(x, fill))
     if mask is not None:

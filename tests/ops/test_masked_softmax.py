@@ -177,3 +177,12 @@ def test_a_linear_classifier_learns_through_it():
     slope = gradient(lambda w: cross_entropy(outputs(w), np.ones((2, 2), bool)), kernel)
     expected = [[-0.1206, 0.8855], [0.1206, -0.8855]]
     np.testing.assert_allclose(slope, expected, atol=1e-4)
+
+
+def test_float64_scores_are_weighed_in_the_dtype_that_keras_gives_them():
+    x = keras.ops.convert_to_tensor(np.array([[0.0, 1.0, 5.0]]))
+    weights = kp.ops.masked_softmax(x, np.array([[True, True, False]]))
+    dtype = keras.backend.result_type(x.dtype, float)  # float64 on TensorFlow alone
+    assert keras.backend.standardize_dtype(weights.dtype) == dtype
+    expected = [[1 / (1 + np.e), np.e / (1 + np.e), 0]]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(weights), expected, rtol=1e-6)

@@ -1,0 +1,306 @@
+# %% [markdown]
+# # One empty row: how padding becomes NaN, and how it stops
+# One sequence without a single real token is enough to lose every weight of a model;
+# here it happens, is hunted down layer by layer, and is mended.
+
+# %%
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import figures
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from keras import layers, ops
+
+import keras_padsafe as kp
+
+figures.set_style()
+keras.utils.set_random_seed(0)
+to_numpy = keras.ops.convert_to_numpy
+
+# %% [markdown]
+# ## The data
+# Sequences of ids, 1 to 6 of them real, padded with 0. The label says whether the ids
+# are high on average. In one batch, one row is empty: a text of only `"@ ."`, say, of
+# which the tokenizer left nothing.
+
+# %%
+VOCABULARY, TIME, BATCH, STEPS, BAD_STEP, EMPTY = 40, 6, 32, 60, 30, 3
+random = np.random.default_rng(0)
+lengths = random.integers(1, TIME + 1, (STEPS, BATCH))
+lengths[BAD_STEP, EMPTY] = 0
+real = np.arange(TIME) < lengths[..., None]
+ids = np.where(real, random.integers(1, VOCABULARY, real.shape), 0)
+mean_id = ids.sum(-1) / np.maximum(lengths, 1)
+labels = (mean_id > VOCABULARY / 2).astype("float32")[..., None]
+print(f"{STEPS} batches of {BATCH} sequences, {(lengths == 0).sum()} of them empty")
+print(ids[BAD_STEP, :5])
+
+# %% [markdown]
+# ## It breaks
+# A model as anyone would write it, with `mask_zero=True`, as the documentation says.
+
+
+# %%
+def build(attention: type, pooling: type) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    tokens = keras.Input((None,), dtype="int32", name="ids")
+    x = layers.Embedding(VOCABULARY, 16, mask_zero=True, name="embedding")(tokens)
+    x = layers.Dense(16, activation="relu", name="dense")(x)
+    x = attention(num_heads=2, key_dim=8, name="attention")(x, x)
+    x = pooling(name="pooling")(x)
+    model = keras.Model(tokens, layers.Dense(1, name="logit")(x))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), loss)
+    return model
+
+
+def losses(model: keras.Model, first: int, last: int) -> list[float]:
+    found = []
+    for x, y in zip(ids[first:last], labels[first:last], strict=True):
+        found.append(float(model.train_on_batch(x, y)))
+        model.reset_metrics()
+    return found
+
+
+def share_of_nan(model: keras.Model) -> dict[str, float]:
+    return {w.path: float(np.isnan(to_numpy(w)).mean()) for w in model.weights}
+
+
+stock = build(layers.MultiHeadAttention, layers.GlobalAveragePooling1D)
+stock_losses = losses(stock, 0, BAD_STEP)
+healthy = stock.get_weights()
+assert np.isfinite(stock_losses).all()
+
+stock_losses += losses(stock, BAD_STEP, STEPS)
+assert np.isnan(stock_losses[BAD_STEP:]).all()
+for path, share in share_of_nan(stock).items():
+    print(f"{share:4.0%} NaN in {path}")
+assert all(share > 0 for share in share_of_nan(stock).values())
+
+# %% [markdown]
+# No error and no warning: one row of one batch, and training goes on with nothing left
+# to train.
+#
+# ## Seen: layer by layer
+# We go back to the weights as they were before that step, run its batch through every
+# layer, and look at each step of each row. What is real is known from the ids.
+
+# %%
+KINDS = (figures.REAL, figures.MASKED, figures.BROKEN)
+NAMES = ["embedding", "dense", "attention", "pooling", "logit"]
+shown = slice(0, 8)
+
+
+def every_output(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
+    inner = keras.Model(model.input, [model.get_layer(n).output for n in NAMES])
+    return dict(zip(NAMES, map(to_numpy, inner(x)), strict=True))
+
+
+def states(output: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """0 where real and finite, 1 where masked, 2 where NaN: one column a step."""
+    broken = np.isnan(output).any(-1)
+    broken = broken[:, None] if broken.ndim == 1 else broken
+    known = steps if broken.shape[1] > 1 else np.ones_like(broken)
+    return np.where(broken, 2, np.where(known, 0, 1))
+
+
+def draw(model: keras.Model, title: str, step: int = BAD_STEP) -> None:
+    found = every_output(model, ids[step])
+    fig, panels = plt.subplots(
+        1, 5, sharey=True, figsize=(8, 2.9), width_ratios=[6, 6, 6, 2, 2]
+    )
+    for axes, (name, output) in zip(panels, found.items(), strict=True):
+        figures.tiles(axes, states(output, real[step])[shown], KINDS)
+        axes.set_title(name, loc="center", fontsize=11)
+        axes.set_xticks(range(TIME) if output.ndim == 3 else [])
+        if output.ndim == 3:
+            axes.set_xlabel("step")
+    panels[0].set_ylabel("row of the batch")
+    panels[0].set_yticks(range(8))
+    fig.suptitle(title, fontsize=12)
+    figures.key(panels[0], KINDS)
+    plt.show()
+
+
+stock.set_weights(healthy)
+draw(stock, "Before the bad step: the NaN is born in the pooling, in one row")
+born = every_output(stock, ids[BAD_STEP])
+assert np.isfinite(born["attention"]).all()
+assert np.flatnonzero(np.isnan(born["pooling"]).any(-1)).tolist() == [EMPTY]
+
+# %% [markdown]
+# `TerminateOnNaN` stops when it sees the loss, and that is one step too late: the
+# weights are gone already.
+
+# %%
+stop = keras.callbacks.TerminateOnNaN()
+stock.fit(
+    ids[BAD_STEP], labels[BAD_STEP], batch_size=BATCH, callbacks=[stop], verbose=0
+)
+draw(stock, "One step later: every layer, every row, padding or not")
+assert all(np.isnan(output).all() for output in every_output(stock, ids[0]).values())
+
+# %% [markdown]
+# ## Why
+# The average of the real steps is their sum over their number. Of nothing, that is 0/0.
+# The loss of the batch is a mean over rows, so one NaN is the loss; the gradient of
+# shared weights is a sum over rows, so one NaN is the gradient. No zero saves it:
+
+# %%
+zero = np.float32(0)
+with np.errstate(invalid="ignore"):
+    print(f"sum / count = {zero / zero}")
+print(f"0 * NaN     = {zero * np.float32('nan')}")
+print(f"mean        = {np.mean([0.3, np.nan, 0.1])}")
+
+# %% [markdown]
+# ## A second birthplace: softmax over time
+# A layer that shares one unit of weight among the steps, the mask as a factor. The
+# pattern is everywhere, in the masking guide of Keras too: `exp`, times the mask, over
+# the sum. The sum runs over the last axis, which here holds one score, so each step is
+# divided by itself: 1 if real, 0/0 if not.
+
+
+# %%
+class TemporalSoftmax(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, scores, mask=None):
+        weights = ops.exp(scores) * ops.cast(ops.expand_dims(mask, -1), scores.dtype)
+        return weights / ops.sum(weights, axis=-1, keepdims=True)
+
+
+scores = random.normal(size=(8, TIME, 1)).astype("float32")
+mask = real[BAD_STEP, shown]
+before = to_numpy(TemporalSoftmax()(scores, mask=mask))[..., 0]
+after = to_numpy(kp.layers.MaskedSoftmax(axis=1)(scores, mask=mask))[..., 0]
+assert np.isnan(before[~mask]).all()
+assert (before[mask] == 1).all()
+assert (after[~mask] == 0).all()
+np.testing.assert_allclose(after.sum(1), mask.any(1), atol=1e-6)
+
+fig, panels = plt.subplots(1, 2, sharey=True, figsize=(8, 3))
+for axes, weights, name in zip(
+    panels,
+    (before, after),
+    ("exp * mask / sum", "kp.layers.MaskedSoftmax"),
+    strict=True,
+):
+    figures.tiles(axes, np.where(np.isnan(weights), 2, np.where(mask, 0, 1)), KINDS)
+    for row, column in np.argwhere(np.isfinite(weights) & mask):
+        text = f"{weights[row, column]:.2f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=9)
+    axes.set_title(name)
+    axes.set(xlabel="step", yticks=range(8))
+panels[0].set_ylabel("row of the batch")
+figures.key(panels[0], KINDS)
+plt.show()
+
+# %% [markdown]
+# ## No NaN, and wrong: attention
+# `keras.layers.Attention` lowers masked scores by a large number. In an empty row all
+# are lowered alike, and the padding shares the weight: no NaN, and no answer either.
+
+# %%
+x = random.normal(size=(2, TIME, 4)).astype("float32")
+row_masks = np.array([np.arange(TIME) < 3, np.zeros(TIME, bool)])
+maps = {}
+for layer in (layers.Attention(), kp.layers.MaskedAttention()):
+    _, weights = layer([x, x], mask=[None, row_masks], return_attention_scores=True)
+    maps[type(layer).__name__] = to_numpy(weights)
+
+fig, panels = plt.subplots(2, 2, sharex=True, sharey=True, figsize=(8, 5))
+for column, (name, weights) in enumerate(maps.items()):
+    for row, text in enumerate(("3 real keys", "no real key")):
+        axes = panels[row, column]
+        image = axes.imshow(weights[row], vmin=0, vmax=1, aspect="auto")
+        hidden = np.broadcast_to(~row_masks[row], weights[row].shape)
+        axes.set_title(
+            f"{name}, {text}: sums to {weights[row, 0].sum():.0f}", fontsize=11
+        )
+        figures.hatch(axes, hidden, colour="white")
+    panels[1, column].set_xlabel("key (hatched: masked)")
+for axes in panels[:, 0]:
+    axes.set_ylabel("query")
+fig.colorbar(image, ax=panels, label="attention weight")
+plt.show()
+assert np.allclose(maps["Attention"][1], 1 / TIME)
+assert (maps["MaskedAttention"][1] == 0).all()
+np.testing.assert_allclose(maps["Attention"][0], maps["MaskedAttention"][0], atol=1e-6)
+
+# %% [markdown]
+# And a mask is not a wall: weight 0 times a NaN in the padding is NaN. What is masked
+# has to be removed before the arithmetic, not multiplied by 0 after it.
+
+# %%
+poisoned = np.where(row_masks[..., None], x, np.nan)[:1]
+for layer in (layers.Attention(), kp.layers.MaskedAttention()):
+    output = to_numpy(layer([poisoned, poisoned], mask=[row_masks[:1]] * 2))
+    finite = np.isfinite(output[0, :3]).all()
+    print(f"{type(layer).__name__:16} real outputs finite: {finite}")
+    assert finite == isinstance(layer, kp.layers.MaskedAttention)
+
+# %% [markdown]
+# ## Mended
+# The same model with two classes changed. Constructors and weights are the same, so a
+# trained model keeps its weights.
+
+# %%
+safe = build(kp.layers.MaskedMultiHeadAttention, kp.layers.MaskedGlobalAveragePooling1D)
+safe_losses = losses(safe, 0, STEPS)
+assert np.isfinite(safe_losses).all()
+assert not any(share_of_nan(safe).values())
+assert np.mean(safe_losses[-10:]) < np.mean(safe_losses[:10]) / 2
+
+fig, axes = plt.subplots()
+axes.plot(safe_losses, label="keras_padsafe", color=figures.BLUE, linewidth=3)
+axes.plot(stock_losses, label="stock layers", color=figures.ORANGE, linestyle="--")
+last = (BAD_STEP - 1, stock_losses[BAD_STEP - 1])
+axes.plot(*last, "X", markersize=12, color=figures.VERMILION)
+axes.annotate(
+    "the next batch has the empty row:\nNaN from here on",
+    last,
+    xytext=(BAD_STEP + 2, 0.45),
+    arrowprops={"arrowstyle": "->"},
+)
+axes.set(xlabel="training step", ylabel="loss", ylim=0)
+axes.set_title(f"One empty row in {STEPS} batches of {BATCH}")
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# ## Checked
+# On rows with something real the old and the new model agree, weights for weights; the
+# empty row gives zeros to the head; and more padding changes nothing.
+
+# %%
+stock.set_weights(healthy)
+safe.set_weights(healthy)
+draw(safe, "The batch of the empty row, after the change")
+full = real[BAD_STEP].any(-1)
+ours = to_numpy(safe(ids[BAD_STEP]))
+theirs = to_numpy(stock(ids[BAD_STEP]))
+np.testing.assert_allclose(ours[full], theirs[full], atol=1e-5)
+assert (every_output(safe, ids[BAD_STEP])["pooling"][EMPTY] == 0).all()
+wider = np.pad(ids[BAD_STEP], ((0, 0), (0, 10)))
+np.testing.assert_allclose(to_numpy(safe(wider)), ours, atol=1e-5)
+print(f"largest change, stock to ours: {np.abs(ours - theirs)[full].max():.1e}")
+print(
+    f"largest change by 10 more pads: {np.abs(to_numpy(safe(wider)) - ours).max():.1e}"
+)
+
+# %% [markdown]
+# ## What you can now do
+# - Recognise the three births: 0/0 in a mean or a softmax of nothing, a weight of 0
+#   times a NaN, and padding that shares the weight without any NaN at all.
+# - Find one: outputs of every layer on the bad batch, first column with a NaN.
+# - Mend it: `MaskedGlobalAveragePooling1D`, `MaskedSoftmax`,
+#   `MaskedMultiHeadAttention`, which take the weights of the stock layers.
+#
+# **Exercise.** Replace the pooling by `layers.GlobalMaxPooling1D` and put the empty row
+# back. There is no NaN. Is the answer right? Change the ids' padding width and see.
