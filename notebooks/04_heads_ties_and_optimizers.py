@@ -21,6 +21,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import re
 import tempfile
+import warnings
 from collections import Counter
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -33,6 +34,8 @@ from figures import BLACK, BLUE, GREY, ORANGE, PALE, VERMILION, set_style
 import keras_padsafe as kp
 
 set_style()
+# What Keras says where an optimizer's state does not fit, or was left behind.
+warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
 folder = Path(tempfile.mkdtemp())
 
 # %% [markdown]
