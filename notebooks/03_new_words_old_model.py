@@ -450,7 +450,7 @@ assert lead[0] > lead[-1]
 # - Judge when it is worth it: with few labels. With many, train from scratch too and
 #   compare.
 #
-# **Exercise.** Words without a label never left the mean. Give them a better start:
-# pass `new_rows` a matrix in which each new word takes the mean of the old words that
-# stand beside it in new names; that takes no labels. How much of the gap between no
-# labels and a few hundred does it close?
+# **Exercise.** Words without a label never left the mean. Try to give them a better
+# start: pass `new_rows` a matrix in which each new word takes the mean of the old words
+# that stand beside it in new names; that takes no labels. Does it beat the plain mean,
+# before tuning and after? Measure before you believe it.
