@@ -53,6 +53,7 @@ class PaddingAudit:
             self._noise,
             find_taps(self._record, self._batch),
             added,
+            longer,
             refused,
         )
 
@@ -109,12 +110,13 @@ class PaddingAudit:
         """How much more padding the model takes, its calls then, and what it said."""
         lines = self._batch.timelines
         longest = max(line.length for line in lines)
-        best: tuple[list[int], Record, str | None] = ([0] * len(lines), {}, None)
         # Growing by different lengths tells the axes of two sequences apart.
         tries = [
-            [count + n for n in range(len(lines))] for count in (max(4, longest // 2), 1)
+            [count + n for n in range(len(lines))]
+            for count in (max(4, longest // 2), 1)
         ]
         tries += [[1] * len(lines)] if len(lines) > 1 else []
+        best: tuple[list[int], Record, str | None] = ([0] * len(lines), {}, None)
         for counts in tries:
             added = [
                 count if line.members and line.padding.any() else 0
@@ -124,12 +126,12 @@ class PaddingAudit:
                 break
             change = self._batch.with_more_padding(added)
             record, error = self._runs.record_until_error(change.inputs)
-            if error is None and not _has_new_nan(self._record, record):
+            if error is None and _has_new_nan(self._record, record):
+                error = f"its answer is NaN with {max(added)} more positions"
+            if error is None:
                 return added, record, None
-            if len(record) > len(best[1]):
+            if best[2] is None or len(record) > len(best[1]):
                 best = (added, record, error)
-            elif not best[1]:
-                best = (best[0], {}, error)
         return best
 
     def _refuse_nan(self) -> None:
@@ -172,9 +174,7 @@ class PaddingAudit:
         shown = [name for name, answer in answers.items() if answer.found]
         return max(shown, key=weight) if shown else ""
 
-    def _layers(
-        self, answer: Answer | None
-    ) -> tuple[tuple[LayerMovement, ...], int]:
+    def _layers(self, answer: Answer | None) -> tuple[tuple[LayerMovement, ...], int]:
         padding = self._batch.timelines[0].padding.sum(1)
         row = int(np.argmax(np.where(self._batch.filled, padding, -1)))
         if answer is None or answer.found is None:
@@ -223,5 +223,3 @@ def _has_new_nan(before: Record, after: Record) -> bool:
         for record in (before, after)
     ]
     return pair == [False, True]
-
-

@@ -88,9 +88,7 @@ def _in_order(answers: Answers, causes: Mapping[str, _Cause]) -> list[_Cause]:
     return sorted(causes.values(), key=rank)
 
 
-def _finding(
-    answers: Answers, by_name: Mapping[str, Answer], cause: _Cause
-) -> Finding:
+def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> Finding:
     variants = {name: by_name[name] for name in cause.names}
     code = _code(by_name, cause.names)
     call = answers.record.get(cause.key) if cause.key else None

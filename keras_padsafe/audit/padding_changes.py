@@ -105,23 +105,21 @@ class PaddedBatch:
             where.append(np.argsort(order, axis=1, kind="stable"))
         return self._changed(values, where)
 
-    def in_another_order(self) -> Change:
-        """The rows from last to first."""
-        every = np.arange(self.rows)
-        return self._of_rows(every[::-1], (every[::-1], every))
-
-    def with_other_mates(self, first_half: bool) -> Change:
-        """Half of the rows, the places of the others taken by rows turned about."""
+    def with_other_mates(self) -> Change:
+        """Every other row, in another place, between rows turned about."""
         every = np.arange(self.rows)
         if self.rows == 1:
             return self._beside_itself()
-        stays = (every < (self.rows + 1) // 2) == first_half
+        stays = every % 2 == 0
         values = [
-            _turned(values, stays, self._line_of(i))
-            for i, values in enumerate(self._values())
+            _turned(v, stays, self._line_of(i))[::-1]
+            if v.shape[:1] == (self.rows,)
+            else v
+            for i, v in enumerate(self._values())
         ]
         kept = every[stays]
-        return Change(tuple(values), (kept, kept), (None,) * len(self.timelines))
+        places = self.rows - 1 - kept
+        return Change(tuple(values), (places, kept), (None,) * len(self.timelines))
 
     def _beside_itself(self) -> Change:
         """The only row, and below it the same one turned about."""
@@ -212,9 +210,7 @@ def _along(order: np.ndarray, ndim: int, axis: int) -> np.ndarray:
     return order.reshape(shape)
 
 
-def _turned(
-    values: np.ndarray, stays: np.ndarray, line: Timeline | None
-) -> np.ndarray:
+def _turned(values: np.ndarray, stays: np.ndarray, line: Timeline | None) -> np.ndarray:
     """Rows that do not stay are replaced by others, read from end to start."""
     if values.shape[:1] != stays.shape:
         return values

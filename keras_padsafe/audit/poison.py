@@ -129,7 +129,9 @@ def _padding_of_ids(
     array = value.array
     if array.ndim != 3 or array.shape[2] == 1 or not call.inputs:
         return None
-    shaped = [given.array for given in call.inputs if given.array.shape == array.shape[:2]]
+    shaped = [
+        given.array for given in call.inputs if given.array.shape == array.shape[:2]
+    ]
     if not shaped or _looks_like_mask(array):
         return None
     lines = [line for line in batch.timelines if line.padding.shape == array.shape[:2]]
