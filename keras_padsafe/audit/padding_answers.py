@@ -1,6 +1,6 @@
 """The answers of a model to one batch, changed in every way that must not matter."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -242,10 +242,10 @@ class Answers:
     def _alone(self, row: int, less: Answer) -> Answer:
         """One row alone; if it was taken alone without its padding, that says it."""
         change = self.batch.with_less_padding(row)
-        if change is not None and len(change.rows[0]) == 1 < self.batch.rows:
-            if less.variant.verdict in ("same", "noise"):
-                why = "`less padding` took one row alone, and its answer did not move"
-                return self._skipped("PS404", why)
+        alone = change is not None and len(change.rows[0]) == 1 < self.batch.rows
+        if alone and less.variant.verdict in ("same", "noise"):
+            why = "`less padding` took one row alone, and its answer did not move"
+            return self._skipped("PS404", why)
         return self._of("PS404", self.batch.alone(row), "")
 
     def _gradient(self) -> Answer:

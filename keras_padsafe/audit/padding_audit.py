@@ -1,6 +1,5 @@
 """A model asked the same question in many ways, and what became of its answers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -204,6 +203,11 @@ class PaddingAudit:
         return tuple(layers), row
 
     def _pad_outputs(self) -> PadOutputs | None:
+        # The innermost call that puts out the last sequence: it ends before others.
+        made_by: dict[Value, str] = {}
+        for call in self._record.values():
+            for value in call.outputs:
+                made_by.setdefault(value, call.path)
         for call in reversed(self._record.values()):
             for value in call.outputs:
                 axes = self._axes[value]
@@ -212,7 +216,7 @@ class PaddingAudit:
                     axis, line = axes.time[0]
                     if axis == 1:
                         real = self._batch.timelines[line].real
-                        return measure_pad_outputs(call.path, value.array, real)
+                        return measure_pad_outputs(made_by[value], value.array, real)
         return None
 
 

@@ -10,7 +10,6 @@ from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.instead import what_instead
 from keras_padsafe.audit.padding_answers import CONTENT, Answer, Answers
-from keras_padsafe.audit.poison import Kind
 from keras_padsafe.audit.record_calls import Key
 
 LIMIT = 8

@@ -40,7 +40,7 @@ class PaddedBatch:
 
     @property
     def filled(self) -> np.ndarray:
-        """The rows that hold something on every timeline: an empty one has no answer."""
+        """The rows that hold something on every timeline: others have no answer."""
         return np.all([line.real.any(1) for line in self.timelines], axis=0)
 
     def unchanged(self) -> Change:

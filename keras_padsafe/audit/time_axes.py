@@ -123,7 +123,7 @@ class ReadAxes:
         ]
         if not shape or shape[0] != len(self._filled):
             return []
-        if not found or len(shape) > 3 and found[0][0] > 1:
+        if not found or (len(shape) > 3 and found[0][0] > 1):
             return found
         chosen = 1 if found[0][0] == 1 else found[-1][0]
         return [(axis, n) for axis, n in found if axis == chosen]

@@ -94,7 +94,7 @@ class Positions(kl.Layer):
     """Adds what stands at each position of a table, counted from one end."""
 
     def __init__(self, backwards: bool) -> None:
-        super().__init__()
+        super().__init__(name="counted")
         self.supports_masking = True
         self.backwards = backwards
         self.table = kl.Embedding(64, WIDTH, name="positions")
@@ -413,7 +413,7 @@ LEAKY: dict[str, Callable[[], Leak]] = {
     ),
     "positions": lambda: Leak(
         sequential(Positions(backwards=True), kl.GlobalMaxPooling1D(name="pool")),
-        "positions",
+        "counted, before positions",
         "PS401",
     ),
     "mixing": lambda: Leak(

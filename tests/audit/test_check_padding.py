@@ -154,7 +154,7 @@ class TestCleanModels:
         assert report.passed, str(report)
         assert {f.code for f in report} <= {"PS403"}
         measured = [v for v in report.variants.values() if v.verdict != "skipped"]
-        assert len(measured) >= 9
+        assert len(measured) >= 7
 
     def test_bert(self) -> None:
         pytest.importorskip("keras_hub")
@@ -204,17 +204,20 @@ class TestPadOutputs:
         vectors = ops.convert_to_numpy(case.model(IDS)).astype("float64")
         rows = [row for row, ids in zip(vectors, IDS, strict=True) if 0 in ids]
         kept = [ids for ids in IDS if 0 in ids]
-        norms = [np.linalg.norm(v[i == 0], axis=-1) for v, i in zip(rows, kept)]
+        norms = [
+            np.linalg.norm(v[i == 0], axis=-1) for v, i in zip(rows, kept, strict=True)
+        ]
         assert found.padded_norm == pytest.approx(np.concatenate(norms).mean())
         everything = [v.mean(0) for v in rows]
-        alone = [v[i != 0].mean(0) for v, i in zip(rows, kept)]
+        alone = [v[i != 0].mean(0) for v, i in zip(rows, kept, strict=True)]
         shares = [
-            np.linalg.norm(a - b) / np.linalg.norm(a) for a, b in zip(everything, alone)
+            np.linalg.norm(a - b) / np.linalg.norm(a)
+            for a, b in zip(everything, alone, strict=True)
         ]
         assert found.share_of_mean == pytest.approx(np.mean(shares))
         cosines = [
             a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-            for a, b in zip(everything, alone)
+            for a, b in zip(everything, alone, strict=True)
         ]
         assert found.cosine == pytest.approx(np.mean(cosines))
         assert found.path == "dense"
