@@ -23,6 +23,14 @@ def is_staged(tensor: Tensor) -> bool:
     return False
 
 
+def start_random_numbers_at(seed: int) -> None:
+    """Seeds the random numbers that are no state of Keras: those of PyTorch."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.manual_seed(seed)
+
+
 def as_one(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The function as one compiled one where that is quicker than piece by piece.
 

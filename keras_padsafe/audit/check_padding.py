@@ -19,7 +19,7 @@ def check_padding(
     gradient of the answers by what padding holds, which is zero if nothing leaks.
 
     How far rounding alone moves an answer is measured, layer by layer, on the running
-    backend: what moves 16 times as far is a leak. The first layer where a real
+    backend: what moves eight times as far is a leak. The first layer where a real
     position moved is named. Where several leak, each is held still in turn to find the
     next. An answer that differs with padding on the other side is a note only: models
     that count positions do that.

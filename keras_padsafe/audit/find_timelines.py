@@ -114,8 +114,8 @@ class _Finder:
         if len(likely or found) > 1:
             names = [self._inputs[i].name for line in found for i in line.members]
             raise AuditError(
-                f"pad_id: the inputs {', '.join(map(repr, names))} all hold the pad id, "
-                "at different positions, and no mask says which of them is padded. "
+                f"pad_id: the inputs {', '.join(map(repr, names))} all hold the pad "
+                "id, at different positions, and no mask says which of them is padded. "
                 f"Name it: pad_id={{{names[0]!r}: {self._pad_id!r}}}."
             )
         return likely or found

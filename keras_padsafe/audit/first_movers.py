@@ -42,7 +42,7 @@ def first_mover(
 
 
 def place_of(record: Record, found: Movements, noise: Noise, key: Key) -> str:
-    """The path of a call; in code of the user's own, between which layers it happened."""
+    """The path of a call; for code of the user's own, between which of its layers."""
     call = record[key]
     if not call.has_children or _is_of_a_library(call.layer):
         return call.path
@@ -62,7 +62,7 @@ def place_of(record: Record, found: Movements, noise: Noise, key: Key) -> str:
 def hold_still(
     record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key]
 ) -> Alter:
-    """Gives what comes out of some calls, where it is real, the values it had before."""
+    """Gives the outputs of some calls, where they are real, the values of before."""
 
     def alter(key: Key, call: LayerCall) -> None:
         if key not in keys:

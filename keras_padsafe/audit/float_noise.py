@@ -17,7 +17,7 @@ from keras_padsafe.types import Tensor
 SEEDS = 3
 """How often the noise is drawn; the largest movement counts."""
 
-MULTIPLE = 16.0
+MULTIPLE = 8.0
 """How many times the noise a movement has to be, to be more than noise."""
 
 

@@ -65,7 +65,8 @@ class Answers:
         noise: How far rounding moves them.
         taps: Where padded content enters.
         added: How much more padding the model takes; zeros if it takes none.
-        refused: What it said then.
+        longer: Its calls then.
+        refused: What it said if it refused.
     """
 
     runs: PaddingRuns
@@ -75,6 +76,7 @@ class Answers:
     noise: Mapping[Value, float]
     taps: Sequence[Tap]
     added: Sequence[int]
+    longer: Record
     refused: str | None
 
     @property
@@ -108,13 +110,8 @@ class Answers:
             batch.with_padding_on_the_other_side(),
             "",
         )
-        halves = [
-            self._of("PS404", batch.with_other_mates(first), "")
-            for first in (True, False)
-        ]
-        answers["other mates"] = max(halves, key=_weight)
-        answers["other order"] = self._of("PS404", batch.in_another_order(), "")
-        answers["alone"] = self._of("PS404", batch.alone(row), "")
+        answers["other mates"] = self._of("PS404", batch.with_other_mates(), "")
+        answers["alone"] = self._alone(row, answers["less padding"])
         return answers
 
     def with_content(self, kind: Kind, held_still: Sequence[Key] = ()) -> Answer:
@@ -185,11 +182,11 @@ class Answers:
 
     def _more_padding(self) -> Answer:
         if not any(self.added):
-            why = "the model pads its input by itself"
-            if self.refused:
-                why = f"the model refuses it: {self.refused}"
-            return self._skipped("PS401", why)
-        return self._of("PS401", self.batch.with_more_padding(self.added), "")
+            return self._skipped("PS401", "the model pads its input by itself")
+        change = self.batch.with_more_padding(self.added)
+        if self.refused:
+            return self._skipped("PS401", f"the model refuses it: {self.refused}")
+        return self._judged("PS401", change, self.longer)
 
     def _of(self, code: str, change: Change | None, why: str) -> Answer:
         if change is None:
@@ -206,17 +203,21 @@ class Answers:
         after, error = attempt(lambda: self.runs.record(change.inputs, alter))
         if after is None:
             return self._skipped(code, f"the model refuses it: {error}")
+        return self._judged(code, change, after, kind)
+
+    def _judged(
+        self, code: str, change: Change, after: Record, kind: Kind = "random"
+    ) -> Answer:
         found = movements(self.record, after, change, self.axes)
         worst = self._worst(found)
         if worst is None:
             return self._skipped(code, "the answer has another shape then")
         move, noise = worst
         verdict = _verdict(move.size, noise)
-        if verdict == "leak" and np.isinf(move.size):
-            # NaN, or what overflows, is not what padding holds; nor is a position
-            # behind the last one of a table.
-            if kind != "random" or code == "PS401":
-                verdict = "not finite"
+        # NaN, or what overflows, is not what padding holds; nor is a position behind
+        # the last one of a table.
+        if np.isinf(move.size) and (kind != "random" or code == "PS401"):
+            verdict = "not finite"
         if verdict == "leak" and code == "PS403":
             verdict = "moved"
         key = first = None
@@ -237,6 +238,15 @@ class Answers:
             if move is not None and value in self._outputs
         ]
         return max(pairs, key=lambda pair: _ratio(pair[0].size, pair[1]), default=None)
+
+    def _alone(self, row: int, less: Answer) -> Answer:
+        """One row alone; if it was taken alone without its padding, that says it."""
+        change = self.batch.with_less_padding(row)
+        alone = change is not None and len(change.rows[0]) == 1 < self.batch.rows
+        if alone and less.variant.verdict in ("same", "noise"):
+            why = "`less padding` took one row alone, and its answer did not move"
+            return self._skipped("PS404", why)
+        return self._of("PS404", self.batch.alone(row), "")
 
     def _gradient(self) -> Answer:
         code = "PS402"

@@ -52,6 +52,7 @@ class PaddingAudit:
             self._noise,
             find_taps(self._record, self._batch),
             added,
+            longer,
             refused,
         )
 
@@ -108,13 +109,13 @@ class PaddingAudit:
         """How much more padding the model takes, its calls then, and what it said."""
         lines = self._batch.timelines
         longest = max(line.length for line in lines)
-        best: tuple[list[int], Record, str | None] = ([0] * len(lines), {}, None)
         # Growing by different lengths tells the axes of two sequences apart.
         tries = [
             [count + n for n in range(len(lines))]
             for count in (max(4, longest // 2), 1)
         ]
         tries += [[1] * len(lines)] if len(lines) > 1 else []
+        best: tuple[list[int], Record, str | None] = ([0] * len(lines), {}, None)
         for counts in tries:
             added = [
                 count if line.members and line.padding.any() else 0
@@ -124,12 +125,12 @@ class PaddingAudit:
                 break
             change = self._batch.with_more_padding(added)
             record, error = self._runs.record_until_error(change.inputs)
-            if error is None and not _has_new_nan(self._record, record):
+            if error is None and _has_new_nan(self._record, record):
+                error = f"its answer is NaN with {max(added)} more positions"
+            if error is None:
                 return added, record, None
-            if len(record) > len(best[1]):
+            if best[2] is None or len(record) > len(best[1]):
                 best = (added, record, error)
-            elif not best[1]:
-                best = (best[0], {}, error)
         return best
 
     def _refuse_nan(self) -> None:
@@ -202,6 +203,11 @@ class PaddingAudit:
         return tuple(layers), row
 
     def _pad_outputs(self) -> PadOutputs | None:
+        # The innermost call that puts out the last sequence: it ends before others.
+        made_by: dict[Value, str] = {}
+        for call in self._record.values():
+            for value in call.outputs:
+                made_by.setdefault(value, call.path)
         for call in reversed(self._record.values()):
             for value in call.outputs:
                 axes = self._axes[value]
@@ -210,7 +216,7 @@ class PaddingAudit:
                     axis, line = axes.time[0]
                     if axis == 1:
                         real = self._batch.timelines[line].real
-                        return measure_pad_outputs(call.path, value.array, real)
+                        return measure_pad_outputs(made_by[value], value.array, real)
         return None
 
 

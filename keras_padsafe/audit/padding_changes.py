@@ -40,7 +40,7 @@ class PaddedBatch:
 
     @property
     def filled(self) -> np.ndarray:
-        """The rows that hold something on every timeline: an empty one has no answer."""
+        """The rows that hold something on every timeline: others have no answer."""
         return np.all([line.real.any(1) for line in self.timelines], axis=0)
 
     def unchanged(self) -> Change:
@@ -105,23 +105,21 @@ class PaddedBatch:
             where.append(np.argsort(order, axis=1, kind="stable"))
         return self._changed(values, where)
 
-    def in_another_order(self) -> Change:
-        """The rows from last to first."""
-        every = np.arange(self.rows)
-        return self._of_rows(every[::-1], (every[::-1], every))
-
-    def with_other_mates(self, first_half: bool) -> Change:
-        """Half of the rows, the places of the others taken by rows turned about."""
+    def with_other_mates(self) -> Change:
+        """Every other row, in another place, between rows turned about."""
         every = np.arange(self.rows)
         if self.rows == 1:
             return self._beside_itself()
-        stays = (every < (self.rows + 1) // 2) == first_half
+        stays = every % 2 == 0
         values = [
-            _turned(values, stays, self._line_of(i))
-            for i, values in enumerate(self._values())
+            _turned(v, stays, self._line_of(i))[::-1]
+            if v.shape[:1] == (self.rows,)
+            else v
+            for i, v in enumerate(self._values())
         ]
         kept = every[stays]
-        return Change(tuple(values), (kept, kept), (None,) * len(self.timelines))
+        places = self.rows - 1 - kept
+        return Change(tuple(values), (places, kept), (None,) * len(self.timelines))
 
     def _beside_itself(self) -> Change:
         """The only row, and below it the same one turned about."""

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_padsafe.audit.backends import start_random_numbers_at
 from keras_padsafe.audit.record_calls import (
     Alter,
     CallRecord,
@@ -76,6 +77,8 @@ class PaddingRuns:
             self._structure, [_as_before(value) for value in values]
         )
         with left_as_it_is(self._seeds(reseeded)), watch(self.model, observer, only):
+            if reseeded:
+                start_random_numbers_at(reseeded)
             return self.model(x, training=False)
 
     def _seeds(self, added: int) -> list[tuple[keras.Variable, Any]]:

@@ -54,7 +54,7 @@ class Timeline:
 
     @property
     def held(self) -> bool:
-        """Whether a mask says what padding is, so that other inputs can change there."""
+        """Whether a mask says what padding is, whatever other inputs hold there."""
         return bool(self.masks)
 
     @property

@@ -94,7 +94,7 @@ class Positions(kl.Layer):
     """Adds what stands at each position of a table, counted from one end."""
 
     def __init__(self, backwards: bool) -> None:
-        super().__init__()
+        super().__init__(name="counted")
         self.supports_masking = True
         self.backwards = backwards
         self.table = kl.Embedding(64, WIDTH, name="positions")
@@ -169,7 +169,7 @@ def two_towers() -> Case:
     other = np.roll(IDS, 1, axis=0)
     queries = keras.Input((None,), dtype="int32", name="queries")
     answers = keras.Input((None,), dtype="int32", name="answers")
-    table, pool = embedding(), kl.LSTM(WIDTH)
+    table, pool = embedding(), kl.GlobalAveragePooling1D()
     scores = kl.Dot(axes=1)([pool(table(queries)), pool(table(answers))])
     return Case(keras.Model([queries, answers], scores), [IDS, other])
 
@@ -186,7 +186,7 @@ def with_users() -> Case:
 def encoder_decoder() -> Case:
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
-    memory = kl.GRU(WIDTH, return_sequences=True)(embedding()(source))
+    memory = kl.Dense(WIDTH)(embedding()(source))
     x = embedding()(target)
     for _ in range(2):
         x = safe_add(x, pl.MaskedMultiHeadAttention(2, 4)(x, memory))
@@ -278,16 +278,21 @@ CLEAN: dict[str, Callable[[], Case]] = {
         np.where(IDS == 0, 5, np.where(IDS == 5, 0, IDS)),
         5,
     ),
-    "padded left": lambda: Case(sequential(kl.LSTM(WIDTH)), IDS[:, ::-1].copy()),
-    "holes": lambda: Case(sequential(kl.GRU(WIDTH)), np.where(IDS % 4 == 3, 0, IDS)),
-    "one row": lambda: Case(sequential(kl.LSTM(WIDTH)), IDS[1:2]),
+    "padded left": lambda: Case(
+        sequential(kl.GlobalAveragePooling1D()), IDS[:, ::-1].copy()
+    ),
+    "holes": lambda: Case(
+        sequential(kl.GlobalAveragePooling1D()), np.where(IDS % 4 == 3, 0, IDS)
+    ),
+    "one row": lambda: Case(sequential(kl.GlobalAveragePooling1D()), IDS[1:2]),
     "empty row": lambda: Case(
-        sequential(kl.LSTM(WIDTH)), np.concatenate([IDS, np.zeros_like(IDS[:1])])
+        sequential(kl.GlobalAveragePooling1D()),
+        np.concatenate([IDS, np.zeros_like(IDS[:1])]),
     ),
     "fixed length": lambda: Case(
-        functional(lambda ids: kl.LSTM(WIDTH)(embedding()(ids)), length=8)
+        functional(lambda ids: kl.GlobalAveragePooling1D()(embedding()(ids)), 8)
     ),
-    "dropout": lambda: Case(sequential(kl.Dropout(0.5), kl.LSTM(WIDTH, dropout=0.2))),
+    "dropout": lambda: Case(sequential(kl.Dropout(0.5), kl.GlobalAveragePooling1D())),
     "random": lambda: Case(sequential(Noisy(), kl.GlobalAveragePooling1D())),
     "batch norm": lambda: Case(
         sequential(kl.BatchNormalization(), kl.GlobalAveragePooling1D())
@@ -301,13 +306,18 @@ CLEAN: dict[str, Callable[[], Case]] = {
     "with users": with_users,
     "encoder, decoder": encoder_decoder,
     "features": lambda: Case(
-        keras.Sequential([kl.Masking(), kl.Dense(4), kl.LSTM(4)]), of_features(), None
+        keras.Sequential([kl.Masking(), kl.Dense(4), kl.GlobalAveragePooling1D()]),
+        of_features(),
+        None,
     ),
     "many outputs": lambda: Case(
         functional(
-            lambda ids: (lambda x: {"tags": kl.Dense(3)(x), "class": kl.LSTM(3)(x)})(
-                embedding()(ids)
-            )
+            lambda ids: (
+                lambda x: {
+                    "tags": kl.Dense(3)(x),
+                    "class": kl.GlobalAveragePooling1D()(x),
+                }
+            )(embedding()(ids))
         )
     ),
     "mixed_float16": lambda: in_dtype("mixed_float16"),
@@ -318,7 +328,7 @@ CLEAN: dict[str, Callable[[], Case]] = {
         keras.Sequential(
             [
                 embedding(name="table", dtype="float64"),
-                kl.GRU(WIDTH, dtype="float64"),
+                kl.GlobalAveragePooling1D(dtype="float64"),
             ]
         )
     ),
@@ -403,14 +413,18 @@ LEAKY: dict[str, Callable[[], Leak]] = {
     ),
     "positions": lambda: Leak(
         sequential(Positions(backwards=True), kl.GlobalMaxPooling1D(name="pool")),
-        "positions",
+        "counted, before positions",
         "PS401",
     ),
-    "mixing": lambda: Leak(sequential(MixMean(1.0), kl.LSTM(4)), "mix"),
-    "a thousandth": lambda: Leak(sequential(MixMean(1e-3), kl.LSTM(4)), "mix"),
+    "mixing": lambda: Leak(
+        sequential(MixMean(1.0), kl.GlobalAveragePooling1D()), "mix"
+    ),
+    "a thousandth": lambda: Leak(
+        sequential(MixMean(1e-3), kl.GlobalAveragePooling1D()), "mix"
+    ),
     "norm over time": lambda: Leak(
         functional(
-            lambda ids: kl.GRU(4)(
+            lambda ids: kl.GlobalAveragePooling1D()(
                 kl.UnitNormalization(axis=1, name="norm")(embedding()(ids))
             )
         ),

@@ -1,0 +1,350 @@
+"""`check_padding` finds every planted leak, and nothing in a model without one."""
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as kl
+from keras import ops
+
+import keras_padsafe as kp
+from keras_padsafe.audit import PaddingReport, check_padding
+from keras_padsafe.errors import AuditError
+
+from .padding_zoo import (
+    CLEAN,
+    IDS,
+    LEAKY,
+    WIDTH,
+    BetweenLayers,
+    Case,
+    MixMean,
+    bert,
+    embedding,
+    functional,
+    hub_batch,
+    in_dtype,
+    sequential,
+)
+
+
+@pytest.fixture(autouse=True)
+def _start() -> None:
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(1)
+
+
+def check(case: Any) -> PaddingReport:
+    return check_padding(case.model, case.batch, case.pad_id)
+
+
+# What Keras says of a mask that a layer drops is what is looked for here.
+@pytest.mark.filterwarnings("ignore:.*does not support mask.*")
+@pytest.mark.filterwarnings("ignore:.*destroy the mask.*")
+class TestLeaks:
+    @pytest.mark.parametrize("name", LEAKY)
+    def test_planted_leak_is_found_and_named(self, name: str) -> None:
+        case = LEAKY[name]()
+        report = check(case)
+        assert not report.passed
+        first = report.findings[0]
+        assert first.place.split("/")[-1] == case.place
+        assert first.code == case.code
+        # One finding for each cause, not one for each variant.
+        assert len({finding.place for finding in report}) == len(report)
+        assert first.fix
+
+    def test_a_second_leak_is_found_behind_the_first(self) -> None:
+        model = sequential(
+            kl.Conv1D(4, 3, padding="same", name="conv"),
+            kl.GlobalMaxPooling1D(name="pool"),
+        )
+        report = check_padding(model, IDS, 0)
+        assert [f.place for f in report] == ["conv", "pool"]
+        assert "MaskedConv1D" in report.findings[0].fix
+        assert "MaskedGlobalMaxPooling1D" in report.findings[1].fix
+
+    def test_a_constant_offset_would_have_hidden_it(self) -> None:
+        """LayerNormalization takes away what is added to every feature alike."""
+        case = LEAKY["residual"]()
+
+        def answer(offset: float) -> np.ndarray:
+            table = case.model.layers[1]
+            before = table.get_weights()
+            after = before[0].copy()
+            after[0] += offset
+            table.set_weights([after])
+            found = ops.convert_to_numpy(case.model(IDS))
+            table.set_weights(before)
+            return found
+
+        assert check(case).variants["random content"].verdict == "leak"
+        assert np.abs(answer(10.0) - answer(0.0)).max() < 1.0
+
+    def test_a_leak_that_bfloat16_would_round_away(self) -> None:
+        """The gradient, and content ten thousand times as large, still show it."""
+        keras.config.set_dtype_policy("bfloat16")
+        try:
+            model = sequential(MixMean(1e-3), kl.GlobalAveragePooling1D())
+        finally:
+            keras.config.set_dtype_policy("float32")
+        report = check_padding(model, IDS, 0)
+        assert report.findings[0].place == "mix"
+        assert report.variants["gradient"].verdict == "leak"
+
+    def test_figures_say_how_far_and_where(self) -> None:
+        report = check(LEAKY["max"]())
+        evidence = report.findings[0].evidence
+        random = evidence["variants"]["random content"]
+        assert random["moved"] == report.variants["random content"].moved
+        assert random["moved"] > 8 * random["noise"] > 0
+        assert 0 <= random["row"] < len(IDS)
+        assert evidence["class"] == "GlobalMaxPooling1D"
+
+    def test_the_picture_shows_padding_that_moves_and_real_positions_it_reaches(
+        self,
+    ) -> None:
+        report = check(LEAKY["convolution"]())
+        by_path = {layer.path: layer for layer in report.layers}
+        real = np.array(report.real)
+        table = np.array(by_path["table"].positions)
+        conv = np.array(by_path["conv"].positions)
+        assert (table[real] == 0).all()
+        assert (table[~real] > 0).all()
+        # A kernel of three reaches one position back.
+        assert (conv[np.flatnonzero(real)[:-1]] == 0).all()
+        assert conv[real][-1] > 0
+
+    def test_mask_that_never_arrived_is_said(self) -> None:
+        report = check(LEAKY["residual"]())
+        assert report.findings[0].evidence["mask_arrived"] is False
+        assert "No mask reaches it" in report.findings[0].message
+        assert "MaskedAdd" in report.findings[0].fix
+
+    def test_code_between_layers_is_placed_between_them(self) -> None:
+        report = check_padding(BetweenLayers(), IDS, 0)
+        assert [f.place for f in report] == ["mine, between wide and head"]
+        assert "masked_mean" in report.findings[0].fix
+
+    def test_hub_layer_that_ignores_the_mask(self) -> None:
+        keras_hub = pytest.importorskip("keras_hub")
+        model = functional(
+            lambda ids: kl.GlobalAveragePooling1D()(
+                keras_hub.layers.FNetEncoder(16, name="fourier")(embedding()(ids))
+            )
+        )
+        report = check_padding(model, IDS, 0)
+        assert report.findings[0].place == "fourier"
+        assert "attention" in report.findings[0].fix
+
+    def test_pad_id_that_the_model_does_not_mask(self) -> None:
+        batch = np.where(IDS == 0, 49, IDS)
+        report = check_padding(sequential(kl.GlobalAveragePooling1D()), batch, 49)
+        assert report.findings[0].code == "PS402"
+        assert report.findings[0].place == "global_average_pooling1d"
+
+
+class TestCleanModels:
+    @pytest.mark.parametrize("name", CLEAN)
+    def test_nothing_is_found(self, name: str) -> None:
+        report = check(CLEAN[name]())
+        # Models that count positions may differ with padding on the other side.
+        assert report.passed, str(report)
+        assert {f.code for f in report} <= {"PS403"}
+        measured = [v for v in report.variants.values() if v.verdict != "skipped"]
+        assert len(measured) >= 7
+
+    def test_bert(self) -> None:
+        pytest.importorskip("keras_hub")
+        report = check(Case(bert(pooled=True), hub_batch()))
+        assert report.passed, str(report)
+        assert report.variants["other ids"].verdict == "same"
+
+    def test_counting_positions_is_a_note(self) -> None:
+        report = check(CLEAN["transformer"]())
+        assert [f.code for f in report] == ["PS403"]
+        assert report.variants["other side"].verdict == "moved"
+        assert report.passed
+
+    def test_content_behind_the_mask_changes_not_one_bit(self) -> None:
+        variants = check(CLEAN["transformer"]()).variants
+        for name in ("random content", "large content", "NaN content", "gradient"):
+            assert variants[name].verdict == "same"
+            assert variants[name].moved == 0
+
+    def test_nan_that_would_cross_is_said_but_no_finding(self) -> None:
+        """Stock attention multiplies NaN by zero; ids bring no NaN."""
+        report = check(CLEAN["stock attention"]())
+        assert report.variants["NaN content"].verdict == "not finite"
+        assert report.passed
+
+
+class TestNoise:
+    def test_it_is_measured(self) -> None:
+        """Half the bits, a floor higher by as much; no model's floor is a constant."""
+        floors = {
+            policy: check(in_dtype(policy)).noise_floor
+            for policy in ("float32", "mixed_bfloat16")
+        }
+        assert 0 < floors["float32"] < 1e-4
+        ratio = floors["mixed_bfloat16"] / floors["float32"]
+        assert 1e3 < ratio < 1e6
+
+    def test_a_random_model_is_as_noisy_as_its_random_numbers(self) -> None:
+        assert check(CLEAN["random"]()).noise_floor > 1e-3
+
+
+class TestPadOutputs:
+    def test_against_arithmetic_by_hand(self) -> None:
+        case = CLEAN["tagger"]()
+        found = check(case).pad_outputs
+        assert found is not None
+        vectors = ops.convert_to_numpy(case.model(IDS)).astype("float64")
+        rows = [row for row, ids in zip(vectors, IDS, strict=True) if 0 in ids]
+        kept = [ids for ids in IDS if 0 in ids]
+        norms = [
+            np.linalg.norm(v[i == 0], axis=-1) for v, i in zip(rows, kept, strict=True)
+        ]
+        assert found.padded_norm == pytest.approx(np.concatenate(norms).mean())
+        everything = [v.mean(0) for v in rows]
+        alone = [v[i != 0].mean(0) for v, i in zip(rows, kept, strict=True)]
+        shares = [
+            np.linalg.norm(a - b) / np.linalg.norm(a)
+            for a, b in zip(everything, alone, strict=True)
+        ]
+        assert found.share_of_mean == pytest.approx(np.mean(shares))
+        cosines = [
+            a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+            for a, b in zip(everything, alone, strict=True)
+        ]
+        assert found.cosine == pytest.approx(np.mean(cosines))
+        assert found.path == "dense"
+
+    def test_variance_goes_with_what_made_it(self) -> None:
+        """An embedding and positions: padding differs by position alone."""
+        model = functional(lambda ids: _Where()(embedding()(ids)))
+        found = check_padding(model, IDS, 0).pad_outputs
+        assert found is not None
+        assert found.by_position == pytest.approx(1.0)
+        assert found.by_sentence < 0.5
+
+    def test_zeros_hold_nothing(self) -> None:
+        model = sequential(kp.layers.MaskedConv1D(4, 3, padding="same", use_bias=False))
+        found = check_padding(model, IDS, 0).pad_outputs
+        assert found is not None
+        assert found.padded_norm == 0
+        assert found.by_position == found.by_sentence == 0
+
+
+class _Where(kl.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.supports_masking = True
+
+    def call(self, x: Any) -> Any:
+        steps = ops.cast(ops.arange(ops.shape(x)[1]), x.dtype)
+        return x + steps[:, None] * ops.ones((WIDTH,), x.dtype)
+
+
+class TestInputs:
+    @pytest.mark.parametrize("kind", [list, tuple, dict])
+    def test_structures(self, kind: type) -> None:
+        a, b = (keras.Input((None,), dtype="int32", name=n) for n in ("a", "b"))
+        table, pool = embedding(), kl.GlobalMaxPooling1D(name="pool")
+        inputs = [table(a), table(b)]
+        joined = kl.Concatenate()(
+            [kl.GlobalAveragePooling1D()(inputs[0]), pool(inputs[1])]
+        )
+        if kind is dict:
+            model = keras.Model({"a": a, "b": b}, joined)
+            batch: Any = {"a": IDS, "b": IDS[:, :6].copy()}
+        else:
+            model = keras.Model([a, b], joined)
+            batch = kind([IDS, IDS[:, :6].copy()])
+        with pytest.warns(UserWarning, match="mask"):
+            report = check_padding(model, batch, 0)
+        assert [f.place for f in report] == ["pool"]
+
+    def test_plain_lists_of_ids(self) -> None:
+        assert check_padding(
+            sequential(kl.GlobalAveragePooling1D()), IDS.tolist(), 0
+        ).passed
+
+    def test_ids_beside_segments_without_a_mask(self) -> None:
+        """Nothing says which of two inputs is padded, until it is named."""
+        ids = keras.Input((None,), dtype="int32", name="ids")
+        kinds = keras.Input((None,), dtype="int32", name="kinds")
+        x = kl.Embedding(50, WIDTH)(ids) + kl.Embedding(3, WIDTH)(kinds)
+        pool = kl.GlobalAveragePooling1D(name="pool")
+        model = keras.Model({"ids": ids, "kinds": kinds}, pool(x))
+        batch = {"ids": IDS, "kinds": np.array([[0] * 3 + [1] * 5] * 4)}
+        with pytest.raises(AuditError, match=r"Name it: pad_id=\{'ids': 0\}"):
+            check_padding(model, batch, 0)
+        report = check_padding(model, batch, {"ids": 0})
+        assert [f.place for f in report] == ["pool"]
+
+    def test_several_pad_ids(self) -> None:
+        batch = IDS.copy()
+        batch[1, 6:] = 5
+        batch[2, 4] = 4
+        layers = [
+            kp.layers.ExtendableEmbedding(50, WIDTH, pad_id=(0, 5)),
+            kp.layers.MaskedGlobalAveragePooling1D(),
+        ]
+        report = check_padding(keras.Sequential(layers), batch, (0, 5))
+        assert report.variants["other ids"].verdict == "same"
+        assert report.passed
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(AuditError, match="there is no input 'words'"):
+            check_padding(sequential(kl.GlobalAveragePooling1D()), IDS, {"words": 0})
+
+    def test_batch_without_padding(self) -> None:
+        with pytest.raises(AuditError, match="no position of it is padding"):
+            check_padding(sequential(kl.GlobalAveragePooling1D()), IDS[:1], 0)
+
+    def test_batch_of_nothing_but_padding(self) -> None:
+        with pytest.raises(AuditError, match="nothing but padding"):
+            check_padding(
+                sequential(kl.GlobalAveragePooling1D()), np.zeros((2, 8), "int32"), 0
+            )
+
+    def test_mask_that_hides_nothing(self) -> None:
+        case = CLEAN["explicit mask"]()
+        batch = case.batch | {"padding_mask": np.ones_like(IDS)}
+        with pytest.raises(AuditError, match="every position is real"):
+            check_padding(case.model, batch, 0)
+
+    def test_model_whose_answer_is_nan(self) -> None:
+        model = sequential(kl.Dense(4), kl.Dense(3, name="head"))
+        model(IDS)
+        kernel, bias = model.get_layer("head").get_weights()
+        model.get_layer("head").set_weights([kernel, bias * np.nan])
+        with pytest.raises(AuditError, match="find_nonfinite"):
+            check_padding(model, IDS, 0)
+
+    def test_empty_rows_are_not_judged_and_said(self) -> None:
+        assert check(CLEAN["empty row"]()).empty_rows == (4,)
+
+
+class TestReport:
+    @pytest.mark.parametrize("case", [CLEAN["transformer"], LEAKY["flatten"]])
+    def test_it_is_plain_data(self, case: Any) -> None:
+        report = check(case())
+        data = json.loads(json.dumps(report.to_json(), allow_nan=False))
+        assert data["passed"] == report.passed
+        assert set(data["variants"]) == set(report.variants)
+        assert len(data["layers"]) == len(report.layers) > 0
+
+    def test_the_model_stays_as_it_is(self) -> None:
+        model = sequential(
+            kl.BatchNormalization(), kl.Dropout(0.5), kl.GRU(4, dropout=0.2)
+        )
+        model.compile("adam", "mse")
+        model.fit(IDS, np.zeros((4, 4)), epochs=1, verbose=0)
+        before = [ops.convert_to_numpy(v).copy() for v in model.variables]
+        check_padding(model, IDS, 0)
+        for old, variable in zip(before, model.variables, strict=True):
+            assert np.array_equal(old, ops.convert_to_numpy(variable))
