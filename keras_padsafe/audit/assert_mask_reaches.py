@@ -63,7 +63,7 @@ def _calls_of(
     found = [call for call in calls if is_meant(call)]
     if not found:
         name = repr(layer) if isinstance(layer, str) else repr(layer.name)
-        paths = list(dict.fromkeys(call.path for call in calls[1:]))
+        paths = list(dict.fromkeys(call.path for call in calls[1:] if call.is_layer))
         more = ", …" if len(paths) > 20 else ""
         raise MaskError(
             f"layer: the model does not call {name}. Expected the name, path or object "

@@ -1,6 +1,7 @@
 """Masks that a call was given by name, and which of its tensors each belongs to."""
 
 import inspect
+import itertools
 from typing import Any
 
 import keras
@@ -42,22 +43,22 @@ def contents(named: dict[str, Any]) -> list[Tensor]:
 
 
 def padding_by_argument(named: dict[str, Any]) -> dict[int, np.ndarray]:
-    """What padding masks given by name say of each tensor, by its identity.
+    """What masks given by name hide of each tensor, by its identity.
 
     A mask belongs to the tensors with its `(batch, time)`; among several masks of one
-    shape, that whose name begins most like the name of the tensor's argument.
+    shape, that whose name begins most like the name of the tensor's argument. An
+    attention mask is about keys.
     """
     masks: dict[str, np.ndarray] = {}
     for name, value in given_masks(named).items():
-        for tensor in tensors_in(value):
-            array = np.asarray(keras.ops.convert_to_numpy(tensor))
-            if array.ndim == 2 and np.isin(array, (0, 1)).all():
-                masks[name] = array.astype(bool)
+        shown = [_shown(tensor) for tensor in tensors_in(value)]
+        masks |= {name: mask for mask in shown if mask is not None}
+    names = [name for name in named if "mask" not in name]
     found: dict[int, np.ndarray] = {}
-    for name, value in named.items():
-        if name in masks or "mask" in name:
+    for name in names:
+        if name == "query" and len(names) > 1 and "query_mask" not in masks:
             continue
-        for tensor in tensors_in(value):
+        for tensor in tensors_in(named[name]):
             fitting = [n for n, mask in masks.items() if _fits(mask, tensor)]
             if fitting:
                 best = max(fitting, key=lambda mask: _alike(mask, name))
@@ -66,34 +67,30 @@ def padding_by_argument(named: dict[str, Any]) -> dict[int, np.ndarray]:
 
 
 def hiding_argument(given: dict[str, Any], padded: np.ndarray | None) -> str | None:
-    """The name of the mask, among those given, that hides all padded positions.
-
-    Of an attention mask the last axis counts: no query may see a padded key.
-    """
+    """The name of the mask, among those given, that hides all padded positions."""
     if padded is None or padded.ndim != 2:
         return None
     for name, value in given.items():
-        for tensor in tensors_in(value):
-            mask = np.asarray(keras.ops.convert_to_numpy(tensor))
-            if mask.ndim < 2 or not np.isin(mask, (0, 1)).all():
+        for shown in map(_shown, tensors_in(value)):
+            if shown is None or shown.shape[1:] != padded.shape[1:]:
                 continue
-            queries = tuple(range(1, mask.ndim - 1))
-            shown = np.asarray(mask.astype(bool).any(axis=queries))
-            fits = shown.shape[1:] == padded.shape[1:]
-            if (
-                fits
-                and shown.shape[0] in (1, len(padded))
-                and not (shown & padded).any()
-            ):
+            if len(shown) in (1, len(padded)) and not (shown & padded).any():
                 return name
     return None
 
 
+def _shown(mask: Tensor) -> np.ndarray | None:
+    """The positions that a mask shows; of an attention mask, to any query."""
+    array = np.asarray(keras.ops.convert_to_numpy(mask))
+    if array.ndim < 2 or not np.isin(array, (0, 1)).all():
+        return None
+    return np.asarray(array.astype(bool).any(axis=tuple(range(1, array.ndim - 1))))
+
+
 def _alike(first: str, second: str) -> int:
     """How many letters two names begin with alike."""
-    pairs = enumerate(zip(first, second, strict=False))
-    shortest = min(len(first), len(second))
-    return next((index for index, (a, b) in pairs if a != b), shortest)
+    pairs = zip(first, second, strict=False)
+    return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
 def _fits(mask: np.ndarray, tensor: Tensor) -> bool:

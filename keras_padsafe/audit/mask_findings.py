@@ -91,6 +91,7 @@ def instead(loss: Loss) -> str:
 def _of_reader(call: TracedCall) -> Finding:
     untold = [seen for seen in call.padded_inputs if not seen.told]
     seen = min(untold, key=_when_lost) if untold else call.padded_inputs[0]
+    call = call.owner
     evidence = _evidence(seen) | {"read_by": [call.path]}
     reads = f"'{call.path}' ({call.class_name}) reads padding"
     if untold and seen.unhidden is not None:

@@ -150,6 +150,20 @@ class TracedCall:
         return type(self.layer).__name__
 
     @property
+    def is_layer(self) -> bool:
+        """Whether it is a layer, and no operation."""
+        return isinstance(self.layer, keras.layers.Layer)
+
+    @property
+    def owner(self) -> "TracedCall":
+        """The call that a reader can find: itself, or the layer whose code it is in."""
+        if self.is_layer or self.parent is None:
+            return self
+        graph = getattr(self.parent.layer, "operations", ())
+        in_graph = any(operation is self.layer for operation in graph)
+        return self if in_graph else self.parent.owner
+
+    @property
     def reads_padding(self) -> bool:
         """Whether it mixes padding into real positions, no call inside doing so."""
         found = any(mixed is not None for mixed in self.mixed)

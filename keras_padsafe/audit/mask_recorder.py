@@ -285,4 +285,6 @@ class MaskRecorder(Observer):
 
     def _loss(self, how: Any, traced: TracedCall) -> Loss:
         self._events += 1
-        return Loss(how, traced.path, traced.class_name, self._events)
+        owner = traced.owner
+        how = how if owner is traced else "operation"
+        return Loss(how, owner.path, owner.class_name, self._events)

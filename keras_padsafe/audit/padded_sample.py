@@ -34,20 +34,19 @@ def padded_sample(model: keras.layers.Layer) -> Any:
 
 
 def _structure(model: Any) -> Any:
-    structure = model.input
+    structure = getattr(model, "input", model.inputs)  # Sequential lacks the first.
     single = isinstance(structure, (list, tuple)) and len(structure) == 1
     return structure[0] if single else structure
 
 
 def _sample(tensor: Any, pad_ids: list[int], mask_value: float) -> np.ndarray:
-    shape: tuple[int, ...] = tuple(
-        size if size is not None else (_TIME if axis else 3)
-        for axis, size in enumerate(tensor.shape)
-    )
-    time = shape[1] if len(shape) > 1 else 1
-    lengths = [time, max(time // 2, 1), 1] * (shape[0] // 3 + 1)
-    real = np.arange(time)[None] < np.array(lengths[: shape[0]])[:, None]
-    real = np.broadcast_to(real.reshape(real.shape + (1,) * (len(shape) - 2)), shape)
+    batch, *inner = tensor.shape
+    shape = (batch or 3, *(size or _TIME for size in inner))
+    time = ([*shape[1:], 1])[0]
+    lengths = [time, max(time // 2, 1), 1] * shape[0]
+    steps = np.arange(time)[None] < np.array(lengths[: shape[0]])[:, None]
+    ones = (1,) * (len(shape) - 2)
+    real = np.broadcast_to(steps.reshape(shape[:2] + ones), shape)
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if dtype == "string":
         words = " ".join(["a"] * _TIME), "a"
@@ -55,16 +54,11 @@ def _sample(tensor: Any, pad_ids: list[int], mask_value: float) -> np.ndarray:
         return np.broadcast_to(np.array(rows).reshape(-1, *shape[1:]), shape)
     if dtype == "bool" or "mask" in tensor.name:
         return real.astype(dtype)
-    whole = "int" in dtype or not _has_features(tensor)
-    if whole:
+    if "int" in dtype or len(shape) < 3:  # Ids, as Input makes them by default.
         one = next(number for number in range(1, 99) if number not in pad_ids)
         return np.where(real, one, pad_ids[0]).astype(dtype)
     content = np.random.default_rng(0).normal(size=shape)
     return np.where(real, content, mask_value).astype(dtype)
-
-
-def _has_features(tensor: Any) -> bool:
-    return len(tensor.shape) > 2
 
 
 def _pad_ids(model: keras.layers.Layer) -> list[int]:

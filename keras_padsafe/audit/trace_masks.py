@@ -58,7 +58,8 @@ class MaskTrace(AuditReport):
 
     Attributes:
         findings: Where a mask is lost, ignored or wrong, and padding gets through.
-        rows: Each call that padding or a mask went through, in the order of the run.
+        rows: Each call inside the model that padding or a mask went through, in the
+            order of the run.
     """
 
     rows: tuple[MaskRow, ...]
@@ -119,7 +120,7 @@ def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
         recorder = record_masks(model, x)
         check_padding_met(recorder)
         readers = find_padding_readers(model, x, recorder)
-    rows = tuple(_row(call) for call in recorder.calls if call.concerns_masks)
+    rows = tuple(_row(call) for call in recorder.calls[1:] if call.concerns_masks)
     return MaskTrace(mask_findings(recorder.calls, readers), rows)
 
 
