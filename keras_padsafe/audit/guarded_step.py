@@ -38,16 +38,8 @@ def guarded_jax_step(step: Step, state: TrainingState) -> Step:
     return guarded
 
 
-class TraceAgain(Exception):
-    """A graph was left unfinished, since it made variables that it had not read."""
-
-
 def guarded_tensorflow_step(step: Step, state: TrainingState, model: Any) -> Step:
-    """Guards `train_step(data) -> logs`; runs inside `tf.function`, or eagerly.
-
-    Raises:
-        TraceAgain: While a graph is made, if it has to be made once more.
-    """
+    """Guards `train_step(data) -> logs`; runs inside `tf.function`, or eagerly."""
     import tensorflow as tf
 
     def finite(x: Any) -> Any:
@@ -58,14 +50,13 @@ def guarded_tensorflow_step(step: Step, state: TrainingState, model: Any) -> Ste
         before = [tf.identity(variable.value) for variable in state.variables]
         with state.noting_new_variables(lambda v: before.append(tf.identity(v.value))):
             logs = step(data)
-        if state.add_unnoted(model) and not tf.executing_eagerly():
-            raise TraceAgain
+        state.add_late_metrics(model)
         pairs = zip(state.variables, state.watched, strict=True)
         flags = [finite(variable.value) for variable, watched in pairs if watched]
         flags = tf.stack([finite(tf.convert_to_tensor(logs.get("loss", 0.0))), *flags])
 
         def restore() -> None:
-            # What an eager step has made without a word has no value to go back to.
+            # Late metrics come last; this step has not read what they began with.
             for variable, value in zip(state.variables, before, strict=False):
                 variable.assign(value)
 

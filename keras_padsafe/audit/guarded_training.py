@@ -8,7 +8,6 @@ import keras
 from keras_padsafe.audit.guarded_step import (
     FLAGS,
     Step,
-    TraceAgain,
     guarded_jax_step,
     guarded_tensorflow_step,
     guarded_torch_function,
@@ -131,24 +130,32 @@ def _tensorflow_function(training: GuardedTraining, model: Any) -> Step:
     import tensorflow as tf
 
     model.train_step = guarded_tensorflow_step(model.train_step, training.state, model)
-    model.make_train_function(force=True)
-    function = model.train_function
 
-    def run(data: Any) -> Any:
-        try:
-            return function(iter((data,)))
-        except TraceAgain:
-            return function(iter((data,)))
+    def compiled() -> Step:
+        in_place = model.train_function
+        type(model).make_train_function(model, force=True)
+        function, model.train_function = model.train_function, in_place
+        return function
+
+    function = compiled()
 
     def train_function(iterator: Any) -> Any:
+        nonlocal function
         data = next(iterator)
-        logs = training.run(run, data)
+        logs = training.run(lambda data: function(iter((data,))), data)
         # A part that a data set does not have arrives as an empty `Optional`.
         none = tf.experimental.Optional
         parts = keras.tree.map_structure(
             lambda part: None if isinstance(part, none) else part, data
         )
-        return training.sift(logs, parts)
+        logs = training.sift(logs, parts)
+        if training.state.late_metrics:
+            if training.bad is not None:
+                for metric in training.state.late_metrics:
+                    metric.reset_state()
+            training.state.late_metrics.clear()
+            function = compiled()  # a graph that reads them too
+        return logs
 
     return train_function
 

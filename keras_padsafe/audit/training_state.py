@@ -23,12 +23,14 @@ class TrainingState:
         variables: The variables.
         watched: Whether each of them is watched.
         lost: The paths of those that are not finite to begin with, and should be.
+        late_metrics: Metrics whose variables were made, unread, in the first step.
     """
 
     def __init__(self, model: Any) -> None:
         self.variables: list[Any] = []
         self.watched: list[bool] = []
         self.lost: list[str] = []
+        self.late_metrics: list[Any] = []
         # On JAX a training step has no other optimizer, and makes no variables.
         functional = keras.backend.backend() == "jax"
         owners = [model.optimizer] if functional else _owners_in(model)
@@ -91,13 +93,15 @@ class TrainingState:
             for owner in unbuilt:
                 del owner.build
 
-    def add_unnoted(self, model: Any) -> bool:
-        """Adds metrics that made variables without saying so; whether there are any."""
+    def add_late_metrics(self, model: Any) -> None:
+        """Adds the metrics that made variables in this step without saying so."""
         known = {id(variable) for variable in self.variables}
-        new = [v for v in model.metrics_variables if id(v) not in known]
-        for variable in new:
-            self._append(variable, watched=False)
-        return bool(new)
+        for metric in model.metrics:
+            new = [v for v in metric.variables if id(v) not in known]
+            for variable in new:
+                self._append(variable, watched=False)
+            if new:
+                self.late_metrics.append(metric)
 
 
 def _owners_in(model: Any) -> list[Any]:
