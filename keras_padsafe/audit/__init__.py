@@ -13,8 +13,6 @@ from keras_padsafe.audit.check_padding import check_padding as check_padding
 from keras_padsafe.audit.check_weights import check_weights as check_weights
 from keras_padsafe.audit.codes import CODES as CODES
 from keras_padsafe.audit.find_nonfinite import find_nonfinite as find_nonfinite
-from keras_padsafe.audit.check_padding import check_padding as check_padding
-from keras_padsafe.audit.codes import CODES as CODES
 from keras_padsafe.audit.finding import Finding as Finding
 from keras_padsafe.audit.padding_report import PaddingReport as PaddingReport
 from keras_padsafe.audit.repair import repair as repair
