@@ -36,7 +36,8 @@ summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
 th { text-align: left; font-weight: 600; } th, td { padding: .2rem .7rem .2rem 0;
-  vertical-align: top; } td:first-child { white-space: nowrap; } tbody tr { border-top: 1px solid var(--line); }
+  vertical-align: top; } td:first-child { white-space: nowrap; }
+tbody tr { border-top: 1px solid var(--line); }
 .picture th, .picture td { padding: 0; border: 0; } .picture tbody tr { border: 0; }
 .picture th { font: .82rem ui-monospace, monospace; padding-right: .8rem;
   white-space: nowrap; } .picture thead th { padding: 0; text-align: center;
