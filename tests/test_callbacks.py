@@ -138,6 +138,18 @@ def test_every_slot_of_the_optimizer_goes_back(name):
     assert_same(everything(guarded), everything(reference))
 
 
+def test_mixed_precision(request):
+    request.addfinalizer(lambda: keras.config.set_dtype_policy("float32"))
+    keras.config.set_dtype_policy("mixed_float16")
+    x, y = make_data()
+    guarded, reference = make_model(), make_model()
+    guard = NonFiniteGuard("skip")
+    fit(guarded, x, y, guard)
+    fit(reference, without(x), without(y))
+    assert len(guard.reports) == 1
+    assert_same(everything(guarded), everything(reference))
+
+
 def test_a_loss_scale_that_finds_its_size_is_no_bad_step(capsys):
     optimizer = keras.optimizers.LossScaleOptimizer(
         keras.optimizers.Adam(0.1), initial_scale=2.0**127

@@ -73,11 +73,13 @@ def guarded_torch_function(function: Step, state: TrainingState, model: Any) -> 
     # What PyTorch modules inside the model hold is no variable of Keras.
     buffers = list(model.buffers())
 
-    def finite(x: Any) -> Any:
-        if not x.numel():
-            return torch.ones((), dtype=torch.bool, device=x.device)
-        # One pass over the values, in which NaN is never lost.
-        return torch.isfinite(torch.stack(torch.aminmax(x))).all()
+    def finite(tensors: list[Any]) -> Any:
+        # One pass over each tensor, in which NaN is never lost. A stack of several
+        # dtypes takes the widest.
+        empty = torch.zeros(2, device=tensors[-1].device)
+        ends = [torch.aminmax(x) if x.numel() else empty for x in tensors]
+        ends = torch.stack([end.to(empty.device) for pair in ends for end in pair])
+        return torch.isfinite(ends).reshape(-1, 2).all(1)
 
     def guarded(data: Any) -> Any:
         before = [variable.value.detach().clone() for variable in state.variables]
@@ -90,9 +92,8 @@ def guarded_torch_function(function: Step, state: TrainingState, model: Any) -> 
         with torch.no_grad():
             values = [variable.value.detach() for variable in state.variables]
             pairs = zip(values, state.watched, strict=True)
-            flags = [finite(value) for value, watched in pairs if watched]
-            flags.insert(0, finite(torch.as_tensor(logs.get("loss", 0.0))))
-            flags = torch.stack([flag.to(flags[-1].device) for flag in flags])
+            loss = torch.as_tensor(logs.get("loss", 0.0))
+            flags = finite([loss, *(value for value, watched in pairs if watched)])
             if not flags.all():
                 old = before + buffers_before
                 for value, kept in zip(values + buffers, old, strict=True):
