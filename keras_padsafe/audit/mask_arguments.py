@@ -51,8 +51,9 @@ def padding_by_argument(named: dict[str, Any]) -> dict[int, np.ndarray]:
     """
     masks: dict[str, np.ndarray] = {}
     for name, value in given_masks(named).items():
-        shown = [_shown(tensor) for tensor in tensors_in(value)]
-        masks |= {name: mask for mask in shown if mask is not None}
+        for shown in map(_shown, tensors_in(value)):
+            if shown is not None:
+                masks[name] = shown
     names = [name for name in named if "mask" not in name]
     found: dict[int, np.ndarray] = {}
     for name in names:

@@ -100,15 +100,15 @@ def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
     Example:
 
     >>> ids = keras.Input((None,), dtype="int32")
-    >>> x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
-    >>> x = keras.layers.LSTM(4)(2.0 * x)
+    >>> x = keras.layers.Embedding(9, 8, mask_zero=True, name="tokens")(ids)
+    >>> x = keras.layers.LSTM(4, name="reader")(2.0 * x)
     >>> model = keras.Model(ids, x)
     >>> trace = keras_padsafe.audit.trace_masks(model, np.array([[5, 8, 2], [7, 0, 0]]))
     >>> trace.passed
     False
     >>> finding = trace.findings[0]
     >>> finding.title, finding.evidence["last_seen"], finding.evidence["read_by"]
-    ('mask dropped', 'embedding', ['lstm'])
+    ('mask dropped', 'tokens', ['reader'])
     """
     from keras_padsafe.audit.mask_findings import mask_findings
     from keras_padsafe.audit.padding_readers import find_padding_readers

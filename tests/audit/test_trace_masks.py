@@ -1,6 +1,7 @@
 """`trace_masks`: what becomes of each mask, and which loss of one does harm."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -418,10 +419,23 @@ def test_the_model_stays_as_it_is():
     np.testing.assert_array_equal(answers, ops.convert_to_numpy(model(IDS)))
 
 
-@pytest.mark.filterwarnings("error:.*destroy the mask information")
 def test_keras_is_silent_while_it_is_traced():
     model = Written(lambda m, ids: layers.Flatten()(m.tokens(ids)))
-    trace_masks(model, IDS)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trace_masks(model, IDS)
+    assert not [w for w in caught if "destroy the mask" in str(w.message)]
+
+
+def test_scores_that_are_masked_later_are_not_blamed_for_another_layer():
+    def build(ids):
+        other = layers.Embedding(9, 8, mask_zero=True)(ids)
+        worst = layers.GlobalMaxPooling1D(name="worst")(other)
+        return layers.Concatenate()([scores_by_operations(ids), worst])
+
+    found = trace(build)
+    assert codes(found) == [("PS302", "worst")]
+    assert "ignored" in row_of(found, "matmul").events
 
 
 def test_the_report_is_a_table_and_plain_data():
