@@ -10,6 +10,7 @@ from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.instead import what_instead
 from keras_padsafe.audit.padding_answers import CONTENT, Answer, Answers
+from keras_padsafe.audit.poison import Kind
 from keras_padsafe.audit.record_calls import Key
 
 LIMIT = 8
@@ -48,11 +49,13 @@ def _content_causes(
     answers: Answers, by_name: Mapping[str, Answer], leaking: list[str]
 ) -> list[_Cause]:
     """The leaks, each found while those before it are held still."""
-    kinds = [CONTENT[name] for name in leaking if name in CONTENT]
+    kinds: list[Kind] = [CONTENT[name] for name in leaking if name in CONTENT]
     if not kinds:
         return [_faint_cause(answers, by_name)]
-    kind, keys, causes = kinds[0], [], []
-    previous = None
+    kind = kinds[0]
+    keys: list[Key] = []
+    causes: list[_Cause] = []
+    previous: Answer | None = None
     for _ in range(LIMIT):
         answer = answers.with_content(kind, keys)
         if causes and answers.same_outputs(previous, answer):
