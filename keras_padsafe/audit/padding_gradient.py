@@ -56,7 +56,7 @@ def padding_gradient(
         at = {tap.index: (tap, tensors[n]) for n, tap in enumerate(taps)}
         found = floats_in(runs.call(given, _Replace(at), only=set(at)))
         parts: list[Tensor] = []
-        for output, weight, (_, real) in zip(found, weights, outputs, strict=True):
+        for output, weight, (_value, real) in zip(found, weights, outputs, strict=True):
             wide = keras.ops.cast(output, "float32")
             kept = keras.ops.where(real, wide, keras.ops.zeros_like(wide))
             parts.append(keras.ops.sum(kept * keras.ops.cast(weight, "float32")))

