@@ -55,17 +55,12 @@ def _content_causes(
     kind = kinds[0]
     keys: list[Key] = []
     causes: list[_Cause] = []
-    previous: Answer | None = None
     for _ in range(LIMIT):
         answer = answers.with_content(kind, keys)
-        if causes and answers.same_outputs(previous, answer):
-            # Holding it still changed nothing: what moved there reaches no answer.
-            causes.pop()
         if answer.variant.verdict != "leak" or answer.key is None:
             break
         causes.append(_Cause(answer.key, answers.place(answer, answer.key)))
         keys.append(answer.key)
-        previous = answer
     return causes or [_Cause(None, answers.runs.model.name)]
 
 
