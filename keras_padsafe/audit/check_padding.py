@@ -47,18 +47,20 @@ def check_padding(
     Example:
 
     >>> import keras, keras_padsafe as kp
+    >>> batch = np.array([[4, 8, 15, 16], [23, 42, 0, 0]])
+    >>> model = keras.Sequential([
+    ...     keras.layers.Embedding(50, 8),
+    ...     keras.layers.GlobalAveragePooling1D(name="pool"),
+    ... ])
+    >>> report = kp.audit.check_padding(model, batch, pad_id=0)
+    >>> [(finding.code, finding.place) for finding in report]
+    [('PS402', 'pool')]
     >>> model = keras.Sequential([
     ...     keras.layers.Embedding(50, 8, mask_zero=True),
-    ...     keras.layers.LSTM(8, return_sequences=True),
-    ...     kp.layers.MaskedGlobalMaxPooling1D(),
+    ...     keras.layers.GlobalAveragePooling1D(),
     ... ])
-    >>> batch = np.array([[4, 8, 15, 16], [23, 42, 0, 0]])
     >>> kp.audit.check_padding(model, batch, pad_id=0).passed
     True
-    >>> model.pop()
-    >>> model.add(keras.layers.Conv1D(8, 3, padding="same", name="conv"))
-    >>> kp.audit.check_padding(model, batch, pad_id=0).findings[0].place
-    'conv'
     """
     from keras_padsafe.audit.padding_audit import PaddingAudit
 

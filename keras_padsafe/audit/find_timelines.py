@@ -153,7 +153,7 @@ class _Finder:
         entry = self._inputs[i]
         ids = pad_ids(self._pad_id, entry.name)
         held = np.isin(entry.values, ids) if ids.size else np.zeros(entry.values.shape)
-        return held.astype(bool).all(axis=tuple(range(2, held.ndim)))
+        return np.asarray(held.astype(bool).all(axis=tuple(range(2, held.ndim))))
 
     def _is_mask(self, i: int) -> bool:
         values = self._inputs[i].values

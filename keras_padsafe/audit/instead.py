@@ -4,7 +4,8 @@ import keras
 
 _MASK_IN = (
     "Hand it the mask: keep it alive on the way (keras_padsafe.layers.MaskedAdd "
-    "instead of `x + y` and Add, keras_padsafe.layers.KeepMask after any other operation)"
+    "instead of `x + y` and Add, keras_padsafe.layers.KeepMask after any other "
+    "operation)"
 )
 _POOLING = (
     "keras_padsafe.layers.MaskedGlobalAveragePooling1D, MaskedGlobalMaxPooling1D, "

@@ -138,20 +138,6 @@ class Answers:
         assert answer.found is not None
         return place_of(self.record, answer.found, self.noise, key)
 
-    def same_outputs(self, one: Answer | None, other: Answer) -> bool:
-        """Whether the model's outputs moved alike in two variants."""
-        key = outputs_of(self.record).key
-        if one is None or one.found is None or other.found is None:
-            return False
-        return all(
-            a is not None
-            and b is not None
-            and np.array_equal(a.everywhere, b.everywhere)
-            for a, b in zip(
-                one.found[key].outputs, other.found[key].outputs, strict=True
-            )
-        )
-
     def faintest_mover(self, answer: Answer) -> Key | None:
         """The first call that moved at all, however little."""
         if answer.found is None:

@@ -211,10 +211,11 @@ class PaddingAudit:
         for call in reversed(self._record.values()):
             for value in call.outputs:
                 axes = self._axes[value]
-                sequence = axes.batch and not axes.flat and len(axes.time) > 0
-                if "float" in value.dtype and value.array.ndim == 3 and sequence:
-                    axis, line = axes.time[0]
-                    if axis == 1:
+                vectors = "float" in value.dtype and value.array.ndim == 3
+                if vectors and axes.batch and not axes.flat:
+                    for axis, line in axes.time:
+                        if axis != 1:
+                            continue
                         real = self._batch.timelines[line].real
                         return measure_pad_outputs(made_by[value], value.array, real)
         return None

@@ -10,6 +10,7 @@ from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.instead import what_instead
 from keras_padsafe.audit.padding_answers import CONTENT, Answer, Answers
+from keras_padsafe.audit.poison import Kind
 from keras_padsafe.audit.record_calls import Key
 
 LIMIT = 8
@@ -48,21 +49,18 @@ def _content_causes(
     answers: Answers, by_name: Mapping[str, Answer], leaking: list[str]
 ) -> list[_Cause]:
     """The leaks, each found while those before it are held still."""
-    kinds = [CONTENT[name] for name in leaking if name in CONTENT]
+    kinds: list[Kind] = [CONTENT[name] for name in leaking if name in CONTENT]
     if not kinds:
         return [_faint_cause(answers, by_name)]
-    kind, keys, causes = kinds[0], [], []
-    previous = None
+    kind = kinds[0]
+    keys: list[Key] = []
+    causes: list[_Cause] = []
     for _ in range(LIMIT):
         answer = answers.with_content(kind, keys)
-        if causes and answers.same_outputs(previous, answer):
-            # Holding it still changed nothing: what moved there reaches no answer.
-            causes.pop()
         if answer.variant.verdict != "leak" or answer.key is None:
             break
         causes.append(_Cause(answer.key, answers.place(answer, answer.key)))
         keys.append(answer.key)
-        previous = answer
     return causes or [_Cause(None, answers.runs.model.name)]
 
 

@@ -51,16 +51,14 @@ def padding_gradient(
 
     def scalar(tensors: list[Tensor], _: list[Tensor]) -> Tensor:
         given: list[Any] = list(values)
-        for i, tensor in zip(inputs, tensors[len(taps) :], strict=True):
-            given[i] = tensor
-        at = {
-            tap.index: (tap, tensor) for tap, tensor in zip(taps, tensors, strict=False)
-        }
+        for n, i in enumerate(inputs):
+            given[i] = tensors[len(taps) + n]
+        at = {tap.index: (tap, tensors[n]) for n, tap in enumerate(taps)}
         found = floats_in(runs.call(given, _Replace(at), only=set(at)))
-        parts = []
-        for tensor, weight, (_, real) in zip(found, weights, outputs, strict=True):
-            tensor = keras.ops.cast(tensor, "float32")
-            kept = keras.ops.where(real, tensor, keras.ops.zeros_like(tensor))
+        parts: list[Tensor] = []
+        for output, weight, (_value, real) in zip(found, weights, outputs, strict=True):
+            wide = keras.ops.cast(output, "float32")
+            kept = keras.ops.where(real, wide, keras.ops.zeros_like(wide))
             parts.append(keras.ops.sum(kept * keras.ops.cast(weight, "float32")))
         return sum(parts[1:], parts[0])
 

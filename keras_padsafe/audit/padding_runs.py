@@ -1,6 +1,7 @@
 """Running a model on a padded batch, as often as an audit needs."""
 
 import re
+import warnings
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
@@ -76,7 +77,13 @@ class PaddingRuns:
         x = keras.tree.pack_sequence_as(
             self._structure, [_as_before(value) for value in values]
         )
-        with left_as_it_is(self._seeds(reseeded)), watch(self.model, observer, only):
+        with (
+            left_as_it_is(self._seeds(reseeded)),
+            watch(self.model, observer, only),
+            warnings.catch_warnings(),
+        ):
+            # What becomes of a mask that is dropped is what the audit finds.
+            warnings.filterwarnings("ignore", message=".*destroy the mask information")
             if reseeded:
                 start_random_numbers_at(reseeded)
             return self.model(x, training=False)

@@ -116,8 +116,9 @@ def _tap(call: CallRecord, batch: PaddedBatch) -> Tap | None:
         padding = _padding_of_ids(call, value, batch)
         if padding is None and call.makes_mask and value.mask is not None:
             padding = ~value.mask
-        fits = padding is not None and padding.shape == value.array.shape[:2]
-        if fits and padding.any():
+        if padding is None or padding.shape != value.array.shape[:2]:
+            continue
+        if padding.any():
             return Tap(call.key, call.index, value, padding)
     return None
 

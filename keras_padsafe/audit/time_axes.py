@@ -143,7 +143,8 @@ class ReadAxes:
             if batch:
                 real = real & _placed(mask, shape, (0, axis))
             else:
-                real = real & _placed(mask[self._filled].any(0), shape, (axis,))
+                held = np.asarray(mask[self._filled].any(0))
+                real = real & _placed(held, shape, (axis,))
         carried = value.mask if value is not None else None
         if carried is not None and batch and carried.shape == shape[: carried.ndim]:
             real = real & _placed(carried, shape, tuple(range(carried.ndim)))
