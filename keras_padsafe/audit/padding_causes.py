@@ -90,7 +90,8 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
     code = _code(by_name, cause.names)
     call = answers.record.get(cause.key) if cause.key else None
     kind = type(call.layer).__name__ if call else "the model"
-    between = call is None or cause.place != call.path
+    path = call.path if call else cause.place
+    where = cause.place.removeprefix(path)  # ", between a and b" in code of one's own
     evidence: dict[str, Any] = {
         "variants": {name: _evidence(answer) for name, answer in variants.items()}
     }
@@ -104,12 +105,12 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
     worst = by_name[shown].variant
     return Finding(
         code,
-        cause.place,
+        path,
         f"{CODES[code].title[0].upper()}{CODES[code].title[1:]}: real positions first "
-        f"move in {kind} ({_listed(cause.names)}); the model's output "
+        f"move in {kind}{where} ({_listed(cause.names)}); the model's output "
         f"moves by {worst.moved:.3g} with {shown}, "
         f"rounding by {worst.noise:.3g}.{mask}",
-        _fix(code, cause, what_instead(call.layer, between) if call else ""),
+        _fix(code, cause, what_instead(call.layer, bool(where)) if call else ""),
         evidence,
     )
 

@@ -415,7 +415,7 @@ LEAKY: dict[str, Callable[[], Leak]] = {
     ),
     "positions": lambda: Leak(
         sequential(Positions(backwards=True), kl.GlobalMaxPooling1D(name="pool")),
-        "counted, before positions",
+        "counted",
         "PS401",
     ),
     "mixing": lambda: Leak(
@@ -450,7 +450,7 @@ LEAKY: dict[str, Callable[[], Leak]] = {
     ),
     "plus": lambda: Leak(Residual(), "second"),
     "concatenated": lambda: Leak(functional(_concatenated), "pool"),
-    "between layers": lambda: Leak(BetweenLayers(), "mine, between wide and head"),
+    "between layers": lambda: Leak(BetweenLayers(), "mine"),
     "over the batch": lambda: Leak(
         sequential(kl.GlobalAveragePooling1D(), OverBatch(name="centre")),
         "centre",
