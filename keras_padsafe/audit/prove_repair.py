@@ -11,10 +11,9 @@ from keras_padsafe.surgery.certificate import Check
 from keras_padsafe.surgery.layer_node import LayerNode
 from keras_padsafe.surgery.run_model import (
     ModelFailed,
-    load_model,
+    load_pair,
     make_batch,
     run_model,
-    state_left_unread,
     tolerance,
 )
 
@@ -36,21 +35,13 @@ def prove_repair(
         root: The model of `source`.
         inputs: What its inputs take.
     """
-    try:
-        before, usual = load_model(source)
-    except ModelFailed as error:
-        yield Check("loads in Keras", "skipped", f"the file before does not: {error}")
+    loads, pair = load_pair(source, target)
+    yield loads
+    if pair is None:
         return
-    try:
-        after, messages = load_model(target)
-    except ModelFailed as error:
-        yield Check("loads in Keras", "failed", str(error))
-        return
-    yield Check("loads in Keras", "passed", f"as {type(after).__name__}")
+    before, after = pair.before, pair.after
     yield _weights(before, after)
-    yield _optimizer(
-        before, after, state_left_unread(usual), state_left_unread(messages)
-    )
+    yield _optimizer(before, after, pair.unread_before, pair.unread_after)
     yield _ordinary(before, after, root, inputs)
     yield _padded(before, after, root, inputs)
 

@@ -6,7 +6,7 @@ import click
 
 from keras_padsafe.cli.command import FINDINGS, Command
 from keras_padsafe.cli.growth_options import model_argument
-from keras_padsafe.cli.keras_session import keras_session
+from keras_padsafe.cli.keras_session import import_option, keras_session
 from keras_padsafe.cli.output import (
     json_option,
     refuse_to_overwrite,
@@ -38,13 +38,7 @@ from keras_padsafe.cli.output import (
 )
 @click.option("--html", metavar="FILE", help="Write a page with a picture as well.")
 @click.option("--force", is_flag=True, help="Write over that page if it exists.")
-@click.option(
-    "--import",
-    "modules",
-    multiple=True,
-    metavar="MODULE",
-    help="Import a module that registers classes of your own. Repeatable.",
-)
+@import_option
 @json_option
 @click.pass_context
 def audit(

@@ -15,6 +15,14 @@ from keras_padsafe.cli.command import Failure
 
 BACKENDS = ("jax", "tensorflow", "torch")
 
+import_option = click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="Import a module that registers classes of your own. Repeatable.",
+)
+
 
 @contextmanager
 def keras_session(modules: tuple[str, ...] = ()) -> Iterator[None]:

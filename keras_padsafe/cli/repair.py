@@ -5,7 +5,7 @@ import click
 from keras_padsafe.cli.carry_out import is_same_file
 from keras_padsafe.cli.command import FINDINGS, Command
 from keras_padsafe.cli.growth_options import model_argument, target_options
-from keras_padsafe.cli.keras_session import keras_session
+from keras_padsafe.cli.keras_session import import_option, keras_session
 from keras_padsafe.cli.output import (
     json_option,
     progress_bar,
@@ -24,13 +24,7 @@ from keras_padsafe.cli.output import (
 )
 @model_argument
 @target_options
-@click.option(
-    "--import",
-    "modules",
-    multiple=True,
-    metavar="MODULE",
-    help="Import a module that registers classes of your own. Repeatable.",
-)
+@import_option
 @json_option
 @click.pass_context
 def repair(

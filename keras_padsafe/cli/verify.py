@@ -3,7 +3,7 @@
 import click
 
 from keras_padsafe.cli.command import FINDINGS, Command
-from keras_padsafe.cli.keras_session import keras_session
+from keras_padsafe.cli.keras_session import import_option, keras_session
 from keras_padsafe.cli.output import json_option, show
 
 
@@ -23,13 +23,7 @@ from keras_padsafe.cli.output import json_option, show
     metavar="FILE",
     help="The plan that was applied; NEW itself holds it until it is saved again.",
 )
-@click.option(
-    "--import",
-    "modules",
-    multiple=True,
-    metavar="MODULE",
-    help="Import a module that registers classes of your own. Repeatable.",
-)
+@import_option
 @json_option
 @click.pass_context
 def verify(

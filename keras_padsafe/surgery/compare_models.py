@@ -12,10 +12,9 @@ from keras_padsafe.surgery.layer_node import LayerNode
 from keras_padsafe.surgery.plan import Plan
 from keras_padsafe.surgery.run_model import (
     ModelFailed,
-    load_model,
+    load_pair,
     make_batch,
     run_model,
-    state_left_unread,
     tolerance,
 )
 from keras_padsafe.surgery.sample_inputs import NoInputs, Sampler
@@ -53,20 +52,12 @@ def compare_models(
             has no symbolic inputs.
         batches: Makes the inputs.
     """
-    try:
-        before, usual = load_model(source)
-    except ModelFailed as error:
-        yield Check("loads in Keras", "skipped", f"the file before does not: {error}")
+    loads, pair = load_pair(source, target)
+    yield loads
+    if pair is None:
         return
-    try:
-        after, messages = load_model(target)
-    except ModelFailed as error:
-        yield Check("loads in Keras", "failed", str(error))
-        return
-    yield Check("loads in Keras", "passed", f"as {type(after).__name__}")
-    yield _optimizer(
-        plan, before, after, state_left_unread(usual), state_left_unread(messages)
-    )
+    before, after = pair.before, pair.after
+    yield _optimizer(plan, before, after, pair.unread_before, pair.unread_after)
     try:
         old = _run(before, root, batches.old)
         renamed = _run(after, root, batches.renamed)

@@ -3,10 +3,12 @@
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from keras_padsafe.surgery.certificate import Check
 from keras_padsafe.surgery.layer_node import LayerNode
 
 # Largest difference, relative to the largest output, that another order of the same
@@ -39,7 +41,43 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
     return model, [str(warning.message) for warning in caught]
 
 
-def state_left_unread(messages: list[str]) -> str | None:
+@dataclass(frozen=True)
+class LoadedPair:
+    """A model before and after a change of its file.
+
+    Attributes:
+        before: The model of the file before.
+        after: The model of the file after.
+        unread_before: What Keras said if it left the optimizer's state before unread.
+        unread_after: The same of the state after.
+    """
+
+    before: Any
+    after: Any
+    unread_before: str | None
+    unread_after: str | None
+
+
+def load_pair(
+    source: str | os.PathLike[str], target: str | os.PathLike[str]
+) -> tuple[Check, LoadedPair | None]:
+    """Loads two files to compare them; `None` if one of them cannot be loaded."""
+    name = "loads in Keras"
+    try:
+        before, usual = load_model(source)
+    except ModelFailed as error:
+        return Check(name, "skipped", f"the file before does not: {error}"), None
+    try:
+        after, messages = load_model(target)
+    except ModelFailed as error:
+        return Check(name, "failed", str(error)), None
+    pair = LoadedPair(
+        before, after, _state_left_unread(usual), _state_left_unread(messages)
+    )
+    return Check(name, "passed", f"as {type(after).__name__}"), pair
+
+
+def _state_left_unread(messages: list[str]) -> str | None:
     """What Keras said when it left an optimizer's state unread."""
     said = [text for text in messages if "Skipping variable loading" in text]
     return said[0].splitlines()[0][:300] if said else None
