@@ -18,8 +18,9 @@ def blocks(language: str) -> list[str]:
 def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
+    for number, block in enumerate(blocks("python")):
+        name = f"README.md, block {number}"
+        exec(compile(block, name, "exec"), names)
     lines = "".join(blocks("sh")).splitlines()
     for words in (line.split() for line in lines if line.startswith("keras-padsafe")):
         if "-o" in words:

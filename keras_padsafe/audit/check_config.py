@@ -43,11 +43,11 @@ def check_config(path: str | os.PathLike[str]) -> AuditReport:
     Example:
     >>> ids = keras.Input((4,), dtype="int32")
     >>> x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
-    >>> y = keras.layers.GlobalMaxPooling1D(name="top")(x)
+    >>> y = keras.ops.max(x, axis=1)
     >>> keras.Model(ids, y).save("model.keras")
     >>> for finding in keras_padsafe.audit.check_config("model.keras"):
-    ...     print(finding.code, finding.place)
-    PS302 top
+    ...     print(finding.code, finding.title)
+    PS302 mask ignored
     """
     with open_archive(read_path(path, "path")) as archive:
         root = read_layer_tree(archive)

@@ -22,11 +22,14 @@ from keras_padsafe.version import __version__
 
 @click.group(
     cls=Group,
-    examples=["demo", "grow model.keras -o grown.keras --add zebra --add okapi"],
+    examples=[
+        "grow model.keras -o grown.keras --add zebra --add okapi",
+        "audit model.keras --batch batch.npz --html report.html",
+    ],
 )
 @click.version_option(__version__, prog_name="keras-padsafe")
 def main() -> None:
-    """Change the vocabulary of a saved Keras 3 model, and prove what changed.
+    """Change the vocabulary of a saved Keras 3 model, or find what padding does to it.
 
     Old ids keep their outputs, everything else its bytes, and the optimizer its
     state. The file given is never modified.

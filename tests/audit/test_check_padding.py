@@ -53,7 +53,7 @@ class TestLeaks:
         assert first.place.split("/")[-1] == case.place
         assert first.code == case.code
         # One finding for each cause, not one for each variant.
-        begun = {finding.message.partition(" (")[0] for finding in report}
+        begun = {(f.place, f.message.partition(" (")[0]) for f in report}
         assert len(begun) == len(report)
         assert first.fix
 
