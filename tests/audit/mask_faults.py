@@ -131,10 +131,10 @@ MASK_FAULTS: dict[str, MaskFault] = {
         "flat",
         lambda ids: layers.Dense(2)(layers.Flatten(name="flat")(tokens(ids))),
     ),
-    "reshaped": MaskFault(
+    "normalised": MaskFault(
         "PS301",
-        "reshape",
-        lambda ids: pool(layers.Reshape((4, 8), name="reshape")(tokens(ids))),
+        "norm",
+        lambda ids: pool(layers.RMSNormalization(name="norm")(tokens(ids))),
     ),
     "lambda": MaskFault("PS301", "lambda", _reused),
     "code of one's own": MaskFault(
