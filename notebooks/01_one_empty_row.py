@@ -132,6 +132,16 @@ assert np.isfinite(born["attention"]).all()
 assert np.flatnonzero(np.isnan(born["pooling"]).any(-1)).tolist() == [EMPTY]
 
 # %% [markdown]
+# That was by hand. `find_nonfinite` does it in one call, and adds the reason:
+
+# %%
+report = kp.audit.find_nonfinite(stock, ids[BAD_STEP], labels[BAD_STEP])
+print(report)
+(finding,) = report
+assert (finding.code, finding.place) == ("PS501", "pooling")
+assert finding.evidence["rows"] == [EMPTY]
+
+# %% [markdown]
 # `TerminateOnNaN` stops when it sees the loss, and that is one step too late: the
 # weights are gone already.
 
@@ -298,7 +308,8 @@ print(
 # ## What you can now do
 # - Recognise the three births: 0/0 in a mean or a softmax of nothing, a weight of 0
 #   times a NaN, and padding that shares the weight without any NaN at all.
-# - Find one: outputs of every layer on the bad batch, first column with a NaN.
+# - Find one: outputs of every layer on the bad batch, first column with a NaN; or
+#   `kp.audit.find_nonfinite`.
 # - Mend it: `MaskedGlobalAveragePooling1D`, `MaskedSoftmax`,
 #   `MaskedMultiHeadAttention`, which take the weights of the stock layers.
 #
