@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 from keras_padsafe.audit.plan_repair import Edit
+from keras_padsafe.audit.rename_operations import rename_operations
 from keras_padsafe.surgery.layer_node import ConfigPath
 
 
@@ -13,6 +14,7 @@ def rewrite_config(config: dict[str, Any], edits: tuple[Edit, ...]) -> dict[str,
     for edit in edits:
         for node in (edit.layer, *edit.layer.copies):
             _swap(_entry(new, node.path), edit)
+    rename_operations(new)
     return new
 
 

@@ -1,0 +1,68 @@
+"""Gives the operations of a saved graph names that Keras will not give again."""
+
+from typing import Any
+
+_ADDED = "_saved"
+
+
+def rename_operations(config: dict[str, Any]) -> None:
+    """Renames each operation of a graph, in place, unless it is an output.
+
+    A file holds the operations that made its masks, such as `not_equal`. A layer that
+    asks for a mask which the file did not record makes the same ones again while the
+    model is loaded, by the same names, and Keras refuses a name that is used twice.
+    Layers keep their names, and so do outputs, since losses and targets go by them.
+    """
+    inner = config.get("config")
+    layers = inner.get("layers") if isinstance(inner, dict) else None
+    if not isinstance(layers, list):
+        return
+    outputs = set(_names(inner.get("output_layers")))
+    taken = {layer.get("name") for layer in layers}
+    new_names: dict[str, str] = {}
+    for layer in layers:
+        rename_operations(layer)
+        if _is_operation(layer) and layer["name"] not in outputs:
+            new_name = layer["name"] + _ADDED
+            while new_name in taken:
+                new_name += _ADDED
+            taken.add(new_name)
+            new_names[layer["name"]] = new_name
+            layer["name"] = layer["config"]["name"] = new_name
+    for layer in layers:
+        _rename_sources(layer.get("inbound_nodes"), new_names)
+
+
+def _is_operation(layer: dict[str, Any]) -> bool:
+    module, config = layer.get("module"), layer.get("config")
+    return (
+        isinstance(module, str)
+        and module.startswith(("keras.src.ops", "keras.ops"))
+        and isinstance(layer.get("name"), str)
+        and isinstance(config, dict)
+        and config.get("name") == layer["name"]
+    )
+
+
+def _names(outputs: Any) -> list[str]:
+    """The layers among nested `[name, call, tensor]`."""
+    if isinstance(outputs, dict):
+        return [name for part in outputs.values() for name in _names(part)]
+    if not isinstance(outputs, list) or not outputs:
+        return []
+    if isinstance(outputs[0], str):
+        return [outputs[0]]
+    return [name for part in outputs for name in _names(part)]
+
+
+def _rename_sources(value: Any, new_names: dict[str, str]) -> None:
+    """Follows the new names in the arguments of calls."""
+    if isinstance(value, dict):
+        history = value.get("keras_history")
+        if isinstance(history, list) and history and isinstance(history[0], str):
+            history[0] = new_names.get(history[0], history[0])
+        parts: Any = value.values()
+    else:
+        parts = value if isinstance(value, list) else ()
+    for part in parts:
+        _rename_sources(part, new_names)
