@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from keras_padsafe.audit.check_padding import check_padding
 from keras_padsafe.audit.check_weights import check_weights
 from keras_padsafe.audit.file_audit import FileAudit
 from keras_padsafe.audit.find_nonfinite import find_nonfinite
+from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.trace_masks import trace_masks
 from keras_padsafe.errors import AuditError, PadsafeError
 from keras_padsafe.surgery.inspect import inspect
@@ -62,14 +64,10 @@ def audit_with_batch(
             f"{path}: Keras cannot load the model ({error}). Import the module of its "
             "own classes first (--import MODULE), or audit it without a batch."
         ) from None
-    pad_ids, input_dim = _pad_ids_and_size(path)
-    pad = pad_id if pad_id is not None else pad_ids
+    pad = pad_id if pad_id is not None else _pad_ids(path)
     audit = _Audit(str(path))
     audit.make("weights", lambda: check_weights(path))
-    if input_dim is None:
-        audit.skipped["ids"] = "the file does not tell the one table that ids go to"
-    else:
-        audit.make("ids", lambda: check_ids(x, input_dim, pad))
+    audit.make("ids", lambda: _check_ids(model, x, pad))
     audit.make(
         "non-finite values",
         lambda: find_nonfinite(model, x, y, sample_weight=sample_weight),
@@ -141,14 +139,28 @@ def _line(error: Exception) -> str:
     return text.replace("\x1b[1m", "").replace("\x1b[0m", "")[:200]
 
 
-def _pad_ids_and_size(path: str | os.PathLike[str]) -> tuple[list[int], int | None]:
-    """What the file itself says of padding, and the rows of its only table."""
+def _pad_ids(path: str | os.PathLike[str]) -> list[int]:
+    """What the file itself says of padding."""
     try:
         vocabularies = inspect(path).vocabularies
     except PadsafeError:
-        return [], None
-    pad_ids = sorted({pad for vocabulary in vocabularies for pad in vocabulary.pad_ids})
-    return pad_ids, vocabularies[0].size if len(vocabularies) == 1 else None
+        return []
+    return sorted({pad for vocabulary in vocabularies for pad in vocabulary.pad_ids})
+
+
+def _check_ids(model: Any, x: Any, pad: Any) -> AuditReport:
+    """The ids of every input that goes into a table."""
+    from keras_padsafe.audit.id_inputs import find_id_inputs
+
+    inputs = find_id_inputs(model, x)
+    if not inputs:
+        raise AuditError("no input goes into a table as it is")
+    found: list[Finding] = []
+    for known in inputs:
+        for finding in check_ids(known.ids, known.input_dim, pad):
+            place = finding.place if known.name is None else f"input {known.name}"
+            found.append(replace(finding, place=place))
+    return AuditReport(tuple(found))
 
 
 def _picture(

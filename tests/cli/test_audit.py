@@ -198,6 +198,25 @@ def test_an_id_outside_the_table_is_a_finding(
     assert set(codes(result.stdout)) == {"PS101", "PS502"}
 
 
+def test_each_input_is_held_against_its_own_table(run: Run, tmp_path: Path) -> None:
+    words = keras.Input((4,), dtype="int32", name="words")
+    users = keras.Input((4,), dtype="int32", name="users")
+        keras.Input((4,), dtype="int32", name=n) for n in ("words", "users")
+    )
+    x = layers.Embedding(9, 6, mask_zero=True)(words)
+    x = layers.LSTM(6)(x + layers.Embedding(4, 6)(np.arange(4)))
+    y = layers.GlobalAveragePooling1D()(layers.Embedding(20, 6)(users))
+    inputs = {"words": words, "users": users}
+    keras.Model(inputs, layers.Add()([x, y])).save(tmp_path / "two.keras")
+    np.savez(tmp_path / "two.npz", words=IDS, users=IDS + 12)
+    arguments = ("audit", tmp_path / "two.keras", "--batch", tmp_path / "two.npz")
+    assert "PS101" not in codes(run(*arguments, "--json").stdout)
+    np.savez(tmp_path / "two.npz", words=IDS + 5, users=IDS + 12)
+    document = json.loads(run(*arguments, "--json").stdout)
+    found = [f["place"] for f in document["findings"] if f["code"] == "PS101"]
+    assert found == ["input words"]
+
+
 def test_a_model_of_unknown_classes_is_explained(
     run: Run, tmp_path: Path, batch: Path
 ) -> None:
