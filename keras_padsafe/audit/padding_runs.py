@@ -76,7 +76,10 @@ class PaddingRuns:
         x = keras.tree.pack_sequence_as(
             self._structure, [_as_before(value) for value in values]
         )
-        with left_as_it_is(self._seeds(reseeded)), watch(self.model, observer, only):
+        with (
+            left_as_it_is(self.model, self._seeds(reseeded)),
+            watch(self.model, observer, only),
+        ):
             if reseeded:
                 start_random_numbers_at(reseeded)
             return self.model(x, training=False)
