@@ -7,7 +7,7 @@ import keras
 from keras_padsafe.audit.bad_values import BadValues, bad_values, is_finite
 from keras_padsafe.audit.batch_run import BatchRun
 from keras_padsafe.audit.causes import Cause, bad_weight, of_operation, undefined
-from keras_padsafe.audit.first_primitive import agreed, own_code, own_code_of
+from keras_padsafe.audit.first_primitive import OwnCode, agreed, own_code, own_code_of
 from keras_padsafe.audit.watch import LayerCall, Observer
 
 
@@ -35,7 +35,7 @@ def added_loss(run: BatchRun) -> AddedLoss | None:
         return None
     cause = bad_weight(run.model, call.layer_variables)
     if cause is None:
-        code = observer.regularizing or own_code(run, call.index, {}).made
+        code = observer.regularizing or own_code(run, call.index, {})
         made = agreed(code)
         cause = of_operation(made) if made is not None else undefined()
     return AddedLoss(call.path, bad, cause)
@@ -45,7 +45,7 @@ class _LooksAtLosses(Observer):
     def __init__(self) -> None:
         self.call: LayerCall | None = None
         self.bad: BadValues | None = None
-        self.regularizing: list = []
+        self.regularizing: OwnCode | None = None
 
     def leave(self, call: LayerCall) -> None:
         if self.call is not None or not isinstance(call.layer, keras.layers.Layer):
@@ -53,4 +53,5 @@ class _LooksAtLosses(Observer):
         bad = [loss for loss in call.layer.losses if not is_finite(loss)]
         if bad:
             self.call, self.bad = call, bad_values(bad[0], None)
-            self.regularizing = own_code_of(lambda: call.layer.losses).made
+            code = own_code_of(lambda: call.layer.losses)
+            self.regularizing = code if code.made else None

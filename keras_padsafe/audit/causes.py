@@ -153,7 +153,7 @@ def _attention_masks(call: LayerCall) -> list[np.ndarray]:
 def _by_experiment(run: BatchRun, birth: Birth, earlier: Set[Key]) -> Cause:
     bad = birth.bad
     changes = dict.fromkeys(earlier, replace_nonfinite)
-    made = agreed(own_code(run, birth.scope, changes, birth.key).made)
+    made = agreed(own_code(run, birth.scope, changes, birth.key))
     if made is not None:
         return _of_operation(run, birth, made)
     if finite_when_wider(run, birth, earlier):

@@ -41,8 +41,12 @@ def crossing(run: BatchRun, scan: Scan, birth: Birth) -> Crossing | None:
         masks_then = _Masks(others)
         run(masks_then)
         known = masks_then.known
-    mask = None if birth.is_input else birth.bad.mask
-    if mask is None:
+        shape = birth.bad.bad.shape[:2]
+        masks = [mask for mask in known.all() if mask.shape == shape]
+        mask = masks[0] if masks and birth.bad.bad.ndim > 2 else None
+    elif birth.bad.mask is not None:
+        mask = birth.bad.mask
+    else:
         tensors = [t for t in tensors_in(birth.call.args) if is_float(t)]
         shape = birth.bad.bad.shape
         masks = [known.of(t) for t in tensors if tuple(t.shape) == shape]

@@ -1,7 +1,7 @@
 """Which single operations of a layer's own code make non-finite values, and how."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -49,7 +49,8 @@ class OwnCode(Observer):
     """Watches the operations of one call's own code, without those of calls in it.
 
     `made` holds the operations that made non-finite values of finite ones, `chooses`
-    says whether one took values by a condition, `ran` whether any was seen at all.
+    says whether one took values by a condition, `of_infinity` whether one made a NaN of
+    infinities, `ran` whether any was seen at all.
 
     Args:
         scope: The index of the call.
@@ -63,6 +64,7 @@ class OwnCode(Observer):
         self.made: list[Primitive] = []
         self.chooses = False
         self.ran = False
+        self.of_infinity = False
         self._scope = scope
         self._changes = changes
         self._until = until
@@ -106,6 +108,8 @@ class OwnCode(Observer):
             self.made.append(Primitive(name, _verdict(plain, ins, operands, floats)))
         elif plain in _SUBTRACTIONS and _all_hidden(operands, floats[0]):
             self.made.append(Primitive(name, "nothing left"))
+        elif _without_nan(operands) and not _without_nan(floats):
+            self.of_infinity = True
 
     def close(self) -> None:
         """Stops watching, also after an error."""
@@ -148,16 +152,24 @@ def own_code_of(function: Callable[[], Any]) -> OwnCode:
     return code
 
 
-def agreed(made: Iterable[Primitive]) -> Primitive | None:
-    """The first of some operations, if all of them tell the same."""
-    found = list(made)
-    if len({primitive.verdict for primitive in found}) != 1:
+def agreed(code: OwnCode) -> Primitive | None:
+    """The first operation that made one, if all of them tell the same.
+
+    Where a condition chooses, a NaN of infinities need not come of what was made.
+    """
+    if len({primitive.verdict for primitive in code.made}) != 1:
         return None
-    return found[0] if found[0].verdict else None
+    if code.of_infinity and code.chooses:
+        return None
+    return code.made[0] if code.made[0].verdict else None
 
 
 def _holds_floats(value: Any) -> bool:
     return keras.ops.is_tensor(value) and not _is_other(value) and is_float(value)
+
+
+def _without_nan(tensors: list[Any]) -> bool:
+    return not any(np.isnan(to_numpy(t)).any() for t in tensors if is_float(t))
 
 
 def _is_other(tensor: Any) -> bool:

@@ -33,7 +33,7 @@ def gradient_cause(run: BatchRun, record: ForwardRecord, birth: GradientBirth) -
     if backward(run, record, scale=2.0**-12).all_finite:
         return Cause("PS503", "the gradient does not fit into its dtype")
     code = _own_code(run, birth)
-    made = agreed(code.made)
+    made = agreed(code)
     if code.made and code.chooses:
         because = "`where` hides a value that is not finite, and 0 * inf is NaN"
         return Cause("PS507", because, {"operation": code.made[0].name})

@@ -68,7 +68,7 @@ def _cause(run: BatchRun, outputs: Any, bad: BadValues) -> Cause:
     weight = bad_weight(run.model, run.model.variables)
     if weight is not None:
         return weight
-    made = agreed(own_code_of(lambda: run.loss_of(outputs)).made)
+    made = agreed(own_code_of(lambda: run.loss_of(outputs)))
     if made is not None:
         return of_operation(made)
     if is_finite(run.loss_of(jittered(outputs))):
