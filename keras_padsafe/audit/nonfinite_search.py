@@ -7,7 +7,13 @@ import keras
 from keras_padsafe.audit.bad_values import all_finite, is_finite, replace_by_noise
 from keras_padsafe.audit.batch_run import BatchRun
 from keras_padsafe.audit.births import Birth, Scan, births_that_count
-from keras_padsafe.audit.causes import NOTHING_LEFT, Cause, bad_id, cause_of
+from keras_padsafe.audit.causes import (
+    NOTHING_LEFT,
+    Cause,
+    bad_id,
+    bad_weight,
+    cause_of,
+)
 from keras_padsafe.audit.crossing import Crossing, crossing
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.gradient_births import (
@@ -49,7 +55,10 @@ def search(run: BatchRun, tokens: Tokens) -> list[Finding]:
         return _forward(run, scan, scan.births[:1], tokens)
     if loss is not None and not is_finite(loss):
         return [loss_finding(run, outputs, tokens)]
-    return _backward(run, tokens)
+    found = _backward(run, tokens)
+    # A kernel may make zeros of the NaN of a weight, but none of its gradient.
+    spoilt = [birth for birth in scan.births if bad_weight(run.model, birth.variables)]
+    return _forward(run, scan, spoilt, tokens) if found and spoilt else found
 
 
 def _forward(

@@ -55,6 +55,8 @@ def _tensorflow(seen: Seen) -> Iterator[None]:
         yield
         return
 
+    busy = False
+
     # TensorFlow looks at the names of these arguments; it does not call itself here.
     def told(
         op_type: Any,
@@ -64,9 +66,14 @@ def _tensorflow(seen: Seen) -> Iterator[None]:
         op_name: Any = None,
         graph: Any = None,
     ) -> None:
-        if graph is None:
-            name = op_type.decode() if isinstance(op_type, bytes) else op_type
-            seen(name, list(inputs), list(outputs))
+        nonlocal busy
+        if graph is None and not busy:
+            busy = True
+            try:
+                name = op_type.decode() if isinstance(op_type, bytes) else op_type
+                seen(name, list(inputs), list(outputs))
+            finally:
+                busy = False
 
     op_callbacks.add_op_callback(told)
     try:
