@@ -112,11 +112,16 @@ def finite_when_wider(run: BatchRun, birth: Birth, earlier: Set[Key]) -> bool:
 
 @contextmanager
 def _computing_in_float64(birth: Birth) -> Iterator[None]:
-    layer = birth.call.layer
-    if not birth.is_leaf or not isinstance(layer, keras.layers.Layer):
+    """The layers inside keep their dtypes: what they return is made wider."""
+    call = birth.call
+    inside = birth.moment == "enter" and call.parent is not None
+    layer = call.parent.layer if inside and call.parent else call.layer
+    policy = getattr(layer, "dtype_policy", None)
+    # A map of policies would keep a new entry.
+    by_path = isinstance(policy, keras.dtype_policies.DTypePolicyMap)
+    if policy is None or by_path or not isinstance(layer, keras.layers.Layer):
         yield
         return
-    policy = layer.dtype_policy
     layer.dtype_policy = "float64"
     try:
         yield
