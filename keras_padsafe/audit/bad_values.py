@@ -48,6 +48,17 @@ def replace_nonfinite(structure: Any) -> Any:
     return transform_floats(replaced, structure)
 
 
+def replace_by_noise(structure: Any) -> Any:
+    """The same with values around 1, no two alike, for all that is not finite."""
+
+    def replaced(tensor: Tensor) -> Tensor:
+        noise = np.random.default_rng(0).uniform(0.5, 1.5, tuple(tensor.shape))
+        noise = keras.ops.convert_to_tensor(noise, tensor.dtype)
+        return keras.ops.where(keras.ops.isfinite(tensor), tensor, noise)
+
+    return transform_floats(replaced, structure)
+
+
 def transform_floats(function: Callable[[Tensor], Tensor], structure: Any) -> Any:
     """Applies `function` to each floating-point tensor; the masks are kept."""
 

@@ -50,10 +50,16 @@ class BatchRun:
             only: As `watch` takes it.
             values: What some variables are taken to hold meanwhile.
         """
-        with left_as_it_is(values):
+        with left_as_it_is(self.model, values):
             with watch(self.model, observer, only):
                 outputs = self.model(self.x, training=self.training)
             return outputs, None if self.loss is None else self.loss(outputs, EVERY_ROW)
+
+    def loss_of(self, outputs: Any, rows: slice = EVERY_ROW) -> Tensor:
+        """The loss of some outputs alone; there must be targets."""
+        assert self.loss is not None
+        with left_as_it_is(self.model):
+            return self.loss(outputs, rows)
 
 
 def make_batch_run(

@@ -58,6 +58,13 @@ class Birth:
         return self.call.index, self.moment
 
     @property
+    def scope(self) -> int:
+        """The index of the call whose own code made it."""
+        if self.moment == "leave" or self.call.parent is None:
+            return self.call.index
+        return self.call.parent.index
+
+    @property
     def is_input(self) -> bool:
         """Whether it came with the batch."""
         return self.call.parent is None and self.moment == "enter"

@@ -1,13 +1,18 @@
 """Why a value is not finite: the closed list PS501 to PS510, with evidence."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.bad_values import is_finite, is_float, to_numpy
+from keras_padsafe.audit.bad_values import (
+    is_finite,
+    is_float,
+    replace_nonfinite,
+    to_numpy,
+)
 from keras_padsafe.audit.batch_run import BatchRun
 from keras_padsafe.audit.births import Birth
 from keras_padsafe.audit.experiment import (
@@ -15,13 +20,18 @@ from keras_padsafe.audit.experiment import (
     finite_with,
     jittered,
     shrunk,
+    without_zeros,
 )
+from keras_padsafe.audit.first_primitive import Primitive, agreed, own_code
 from keras_padsafe.audit.intervene import Key
 from keras_padsafe.audit.watch import LayerCall, tensors_in
 from keras_padsafe.types import Tensor
 
 # Trained weights lie far below this; what overflows through larger ones has diverged.
 _DIVERGED = 1e3
+
+NOTHING_LEFT = "every score of a row is -inf, so that nothing is left to choose from"
+"""Why a softmax or maximum has no value."""
 
 
 @dataclass(frozen=True)
@@ -142,22 +152,68 @@ def _attention_masks(call: LayerCall) -> list[np.ndarray]:
 
 def _by_experiment(run: BatchRun, birth: Birth, earlier: Set[Key]) -> Cause:
     bad = birth.bad
+    changes = dict.fromkeys(earlier, replace_nonfinite)
+    made = agreed(own_code(run, birth.scope, changes, birth.key))
+    if made is not None:
+        return _of_operation(run, birth, made)
     if finite_when_wider(run, birth, earlier):
-        return _too_large(birth)
+        return _too_large(run, birth)
     if finite_with(run, birth, earlier, jittered):
         return division_by_zero()
+    weights = [(v, without_zeros(v.value)) for v in birth.variables if is_float(v)]
+    if weights and finite_with(run, birth, earlier, without_zeros, weights):
+        return division_by_zero()
     if bad.has_inf and finite_with(run, birth, earlier, shrunk):
-        return _too_large(birth)
+        return _too_large(run, birth)
     if bad.has_inf and not bad.has_nan:
         return division_by_zero()
     return undefined()
 
 
-def _too_large(birth: Birth) -> Cause:
+def _of_operation(run: BatchRun, birth: Birth, made: Primitive) -> Cause:
+    if made.verdict == "large":
+        return _too_large(run, birth, {"operation": made.name})
+    if made.verdict in ("zero", "nothing left"):
+        empty = _rows_of_zeros(run, birth)
+        if empty:
+            because = "every value of these rows is 0 in the batch, as in an empty row"
+            return Cause("PS501", because, {"empty_rows": empty[:8]})
+    return of_operation(made)
+
+
+def of_operation(made: Primitive) -> Cause:
+    """What an operation that made a non-finite value of finite ones says of it."""
+    evidence = {"operation": made.name}
+    if made.verdict == "nothing left":
+        return Cause("PS501", NOTHING_LEFT, evidence)
+    if made.verdict == "large":
+        return Cause("PS503", "the result does not fit into its dtype", evidence)
+    cause = division_by_zero() if made.verdict == "zero" else undefined()
+    return Cause(cause.code, cause.because, evidence)
+
+
+def _rows_of_zeros(run: BatchRun, birth: Birth) -> list[int]:
+    """The bad rows, if ids or a mask of the batch are zero throughout just there."""
+    bad = birth.bad.rows
+    for tensor in tensors_in(run.x):
+        if len(tensor.shape) == 2 and tensor.shape[0] == len(birth.bad.bad):
+            array = to_numpy(tensor)
+            if not is_float(tensor) or np.isin(array, (0, 1)).all():
+                zeros = np.flatnonzero(~array.astype(bool).any(axis=1))
+                if len(bad) and np.array_equal(np.intersect1d(bad, zeros), bad):
+                    return bad.tolist()
+    return []
+
+
+def _too_large(
+    run: BatchRun, birth: Birth, more: Mapping[str, Any] | None = None
+) -> Cause:
     inputs = _largest([t for t in birth.call.inputs if is_float(t)])
+    given = _largest([t for t in tensors_in(run.x) if is_float(t)])
     weights = _largest([v.value for v in birth.variables if is_float(v)])
-    evidence = {"largest_input": inputs, "largest_weight": weights}
-    if weights > _DIVERGED and weights >= inputs:
+    evidence = {"largest_input": inputs, "largest_weight": weights, **(more or {})}
+    # Weights that diverged everywhere make large inputs too, but not a large batch.
+    if weights > _DIVERGED and weights >= min(inputs, given):
         because = f"its weights have grown to {weights:.3g}"
         return Cause("PS509", because, evidence)
     return Cause("PS503", f"the result does not fit into {birth.bad.dtype}", evidence)

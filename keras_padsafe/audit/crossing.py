@@ -34,16 +34,26 @@ def crossing(run: BatchRun, scan: Scan, birth: Birth) -> Crossing | None:
 
     `None` if the birth is at real positions already, or never leaves the padded ones.
     """
-    mask = birth.bad.mask
-    if mask is None:
+    others = {other.key for other in scan.births} - {birth.key}
+    known = scan.known
+    if birth.is_input:
+        # A layer may read the mask off the NaN itself, which the scan took away.
+        masks_then = _Masks(others)
+        run(masks_then)
+        known = masks_then.known
+        shape = birth.bad.bad.shape[:2]
+        masks = [mask for mask in known.all() if mask.shape == shape]
+        mask = masks[0] if masks and birth.bad.bad.ndim > 2 else None
+    elif birth.bad.mask is not None:
+        mask = birth.bad.mask
+    else:
         tensors = [t for t in tensors_in(birth.call.args) if is_float(t)]
         shape = birth.bad.bad.shape
-        masks = [scan.known.of(t) for t in tensors if tuple(t.shape) == shape]
+        masks = [known.of(t) for t in tensors if tuple(t.shape) == shape]
         mask = masks[0] if masks else None
     if not replace(birth.bad, mask=mask).only_in_padding:
         return None
-    others = {other.key for other in scan.births} - {birth.key}
-    observer = _FirstReal(scan.known, others)
+    observer = _FirstReal(known, others)
     _, loss = run(observer)
     if observer.found is not None:
         return observer.found
@@ -53,21 +63,48 @@ def crossing(run: BatchRun, scan: Scan, birth: Birth) -> Crossing | None:
     return None
 
 
-class _FirstReal(Observer):
-    def __init__(self, known: KnownMasks, others: set[Any]) -> None:
-        self.found: Crossing | None = None
-        self._known = known
+class _Alone(Observer):
+    """Lets one birth through and replaces the others."""
+
+    def __init__(self, others: set[Any]) -> None:
         self._others = others
 
     def enter(self, call: LayerCall) -> None:
         if (call.index, "enter") in self._others:
             call.args, call.kwargs = replace_nonfinite((call.args, call.kwargs))
-        if call.parent is not None:
-            self._look(call.parent.path, call.inputs)
 
     def leave(self, call: LayerCall) -> None:
         if (call.index, "leave") in self._others:
             call.outputs = replace_nonfinite(call.outputs)
+
+
+class _Masks(_Alone):
+    def __init__(self, others: set[Any]) -> None:
+        super().__init__(others)
+        self.known = KnownMasks()
+
+    def enter(self, call: LayerCall) -> None:
+        super().enter(call)
+        self.known.note_all((call.args, call.kwargs))
+
+    def leave(self, call: LayerCall) -> None:
+        super().leave(call)
+        self.known.note_all(call.outputs)
+
+
+class _FirstReal(_Alone):
+    def __init__(self, known: KnownMasks, others: set[Any]) -> None:
+        super().__init__(others)
+        self.found: Crossing | None = None
+        self._known = known
+
+    def enter(self, call: LayerCall) -> None:
+        super().enter(call)
+        if call.parent is not None:
+            self._look(call.parent.path, call.inputs)
+
+    def leave(self, call: LayerCall) -> None:
+        super().leave(call)
         self._look(call.path, call.results)
 
     def _look(self, place: str, tensors: list[Tensor]) -> None:

@@ -14,7 +14,7 @@ from keras_padsafe.audit.bad_values import (
     replace_nonfinite,
     transform_floats,
 )
-from keras_padsafe.audit.batch_run import BatchRun
+from keras_padsafe.audit.batch_run import BatchRun, Values
 from keras_padsafe.audit.births import Birth
 from keras_padsafe.audit.intervene import Change, Intervene, Key
 from keras_padsafe.types import Tensor
@@ -63,7 +63,24 @@ def _largest(tensor: Tensor) -> Tensor:
     return keras.ops.max(keras.ops.abs(tensor))
 
 
-def finite_with(run: BatchRun, birth: Birth, earlier: Set[Key], change: Change) -> bool:
+def without_zeros(structure: Any) -> Any:
+    """Floats with a little above zero for each exact zero."""
+
+    def moved(tensor: Tensor) -> Tensor:
+        size = _largest(tensor)
+        size = keras.ops.where(size > 0, size, keras.ops.ones_like(size))
+        return keras.ops.where(tensor == 0, JITTER * size, tensor)
+
+    return transform_floats(moved, structure)
+
+
+def finite_with(
+    run: BatchRun,
+    birth: Birth,
+    earlier: Set[Key],
+    change: Change,
+    values: Values = (),
+) -> bool:
     """Whether a birth does not happen once what feeds it is changed.
 
     Args:
@@ -71,6 +88,7 @@ def finite_with(run: BatchRun, birth: Birth, earlier: Set[Key], change: Change) 
         birth: The birth.
         earlier: The other births, to be replaced by zeros.
         change: What to do to its feeds.
+        values: What some variables are taken to hold meanwhile.
     """
     changes: dict[Key, Change] = dict.fromkeys(earlier, replace_nonfinite)
     changes |= {
@@ -78,7 +96,7 @@ def finite_with(run: BatchRun, birth: Birth, earlier: Set[Key], change: Change) 
         for key in birth.feeds
     }
     experiment = Intervene(changes, keep=birth.key)
-    run(experiment)
+    run(experiment, values=values)
     return all_finite(experiment.kept)
 
 
@@ -94,11 +112,16 @@ def finite_when_wider(run: BatchRun, birth: Birth, earlier: Set[Key]) -> bool:
 
 @contextmanager
 def _computing_in_float64(birth: Birth) -> Iterator[None]:
-    layer = birth.call.layer
-    if not birth.is_leaf or not isinstance(layer, keras.layers.Layer):
+    """The layers inside keep their dtypes: what they return is made wider."""
+    call = birth.call
+    inside = birth.moment == "enter" and call.parent is not None
+    layer = call.parent.layer if inside and call.parent else call.layer
+    policy = getattr(layer, "dtype_policy", None)
+    # A map of policies would keep a new entry.
+    by_path = isinstance(policy, keras.dtype_policies.DTypePolicyMap)
+    if policy is None or by_path or not isinstance(layer, keras.layers.Layer):
         yield
         return
-    policy = layer.dtype_policy
     layer.dtype_policy = "float64"
     try:
         yield

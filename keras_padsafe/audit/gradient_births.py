@@ -176,6 +176,14 @@ def _bad_own_weights(
 ) -> tuple[str, ...]:
     bad = set(found.bad_weights)
     inner = record.children(call)
+    # Another call with the same weights is handed what is not finite already.
+    bad -= {
+        variable.path
+        for other in record.calls.values()
+        if other.index != call.index and not found.finite((other.index, "leave"))
+        for variable in other.layer_variables
+        if other.layer is call.layer
+    }
     below = {v.path for child in inner for v in child.layer_variables}
     own = {v.path for v in call.layer_variables} - below
     return tuple(sorted(own & bad))

@@ -2,14 +2,21 @@
 
 from keras_padsafe.audit.bad_values import BadValues, is_float, to_numpy
 from keras_padsafe.audit.batch_run import BatchRun
-from keras_padsafe.audit.causes import Cause
+from keras_padsafe.audit.causes import Cause, of_operation
 from keras_padsafe.audit.experiment import JITTER, jittered, jittered_back
+from keras_padsafe.audit.first_primitive import (
+    OwnCode,
+    agreed,
+    own_code,
+    own_code_of,
+)
 from keras_padsafe.audit.gradient_births import (
     ForwardRecord,
     GradientBirth,
     backward,
 )
 from keras_padsafe.audit.intervene import Intervene, Key
+from keras_padsafe.audit.watch import Observer
 
 # A value that moves by more than this many times the noise put in has a pole there.
 _POLE = 100.0
@@ -25,6 +32,16 @@ def gradient_cause(run: BatchRun, record: ForwardRecord, birth: GradientBirth) -
         return Cause("PS506", because, {"hidden": behind_mask.evidence()})
     if backward(run, record, scale=2.0**-12).all_finite:
         return Cause("PS503", "the gradient does not fit into its dtype")
+    code = _own_code(run, birth)
+    made = agreed(code)
+    if code.made and code.chooses:
+        because = "`where` hides a value that is not finite, and 0 * inf is NaN"
+        return Cause("PS507", because, {"operation": code.made[0].name})
+    if made is not None:
+        return of_operation(made)
+    if code.ran and not code.chooses:
+        because = "the derivative at exactly zero is a division by zero"
+        return Cause("PS508", because)
     changes = dict.fromkeys(birth.feeds, jittered)
     if backward(run, record, changes).all_finite and not _has_pole(run, birth):
         because = "the derivative at exactly zero is a division by zero"
@@ -34,6 +51,15 @@ def gradient_cause(run: BatchRun, record: ForwardRecord, birth: GradientBirth) -
         "0 * inf is NaN"
     )
     return Cause("PS507", because)
+
+
+def _own_code(run: BatchRun, birth: GradientBirth) -> OwnCode:
+    if birth.call is not None:
+        return own_code(run, birth.call.index, {})
+    if run.loss is None:
+        return OwnCode(-1, {})
+    outputs, _ = run(Observer())
+    return own_code_of(lambda: run.loss_of(outputs))
 
 
 def _nan_behind_mask(record: ForwardRecord, birth: GradientBirth) -> BadValues | None:

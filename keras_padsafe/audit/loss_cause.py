@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from keras_padsafe.audit.added_loss import added_loss
 from keras_padsafe.audit.bad_values import (
     BadValues,
     bad_values,
@@ -9,12 +10,18 @@ from keras_padsafe.audit.bad_values import (
     is_float,
 )
 from keras_padsafe.audit.batch_run import BatchRun
-from keras_padsafe.audit.causes import Cause, bad_weight, division_by_zero, undefined
+from keras_padsafe.audit.causes import (
+    Cause,
+    bad_weight,
+    division_by_zero,
+    of_operation,
+    undefined,
+)
 from keras_padsafe.audit.experiment import jittered, shrunk
 from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.first_primitive import agreed, own_code_of
 from keras_padsafe.audit.known_masks import KnownMasks
 from keras_padsafe.audit.nonfinite_finding import nonfinite_finding
-from keras_padsafe.audit.run_model import left_as_it_is
 from keras_padsafe.audit.tokens import Tokens
 from keras_padsafe.audit.watch import map_tensors, tensors_in
 
@@ -24,6 +31,9 @@ _ROWS_TRIED = 512
 
 def loss_finding(run: BatchRun, outputs: Any, tokens: Tokens) -> Finding:
     """Says why the loss of finite outputs is not finite, and in which rows."""
+    added = added_loss(run)
+    if added is not None:
+        return nonfinite_finding(added.cause, added.place, "loss", added.bad, tokens)
     bad_target = _bad_target(run, outputs)
     if bad_target is not None:
         name, bad = bad_target
@@ -34,7 +44,7 @@ def loss_finding(run: BatchRun, outputs: Any, tokens: Tokens) -> Finding:
             return nonfinite_finding(cause, "loss", "loss", bad, tokens)
         cause = Cause("PS504", f"the {name} of the batch hold it")
         return nonfinite_finding(cause, name, "loss", bad, tokens)
-    bad = bad_values(_loss(run, outputs), None)
+    bad = bad_values(run.loss_of(outputs), None)
     if bad is None:
         raise RuntimeError("loss_finding: the loss is finite")
     cause = _cause(run, outputs, bad)
@@ -58,9 +68,12 @@ def _cause(run: BatchRun, outputs: Any, bad: BadValues) -> Cause:
     weight = bad_weight(run.model, run.model.variables)
     if weight is not None:
         return weight
-    if is_finite(_loss(run, jittered(outputs))):
+    made = agreed(own_code_of(lambda: run.loss_of(outputs)))
+    if made is not None:
+        return of_operation(made)
+    if is_finite(run.loss_of(jittered(outputs))):
         return division_by_zero()
-    if bad.has_inf and is_finite(_loss(run, shrunk(outputs))):
+    if bad.has_inf and is_finite(run.loss_of(shrunk(outputs))):
         return Cause("PS503", f"the loss does not fit into {bad.dtype}")
     return division_by_zero() if bad.has_inf else undefined()
 
@@ -77,10 +90,4 @@ def _rows(run: BatchRun, outputs: Any) -> dict[str, Any]:
 def _finite_row(run: BatchRun, outputs: Any, row: int) -> bool:
     alone = slice(row, row + 1)
     of_row = map_tensors(lambda tensor: tensor[alone], outputs)
-    return is_finite(_loss(run, of_row, alone))
-
-
-def _loss(run: BatchRun, outputs: Any, rows: slice = slice(None)) -> Any:
-    assert run.loss is not None
-    with left_as_it_is():
-        return run.loss(outputs, rows)
+    return is_finite(run.loss_of(of_row, alone))

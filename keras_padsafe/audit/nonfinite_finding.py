@@ -1,12 +1,15 @@
 """Puts a non-finite value and its cause into words."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from keras_padsafe.audit.bad_values import BadValues
 from keras_padsafe.audit.causes import Cause
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.tokens import Tokens
+
+_SHOWN = 8
 
 FIXES: Mapping[str, str] = {
     "PS501": "Use a layer that gives zeros there, such as MaskedGlobalAveragePooling1D "
@@ -55,12 +58,27 @@ def nonfinite_finding(
     evidence |= {**cause.evidence, **(more or {})}
     positions = evidence.get("positions", [])
     evidence |= tokens.evidence(evidence.get("rows", []), positions)
-    what = "a gradient" if direction == "backward" else "a value"
-    between = f", after {evidence['after']}" if "after" in evidence else ""
-    message = (
-        f"{what} is first non-finite here{between}{_rows(evidence)}: {cause.because}."
-    )
+    message = _message(evidence, cause.because)
     return Finding(cause.code, place, message, FIXES[cause.code], evidence)
+
+
+def joined(first: Finding, again: Finding, tokens: Tokens) -> Finding:
+    """One finding of the same fault in two calls of a layer, as the steps of a cell."""
+    both = dict(first.evidence)
+    rows = {*both.get("rows", []), *again.evidence.get("rows", [])}
+    if rows == set(both.get("rows", [])) or len(both["rows"]) == _SHOWN:
+        return first
+    both["rows"] = sorted(rows)[:_SHOWN]
+    both["row_count"] = max(len(rows), both["row_count"], again.evidence["row_count"])
+    both |= tokens.evidence(both["rows"], both.get("positions", []))
+    because = first.message.split(": ", 1)[1].removesuffix(".")
+    return replace(first, message=_message(both, because), evidence=both)
+
+
+def _message(evidence: Mapping[str, Any], because: str) -> str:
+    what = "a gradient" if evidence["direction"] == "backward" else "a value"
+    between = f", after {evidence['after']}" if "after" in evidence else ""
+    return f"{what} is first non-finite here{between}{_rows(evidence)}: {because}."
 
 
 def _rows(evidence: Mapping[str, Any]) -> str:

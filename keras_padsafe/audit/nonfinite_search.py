@@ -4,10 +4,16 @@ from typing import Any
 
 import keras
 
-from keras_padsafe.audit.bad_values import all_finite, is_finite
+from keras_padsafe.audit.bad_values import all_finite, is_finite, replace_by_noise
 from keras_padsafe.audit.batch_run import BatchRun
 from keras_padsafe.audit.births import Birth, Scan, births_that_count
-from keras_padsafe.audit.causes import Cause, bad_id, cause_of
+from keras_padsafe.audit.causes import (
+    NOTHING_LEFT,
+    Cause,
+    bad_id,
+    bad_weight,
+    cause_of,
+)
 from keras_padsafe.audit.crossing import Crossing, crossing
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.gradient_births import (
@@ -16,8 +22,10 @@ from keras_padsafe.audit.gradient_births import (
     gradient_birth,
 )
 from keras_padsafe.audit.gradient_causes import gradient_cause
+from keras_padsafe.audit.intervene import Intervene
 from keras_padsafe.audit.loss_cause import loss_finding
-from keras_padsafe.audit.nonfinite_finding import nonfinite_finding
+from keras_padsafe.audit.nonfinite_finding import joined, nonfinite_finding
+from keras_padsafe.audit.nothing_left import nothing_left
 from keras_padsafe.audit.tokens import Tokens
 from keras_padsafe.audit.unrolled import unrolled
 from keras_padsafe.audit.watch import Observer, watch
@@ -47,7 +55,10 @@ def search(run: BatchRun, tokens: Tokens) -> list[Finding]:
         return _forward(run, scan, scan.births[:1], tokens)
     if loss is not None and not is_finite(loss):
         return [loss_finding(run, outputs, tokens)]
-    return _backward(run, tokens)
+    found = _backward(run, tokens)
+    # A kernel may make zeros of the NaN of a weight, but none of its gradient.
+    spoilt = [birth for birth in scan.births if bad_weight(run.model, birth.variables)]
+    return _forward(run, scan, spoilt, tokens) if found and spoilt else found
 
 
 def _forward(
@@ -61,12 +72,25 @@ def _forward(
             births = births_that_count(run, scan.births) or scan.births[:1]
             return _forward(run, scan, births, tokens)
     found: list[Finding] = []
-    for birth in births:
+    for number, birth in enumerate(births):
+        if number and not _happens_anyway(run, birth, births[:number]):
+            continue
         finding = _of_birth(run, scan, birth, tokens)
+        same = [f for f in found if (f.code, f.place) == (finding.code, finding.place)]
+        if same:
+            found[found.index(same[0])] = joined(same[0], finding, tokens)
         # All that comes after weights that diverged is lost for the same reason.
-        if not any(f.code == finding.code == "PS509" for f in found):
+        elif not any(f.code == finding.code == "PS509" for f in found):
             found.append(finding)
     return found
+
+
+def _happens_anyway(run: BatchRun, birth: Birth, earlier: list[Birth]) -> bool:
+    """Whether a birth has nothing to do with the zeros put in for earlier ones."""
+    changes = dict.fromkeys([b.key for b in earlier], replace_by_noise)
+    experiment = Intervene(changes, keep=birth.key)
+    run(experiment)
+    return not all_finite(experiment.kept)
 
 
 def _loops_at(birth: Birth) -> list[keras.layers.RNN]:
@@ -82,6 +106,10 @@ def _of_birth(run: BatchRun, scan: Scan, birth: Birth, tokens: Tokens) -> Findin
     if birth.is_input:
         return _of_input(birth, crossed, tokens)
     cause = cause_of(run, birth, others)
+    left = nothing_left(run, birth, others) if cause.code != "PS505" else None
+    if left is not None:
+        cause = Cause("PS501", NOTHING_LEFT)
+        return nonfinite_finding(cause, left.place, "forward", left.bad, tokens)
     more: dict[str, Any] = {}
     if birth.moment == "enter" and birth.after is not None:
         more["after"] = birth.after

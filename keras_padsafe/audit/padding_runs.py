@@ -78,7 +78,7 @@ class PaddingRuns:
             self._structure, [_as_before(value) for value in values]
         )
         with (
-            left_as_it_is(self._seeds(reseeded)),
+            left_as_it_is(self.model, self._seeds(reseeded)),
             watch(self.model, observer, only),
             warnings.catch_warnings(),
         ):

@@ -22,19 +22,24 @@ def run_model(
     """
     if not model.built:
         model(x)
-    with left_as_it_is(), watch(model, observer):
+    with left_as_it_is(model), watch(model, observer):
         return model(x, training=training)
 
 
 @contextmanager
 def left_as_it_is(
+    model: keras.layers.Layer,
     values: Sequence[tuple[keras.Variable, Tensor]] = (),
 ) -> Iterator[None]:
     """While it lasts, no assignment reaches a Keras variable or a random state.
 
     Args:
+        model: The model that is to run.
         values: What some variables are taken to hold meanwhile.
     """
+    # Without a scope Keras reads a regularized weight itself, within one only here.
+    regularized = [v for v in model.variables if getattr(v, "regularizer", None)]
+    values = [*((v, v.value) for v in regularized), *values]
     python, numpy = random.getstate(), np.random.get_state()
     scope = keras.StatelessScope(state_mapping=values, collect_losses=True)
     with scope, _torch_random_state():

@@ -68,8 +68,13 @@ class Observer:
 
 
 def tensors_in(structure: Any) -> list[Tensor]:
-    """The tensors of a nested structure, in order."""
-    return [leaf for leaf in keras.tree.flatten(structure) if keras.ops.is_tensor(leaf)]
+    """The tensors of a nested structure, in the order in which they are mapped.
+
+    On PyTorch `keras.tree.flatten` sorts dictionaries and `map_structure` does not.
+    """
+    found: list[Tensor] = []
+    map_tensors(lambda tensor: found.append(tensor) or tensor, structure)
+    return found
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], structure: Any) -> Any:
@@ -173,6 +178,16 @@ class _Watcher:
         parent = self._open[-1] if self._open else None
         inside = parent is not None and parent.parent is not None
         path = f"{parent.path}/{layer.name}" if parent and inside else layer.name
+        if parent is not None and _skips_what_it_wraps(parent.layer, layer):
+            path = f"{parent.path}/{parent.layer.layer.name}/{layer.name}"
         call = LayerCall(self._begun, layer, path, parent, args, kwargs)
         self._begun += 1
         return call
+
+
+def _skips_what_it_wraps(wrapper: keras.Operation, inner: keras.Operation) -> bool:
+    """Whether a wrapper called `call` of its model, so that only its parts are seen."""
+    if not isinstance(wrapper, keras.layers.Wrapper):
+        return False
+    wrapped = wrapper.layer
+    return wrapped is not inner and inner in getattr(wrapped, "layers", [])
