@@ -145,10 +145,11 @@ def _backward(run: BatchRun, tokens: Tokens) -> list[Finding]:
     birth = gradient_birth(record, backward(run, record))
     if birth is None:
         return []
-    layer = birth.call.layer if birth.call else None
-    if isinstance(layer, keras.layers.RNN) and not layer.unroll:
-        with unrolled([layer]):
-            return _backward(run, tokens)
+    if birth.call is not None:
+        layer = birth.call.layer
+        if isinstance(layer, keras.layers.RNN) and not layer.unroll:
+            with unrolled([layer]):
+                return _backward(run, tokens)
     more: dict[str, Any] = {}
     if birth.weights:
         more["weights"] = list(birth.weights)

@@ -14,9 +14,9 @@ def rename_operations(config: dict[str, Any]) -> None:
     Layers keep their names, and so do outputs, since losses and targets go by them.
     """
     inner = config.get("config")
-    layers = inner.get("layers") if isinstance(inner, dict) else None
-    if not isinstance(layers, list):
+    if not isinstance(inner, dict) or not isinstance(inner.get("layers"), list):
         return
+    layers = inner["layers"]
     outputs = set(_names(inner.get("output_layers")))
     taken = {layer.get("name") for layer in layers}
     new_names: dict[str, str] = {}

@@ -63,19 +63,19 @@ def load_pair(
 ) -> tuple[Check, LoadedPair | None]:
     """Loads two files to compare them; `None` if one of them cannot be loaded."""
     name = "loads in Keras"
-    failed = None
     # The new file first: in a new process, Keras has then given no names yet, as it
     # will be for whoever uses the file.
     try:
-        after, messages = load_model(target)
+        new: tuple[Any, list[str]] | ModelFailed = load_model(target)
     except ModelFailed as error:
-        failed = error
+        new = error
     try:
         before, usual = load_model(source)
     except ModelFailed as error:
         return Check(name, "skipped", f"the file before does not: {error}"), None
-    if failed is not None:
-        return Check(name, "failed", str(failed)), None
+    if isinstance(new, ModelFailed):
+        return Check(name, "failed", str(new)), None
+    after, messages = new
     pair = LoadedPair(
         before, after, _state_left_unread(usual), _state_left_unread(messages)
     )

@@ -201,8 +201,6 @@ def test_an_id_outside_the_table_is_a_finding(
 def test_each_input_is_held_against_its_own_table(run: Run, tmp_path: Path) -> None:
     words = keras.Input((4,), dtype="int32", name="words")
     users = keras.Input((4,), dtype="int32", name="users")
-        keras.Input((4,), dtype="int32", name=n) for n in ("words", "users")
-    )
     x = layers.Embedding(9, 6, mask_zero=True)(words)
     x = layers.LSTM(6)(x + layers.Embedding(4, 6)(np.arange(4)))
     y = layers.GlobalAveragePooling1D()(layers.Embedding(20, 6)(users))
