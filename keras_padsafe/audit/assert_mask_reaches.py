@@ -7,7 +7,7 @@ from keras_padsafe.errors import MaskError
 if TYPE_CHECKING:
     import keras
 
-    from keras_padsafe.audit.mask_lineage import TracedCall
+    from keras_padsafe.audit.masks.mask_lineage import TracedCall
 
 
 def assert_mask_reaches(
@@ -39,9 +39,13 @@ def assert_mask_reaches(
     >>> model = keras.Model(ids, x)
     >>> keras_padsafe.audit.assert_mask_reaches(model, "reader")
     """
-    from keras_padsafe.audit.padded_sample import padded_sample
-    from keras_padsafe.audit.record_masks import check_padding_met, quiet, record_masks
-    from keras_padsafe.audit.run_model import as_tensors
+    from keras_padsafe.audit.masks.padded_sample import padded_sample
+    from keras_padsafe.audit.masks.record_masks import (
+        check_padding_met,
+        quiet,
+        record_masks,
+    )
+    from keras_padsafe.audit.running.run_model import as_tensors
 
     with quiet():
         x = as_tensors(padded_sample(model) if batch is None else batch)
@@ -73,7 +77,7 @@ def _calls_of(
 
 
 def _check(call: "TracedCall") -> None:
-    from keras_padsafe.audit.mask_findings import how_lost, instead
+    from keras_padsafe.audit.masks.mask_findings import how_lost, instead
 
     name = f"'{call.path}' ({call.class_name})"
     if not call.padded_inputs:

@@ -6,9 +6,9 @@ from typing import Any
 
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.id_batches import batches_of, ids_of
-from keras_padsafe.audit.id_shapes import blocks_of
-from keras_padsafe.audit.id_tally import IdTally
+from keras_padsafe.audit.stored.id_batches import batches_of, ids_of
+from keras_padsafe.audit.stored.id_shapes import blocks_of
+from keras_padsafe.audit.stored.id_tally import IdTally
 from keras_padsafe.errors import IdError
 
 

@@ -62,6 +62,6 @@ def check_padding(
     >>> kp.audit.check_padding(model, batch, pad_id=0).passed
     True
     """
-    from keras_padsafe.audit.padding_audit import PaddingAudit
+    from keras_padsafe.audit.padding.padding_audit import PaddingAudit
 
     return PaddingAudit(model, batch, pad_id).report()

@@ -10,8 +10,8 @@ import numpy as np
 
 from keras_padsafe.archive import Archive, StoredArray, open_archive
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.stored_values import FLOATS, is_nan, not_finite, pieces
-from keras_padsafe.audit.table_findings import table_findings
+from keras_padsafe.audit.stored.stored_values import FLOATS, is_nan, not_finite, pieces
+from keras_padsafe.audit.stored.table_findings import table_findings
 from keras_padsafe.audit.weights_report import WeightsReport
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.arguments import read_path

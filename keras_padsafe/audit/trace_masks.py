@@ -110,10 +110,14 @@ def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
     >>> finding.title, finding.evidence["last_seen"], finding.evidence["read_by"]
     ('mask dropped', 'tokens', ['reader'])
     """
-    from keras_padsafe.audit.mask_findings import mask_findings
-    from keras_padsafe.audit.padding_readers import find_padding_readers
-    from keras_padsafe.audit.record_masks import check_padding_met, quiet, record_masks
-    from keras_padsafe.audit.run_model import as_tensors
+    from keras_padsafe.audit.masks.mask_findings import mask_findings
+    from keras_padsafe.audit.masks.padding_readers import find_padding_readers
+    from keras_padsafe.audit.masks.record_masks import (
+        check_padding_met,
+        quiet,
+        record_masks,
+    )
+    from keras_padsafe.audit.running.run_model import as_tensors
 
     x = as_tensors(batch)
     with quiet():

@@ -1,0 +1,1 @@
+"""A training step that undoes itself when it is not finite: `NonFiniteGuard`."""

@@ -1,0 +1,214 @@
+"""A guard around the training step of a model, put there and taken away."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_padsafe.audit.guarding.guarded_step import (
+    FLAGS,
+    Step,
+    guarded_jax_step,
+    guarded_tensorflow_step,
+    guarded_torch_function,
+)
+from keras_padsafe.audit.guarding.training_state import TrainingState
+from keras_padsafe.errors import GuardError
+
+_REPLACED = ("train_step", "train_function", "make_train_function")
+
+
+@dataclass(frozen=True)
+class BadStep:
+    """A training step that was undone.
+
+    Attributes:
+        data: The batch, as `fit` handed it to the model.
+        loss_is_finite: Whether the loss was finite.
+        names: The variables that would have been lost.
+    """
+
+    data: Any
+    loss_is_finite: bool
+    names: tuple[str, ...]
+
+
+class GuardedTraining:
+    """Replaces the training function of a model by one that undoes bad steps.
+
+    Args:
+        model: A compiled and built model.
+
+    Attributes:
+        state: The variables of the model.
+        bad: What was wrong in the latest step; `None` if nothing was.
+    """
+
+    def __init__(self, model: Any) -> None:
+        _refuse_what_cannot_be_guarded(model)
+        model.make_train_function()
+        self.bad: BadStep | None = None
+        self.state = TrainingState(model)
+        self._model = model
+        self._good_logs: dict[str, Any] = {}
+        self._own = {
+            name: vars(model)[name] for name in _REPLACED if name in vars(model)
+        }
+        try:
+            model.train_function = _FUNCTIONS[keras.backend.backend()](self, model)
+        except BaseException:
+            self.remove()
+            raise
+        # `fit` calls this when it begins. If that happens while we are here, then an
+        # exception has ended the training before, and nobody has told us.
+        model.make_train_function = self._begin_without_us
+
+    def begin_epoch(self) -> None:
+        """Forgets the logs of the epoch before."""
+        self._good_logs = {}
+
+    def remove(self) -> None:
+        """Gives the model back its own functions, compiled as they were."""
+        for name in _REPLACED:
+            if name in self._own:
+                setattr(self._model, name, self._own[name])
+            elif name in vars(self._model):
+                delattr(self._model, name)
+
+    def run(self, function: Step, data: Any) -> Any:
+        """Calls a training function; an exception in it ends the training."""
+        try:
+            return function(data)
+        except BaseException:
+            self.remove()
+            raise
+
+    def sift(self, logs: dict[str, Any], data: Any) -> dict[str, Any]:
+        """Takes the flags out of the logs of a step.
+
+        Returns:
+            The logs that `fit` and the other callbacks see. After a step that was
+            undone they are those of the last good step of this epoch.
+        """
+        if FLAGS not in logs:
+            self.remove()
+            raise GuardError(
+                "NonFiniteGuard sees nothing of this training: the model's "
+                "`make_train_function` makes a function that does not return what "
+                "`self.train_step` returns. Let it call `self.train_step` and return "
+                "its logs, or train without the guard."
+            )
+        flags = keras.ops.convert_to_numpy(logs[FLAGS])
+        if flags.all():
+            self.bad = None
+            self._good_logs = {name: logs[name] for name in logs if name != FLAGS}
+        else:
+            named = zip(self.state.names, flags[1:], strict=True)
+            names = tuple(name for name, finite in named if not finite)
+            self.bad = BadStep(data, bool(flags[0]), names)
+        return dict(self._good_logs)
+
+    def _begin_without_us(self, force: bool = False) -> Any:
+        self.remove()
+        return self._model.make_train_function(force=force)
+
+
+def _jax_function(training: GuardedTraining, model: Any) -> Step:
+    model.train_step = guarded_jax_step(model.train_step, training.state)
+    model.make_train_function(force=True)
+    function = model.train_function
+
+    def train_function(state: Any, iterator: Any) -> Any:
+        data = next(iterator)
+        logs, state = training.run(lambda data: function(state, iter((data,))), data)
+        return training.sift(logs, data), state
+
+    return train_function
+
+
+def _tensorflow_function(training: GuardedTraining, model: Any) -> Step:
+    import tensorflow as tf
+
+    model.train_step = guarded_tensorflow_step(model.train_step, training.state, model)
+
+    def compiled() -> Step:
+        in_place = model.train_function
+        type(model).make_train_function(model, force=True)
+        function, model.train_function = model.train_function, in_place
+        return function
+
+    function = compiled()
+
+    def train_function(iterator: Any) -> Any:
+        nonlocal function
+        data = next(iterator)
+        logs = training.run(lambda data: function(iter((data,))), data)
+        # A part that a data set does not have arrives as an empty `Optional`.
+        none = tf.experimental.Optional
+        parts = keras.tree.map_structure(
+            lambda part: None if isinstance(part, none) else part, data
+        )
+        logs = training.sift(logs, parts)
+        if training.state.late_metrics:
+            if training.bad is not None:
+                for metric in training.state.late_metrics:
+                    metric.reset_state()
+            training.state.late_metrics.clear()
+            function = compiled()  # a graph that reads them too
+        return logs
+
+    return train_function
+
+
+def _torch_function(training: GuardedTraining, model: Any) -> Step:
+    function = guarded_torch_function(model.train_function, training.state, model)
+
+    def train_function(data: Any) -> Any:
+        return training.sift(training.run(function, data), data[0])
+
+    return train_function
+
+
+_FUNCTIONS = {
+    "jax": _jax_function,
+    "tensorflow": _tensorflow_function,
+    "torch": _torch_function,
+}
+
+
+def _refuse_what_cannot_be_guarded(model: Any) -> None:
+    """Raises where a bad step would pass unseen, or could not be undone."""
+    owner = getattr(vars(model).get("make_train_function"), "__self__", None)
+    if isinstance(owner, GuardedTraining):
+        owner.remove()
+        raise GuardError(
+            "two `NonFiniteGuard` callbacks watch the same training. Keep one of them."
+        )
+    if model.steps_per_execution > 1:
+        raise GuardError(
+            "NonFiniteGuard looks at every step, and Keras shows only the last one of "
+            "each execution: expected `steps_per_execution=1`, received "
+            f"{model.steps_per_execution}. Compile the model without it."
+        )
+    devices, what = _several_devices(model)
+    if devices > 1:
+        raise GuardError(
+            f"NonFiniteGuard expects one {what}, received {devices}: each would judge "
+            "by its own part of the batch. Train on one, or without the guard."
+        )
+    if keras.backend.backend() == "jax" and keras.config.is_nnx_enabled():
+        raise GuardError(
+            "NonFiniteGuard cannot replace the training step of a model while Keras "
+            "runs on NNX. Set KERAS_NNX_ENABLED=false, or train without the guard."
+        )
+
+
+def _several_devices(model: Any) -> tuple[int, str]:
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return model.distribute_strategy.num_replicas_in_sync, "replica"
+    if backend == "jax":
+        import jax
+
+        return jax.process_count(), "process"
+    return 1, ""

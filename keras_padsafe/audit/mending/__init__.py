@@ -1,0 +1,1 @@
+"""Swapping layers in a file and proving it: `repair`, `check_config`."""

@@ -1,0 +1,173 @@
+"""Decides which layers of a saved model to swap, and says why not the others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.mending import mask_rules
+from keras_padsafe.audit.mending.group_names import named_by_rule
+from keras_padsafe.audit.mending.mask_flow import Meeting, follow_masks, is_opaque
+from keras_padsafe.audit.mending.operations import (
+    drops_mask,
+    dtype_of_output,
+    layer_for,
+    mixes_steps,
+)
+from keras_padsafe.audit.mending.refusals import refusal
+from keras_padsafe.audit.mending.swaps import SWAPS, Swap
+from keras_padsafe.surgery.graph import Graph
+from keras_padsafe.surgery.layer_node import LayerNode
+
+_BY_HAND = (
+    "Build the model anew with layers of keras_padsafe there, and load its weights."
+)
+_KEEP_MASK = (
+    "Hand the mask on with `KeepMask()([result, x])` if the positions stay the same, "
+    "and save the model again."
+)
+_LOOK = "Check the whole model with `keras_padsafe.audit.check_padding`."
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One layer or operation that another layer takes the place of.
+
+    Attributes:
+        layer: What is there now.
+        swap: What takes its place.
+        config: Configuration of the new layer; `None` keeps that of the old.
+        arguments: Arguments of its only call; `None` keeps those of the old.
+    """
+
+    layer: LayerNode
+    swap: Swap
+    config: dict[str, Any] | None = None
+    arguments: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class RepairPlan:
+    """What to swap, and what cannot be mended."""
+
+    edits: tuple[Edit, ...]
+    unmended: tuple[Finding, ...]
+
+
+def plan_repair(root: LayerNode, graph: Graph) -> RepairPlan:
+    """Reads what to do off the file alone; nothing is run."""
+    if not root.is_graph:
+        return RepairPlan((), (_unread(root),))
+    met: dict[LayerNode, list[Meeting]] = {}
+    for meeting in follow_masks(graph):
+        met.setdefault(meeting.layer, []).append(meeting)
+    orderly = {node for node in root.walk() if node.is_graph and named_by_rule(node)}
+    edits: list[Edit] = []
+    unmended: list[Finding] = []
+    for layer, meetings in met.items():
+        for outcome in _judge(layer, meetings, orderly):
+            (edits if isinstance(outcome, Edit) else unmended).append(outcome)  # type: ignore[arg-type]
+    return RepairPlan(tuple(edits), tuple(unmended))
+
+
+def place_of(layer: LayerNode) -> str:
+    """The names from the model down to the layer."""
+    names = [node.name for node in layer.outwards() if node.parent is not None]
+    return "/".join(reversed(names)) or layer.name
+
+
+def _judge(
+    layer: LayerNode, meetings: list[Meeting], orderly: set[LayerNode]
+) -> Iterator[Edit | Finding]:
+    """At most one outcome, for all calls of a layer together.
+
+    Args:
+        layer: The layer, or operation.
+        meetings: Its calls that a mask reaches.
+        orderly: The models within which groups of weights can be renamed.
+    """
+    kind = layer.class_name
+    if layer.is_operation:
+        yield from _judge_operation(layer, meetings[0], layer.parent in orderly)
+    elif is_opaque(layer):
+        if any(meeting.known for meeting in meetings):
+            yield _opaque(layer)
+    elif not layer.is_stock:
+        return
+    elif kind in SWAPS and any(_leaks(meeting) for meeting in meetings):
+        reason = refusal(layer, SWAPS[kind], meetings, orderly)
+        if reason is None:
+            yield Edit(layer, SWAPS[kind])
+        else:
+            yield _finding("PS302", layer, f"padding can get through it; {reason}")
+    elif kind in mask_rules.KEEPS or kind in SWAPS:
+        if any(mask_rules.mixes_steps(layer, m.input_rank) for m in meetings):
+            why = "it mixes steps, padding among them, and none of our layers does not"
+            yield _finding("PS302", layer, why)
+    elif kind in mask_rules.MERGES:
+        if any(_loses_mask(meeting) for meeting in meetings):
+            why = "one input has no mask, so the mask of the other is lost"
+            yield _finding("PS301", layer, why, _KEEP_MASK)
+    elif not _hands_on(layer) and any(meeting.known for meeting in meetings):
+        why = "it loses the mask, and no layer of ours takes its place"
+        yield _finding("PS301", layer, why, _KEEP_MASK)
+
+
+def _judge_operation(
+    layer: LayerNode, meeting: Meeting, orderly: bool
+) -> Iterator[Edit | Finding]:
+    if not meeting.known:
+        return
+    if mixes_steps(meeting):
+        why = "it reduces over time, padding among the rest"
+        fix = "Use a pooling layer of keras_padsafe there, and save the model again."
+        yield _finding("PS302", layer, why, fix)
+    elif drops_mask(meeting):
+        made, dtype = layer_for(meeting), dtype_of_output(meeting)
+        once = len(layer.serialized.get("inbound_nodes") or ()) == 1
+        if made is None or dtype is None or not (orderly and once):
+            why = "it loses the mask, and no layer does the same and keeps it"
+            yield _finding("PS301", layer, why, _KEEP_MASK)
+        else:
+            swap, config, arguments = made
+            own = {"name": layer.name, "trainable": True, "dtype": dtype}
+            yield Edit(layer, swap, {**own, **config}, arguments)
+
+
+def _leaks(meeting: Meeting) -> bool:
+    """Whether padding can do harm in a call of a class that ours replace."""
+    if meeting.layer.class_name == "Add":
+        return _loses_mask(meeting) or len({m.origins for m in meeting.known}) > 1
+    return bool(meeting.known or meeting.given)
+
+
+def _loses_mask(meeting: Meeting) -> bool:
+    """Whether a layer that needs the mask of every input lacks one."""
+    if not meeting.known or None not in meeting.masks:
+        return False
+    axis = meeting.layer.config.get("axis")
+    joins_time = meeting.layer.class_name == "Concatenate" and mask_rules.covers_time(
+        axis, meeting.input_rank
+    )
+    return not joins_time
+
+
+def _hands_on(layer: LayerNode) -> bool:
+    kind = layer.class_name
+    known = mask_rules.CONSUMES | mask_rules.RECURRENT
+    return kind in known or kind == "InputLayer" or bool(layer.config.get("mask_zero"))
+
+
+def _finding(code: str, layer: LayerNode, why: str, fix: str = _BY_HAND) -> Finding:
+    message = f"{layer.class_name} was left as it is: {why}."
+    return Finding(code, place_of(layer), message, fix, {"class": layer.class_name})
+
+
+def _opaque(layer: LayerNode) -> Finding:
+    why = "what it does with a mask is in code of its own, which was not run"
+    return _finding("PS306", layer, why, _LOOK)
+
+
+def _unread(root: LayerNode) -> Finding:
+    why = "config.json does not list the layers inside, so none could be swapped"
+    return _finding("PS306", root, why, f"{_BY_HAND} {_LOOK}")

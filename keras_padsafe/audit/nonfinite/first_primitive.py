@@ -1,0 +1,216 @@
+"""Which single operations of a layer's own code make non-finite values, and how."""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_padsafe.audit.nonfinite.batch_run import BatchRun
+from keras_padsafe.audit.nonfinite.primitives import watch_primitives
+from keras_padsafe.audit.running.bad_values import is_finite, is_float, to_numpy
+from keras_padsafe.audit.running.intervene import Change, Key
+from keras_padsafe.audit.running.watch import LayerCall, Observer
+
+Verdict = Literal["zero", "large", "undefined", "nothing left"]
+
+_DIVISIONS = {"div", "realdiv", "reciprocal", "inv", "remainder", "rem", "floormod"}
+_POWERS = {"pow", "integerpow"}
+_POLES = {"log", "log2", "log10", "log1p", "rsqrt", "atanh", "lgamma", "digamma"}
+_DOMAINS = {"sqrt", "acos", "asin", "acosh", "erfinv"}
+_GROWING = set(
+    "exp exp2 expm1 sinh cosh tan mul add addv2 sub addn biasadd square cumsum cumprod "
+    "sum reducesum mean prod reduceprod mm addmm bmm baddbmm matmul batchmatmul "
+    "batchmatmulv2 dot dotgeneral einsum convolution convgeneraldilated conv1d conv2d "
+    "conv3d cast convertelementtype tocopy squareddifference addcmul softplus lerp "
+    "linear mulnonan segmentsum scatteradd".split()
+)
+_SUBTRACTIONS = {"sub", "softmax", "logsoftmax", "exp"}
+_CHOICES = {"where", "select", "selectn", "selectv2", "maskedfill", "whereself"}
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One operation whose result is not finite.
+
+    Attributes:
+        name: What the backend calls it.
+        verdict: How it came about, as far as the operands tell.
+    """
+
+    name: str
+    verdict: Verdict | None
+
+
+class OwnCode(Observer):
+    """Watches the operations of one call's own code, without those of calls in it.
+
+    `made` holds the operations that made non-finite values of finite ones, `chooses`
+    says whether one took values by a condition, `of_infinity` whether one made a NaN of
+    infinities, `ran` whether any was seen at all.
+
+    Args:
+        scope: The index of the call.
+        changes: What to do to the tensors of some observations.
+        until: The observation after which nothing is looked at any more.
+    """
+
+    def __init__(
+        self, scope: int, changes: Mapping[Key, Change], until: Key | None = None
+    ) -> None:
+        self.made: list[Primitive] = []
+        self.chooses = False
+        self.ran = False
+        self.of_infinity = False
+        self._scope = scope
+        self._changes = changes
+        self._until = until
+        self._open: list[int] = []
+        self._watching: ExitStack | None = None
+        self._done = False
+
+    def enter(self, call: LayerCall) -> None:
+        self._pause()
+        key: Key = (call.index, "enter")
+        if key in self._changes:
+            call.args, call.kwargs = self._changes[key]((call.args, call.kwargs))
+        self._done = self._done or key == self._until
+        self._open.append(call.index)
+        self._resume()
+
+    def leave(self, call: LayerCall) -> None:
+        self._pause()
+        self._open.pop()
+        key: Key = (call.index, "leave")
+        if key in self._changes:
+            call.outputs = self._changes[key](call.outputs)
+        self._done = self._done or key == self._until
+        self._resume()
+
+    def seen(self, name: str, ins: list[Any], outs: list[Any]) -> None:
+        """Told of one operation."""
+        plain = name.replace("_", "").lower()
+        self.ran = True
+        self.chooses = self.chooses or plain in _CHOICES
+        floats = [t for t in outs if _holds_floats(t)]
+        if plain.startswith(("empty", "newempty")) or all(map(is_finite, floats)):
+            return
+        operands = [t for t in ins if keras.ops.is_tensor(t) and not _is_other(t)]
+        numbers = [x for x in ins if isinstance(x, float)]
+        if not operands:
+            return
+        if all(map(math.isfinite, numbers)) and all(
+            is_finite(t) for t in operands if is_float(t)
+        ):
+            self.made.append(Primitive(name, _verdict(plain, ins, operands, floats)))
+        elif plain in _SUBTRACTIONS and _all_hidden(operands, floats[0]):
+            self.made.append(Primitive(name, "nothing left"))
+        elif _without_nan(operands) and not _without_nan(floats):
+            self.of_infinity = True
+
+    def close(self) -> None:
+        """Stops watching, also after an error."""
+        self._pause()
+
+    def _pause(self) -> None:
+        if self._watching is not None:
+            self._watching.close()
+            self._watching = None
+
+    def _resume(self) -> None:
+        if self._open and self._open[-1] == self._scope and not self._done:
+            self._watching = ExitStack()
+            self._watching.enter_context(watch_primitives(self.seen))
+
+
+def own_code(
+    run: BatchRun, scope: int, changes: Mapping[Key, Change], until: Key | None = None
+) -> OwnCode:
+    """Runs the batch and watches the own code of one call; see `OwnCode`."""
+    observer = OwnCode(scope, changes, until)
+    try:
+        run(observer)
+    except Exception:
+        # Code that cannot run operation by operation tells nothing.
+        observer.made.clear()
+    finally:
+        observer.close()
+    return observer
+
+
+def own_code_of(function: Callable[[], Any]) -> OwnCode:
+    """Watches the operations of a function that is no layer, such as a loss."""
+    code = OwnCode(-1, {})
+    try:
+        with watch_primitives(code.seen):
+            function()
+    except Exception:
+        code.made.clear()
+    return code
+
+
+def agreed(code: OwnCode) -> Primitive | None:
+    """The first operation that made one, if all of them tell the same.
+
+    Where a condition chooses, a NaN of infinities need not come of what was made.
+    """
+    if len({primitive.verdict for primitive in code.made}) != 1:
+        return None
+    if code.of_infinity and code.chooses:
+        return None
+    return code.made[0] if code.made[0].verdict else None
+
+
+def _holds_floats(value: Any) -> bool:
+    return keras.ops.is_tensor(value) and not _is_other(value) and is_float(value)
+
+
+def _without_nan(tensors: list[Any]) -> bool:
+    return not any(np.isnan(to_numpy(t)).any() for t in tensors if is_float(t))
+
+
+def _is_other(tensor: Any) -> bool:
+    """Whether it holds no numbers: handles, text, keys of random numbers."""
+    name = str(tensor.dtype)
+    return not any(kind in name for kind in ("float", "int", "bool"))
+
+
+def _verdict(
+    name: str, ins: list[Any], operands: list[Any], results: list[Any]
+) -> Verdict | None:
+    result = np.concatenate([to_numpy(t).ravel() for t in results])
+    has_nan = bool(np.isnan(result).any())
+    if name in _DIVISIONS:
+        numbers = [x for x in ins if keras.ops.is_tensor(x) or _is_number(x)]
+        below = np.asarray(
+            to_numpy(numbers[-1]) if keras.ops.is_tensor(numbers[-1]) else numbers[-1]
+        )
+        return "zero" if (below == 0).any() else "large"
+    if name in _POWERS:
+        if has_nan:
+            return "undefined"
+        at_zero = (to_numpy(operands[0]) == 0).any()
+        negative = any(_is_number(x) and x < 0 for x in ins) or name == "integerpow"
+        negative |= len(operands) > 1 and bool((to_numpy(operands[1]) < 0).any())
+        return "zero" if at_zero and negative else "large"
+    if name in _POLES or name in _DOMAINS:
+        return "undefined" if has_nan else "zero"
+    return "large" if name in _GROWING else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _all_hidden(operands: list[Any], result: Any) -> bool:
+    """Whether a NaN came of values that all were `-inf`, hidden by a mask."""
+    first = to_numpy(operands[0])
+    nan = np.isnan(to_numpy(result))
+    return (
+        first.shape == nan.shape
+        and bool(nan.any())
+        and bool(np.isneginf(first[nan]).all())
+    )

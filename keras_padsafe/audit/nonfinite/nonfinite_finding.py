@@ -1,0 +1,98 @@
+"""Puts a non-finite value and its cause into words."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.nonfinite.causes import Cause
+from keras_padsafe.audit.nonfinite.tokens import Tokens
+from keras_padsafe.audit.running.bad_values import BadValues
+
+_SHOWN = 8
+
+FIXES: Mapping[str, str] = {
+    "PS501": "Use a layer that gives zeros there, such as MaskedGlobalAveragePooling1D "
+    "or MaskedSoftmax of keras_padsafe.layers, or leave such rows out.",
+    "PS502": "Map the id to one that the table has, or add rows with "
+    "keras_padsafe.surgery.grow; check_ids finds such ids in the data.",
+    "PS503": 'Compute this layer in float32 (dtype="float32"), or normalise what goes '
+    "into it.",
+    "PS504": "Mend the data, or hide these steps with keras_padsafe.layers.NaNMasking.",
+    "PS505": "Go back to weights from before; keras_padsafe.callbacks.NonFiniteGuard "
+    "keeps the last good ones during fit.",
+    "PS506": "0 * NaN is NaN: put zeros behind the mask before this layer, as the "
+    "masked layers of keras_padsafe and MaskedLoss do.",
+    "PS507": "Make the operand harmless before the operation, not only its result "
+    "after it: where(ok, f(where(ok, x, 1)), 0).",
+    "PS508": "Guard the operand: keras.ops.divide_no_nan, or a maximum with an epsilon "
+    "under a division, root or logarithm.",
+    "PS509": "Go back to weights from before, lower the learning rate or clip "
+    "gradients (clipnorm=1.0); NonFiniteGuard keeps the last good weights.",
+    "PS510": "Keep the operand where the operation is defined, as with "
+    "keras.ops.maximum(x, 0) under a root.",
+}
+
+
+def nonfinite_finding(
+    cause: Cause,
+    place: str,
+    direction: str,
+    bad: BadValues | None,
+    tokens: Tokens,
+    more: Mapping[str, Any] | None = None,
+) -> Finding:
+    """One finding of `find_nonfinite`.
+
+    Args:
+        cause: Why it happened.
+        place: The path of the layer, or `"input"`, `"targets"`, `"loss"`.
+        direction: `"forward"`, `"loss"` or `"backward"`.
+        bad: Where the values are; `None` if only the gradient of a weight is bad.
+        tokens: Spells the rows.
+        more: Evidence to add.
+    """
+    evidence: dict[str, Any] = {"direction": direction}
+    if bad is not None:
+        evidence |= bad.evidence()
+    evidence |= {**cause.evidence, **(more or {})}
+    positions = evidence.get("positions", [])
+    evidence |= tokens.evidence(evidence.get("rows", []), positions)
+    message = _message(evidence, cause.because)
+    return Finding(cause.code, place, message, FIXES[cause.code], evidence)
+
+
+def joined(first: Finding, again: Finding, tokens: Tokens) -> Finding:
+    """One finding of the same fault in two calls of a layer, as the steps of a cell."""
+    both = dict(first.evidence)
+    rows = {*both.get("rows", []), *again.evidence.get("rows", [])}
+    if rows == set(both.get("rows", [])) or len(both["rows"]) == _SHOWN:
+        return first
+    both["rows"] = sorted(rows)[:_SHOWN]
+    both["row_count"] = max(len(rows), both["row_count"], again.evidence["row_count"])
+    both |= tokens.evidence(both["rows"], both.get("positions", []))
+    because = first.message.split(": ", 1)[1].removesuffix(".")
+    return replace(first, message=_message(both, because), evidence=both)
+
+
+def _message(evidence: Mapping[str, Any], because: str) -> str:
+    what = "a gradient" if evidence["direction"] == "backward" else "a value"
+    between = f", after {evidence['after']}" if "after" in evidence else ""
+    return f"{what} is first non-finite here{between}{_rows(evidence)}: {because}."
+
+
+def _rows(evidence: Mapping[str, Any]) -> str:
+    rows = evidence.get("rows", [])
+    if not rows:
+        return ""
+    named = []
+    for number, row in enumerate(rows[:3]):
+        text = evidence.get("text", [])
+        named.append(f"{row} ({text[number]!r})" if number < len(text) else str(row))
+    count = evidence.get("row_count", len(rows))
+    rest = " and more" if count > len(named) else ""
+    padded = ""
+    if evidence.get("padded_positions") and not evidence.get("real_positions"):
+        padded = ", at padded positions only"
+    word = "row" if count == 1 else "rows"
+    return f" ({word} {', '.join(named)}{rest}{padded})"

@@ -1,0 +1,1 @@
+"""Whether padding changes an answer, and where that begins: `check_padding`."""

@@ -1,0 +1,88 @@
+"""How far rounding alone moves the tensors of a model, measured on the running machine.
+
+After every inner call, each number is moved up or down by about the error of one
+rounding: what another order of summation does, as another shape of the batch brings it.
+"""
+
+from functools import cache
+
+import keras
+import numpy as np
+
+from keras_padsafe.audit.padding.record_calls import (
+    Alter,
+    Key,
+    Record,
+    floats_in,
+    read_tensor,
+)
+from keras_padsafe.audit.running.watch import LayerCall, map_tensors
+from keras_padsafe.compat import get_keras_mask, set_keras_mask
+from keras_padsafe.types import Tensor
+
+SEEDS = 3
+"""How often the noise is drawn; the largest movement counts."""
+
+MULTIPLE = 8.0
+"""How many times the noise a movement has to be, to be more than noise."""
+
+
+def round_again(record: Record, seed: int) -> Alter:
+    """Moves what comes out of each inner call by one rounding, up or down."""
+    random = np.random.default_rng(seed)
+
+    def alter(key: Key, call: LayerCall) -> None:
+        known = record.get(key)
+        if known is not None and not known.has_children and floats_in(call.outputs):
+            call.outputs = map_tensors(moved, call.outputs)
+
+    def moved(tensor: Tensor) -> Tensor:
+        value = read_tensor(tensor)
+        if value is None or "float" not in value.dtype or not value.array.size:
+            return tensor
+        array = value.array
+        size = np.maximum(np.abs(array), typical_size(array))
+        signs = random.choice((-1.0, 1.0), array.shape)
+        step = signs * size * rounding_error(value.dtype)
+        return like(tensor, np.where(np.isfinite(array), array + step, array))
+
+    return alter
+
+
+def typical_size(array: np.ndarray) -> float:
+    """The root of the mean square of the finite numbers of an array."""
+    finite = array[np.isfinite(array)].astype("float64")
+    return float(np.sqrt(np.mean(np.square(finite)))) if finite.size else 0.0
+
+
+def like(tensor: Tensor, array: np.ndarray) -> Tensor:
+    """An array as a tensor with the dtype and the mask of another one."""
+    made = keras.ops.cast(keras.ops.convert_to_tensor(array), tensor.dtype)
+    mask = get_keras_mask(tensor)
+    if mask is not None:
+        set_keras_mask(made, mask)
+    return made
+
+
+@cache
+def rounding_error(dtype: str) -> float:
+    """The error of one product of matrices in this dtype, relative to its size.
+
+    Never below the distance from 1 to the next number. On a GPU float32 can be far
+    from that: TensorFloat-32 keeps 10 bits.
+    """
+    random = np.random.default_rng(0)
+    a, b = (
+        keras.ops.cast(keras.ops.convert_to_tensor(random.normal(size=shape)), dtype)
+        for shape in ((64, 256), (256, 64))
+    )
+    exact = _double(a) @ _double(b)
+    error = _double(keras.ops.matmul(a, b)) - exact
+    smallest = 2.0 ** -{"float64": 52, "float16": 10, "bfloat16": 7}.get(dtype, 23)
+    return max(smallest, typical_size(error) / typical_size(exact))
+
+
+def _double(tensor: Tensor) -> np.ndarray:
+    if "float64" not in str(tensor.dtype):
+        tensor = keras.ops.cast(tensor, "float32")
+    return keras.ops.convert_to_numpy(tensor).astype("float64")

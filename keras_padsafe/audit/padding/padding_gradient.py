@@ -1,0 +1,102 @@
+"""Whether an answer would follow what padding holds: its gradient is zero if not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_padsafe.audit.padding.padding_runs import PaddingRuns
+from keras_padsafe.audit.padding.poison import Tap
+from keras_padsafe.audit.padding.record_calls import Value, floats_in, is_float
+from keras_padsafe.audit.running.backends import as_one, gradients
+from keras_padsafe.audit.running.watch import LayerCall, Observer, map_tensors
+from keras_padsafe.compat import get_keras_mask, set_keras_mask
+from keras_padsafe.types import Tensor
+
+
+@dataclass(frozen=True)
+class PaddingGradient:
+    """The gradient of the real outputs by what the sequence holds.
+
+    Attributes:
+        padded: The largest one at a padded position.
+        real: The largest one at a real position.
+    """
+
+    padded: float
+    real: float
+
+
+def padding_gradient(
+    runs: PaddingRuns,
+    taps: Sequence[Tap],
+    inputs: Mapping[int, np.ndarray],
+    outputs: Sequence[tuple[Value, np.ndarray]],
+) -> PaddingGradient:
+    """Differentiates a random sum of the real outputs.
+
+    Args:
+        runs: The model and its batch.
+        taps: The calls whose outputs hold the sequence.
+        inputs: The number and the padding of the inputs that hold one themselves.
+        outputs: Each output of the model that holds floats, and where it is real.
+    """
+    random = np.random.default_rng(0)
+    weights = [random.normal(size=value.array.shape) for value, _ in outputs]
+    values = [entry.values for entry in runs.inputs]
+    leaves = [_tensor(tap.value.array, tap.value.dtype) for tap in taps]
+    leaves += [keras.ops.convert_to_tensor(values[i]) for i in inputs]
+
+    def scalar(tensors: list[Tensor], _: list[Tensor]) -> Tensor:
+        given: list[Any] = list(values)
+        for n, i in enumerate(inputs):
+            given[i] = tensors[len(taps) + n]
+        at = {tap.index: (tap, tensors[n]) for n, tap in enumerate(taps)}
+        found = floats_in(runs.call(given, _Replace(at), only=set(at)))
+        parts: list[Tensor] = []
+        for output, weight, (_value, real) in zip(found, weights, outputs, strict=True):
+            wide = keras.ops.cast(output, "float32")
+            kept = keras.ops.where(real, wide, keras.ops.zeros_like(wide))
+            parts.append(keras.ops.sum(kept * keras.ops.cast(weight, "float32")))
+        return sum(parts[1:], parts[0])
+
+    by_leaf, _ = gradients(as_one(scalar), leaves, [])
+    paddings = [tap.padding for tap in taps] + list(inputs.values())
+    largest = [0.0, 0.0]
+    for gradient, padding in zip(by_leaf, paddings, strict=True):
+        if gradient is None:
+            continue
+        size = np.abs(keras.ops.convert_to_numpy(keras.ops.cast(gradient, "float32")))
+        size = size.reshape(*padding.shape, -1).max(-1, initial=0.0)
+        for n, place in enumerate((padding, ~padding)):
+            part = size[place].max(initial=0.0)
+            largest[n] = float(np.maximum(largest[n], part))
+    return PaddingGradient(*largest)
+
+
+class _Replace(Observer):
+    def __init__(self, at: Mapping[int, tuple[Tap, Tensor]]) -> None:
+        self._at = at
+
+    def leave(self, call: LayerCall) -> None:
+        tap, tensor = self._at[call.index]
+        if call.path != tap.key[0]:
+            raise RuntimeError(f"another run called {call.path} in its place")
+
+        def replaced(output: Tensor) -> Tensor:
+            if not is_float(output) or tuple(output.shape) != tap.value.array.shape:
+                return output
+            mask = get_keras_mask(output)
+            # A tensor of its own, for the mask to be set on.
+            mine = keras.ops.reshape(tensor, output.shape)
+            if mask is not None:
+                set_keras_mask(mine, mask)
+            return mine
+
+        call.outputs = map_tensors(replaced, call.outputs)
+
+
+def _tensor(array: np.ndarray, dtype: str) -> Tensor:
+    return keras.ops.cast(keras.ops.convert_to_tensor(array), dtype)

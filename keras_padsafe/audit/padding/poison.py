@@ -1,0 +1,150 @@
+"""Where what padding holds enters a model, and other content for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from keras_padsafe.audit.padding.float_noise import like, typical_size
+from keras_padsafe.audit.padding.padding_changes import PaddedBatch
+from keras_padsafe.audit.padding.record_calls import (
+    Alter,
+    CallRecord,
+    Key,
+    Record,
+    Value,
+    is_float,
+)
+from keras_padsafe.audit.running.watch import LayerCall, map_tensors
+from keras_padsafe.types import Tensor
+
+Kind = Literal["random", "large", "nan"]
+
+LARGE = 1e4
+"""How much larger than real content the large one is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tap:
+    """The output of a call whose padded positions can hold anything.
+
+    Attributes:
+        key: The call.
+        index: Its number.
+        value: The output.
+        padding: Bools of shape `(batch, time)`.
+    """
+
+    key: Key
+    index: int
+    value: Value
+    padding: np.ndarray
+
+
+def find_taps(record: Record, batch: PaddedBatch) -> list[Tap]:
+    """The innermost calls that turn ids into features, or make a mask.
+
+    Args:
+        record: A run of the batch.
+        batch: The batch.
+    """
+    taps: list[Tap] = []
+    covered: set[Key] = set()
+    for key, call in record.items():
+        if key not in covered:
+            tap = _tap(call, batch)
+            if tap is None:
+                continue
+            taps.append(tap)
+        if call.parent is not None:
+            covered.add(call.parent)
+    return taps
+
+
+def put_in(taps: Sequence[Tap], kind: Kind, seed: int = 0) -> Alter:
+    """Puts other content at the padded positions of what comes out of the taps."""
+    random = np.random.default_rng(seed)
+    by_key = {tap.key: tap for tap in taps}
+
+    def alter(key: Key, call: LayerCall) -> None:
+        tap = by_key.get(key)
+        if tap is None:
+            return
+
+        def replaced(tensor: Tensor) -> Tensor:
+            if not is_float(tensor) or tuple(tensor.shape) != tap.value.array.shape:
+                return tensor
+            value = tap.value
+            return like(
+                tensor, poisoned(value.array, tap.padding, kind, value.dtype, random)
+            )
+
+        call.outputs = map_tensors(replaced, call.outputs)
+
+    return alter
+
+
+def poisoned(
+    array: np.ndarray,
+    padding: np.ndarray,
+    kind: Kind,
+    dtype: str,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """An array with other content at its padded positions.
+
+    Not the same number everywhere: LayerNormalization takes a constant away, and a leak
+    would stay hidden.
+    """
+    size = typical_size(array[~padding]) or 1.0
+    content = random.normal(size=array.shape) * size
+    if kind == "large":
+        # The sums over it have to be finite in float16 too.
+        limit = 65.0 if dtype == "float16" else np.inf
+        content *= min(LARGE, limit / size)
+    if kind == "nan":
+        content = np.full(array.shape, np.nan)
+    where = padding.reshape(padding.shape + (1,) * (array.ndim - padding.ndim))
+    return np.where(where, content, array).astype(array.dtype)
+
+
+def _tap(call: CallRecord, batch: PaddedBatch) -> Tap | None:
+    for value in call.outputs:
+        if "float" not in value.dtype or value.array.ndim < 3:
+            continue
+        padding = _padding_of_ids(call, value, batch)
+        if padding is None and call.makes_mask and value.mask is not None:
+            padding = ~value.mask
+        if padding is None or padding.shape != value.array.shape[:2]:
+            continue
+        if padding.any():
+            return Tap(call.key, call.index, value, padding)
+    return None
+
+
+def _padding_of_ids(
+    call: CallRecord, value: Value, batch: PaddedBatch
+) -> np.ndarray | None:
+    """The padding, if the call turns ids `(batch, time)` into `(batch, time, dim)`."""
+    array = value.array
+    if array.ndim != 3 or array.shape[2] == 1 or not call.inputs:
+        return None
+    shaped = [
+        given.array for given in call.inputs if given.array.shape == array.shape[:2]
+    ]
+    if not shaped or _looks_like_mask(array):
+        return None
+    lines = [line for line in batch.timelines if line.padding.shape == array.shape[:2]]
+    for line in lines:
+        for i in line.members:
+            if any(np.array_equal(batch.inputs[i].values, given) for given in shaped):
+                return line.padding
+    if not lines or not all("int" in given.dtype for given in call.inputs):
+        return None
+    return np.logical_and.reduce([line.padding for line in lines])
+
+
+def _looks_like_mask(array: np.ndarray) -> bool:
+    """Zeros and one other number: content put there would change who is real."""
+    return np.unique(array[np.isfinite(array)]).size <= 2

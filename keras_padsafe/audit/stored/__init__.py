@@ -1,0 +1,1 @@
+"""What data and files hold, no model run: `check_ids`, `check_weights`."""
