@@ -3,6 +3,7 @@
 from typing import Any
 
 from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.nonfinite.added_loss import added_loss
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.causes import (
     Cause,
@@ -15,7 +16,6 @@ from keras_padsafe.audit.nonfinite.experiment import jittered, shrunk
 from keras_padsafe.audit.nonfinite.first_primitive import agreed, own_code_of
 from keras_padsafe.audit.nonfinite.nonfinite_finding import nonfinite_finding
 from keras_padsafe.audit.nonfinite.tokens import Tokens
-from keras_padsafe.audit.running.added_loss import added_loss
 from keras_padsafe.audit.running.bad_values import (
     BadValues,
     bad_values,

@@ -23,6 +23,7 @@ from keras_padsafe.audit.nonfinite.gradient_births import (
 from keras_padsafe.audit.nonfinite.gradient_causes import gradient_cause
 from keras_padsafe.audit.nonfinite.loss_cause import loss_finding
 from keras_padsafe.audit.nonfinite.nonfinite_finding import joined, nonfinite_finding
+from keras_padsafe.audit.nonfinite.nothing_left import nothing_left
 from keras_padsafe.audit.nonfinite.tokens import Tokens
 from keras_padsafe.audit.nonfinite.unrolled import unrolled
 from keras_padsafe.audit.running.bad_values import (
@@ -31,7 +32,6 @@ from keras_padsafe.audit.running.bad_values import (
     replace_by_noise,
 )
 from keras_padsafe.audit.running.intervene import Intervene
-from keras_padsafe.audit.running.nothing_left import nothing_left
 from keras_padsafe.audit.running.watch import Observer, watch
 
 
