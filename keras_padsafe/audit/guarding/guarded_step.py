@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_padsafe.audit.guarding.training_state import TrainingState
+from keras_padsafe.errors import GuardError
 
 Step = Callable[..., Any]
 
@@ -51,6 +52,12 @@ def guarded_tensorflow_step(step: Step, state: TrainingState, model: Any) -> Ste
         with state.noting_new_variables(lambda v: before.append(tf.identity(v.value))):
             logs = step(data)
         state.add_late_metrics(model)
+        if state.new_weights(model):
+            raise GuardError(
+                "the first training step made weights that were not there before, so "
+                "that NonFiniteGuard cannot give them back. Expected a model whose "
+                "layers are built. Call the model on one batch before `fit`."
+            )
         pairs = zip(state.variables, state.watched, strict=True)
         flags = [finite(variable.value) for variable, watched in pairs if watched]
         flags = tf.stack([finite(tf.convert_to_tensor(logs.get("loss", 0.0))), *flags])

@@ -1,5 +1,6 @@
 """A guard around the training step of a model, put there and taken away."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,9 +140,15 @@ def _tensorflow_function(training: GuardedTraining, model: Any) -> Step:
 
     function = compiled()
 
+    built = False
+
     def train_function(iterator: Any) -> Any:
-        nonlocal function
+        nonlocal function, built
         data = next(iterator)
+        if not built:
+            built = True
+            _build(model, data)
+            training.state.add_weights(model)
         logs = training.run(lambda data: function(iter((data,))), data)
         # A part that a data set does not have arrives as an empty `Optional`.
         none = tf.experimental.Optional
@@ -158,6 +165,20 @@ def _tensorflow_function(training: GuardedTraining, model: Any) -> Step:
         return logs
 
     return train_function
+
+
+def _build(model: Any, data: Any) -> None:
+    """Makes the weights that `fit` would make in the first step of TensorFlow."""
+    if model.built:
+        return
+
+    def symbolic(tensor: Any) -> Any:
+        return keras.KerasTensor(tensor.shape, tensor.dtype.name)
+
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    # A model with a training step of its own need not be one that can be called.
+    with contextlib.suppress(Exception):
+        model(keras.tree.map_structure(symbolic, x), training=False)
 
 
 def _torch_function(training: GuardedTraining, model: Any) -> Step:

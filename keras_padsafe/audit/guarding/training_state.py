@@ -35,8 +35,7 @@ class TrainingState:
         functional = keras.backend.backend() == "jax"
         owners = [model.optimizer] if functional else _owners_in(model)
         self._unbuilt = [o for o in owners if not getattr(o, "built", True)]
-        for variable in model.trainable_variables + model.non_trainable_variables:
-            self._append_checked(variable, may_be_constant=not variable.trainable)
+        self.add_weights(model)
         for owner in owners:
             if isinstance(owner, keras.metrics.Metric):
                 continue
@@ -50,6 +49,17 @@ class TrainingState:
         """The paths of the watched variables."""
         pairs = zip(self.variables, self.watched, strict=True)
         return [variable.path for variable, watched in pairs if watched]
+
+    def new_weights(self, model: Any) -> list[Any]:
+        """The weights of a model that were made since."""
+        known = {id(variable) for variable in self.variables}
+        every = model.trainable_variables + model.non_trainable_variables
+        return [variable for variable in every if id(variable) not in known]
+
+    def add_weights(self, model: Any) -> None:
+        """Adds the weights of a model that are new."""
+        for variable in self.new_weights(model):
+            self._append_checked(variable, may_be_constant=not variable.trainable)
 
     def _append(self, variable: Any, watched: bool = True) -> None:
         self.variables.append(variable)

@@ -192,6 +192,16 @@ def of_operation(made: Primitive) -> Cause:
     return Cause(cause.code, cause.because, evidence)
 
 
+def diverged(run: BatchRun) -> Cause | None:
+    """Whether the weights have grown far beyond the batch."""
+    weights = _largest([v.value for v in run.model.trainable_variables if is_float(v)])
+    given = _largest([t for t in tensors_in(run.x) if is_float(t)])
+    if weights <= _DIVERGED or weights < given:
+        return None
+    evidence = {"largest_weight": weights, "largest_in_batch": given}
+    return Cause("PS509", f"the weights have grown to {weights:.3g}", evidence)
+
+
 def _rows_of_zeros(run: BatchRun, birth: Birth) -> list[int]:
     """The bad rows, if ids or a mask of the batch are zero throughout just there."""
     bad = birth.bad.rows

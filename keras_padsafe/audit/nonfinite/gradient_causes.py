@@ -1,7 +1,7 @@
 """Why a gradient is not finite though the loss is."""
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
-from keras_padsafe.audit.nonfinite.causes import Cause, of_operation
+from keras_padsafe.audit.nonfinite.causes import Cause, diverged, of_operation
 from keras_padsafe.audit.nonfinite.experiment import JITTER, jittered, jittered_back
 from keras_padsafe.audit.nonfinite.first_primitive import (
     OwnCode,
@@ -21,6 +21,9 @@ from keras_padsafe.audit.running.watch import Observer
 # A value that moves by more than this many times the noise put in has a pole there.
 _POLE = 100.0
 
+# What overflows in float16 vanishes by the second, which float32 may need.
+_SCALES = (2.0**-12, 2.0**-64)
+
 
 def gradient_cause(run: BatchRun, record: ForwardRecord, birth: GradientBirth) -> Cause:
     """Tells why gradients are lost, by what flowed forward and by experiments."""
@@ -30,8 +33,9 @@ def gradient_cause(run: BatchRun, record: ForwardRecord, birth: GradientBirth) -
             "the mask hides a NaN from the loss, and 0 * NaN is NaN on the way back"
         )
         return Cause("PS506", because, {"hidden": behind_mask.evidence()})
-    if backward(run, record, scale=2.0**-12).all_finite:
-        return Cause("PS503", "the gradient does not fit into its dtype")
+    if any(backward(run, record, scale=scale).all_finite for scale in _SCALES):
+        because = "the gradient does not fit into its dtype"
+        return diverged(run) or Cause("PS503", because)
     code = _own_code(run, birth)
     made = agreed(code)
     if code.made and code.chooses:
