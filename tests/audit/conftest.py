@@ -1,12 +1,10 @@
 """Audits run many small models many times: JAX compiles them quickly, not well."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.surgery.conftest import quick_compile as quick_compile
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quickly(quick_compile: None) -> Iterator[None]:
-    yield
+def _quickly(quick_compile: None) -> None:
+    """Asks for it in every module here."""
