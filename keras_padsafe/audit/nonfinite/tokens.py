@@ -32,7 +32,7 @@ class Tokens:
         ids = self._ids
         found: dict[str, Any] = {
             "text": [
-                " ".join(self._word(i) for i in ids[row][:_SHOWN])
+                " ".join(self._word(i) for i in ids[row][:_SHOWN]).strip()
                 for row in rows
                 if row < len(ids)
             ]
