@@ -548,3 +548,55 @@ def test_a_training_function_that_hides_the_step_is_refused():
     with pytest.raises(GuardError, match="sees nothing of this training"):
         fit(model, *make_data(), NonFiniteGuard())
     assert "train_step" not in vars(model)
+
+
+class Late(keras.Model):
+    """Has no weights before it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+        self.steps = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x, training=None):
+        if training:
+            self.steps.assign_add(1.0)
+        return self.dense(x)
+
+
+@pytest.mark.parametrize("bad", [(0,), (BAD,)])
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_weights_that_are_made_by_the_first_step_are_guarded_too(bad, eagerly):
+    x, y = make_data(bad=bad)
+    trained = []
+    for guarded in (True, False):
+        keras.utils.set_random_seed(3)
+        model = Late()
+        model.compile("sgd", "mse", run_eagerly=eagerly, jit_compile=False)
+        if guarded:
+            fit(model, x, y, NonFiniteGuard("skip"))
+        else:
+            fit(model, without(x, bad), without(y, bad))
+        trained.append(model.get_weights())
+    for ours, theirs in zip(*trained, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the others build the model first")
+def test_weights_that_cannot_be_made_before_the_first_step_are_refused():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def train_step(self, data):
+            loss = keras.ops.mean(self.dense(data[0]))
+            return {"loss": loss}
+
+        def call(self, x):
+            raise NotImplementedError
+
+    model = Own()
+    model.compile("sgd", jit_compile=False)
+    with pytest.raises(GuardError, match="Call the model on one batch before `fit`"):
+        fit(model, *make_data(), NonFiniteGuard())

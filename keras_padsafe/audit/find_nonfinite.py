@@ -26,8 +26,8 @@ def find_nonfinite(
     zero where it is first seen, so that each finding is a birth and not its
     consequence; a birth is reported only if it alone makes the outputs or the loss
     non-finite, so that the `-inf` of an attention score is no finding. Causes are told
-    apart by running the model again with what feeds the layer made smaller, wider or
-    noisier. If outputs and loss are finite, the gradients are looked at alike.
+    apart by the single operation that made the value, and where that is not seen, by
+    running the model again with what feeds the layer made smaller, wider or noisier. If outputs and loss are finite, the gradients are looked at alike.
 
     The model stays as it is: weights, BatchNorm statistics, seeds, compiled functions.
 

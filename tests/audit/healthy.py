@@ -201,3 +201,46 @@ def hub_encoder() -> tuple[Any, ...]:
         "padding_mask": (IDS != 0).astype("int32"),
         "segment_ids": np.zeros_like(IDS),
     }
+
+
+@healthy
+def regularized_weights() -> tuple[Any, ...]:
+    penalties = {"kernel_regularizer": "l2", "activity_regularizer": "l1"}
+    model = keras.Sequential([layers.Dense(3, **penalties), layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model, STEPS[:, 0], np.ones((3, 1), "float32")
+
+
+@healthy
+def named_arguments_in_an_order_of_their_own() -> tuple[Any, ...]:
+    def scores(*, values: Any, bias: Any) -> Any:
+        return ops.matmul(values, ops.transpose(values, (0, 2, 1))) + bias
+
+    class Named(layers.Layer):
+        def call(self, *, values: Any, bias: Any) -> Any:
+            return scores(values=values, bias=bias)
+
+    class Model(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.named = layers.Dense(6), Named()
+
+        def call(self, x: Any) -> Any:
+            bias = ops.zeros((x.shape[0], x.shape[1], x.shape[1]))
+            return self.named(values=self.dense(x), bias=bias)
+
+    return Model(), STEPS
+
+
+@healthy
+def logarithm_of_distances_in_buckets() -> tuple[Any, ...]:
+    """log(0) is -inf, and is not taken: no gradient goes through an integer."""
+
+    def near(x: Any) -> Any:
+        steps = ops.arange(x.shape[1])
+        apart = ops.abs(steps[:, None] - steps[None])
+        far = 2 + ops.cast(ops.log(ops.cast(apart, "float32") / 2), "int32")
+        weights = ops.cast(ops.where(apart < 2, apart, far), x.dtype)
+        return ops.matmul(ops.softmax(weights), x)
+
+    return keras.Sequential([layers.Dense(3), Calls(near), layers.Dense(1)]), STEPS

@@ -13,6 +13,7 @@ from keras_padsafe.audit import find_nonfinite
 from keras_padsafe.errors import AuditError
 from tests.audit.faults import EMPTY, FAULTS, IDS, STEPS, Calls, Fault, embedding
 from tests.audit.healthy import HEALTHY
+from tests.audit.more_faults import ROWS, with_row
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask"),
@@ -131,6 +132,55 @@ def test_the_step_of_a_recurrent_layer_is_named() -> None:
     model = keras.Sequential([layers.RNN(Cell(name="cell"), True, name="rnn")])
     (finding,) = find_nonfinite(model, np.abs(STEPS))
     assert (finding.place, finding.evidence["step"]) == ("rnn/cell", 2)
+
+
+def test_the_rows_of_all_steps_are_named_once() -> None:
+    class Cell(layers.Layer):
+        state_size = output_size = 6
+
+        def call(self, x: Any, states: Any) -> Any:
+            return 1 / x, states
+
+    x = np.abs(STEPS) + 0.1
+    x[2, 1] = x[0, 3] = 0
+    model = keras.Sequential([layers.RNN(Cell(name="cell"), True, name="rnn")])
+    (finding,) = find_nonfinite(model, x)
+    assert finding.evidence["rows"] == [0, 2]
+    assert finding.evidence["row_count"] == 2
+    assert "rows 0, 2" in finding.message
+
+
+def test_zeros_put_in_for_a_fault_are_no_fault() -> None:
+    def share(x: Any) -> Any:
+        return x / keras.ops.sum(x, -1, keepdims=True)
+
+    parts = [Calls(share, name=name) for name in ("first", "second")]
+    (finding,) = find_nonfinite(keras.Sequential(parts), with_row(1, 0))
+    assert finding.place == "first"
+
+
+def test_the_operation_that_made_it_is_named() -> None:
+    division = Calls(lambda x: x / keras.ops.sum(x, -1, keepdims=True))
+    (finding,) = find_nonfinite(keras.Sequential([division]), with_row(1, 0))
+    assert "div" in finding.evidence["operation"].lower()
+
+
+def test_the_path_names_a_model_inside_a_wrapper() -> None:
+    inner = keras.Sequential(
+        [keras.Input((4,)), Calls(keras.ops.log, name="log")], name="inner"
+    )
+    model = keras.Sequential([layers.TimeDistributed(inner, name="each")])
+    (finding,) = find_nonfinite(model, with_row(1, 0)[:, None])
+    assert finding.place == "each/inner/log"
+
+
+def test_policies_by_path_stay_as_they_are() -> None:
+    policies = keras.dtype_policies.DTypePolicyMap()
+    policies["exp"] = keras.DTypePolicy("float16")
+    exp = layers.Activation("exponential", name="exp", dtype=policies)
+    model = keras.Sequential([keras.Input((4,)), exp])
+    assert find_nonfinite(model, ROWS * 1000).findings
+    assert list(policies) == ["exp"]
 
 
 def test_every_cause_is_found_when_there_are_two() -> None:
