@@ -27,7 +27,8 @@ def find_nonfinite(
     consequence; a birth is reported only if it alone makes the outputs or the loss
     non-finite, so that the `-inf` of an attention score is no finding. Causes are told
     apart by the single operation that made the value, and where that is not seen, by
-    running the model again with what feeds the layer made smaller, wider or noisier. If outputs and loss are finite, the gradients are looked at alike.
+    running the model again with what feeds the layer made smaller, wider or noisier. If
+    outputs and loss are finite, the gradients are looked at alike.
 
     The model stays as it is: weights, BatchNorm statistics, seeds, compiled functions.
 
