@@ -23,6 +23,7 @@ Row = tuple[str, str, str, str]
 
 def nonfinite() -> Iterator[Row]:
     """`find_nonfinite` on each model of `faults.py`."""
+    import tests.audit.more_faults  # noqa: F401 (adds to FAULTS)
     from keras_padsafe.audit import find_nonfinite
     from tests.audit.faults import FAULTS
 
