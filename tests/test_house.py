@@ -18,13 +18,21 @@ FORBIDDEN = {
     "layers": {"archive", "surgery", "audit", "cli"},
     "archive": {"ops", "layers", "surgery", "audit", "cli", "losses", "initializers"},
     "surgery": {"ops", "layers", "audit", "cli", "losses", "initializers"},
+    "facts": {
+        "ops",
+        "layers",
+        "archive",
+        "saved_model",
+        "surgery",
+        "proof",
+        "audit",
+        "cli",
+    },
+    "saved_model": {"ops", "layers", "surgery", "proof", "audit", "cli", "losses"},
     "audit": {"layers", "cli", "losses", "initializers"},
 }
 # The parts of surgery that run models, on the user's request and backend.
-RUNS_KERAS = {
-    f"surgery/{name}.py"
-    for name in ("compare_models", "live_model", "run_model", "verify")
-}
+RUNS_KERAS = {f"{name}.py" for name in ("surgery/live_model", "surgery/verify")}
 BACKENDS = {"keras", "tensorflow", "jax", "torch", "keras_hub"}
 
 

@@ -45,3 +45,7 @@ class Limits:
     max_attribute_bytes: int = 4 * KIB
     max_metadata_bytes: int = 256 * MIB
     max_shards: int = 1_000
+
+
+MAX_IDS = 1 << 28
+"""More ids than any table has; a plan or a caller could ask for any number."""

@@ -17,8 +17,8 @@ from keras_padsafe.audit.find_nonfinite import find_nonfinite
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.trace_masks import trace_masks
 from keras_padsafe.errors import AuditError, PadsafeError
+from keras_padsafe.proof.run_model import ModelFailed, load_model
 from keras_padsafe.surgery.inspect import inspect
-from keras_padsafe.surgery.run_model import ModelFailed, load_model
 
 
 def audit_file(path: str | os.PathLike[str]) -> FileAudit:

@@ -14,9 +14,9 @@ from keras_padsafe.audit.stored.stored_values import FLOATS, is_nan, not_finite,
 from keras_padsafe.audit.stored.table_findings import table_findings
 from keras_padsafe.audit.weights_report import WeightsReport
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.surgery.arguments import read_path
-from keras_padsafe.surgery.inventory import read_inventory
-from keras_padsafe.surgery.layer_tree import read_layer_tree
+from keras_padsafe.surgery.finding.inventory import read_inventory
 
 _SHOWN = 8
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_padsafe.audit.audit_report import AuditReport
-from keras_padsafe.surgery.certificate import Check
+from keras_padsafe.proof.certificate import Check
 
 
 @dataclass(frozen=True)

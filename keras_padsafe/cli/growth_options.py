@@ -8,7 +8,7 @@ import click
 from keras_padsafe.cli.command import Failure
 
 if TYPE_CHECKING:
-    from keras_padsafe.surgery.sites import WordsSite
+    from keras_padsafe.surgery.finding.sites import WordsSite
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -103,7 +103,7 @@ def _span(start: int, length: int) -> str:
 
 
 def _key(path: list[str | int]) -> str:
-    from keras_padsafe.surgery.sites import config_key
+    from keras_padsafe.saved_model.config_path import config_key
 
     return config_key(tuple(path))
 

@@ -1,19 +1,19 @@
 """Vocabulary surgery on saved models: archive -> plan -> transfer -> archive."""
 
+from keras_padsafe.facts.rules import Rule as Rule
+from keras_padsafe.facts.rules import register_rule as register_rule
+from keras_padsafe.proof.certificate import Certificate as Certificate
+from keras_padsafe.proof.certificate import Check as Check
 from keras_padsafe.surgery.apply_plan import apply_plan as apply_plan
-from keras_padsafe.surgery.certificate import Certificate as Certificate
-from keras_padsafe.surgery.certificate import Check as Check
+from keras_padsafe.surgery.finding.inventory import Inventory as Inventory
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary as Vocabulary
 from keras_padsafe.surgery.grow import grow as grow
 from keras_padsafe.surgery.inspect import inspect as inspect
-from keras_padsafe.surgery.inventory import Inventory as Inventory
-from keras_padsafe.surgery.make_plan import plan as plan
-from keras_padsafe.surgery.new_rows import NewRows as NewRows
-from keras_padsafe.surgery.plan import Plan as Plan
+from keras_padsafe.surgery.plan import plan as plan
+from keras_padsafe.surgery.planning.new_rows import NewRows as NewRows
+from keras_padsafe.surgery.planning.plan import Plan as Plan
+from keras_padsafe.surgery.planning.row_map import RowMap as RowMap
 from keras_padsafe.surgery.remap import remap as remap
 from keras_padsafe.surgery.report import Report as Report
-from keras_padsafe.surgery.row_map import RowMap as RowMap
-from keras_padsafe.surgery.rules import Rule as Rule
-from keras_padsafe.surgery.rules import register_rule as register_rule
 from keras_padsafe.surgery.trim import trim as trim
 from keras_padsafe.surgery.verify import verify as verify
-from keras_padsafe.surgery.vocabulary import Vocabulary as Vocabulary

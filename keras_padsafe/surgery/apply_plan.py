@@ -7,12 +7,12 @@ from pathlib import Path
 
 from keras_padsafe.archive import open_archive
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.arguments import read_path
-from keras_padsafe.surgery.check_plan import check_plan
-from keras_padsafe.surgery.malformed import shortly
-from keras_padsafe.surgery.plan import Plan
+from keras_padsafe.surgery.planning.check_plan import check_plan
+from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.report import Report
-from keras_padsafe.surgery.transfer import transfer
+from keras_padsafe.surgery.transfer.transfer import transfer
 
 
 def apply_plan(

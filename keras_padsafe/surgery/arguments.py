@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_padsafe.archive.limits import MAX_IDS
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.malformed import shortly
-from keras_padsafe.surgery.row_map import MAX_IDS
+from keras_padsafe.saved_model.malformed import shortly
 
 Word = str | int
 

@@ -10,9 +10,9 @@ from keras_padsafe.archive import open_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.arguments import read_path
 from keras_padsafe.surgery.live_model import is_live_model, through_archive
+from keras_padsafe.surgery.planning.request import Request
 from keras_padsafe.surgery.report import Report
-from keras_padsafe.surgery.request import Request
-from keras_padsafe.surgery.transfer import transfer
+from keras_padsafe.surgery.transfer.transfer import transfer
 
 
 def carry_out(

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from keras_padsafe.surgery.carry_out import carry_out
+from keras_padsafe.surgery.planning.request import Request
 from keras_padsafe.surgery.report import Report
-from keras_padsafe.surgery.request import Request
 
 
 def grow(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from keras_padsafe.archive import open_archive
 from keras_padsafe.surgery.arguments import read_path
-from keras_padsafe.surgery.inventory import Inventory, read_inventory
+from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 
 
 def inspect(

@@ -1,294 +1,81 @@
-"""A change of one vocabulary, written down before anything is touched."""
+"""Plans a change of one vocabulary of a saved model."""
 
-import json
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.check_plan import check_plan
-from keras_padsafe.surgery.layer_node import ConfigPath
-from keras_padsafe.surgery.malformed import shortly
-from keras_padsafe.surgery.new_rows import NewRows, read_new_rows
-from keras_padsafe.surgery.row_map import RowMap
+import numpy as np
 
-FORMAT = "keras_padsafe.plan/1"
+from keras_padsafe.archive import open_archive
+from keras_padsafe.surgery.arguments import read_path
+from keras_padsafe.surgery.planning.plan import Plan
+from keras_padsafe.surgery.planning.request import Request
 
 
-@dataclass(frozen=True)
-class ArrayChange:
-    """An array whose axis over the ids changes.
+def plan(
+    source: str | os.PathLike[str],
+    *,
+    vocabulary: str | None = None,
+    rows: int | None = None,
+    tokens: Sequence[str | int] | None = None,
+    keep: Sequence[str | int] | None = None,
+    row_map: Sequence[int] | np.ndarray | None = None,
+    old_vocabulary: Sequence[str | int] | None = None,
+    new_vocabulary: Sequence[str | int] | None = None,
+    new_rows: Any = "mean",
+    multiple_of: int | None = None,
+    also: Iterable[str] = (),
+    leave: Iterable[str] = (),
+    optimizer: Literal["keep", "drop"] = "keep",
+) -> Plan:
+    """Plans a change of one vocabulary, without touching anything.
 
-    See `ArraySite` for the fields; `new_skips` are the ids for which the new array has
-    no entry.
+    Give one of `rows`, `tokens`, `keep`, `row_map`, or the two word lists.
+
+    Args:
+        source: A `.keras` file or its unzipped folder.
+        vocabulary: Name of the vocabulary, or of a layer bound to it; may be left out
+            when the model has one.
+        rows: The number of ids to add at the end.
+        tokens: Words to add, one id each. If a lookup layer or a WordPiece tokenizer
+            feeds the table, it learns them too.
+        keep: Words or ids to keep; all others go. Ids for padding and unknown words
+            stay without being named.
+        row_map: The old id of each new id, or -1 for a new row.
+        old_vocabulary: The word of each old id, from 0 on.
+        new_vocabulary: The word of each new id; rows follow their words.
+        new_rows: How the new rows are made: `"mean"` of the old rows, `"zeros"`, a
+            number, `"normal"` or `"normal:SEED"` with the statistics of the table, or
+            the rows themselves, `(new, dim)`. See `NewRows`.
+        multiple_of: Round a grown table up to a multiple of this many rows.
+        also: Arrays of your own classes that belong to the vocabulary, each as
+            `"LAYER:AXIS"` or `"LAYER:AXIS:KEY"`.
+        leave: Layers or arrays that do not, though an axis has the same size.
+        optimizer: `"keep"` lets the optimizer's state change along; `"drop"` leaves it
+            behind.
+
+    Returns:
+        A `Plan`, which `apply_plan` carries out and `Plan.save` writes as JSON.
+
+    Raises:
+        AmbiguousVocabularyError: if something has to be settled by you first; the
+            message lists the candidates and the flags.
+        SurgeryError: if what you ask for cannot be done.
+        ArchiveError: if the file cannot be read safely.
     """
-
-    path: str
-    shape: tuple[int, ...]
-    new_shape: tuple[int, ...]
-    dtype: str
-    axis: int
-    role: str
-    fill: Literal["rows", "bias"] | float
-    reason: str
-    like: str | None = None
-    skips: tuple[int, ...] = ()
-    new_skips: tuple[int, ...] = ()
-
-    def own(self, row_map: RowMap) -> RowMap:
-        """The row map over the ids that this array has entries for."""
-        return row_map.without(self.skips, self.new_skips)
-
-
-@dataclass(frozen=True)
-class ConfigChange:
-    """A value of config.json that changes, and the keys that lead to it."""
-
-    path: ConfigPath
-    old: Any
-    new: Any
-    reason: str
-
-
-@dataclass(frozen=True)
-class WordsChange:
-    """A lookup layer or tokenizer whose words change with the ids.
-
-    Attributes:
-        layer: Name of the layer.
-        config_path: Where config.json lists the words, if it does.
-        assets: The files that list them, if they do.
-        first_id: The id of the first word listed.
-        count: The number of words before.
-        new_count: The number of words after.
-        added: Words of the new ids, in order; new ids may be more than words.
-        removed: Words that no new id keeps, in the order of their ids.
-        reason: Why the words belong to the vocabulary.
-    """
-
-    layer: str
-    config_path: ConfigPath | None
-    assets: tuple[str, ...]
-    first_id: int
-    count: int
-    new_count: int
-    added: tuple[str | int, ...]
-    removed: tuple[str | int, ...]
-    reason: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A change of one vocabulary: vocabulary, sites, row map and new rows.
-
-    Plain data: readable before it is applied, saved as JSON, replayable on a second
-    checkpoint of the same model.
-
-    Attributes:
-        vocabulary: Name of the vocabulary.
-        old_size: The number of ids before.
-        new_size: The number of ids after.
-        row_map: The old id of each new id.
-        new_rows: How the rows of new ids are made.
-        arrays: The arrays that change, optimizer slots among them.
-        config: The values of config.json that change.
-        words: The lookup layers that change.
-        tokens: The new words and their ids.
-        optimizer: `"keep"` or `"drop"` the optimizer's state.
-        left_alone: Arrays with an axis of the same size that do not change, and why.
-        notes: What else a user should know before.
-    """
-
-    vocabulary: str
-    old_size: int
-    new_size: int
-    row_map: RowMap
-    new_rows: NewRows
-    arrays: tuple[ArrayChange, ...]
-    config: tuple[ConfigChange, ...]
-    words: tuple[WordsChange, ...] = ()
-    tokens: dict[str | int, int] = field(default_factory=dict)
-    optimizer: Literal["keep", "drop"] = "keep"
-    left_alone: tuple[dict[str, Any], ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def inverse(self) -> "Plan":
-        """The plan that undoes this one on the file it made.
-
-        Old rows come back bit for bit. A row that this plan dropped comes back as a
-        new row, the mean if this plan was given its new rows, and an initializer that
-        held a whole table stays replaced.
-        """
-        return replace(
-            self,
-            new_rows=NewRows() if self.new_rows.kind == "rows" else self.new_rows,
-            old_size=self.new_size,
-            new_size=self.old_size,
-            row_map=self.row_map.inverse(),
-            arrays=tuple(
-                replace(
-                    change,
-                    shape=change.new_shape,
-                    new_shape=change.shape,
-                    skips=change.new_skips,
-                    new_skips=change.skips,
-                )
-                for change in self.arrays
-            ),
-            config=tuple(
-                replace(change, old=change.new, new=change.old)
-                for change in self.config
-                if change.old is not None
-            ),
-            words=tuple(
-                replace(
-                    change,
-                    count=change.new_count,
-                    new_count=change.count,
-                    added=change.removed,
-                    removed=change.added,
-                )
-                for change in self.words
-            ),
-            tokens={},
-            notes=(),
-        )
-
-    def to_json(self, *, with_rows: bool = True) -> dict[str, Any]:
-        """The plan as plain data.
-
-        Args:
-            with_rows: Whether to spell out the rows of `new_rows`, if it has any.
-        """
-        rows = self.new_rows.rows if with_rows else None
-        return {
-            "format": FORMAT,
-            "vocabulary": self.vocabulary,
-            "old_size": self.old_size,
-            "new_size": self.new_size,
-            "row_map": self.row_map.to_json(),
-            "new_rows": str(self.new_rows),
-            "rows": None if rows is None else rows.tolist(),
-            "optimizer": self.optimizer,
-            "tokens": [[token, id_] for token, id_ in self.tokens.items()],
-            "arrays": [asdict(change) for change in self.arrays],
-            "config": [asdict(change) for change in self.config],
-            "words": [asdict(change) for change in self.words],
-            "left_alone": list(self.left_alone),
-            "notes": list(self.notes),
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "Plan":
-        """Reads what `to_json` wrote.
-
-        Raises:
-            SurgeryError: if `document` is not a plan.
-        """
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
-            received = document.get("format") if isinstance(document, dict) else None
-            raise SurgeryError(
-                f"plan: expected a document of format {FORMAT!r}, as Plan.save writes "
-                f"it; received format {received!r}."
-            )
-        try:
-            plan = _read(document)
-        except SurgeryError:
-            raise
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise SurgeryError(
-                "plan: the document is incomplete or altered "
-                f"({shortly(error)}). Expected: what Plan.save wrote. Make the plan "
-                "again."
-            ) from None
-        check_plan(plan)
-        return plan
-
-    def save(self, path: str | Path) -> None:
-        """Writes the plan as a JSON file.
-
-        Raises:
-            SurgeryError: if the file cannot be written.
-        """
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        try:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise SurgeryError(
-                f"{path!s}: the plan could not be written ({error}). Expected: the "
-                "name of a file in a folder that exists and can be written to."
-            ) from None
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Plan":
-        """Reads a plan from a JSON file.
-
-        Raises:
-            SurgeryError: if the file is not one.
-        """
-        try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise SurgeryError(f"{path}: no plan could be read ({error}).") from None
-        return cls.from_json(document)
-
-
-def _read(document: dict[str, Any]) -> Plan:
-    rows = document["rows"]
-    spec = document["new_rows"]
-    given = NewRows("rows") if rows is None else read_new_rows(rows)
-    if rows is not None and spec != "rows":
-        raise SurgeryError(
-            f"plan: new_rows is {shortly(spec)}, and rows are given. Expected: "
-            "new_rows 'rows' beside them, or rows null."
-        )
-    return Plan(
-        vocabulary=document["vocabulary"],
-        old_size=document["old_size"],
-        new_size=document["new_size"],
-        row_map=RowMap.from_json(document["row_map"], document["old_size"]),
-        new_rows=given if spec == "rows" else _read_kind(spec),
-        arrays=tuple(
-            ArrayChange(
-                **{
-                    **change,
-                    "shape": tuple(change["shape"]),
-                    "new_shape": tuple(change["new_shape"]),
-                    "skips": tuple(change["skips"]),
-                    "new_skips": tuple(change["new_skips"]),
-                }
-            )
-            for change in document["arrays"]
-        ),
-        config=tuple(
-            ConfigChange(**{**change, "path": tuple(change["path"])})
-            for change in document["config"]
-        ),
-        words=tuple(
-            WordsChange(
-                **{
-                    **change,
-                    "config_path": change["config_path"]
-                    and tuple(change["config_path"]),
-                    "assets": tuple(change["assets"]),
-                    "added": tuple(change["added"]),
-                    "removed": tuple(change["removed"]),
-                }
-            )
-            for change in document["words"]
-        ),
-        tokens={token: id_ for token, id_ in document["tokens"]},
-        optimizer=document["optimizer"],
-        left_alone=tuple(document["left_alone"]),
-        notes=tuple(document["notes"]),
+    request = Request(
+        vocabulary=vocabulary,
+        rows=rows,
+        tokens=tokens,
+        keep=keep,
+        row_map=row_map,
+        old_vocabulary=old_vocabulary,
+        new_vocabulary=new_vocabulary,
+        new_rows=new_rows,
+        multiple_of=multiple_of,
+        also=also,
+        leave=leave,
+        optimizer=optimizer,
     )
-
-
-def _read_kind(spec: Any) -> NewRows:
-    """What `to_json` wrote of rows that are not given: always text."""
-    if not isinstance(spec, str):
-        raise SurgeryError(
-            f"plan: new_rows is {shortly(spec)}. Expected: text, as 'mean'. The plan "
-            "was altered; make it again."
-        )
-    return read_new_rows(spec)
+    with open_archive(read_path(source, "source")) as archive:
+        return request.plan(archive)

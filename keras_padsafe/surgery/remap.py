@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_padsafe.surgery.carry_out import carry_out
+from keras_padsafe.surgery.planning.request import Request
 from keras_padsafe.surgery.report import Report
-from keras_padsafe.surgery.request import Request
 
 
 def remap(

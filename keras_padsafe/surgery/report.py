@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_padsafe.surgery.plan import Plan
+from keras_padsafe.surgery.planning.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ import numpy as np
 
 from keras_padsafe.archive import Archive, open_archive
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.bind_tables import find_id_spaces
-from keras_padsafe.surgery.certificate import Certificate
-from keras_padsafe.surgery.claims import Claims
-from keras_padsafe.surgery.compare_files import compare_files
-from keras_padsafe.surgery.compare_models import Batches, compare_models
-from keras_padsafe.surgery.graph import read_graph
-from keras_padsafe.surgery.layer_tree import read_layer_tree
-from keras_padsafe.surgery.model_file import ModelFile
-from keras_padsafe.surgery.plan import Plan
-from keras_padsafe.surgery.sample_inputs import Sampler, find_id_inputs
-from keras_padsafe.surgery.transfer import PROVENANCE
+from keras_padsafe.proof.certificate import Certificate
+from keras_padsafe.proof.compare_files import compare_files
+from keras_padsafe.proof.compare_models import Batches, compare_models
+from keras_padsafe.proof.sample_inputs import Sampler, find_id_inputs
+from keras_padsafe.saved_model.graph import read_graph
+from keras_padsafe.saved_model.layer_tree import read_layer_tree
+from keras_padsafe.surgery.finding.bind_tables import find_id_spaces
+from keras_padsafe.surgery.finding.claims import Claims
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.planning.plan import Plan
+from keras_padsafe.surgery.transfer.transfer import PROVENANCE
 
 
 def verify(

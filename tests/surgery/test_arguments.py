@@ -10,7 +10,7 @@ from keras import layers
 
 import keras_padsafe as kp
 from keras_padsafe.errors import PadsafeError, SurgeryError
-from keras_padsafe.surgery.new_rows import NewRows
+from keras_padsafe.surgery.planning.new_rows import NewRows
 
 from .reference import only_once, save
 from .zoo import DIM, SIZE, ids, table

@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
-from keras_padsafe.surgery.graph import Graph, read_graph
-from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.saved_model.graph import Graph, read_graph
+from keras_padsafe.saved_model.layer_node import LayerNode
 
 from .reference import only_once
 

@@ -12,7 +12,7 @@ from keras import layers
 
 import keras_padsafe as kp
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.new_rows import read_new_rows
+from keras_padsafe.surgery.planning.new_rows import read_new_rows
 
 from .reference import only_once, save
 from .saved import read, same_bits

@@ -12,8 +12,8 @@ from keras import layers, ops
 
 import keras_padsafe as kp
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
-from keras_padsafe.surgery import rules
-from keras_padsafe.surgery.tables import counts_ids
+from keras_padsafe.facts import rules
+from keras_padsafe.surgery.finding.tables import counts_ids
 
 from .reference import (
     as_float64,

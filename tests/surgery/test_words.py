@@ -11,8 +11,8 @@ from keras import layers
 
 import keras_padsafe as kp
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.sites import WordsSite
-from keras_padsafe.surgery.words import check_new_words
+from keras_padsafe.surgery.finding.sites import WordsSite
+from keras_padsafe.surgery.finding.words import check_new_words
 
 from .reference import (
     as_float64,

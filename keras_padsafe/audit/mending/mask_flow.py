@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.audit.mending import mask_rules
-from keras_padsafe.surgery.graph import Call, Graph
-from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.saved_model.graph import Call, Graph
+from keras_padsafe.saved_model.layer_node import LayerNode
 
 _OURS = "keras_padsafe>"
 

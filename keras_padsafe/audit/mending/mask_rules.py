@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from keras_padsafe.surgery.graph import Call
-from keras_padsafe.surgery.id_sources import is_reverse
-from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.saved_model.graph import Call
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.id_sources import is_reverse
 
 # The output carries the mask of the first input.
 KEEPS = frozenset(

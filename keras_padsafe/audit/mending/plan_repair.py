@@ -6,7 +6,6 @@ from typing import Any
 
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.mending import mask_rules
-from keras_padsafe.audit.mending.group_names import named_by_rule
 from keras_padsafe.audit.mending.mask_flow import Meeting, follow_masks, is_opaque
 from keras_padsafe.audit.mending.operations import (
     drops_mask,
@@ -16,8 +15,9 @@ from keras_padsafe.audit.mending.operations import (
 )
 from keras_padsafe.audit.mending.refusals import refusal
 from keras_padsafe.audit.mending.swaps import SWAPS, Swap
-from keras_padsafe.surgery.graph import Graph
-from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.saved_model.graph import Graph
+from keras_padsafe.saved_model.group_names import named_by_rule
+from keras_padsafe.saved_model.layer_node import LayerNode
 
 _BY_HAND = (
     "Build the model anew with layers of keras_padsafe there, and load its weights."

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from keras_padsafe.audit.mending.sample_rows import RowSampler, SampleInput
-from keras_padsafe.surgery.certificate import Check
-from keras_padsafe.surgery.layer_node import LayerNode
-from keras_padsafe.surgery.run_model import (
+from keras_padsafe.proof.certificate import Check
+from keras_padsafe.proof.run_model import (
     ModelFailed,
     load_pair,
     make_batch,
     run_model,
     tolerance,
 )
+from keras_padsafe.saved_model.layer_node import LayerNode
 
 _ORDINARY = "rows without padding keep their outputs"
 _PADDED = "rows with padding"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from keras_padsafe.audit.mending.mask_flow import Meeting
 from keras_padsafe.audit.mending.swaps import Swap
-from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.saved_model.layer_node import LayerNode
 
 # Layers that hold another under a name of their own and call it as it is.
 _WRAPPERS = frozenset(("SpectralNormalization", "TimeDistributed"))

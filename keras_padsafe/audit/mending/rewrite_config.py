@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_padsafe.audit.mending.plan_repair import Edit
 from keras_padsafe.audit.mending.rename_operations import rename_operations
-from keras_padsafe.surgery.layer_node import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath
 
 
 def rewrite_config(config: dict[str, Any], edits: tuple[Edit, ...]) -> dict[str, Any]:

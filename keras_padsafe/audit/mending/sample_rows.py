@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from keras_padsafe.audit.mending.mask_flow import is_opaque
-from keras_padsafe.surgery.graph import Call, Graph
-from keras_padsafe.surgery.id_sources import sources_of_table
-from keras_padsafe.surgery.layer_node import LayerNode
+from keras_padsafe.saved_model.graph import Call, Graph
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.id_sources import sources_of_table
 
 _ROWS, _STEPS = 8, 6
 _OF_IDS = ("input_dim", "vocabulary_size")

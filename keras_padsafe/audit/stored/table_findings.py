@@ -9,8 +9,8 @@ from keras_padsafe.archive import Archive, StoredArray, decode
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.stored.stored_values import FLOATS, chance_makes_equal_rows
 from keras_padsafe.audit.stored.table_rows import equal_rows, slots_of, untrained_rows
-from keras_padsafe.surgery.sites import ArraySite
-from keras_padsafe.surgery.vocabulary import Vocabulary
+from keras_padsafe.surgery.finding.sites import ArraySite
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 
 _SHOWN = 8
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_padsafe.archive import StoredArray, decode, encode
 from keras_padsafe.audit.stored.stored_values import row_blocks, row_digests
-from keras_padsafe.surgery.sites import ArraySite
+from keras_padsafe.surgery.finding.sites import ArraySite
 
 
 @dataclass(frozen=True)

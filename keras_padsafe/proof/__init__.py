@@ -1,0 +1,1 @@
+"""Both models run, and what that shows."""

@@ -1,0 +1,262 @@
+"""The calls of a model, as config.json records them, with nested models opened up."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.recorded_calls import (
+    RecordedCall,
+    read_calls,
+    read_references,
+)
+
+_WRAPPERS_OF_ONE_CALL = ("TimeDistributed",)
+MAX_CALLS = 200_000
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of one layer.
+
+    Attributes:
+        layer: The layer called; for a layer inside `TimeDistributed`, that layer.
+        inputs: The calls whose outputs it takes, masks apart, in argument order.
+        arguments: The recorded arguments, positional ones under "0", "1", ...
+        consumers: The calls that take its output.
+    """
+
+    layer: LayerNode
+    inputs: list["Call"] = field(default_factory=list)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    consumers: list["Call"] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"Call({self.layer.name!r})"
+
+
+@dataclass(frozen=True)
+class ShapeRecord:
+    """A place of config.json that repeats the shape of a call's output."""
+
+    path: ConfigPath
+    shape: list[Any]
+    call: Call
+
+
+@dataclass
+class Graph:
+    """The calls of a model.
+
+    Attributes:
+        calls: All of them, each after its inputs.
+        outputs: Those whose result is an output of the model.
+        shape_records: Where config.json repeats the shape of a call's output.
+        input_layers: For each call, the InputLayers of nested models that stand for
+            its output; their `batch_shape` repeats its shape too.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    outputs: list[Call] = field(default_factory=list)
+    shape_records: list[ShapeRecord] = field(default_factory=list)
+    input_layers: list[tuple[LayerNode, Call]] = field(default_factory=list)
+
+    @cached_property
+    def _shapes(self) -> dict[Call, list[Any]]:
+        """The recorded shape of each call's output, once the graph is complete."""
+        return {record.call: record.shape for record in reversed(self.shape_records)}
+
+    def calls_of(self, layer: LayerNode) -> list[Call]:
+        return [call for call in self.calls if call.layer.contains(layer)]
+
+    def shape_of(self, call: Call) -> list[Any] | None:
+        """The shape of a call's output, where config.json records it."""
+        if call in self._shapes:
+            return self._shapes[call]
+        for consumer in call.consumers:
+            built = consumer.layer.serialized.get("build_config")
+            shape = built.get("input_shape") if isinstance(built, dict) else None
+            if isinstance(shape, list) and len(consumer.inputs) == 1:
+                return shape
+        return None
+
+    def back_from_outputs(self, stops: Callable[[Call], bool]) -> list[Call]:
+        """The first calls on the way back from the outputs at which `stops` holds."""
+        found: list[Call] = []
+        pending = list(self.outputs)
+        seen: set[Call] = set()
+        while pending:
+            call = pending.pop()
+            if call in seen:
+                continue
+            seen.add(call)
+            if stops(call):
+                found.append(call)
+            else:
+                pending.extend(call.inputs)
+        return found
+
+    def downstream(self, sources: Sequence[Call]) -> set[Call]:
+        """Every call that a value of one of `sources` reaches, themselves included."""
+        reached: set[Call] = set()
+        pending = list(sources)
+        while pending:
+            call = pending.pop()
+            if call not in reached:
+                reached.add(call)
+                pending.extend(call.consumers)
+        return reached
+
+
+_Results = dict[tuple[str, int], list[Call]]
+"""What each call of each layer gave, while a model is opened up."""
+
+
+def read_graph(root: LayerNode) -> Graph:
+    """The calls of a model; empty when config.json does not spell them out."""
+    graph = Graph()
+    if root.is_graph:
+        graph.outputs = _open(root, None, graph)
+    return graph
+
+
+def _open(model: LayerNode, inputs: list[Call] | None, graph: Graph) -> list[Call]:
+    """Adds the calls inside `model` to the graph; returns those of its outputs."""
+    if "output_layers" in model.config:
+        return _open_functional(model, inputs, graph)
+    return _open_sequential(model, inputs, graph)
+
+
+def _open_sequential(
+    model: LayerNode, inputs: list[Call] | None, graph: Graph
+) -> list[Call]:
+    current = inputs or []
+    for layer in model.children:
+        if layer.class_name == "InputLayer":
+            if inputs is None:
+                current = [_add(layer, [], {}, graph)]
+            elif inputs:
+                graph.input_layers.append((layer, inputs[0]))
+        else:
+            current = _call(layer, current, {}, graph)
+    return current
+
+
+def _open_functional(
+    model: LayerNode, inputs: list[Call] | None, graph: Graph
+) -> list[Call]:
+    by_name = {layer.name: layer for layer in model.children}
+    results = _Results()
+    for position, made_by in enumerate(read_references(model, "input_layers")):
+        layer = by_name.get(made_by.layer)
+        if layer is None:
+            raise _unknown_tensor(model, "its input_layers name", made_by.layer)
+        if inputs is None:
+            results[layer.name, 0] = [_add(layer, [], {}, graph)]
+        elif position < len(inputs):
+            results[layer.name, 0] = [inputs[position]]
+            graph.input_layers.append((layer, inputs[position]))
+    calls = [call for layer in model.children for call in read_calls(layer)]
+    _carry_out(calls, model, results, graph)
+    outputs: list[Call] = []
+    for name, number, tensor in read_references(model, "output_layers"):
+        made = _result(by_name.get(name), name, number, results)
+        outputs += made[tensor : tensor + 1] or made[:1]
+    return outputs
+
+
+def _carry_out(
+    calls: list[RecordedCall], model: LayerNode, results: _Results, graph: Graph
+) -> None:
+    """Adds each call once all that it takes is there; any order may be recorded."""
+    missing: dict[int, int] = {}
+    waiting: dict[tuple[str, int], list[RecordedCall]] = {}
+    for call in calls:
+        needs = {tensor.made_by[:2] for tensor in call.tensors} - results.keys()
+        missing[id(call)] = len(needs)
+        for need in needs:
+            waiting.setdefault(need, []).append(call)
+    ready = deque(call for call in calls if not missing[id(call)])
+    done: set[int] = set()
+    while ready:
+        call = ready.popleft()
+        done.add(id(call))
+        made = (call.layer.name, call.number)
+        results[made] = _take(call, results, graph)
+        for other in waiting.pop(made, []):
+            missing[id(other)] -= 1
+            if not missing[id(other)]:
+                ready.append(other)
+    stuck = next((call for call in calls if id(call) not in done), None)
+    if stuck is not None:
+        what = "the recorded calls take tensors that no layer makes, of layer"
+        raise _unknown_tensor(model, what, stuck.layer.name)
+
+
+def _unknown_tensor(model: LayerNode, what: str, name: str) -> SurgeryError:
+    return SurgeryError(
+        f"Model {model.name!r}: {what} {name!r}. Expected: a config.json as "
+        "`model.save` writes it, in which every tensor is made by a layer. Save the "
+        "model again with Keras."
+    )
+
+
+def _result(
+    layer: LayerNode | None, name: str, number: int, results: _Results
+) -> list[Call]:
+    """What an output of the model refers to.
+
+    Here Keras counts the calls of a Functional model from 1: the first stands for the
+    model's own definition. Whether a class that config.json does not open up is one
+    shows only where no call of the number given exists.
+    """
+    original = layer and (layer.original or layer)
+    if original and "output_layers" in original.config:
+        return results.get((name, number - 1), [])
+    return results.get((name, number)) or results.get((name, number - 1), [])
+
+
+def _take(call: RecordedCall, results: _Results, graph: Graph) -> list[Call]:
+    """Adds one recorded call, whose inputs are all there, to the graph."""
+    taken: list[Call] = []
+    for tensor in call.tensors:
+        made = results[tensor.made_by[:2]]
+        index = tensor.made_by.tensor
+        source = made[index] if index < len(made) else made[0] if made else None
+        if source is None:
+            continue
+        graph.shape_records.append(ShapeRecord(tensor.path, tensor.shape, source))
+        if not tensor.is_mask:
+            taken.append(source)
+    return _call(call.layer, taken, call.arguments, graph)
+
+
+def _call(
+    layer: LayerNode, inputs: list[Call], arguments: dict[str, Any], graph: Graph
+) -> list[Call]:
+    called = layer.original or layer
+    while called.class_name in _WRAPPERS_OF_ONE_CALL and called.children:
+        called = called.children[0].original or called.children[0]
+    if called.is_graph:
+        return _open(called, inputs, graph)
+    return [_add(called, inputs, arguments, graph)]
+
+
+def _add(
+    layer: LayerNode, inputs: list[Call], arguments: dict[str, Any], graph: Graph
+) -> Call:
+    if len(graph.calls) >= MAX_CALLS:
+        raise SurgeryError(
+            f"Model: nested models open up into more than {MAX_CALLS} calls. "
+            "Expected: a model that a person could have built. If it is one, please "
+            "report it."
+        )
+    call = Call(layer, list(inputs), arguments)
+    for source in inputs:
+        source.consumers.append(call)
+    graph.calls.append(call)
+    return call

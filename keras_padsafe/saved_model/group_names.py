@@ -1,0 +1,80 @@
+"""The groups of the weights file, by Keras's naming rule, before and after swaps.
+
+Inside a model Keras names a group after the class, with a number where there are
+several; so a swap renames its own group, and shifts the numbers of others.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.layer_tree import snake_case
+
+# The class behind this name is called otherwise within Keras.
+_OWN_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+
+
+def renamed_groups(
+    root: LayerNode, new_classes: Mapping[LayerNode, str]
+) -> dict[str, str]:
+    """New path of each group of the weights file that moves, by its old path.
+
+    Args:
+        root: The model.
+        new_classes: The class that each swapped layer will have.
+    """
+    return dict(_renames(root, "", new_classes))
+
+
+def named_by_rule(holder: LayerNode) -> bool:
+    """Whether the groups of a model's layers bear the names that the rule gives."""
+    return holder.weights_path is not None and all(
+        child.weights_path in (None, _join(holder.weights_path, name))
+        for child, name in _names(holder, _class_before)
+    )
+
+
+def _renames(
+    node: LayerNode, new_path: str, new_classes: Mapping[LayerNode, str]
+) -> Iterator[tuple[str, str]]:
+    def after(child: LayerNode) -> str | None:
+        swapped = new_classes.get(child.original or child)
+        return _class_before(child) if swapped is None else swapped
+
+    names = dict(_names(node, after)) if node.is_graph else {}
+    for child in node.children:
+        old = child.weights_path
+        if old is None or child.original is not None:
+            continue
+        # What is no entry of a model has a name that no class is part of.
+        name = names.get(child, old.removeprefix(f"{node.weights_path}/"))
+        moved = _join(new_path, name)
+        if old != moved:
+            yield old, moved
+        yield from _renames(child, moved, new_classes)
+
+
+def _names(
+    model: LayerNode, class_of: Callable[[LayerNode], str | None]
+) -> Iterator[tuple[LayerNode, str]]:
+    counts: dict[str, int] = {}
+    for child in model.children:
+        class_name = class_of(child)
+        if class_name is None:
+            continue
+        name = snake_case(class_name)
+        number = counts.get(name, 0)
+        counts[name] = number + 1
+        yield child, f"layers/{name}_{number}" if number else f"layers/{name}"
+
+
+def _class_before(layer: LayerNode) -> str | None:
+    """The class whose name Keras used; `None` for an operation, which has no group."""
+    if layer.is_operation:
+        return None
+    if layer.is_stock:
+        return _OWN_NAMES.get(layer.class_name, layer.class_name)
+    return layer.class_name
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name

@@ -1,0 +1,110 @@
+"""One layer as the file knows it: its entry in config.json and its arrays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras_padsafe.archive import StoredArray
+from keras_padsafe.saved_model.config_path import ConfigPath
+
+
+@dataclass(eq=False)
+class LayerNode:
+    """A serialized Keras object and what the weights file holds for it.
+
+    Attributes:
+        path: Where the object lies in config.json, `()` for the model itself.
+        serialized: The object there: `class_name`, `config`, `build_config`, ...
+        parent: The object that holds this one; `None` for the model itself.
+        attribute: The configuration key under which the parent holds it; `None`
+            for an entry of a model's `layers`.
+        weights_path: The group of the weights file, as `"layers/embedding"`;
+            `None` when no group could be proved to belong to this object.
+        arrays: The arrays of that group, by their path relative to it, apart from
+            those of `children`.
+        original: The first entry that describes the same object, if not this one;
+            weights and rules belong to that one.
+        copies: On an original, the other entries of config.json that describe it.
+    """
+
+    path: ConfigPath
+    serialized: dict[str, Any]
+    parent: "LayerNode | None" = None
+    attribute: str | None = None
+    weights_path: str | None = None
+    children: list["LayerNode"] = field(default_factory=list)
+    arrays: dict[str, StoredArray] = field(default_factory=dict)
+    original: "LayerNode | None" = None
+    copies: list["LayerNode"] = field(default_factory=list)
+
+    @property
+    def class_name(self) -> str:
+        return str(self.serialized.get("class_name", ""))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        config = self.serialized.get("config")
+        return config if isinstance(config, dict) else {}
+
+    @property
+    def name(self) -> str:
+        name = self.config.get("name", self.serialized.get("name"))
+        return name if isinstance(name, str) else self.class_name
+
+    @property
+    def key(self) -> str:
+        """How rules call the class: `"keras>Dense"`, or the registered name."""
+        if self.is_stock:
+            return f"keras>{self.class_name}"
+        registered = self.serialized.get("registered_name")
+        return registered if isinstance(registered, str) else self.class_name
+
+    @property
+    def module(self) -> str:
+        module = self.serialized.get("module")
+        return module if isinstance(module, str) else ""
+
+    @property
+    def is_stock(self) -> bool:
+        """Whether the class is one of Keras itself."""
+        return self.module == "keras" or self.module.startswith("keras.")
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether this is a call of `keras.ops`, which has no weights and no name."""
+        return self.module.startswith(("keras.src.ops", "keras.ops"))
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether config.json spells out the layers inside and how they connect."""
+        return isinstance(self.config.get("layers"), list)
+
+    @property
+    def shared_object_id(self) -> Any:
+        return self.serialized.get("shared_object_id")
+
+    def walk(self) -> Iterator["LayerNode"]:
+        """This object and all below it, depth first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def outwards(self) -> Iterator["LayerNode"]:
+        """This object and all around it, innermost first."""
+        node: LayerNode | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def contains(self, other: "LayerNode") -> bool:
+        """Whether `other` is this object or lies somewhere inside it."""
+        here = self.original or self
+        node: LayerNode | None = other
+        while node is not None:
+            if (node.original or node) is here:
+                return True
+            node = node.parent
+        return False
+
+    def __repr__(self) -> str:
+        return f"LayerNode({self.name!r}, {self.key})"

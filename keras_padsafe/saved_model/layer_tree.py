@@ -1,0 +1,219 @@
+"""Joins config.json and the weights file: which arrays belong to which layer.
+
+Keras stores no table of the kind. It names a group of the weights file by the
+walk that found the layer: `layers/<class>_<n>` inside a Sequential or Functional
+model, the attribute inside any other layer, the first place met for an object met
+twice. This module repeats that walk over config.json alone, and believes a group
+only if the layer name written on it, where there is one, agrees.
+"""
+
+import re
+from typing import Any
+
+from keras_padsafe.archive import Archive, StoredArray
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.check_config import check_layer
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import malformed
+
+# Serialized objects that hang below a layer and are not layers themselves.
+_NOT_LAYERS = (
+    "keras.initializers",
+    "keras.regularizers",
+    "keras.constraints",
+    "keras.losses",
+    "keras.metrics",
+    "keras.optimizers",
+    "keras.utils",
+    "builtins",
+)
+
+
+def read_layer_tree(archive: Archive) -> LayerNode:
+    """The model of an archive as a tree of `LayerNode`, arrays attached.
+
+    Raises:
+        SurgeryError: if the archive holds weights only.
+    """
+    if archive.config is None:
+        raise SurgeryError(
+            f"{archive.path}: this file holds weights only, without the config.json "
+            "that says what the arrays are. Expected: a `.keras` file or its "
+            "unzipped folder. To mend it, build the model in Keras, call "
+            "`model.load_weights(...)` and save it with `model.save('model.keras')`."
+        )
+    _check_model(archive.config)
+    root = _read_node(archive.config, (), None, None)
+    _find_groups(root, archive)
+    _attach_arrays(root, archive)
+    return root
+
+
+def _check_model(serialized: dict[str, Any]) -> None:
+    if not _is_layer(serialized) or LayerNode((), serialized).is_operation:
+        raise malformed("Model", (), "a model as `model.save` writes it", serialized)
+
+
+def snake_case(class_name: str) -> str:
+    """The name that Keras gives a layer's group, from its class name."""
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _read_node(
+    serialized: dict[str, Any],
+    path: ConfigPath,
+    parent: LayerNode | None,
+    attribute: str | None,
+) -> LayerNode:
+    node = LayerNode(path, serialized, parent, attribute)
+    check_layer(node)
+    if node.is_graph:
+        for index, entry in enumerate(node.config["layers"]):
+            if _is_layer(entry):
+                place = (*path, "config", "layers", index)
+                node.children.append(_read_node(entry, place, node, None))
+    elif not node.is_operation:
+        for key, value in node.config.items():
+            _read_attribute(value, (*path, "config", key), node, key)
+    return node
+
+
+def _read_attribute(
+    value: Any, path: ConfigPath, node: LayerNode, attribute: str
+) -> None:
+    """Finds the layers serialized anywhere below one configuration value."""
+    if _is_layer(value):
+        node.children.append(_read_node(value, path, node, attribute))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _read_attribute(inner, (*path, key), node, f"{attribute}/{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _read_attribute(inner, (*path, index), node, f"{attribute}[]")
+
+
+def _is_layer(value: Any) -> bool:
+    if not (isinstance(value, dict) and isinstance(value.get("class_name"), str)):
+        return False
+    config = value.get("config")
+    module = value.get("module")
+    if not isinstance(config, dict) or "module" not in value:
+        return False
+    if isinstance(module, str) and module.startswith(_NOT_LAYERS):
+        return False
+    return value["class_name"] not in ("DTypePolicy", "__keras_tensor__", "__tuple__")
+
+
+def _find_groups(root: LayerNode, archive: Archive) -> None:
+    first_with_id: dict[Any, LayerNode] = {}
+    owners: dict[str, LayerNode] = {}
+
+    def visit(node: LayerNode, group: str | None) -> None:
+        shared = node.shared_object_id
+        if shared is not None:
+            first = first_with_id.setdefault(shared, node)
+            if first is not node:
+                # Keras writes an object at the first place where it meets it.
+                _pair(first, node)
+                return
+        place = _proved_group(node, group, archive)
+        owner = owners.setdefault(place, node) if place else node
+        if owner is not node:
+            # Keras forgets to mark a layer shared with a nested model.
+            if owner.key == node.key:
+                _pair(owner, node)
+            return
+        node.weights_path = place
+        for child, child_group in _child_groups(node):
+            visit(child, child_group)
+
+    visit(root, "")
+
+
+def _pair(original: LayerNode, copy: LayerNode) -> None:
+    if copy.parent is not None and original in copy.parent.outwards():
+        place = (*copy.path, "shared_object_id")
+        expected = "no id of a layer around it: a layer cannot hold itself"
+        received = copy.shared_object_id
+        raise malformed(f"Layer {copy.name!r}", place, expected, received)
+    for first, again in zip(original.walk(), copy.walk(), strict=False):
+        again.original = first
+        first.copies.append(again)
+
+
+def _child_groups(node: LayerNode) -> list[tuple[LayerNode, str | None]]:
+    base = node.weights_path
+    if base is None:
+        return [(child, None) for child in node.children]
+    prefix = f"{base}/" if base else ""
+    counts: dict[str, int] = {}
+    found: list[tuple[LayerNode, str | None]] = []
+    children = node.children
+    if not node.is_graph:
+        children = sorted(children, key=lambda child: _walk_order(child.attribute))
+    for child in children:
+        if child.is_operation:
+            found.append((child, None))
+        elif child.attribute is None or child.attribute.endswith("[]"):
+            container = (child.attribute or "layers").removesuffix("[]")
+            name = snake_case(child.class_name)
+            number = counts.get(f"{container}/{name}", 0)
+            counts[f"{container}/{name}"] = number + 1
+            suffix = f"_{number}" if number else ""
+            found.append((child, f"{prefix}{container}/{name}{suffix}"))
+        else:
+            found.append((child, f"{prefix}{child.attribute}"))
+    return found
+
+
+def _walk_order(attribute: str | None) -> str:
+    """Keras visits attributes by name, private ones last."""
+    name = attribute or ""
+    return f"~{name}" if name.startswith("_") else name
+
+
+def _proved_group(node: LayerNode, group: str | None, archive: Archive) -> str | None:
+    """The group of `node`: the one its place predicts, or the one bearing its name."""
+    if group is None or node.is_operation:
+        return None
+    label = archive.groups.get(f"{group}/vars" if group else "vars", {}).get("name")
+    if group in archive.groups and label in (None, node.name):
+        return group
+    if not group:
+        return group
+    parent = node.parent.weights_path if node.parent else None
+    within = f"{parent}/" if parent else ""
+    bearing_its_name = [
+        path.removesuffix("/vars")
+        for path, attributes in archive.groups.items()
+        if path.endswith("/vars")
+        and path.startswith(within)
+        and attributes.get("name") == node.name
+    ]
+    return bearing_its_name[0] if len(bearing_its_name) == 1 else None
+
+
+def _attach_arrays(root: LayerNode, archive: Archive) -> None:
+    owners = {
+        node.weights_path: node for node in root.walk() if node.weights_path is not None
+    }
+    for array in model_arrays(archive):
+        group = array.path
+        while group:
+            group = group.rpartition("/")[0]
+            if group in owners:
+                break
+        relative = array.path.removeprefix(f"{group}/") if group else array.path
+        owners[group].arrays[relative] = array
+
+
+def model_arrays(archive: Archive) -> list[StoredArray]:
+    """Every array of the model itself: all but the optimizer's."""
+    return [
+        array
+        for array in archive.arrays.values()
+        if not array.path.startswith("optimizer/")
+    ]

@@ -1,0 +1,36 @@
+"""Says that config.json holds a value of a kind that Keras never writes."""
+
+from typing import Any
+
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+
+
+def malformed(
+    owner: str, path: ConfigPath, expected: str, received: Any
+) -> SurgeryError:
+    """The error to raise.
+
+    Args:
+        owner: The layer or model, as `"Dense 'head'"`.
+        path: Where the value lies in config.json.
+        expected: What Keras writes there.
+        received: The value.
+    """
+    place = config_key(path) or "config.json"
+    return SurgeryError(
+        f"{owner}: {place} of config.json holds {shortly(received)}. Expected: "
+        f"{expected}. The file was altered or damaged: load the model with Keras and "
+        "save it again."
+    )
+
+
+def shortly(value: Any) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is an integer that can count or number something."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

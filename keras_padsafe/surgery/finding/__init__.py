@@ -1,0 +1,1 @@
+"""What is bound to a vocabulary, and why."""

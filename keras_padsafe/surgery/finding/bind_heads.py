@@ -1,0 +1,242 @@
+"""Adds the output heads of each vocabulary, and all that repeats their units."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.graph import Call
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.bind_tables import add_holding, bind_inverse_lookups
+from keras_padsafe.surgery.finding.heads import (
+    Head,
+    head_of,
+    last_axis_site,
+    last_weights,
+    output_producers,
+)
+from keras_padsafe.surgery.finding.id_sources import is_reverse
+from keras_padsafe.surgery.finding.logits import follow_logits
+from keras_padsafe.surgery.finding.model_file import (
+    IdSpace,
+    ModelFile,
+    add_config,
+    settling_flags,
+)
+from keras_padsafe.surgery.finding.reach import Reach, is_next_id_head, reaches
+from keras_padsafe.surgery.finding.sites import ConfigSite
+from keras_padsafe.surgery.finding.vocabulary import Unexplained, Vocabulary
+
+
+@dataclass
+class _Candidate:
+    """A head that an id space may own: its units are as many as the ids."""
+
+    space: IdSpace
+    call: Call
+    head: Head
+    reach: Reach
+
+
+def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
+    """Adds to each vocabulary its heads, or says why a head's owner is not known."""
+    producers = {
+        size: output_producers(model.graph, size)
+        for size in {space.vocabulary.size for space in spaces}
+    }
+    candidates: dict[int, list[_Candidate]] = {}
+    for space in spaces:
+        space.logits += [call for call in space.calls if is_reverse(call)]
+        reach = reaches(model.graph, space.calls)
+        for call in producers[space.vocabulary.size]:
+            head = head_of(call.layer)
+            if head is None or head.size != space.vocabulary.size:
+                continue
+            if call in reach or _is_claimed(call.layer, model):
+                kept = reach.get(call, Reach.POOLED)
+                found = _Candidate(space, call, head, kept)
+                candidates.setdefault(id(call.layer), []).append(found)
+    for rivals in candidates.values():
+        _settle(rivals, model)
+    for space in spaces:
+        vocabulary = space.vocabulary
+        _bind_heads_by_object(model, vocabulary)
+        _look_at_other_units(model, space, known=set(candidates))
+        followed = follow_logits(
+            model.graph, space.logits, vocabulary.size, model.claims
+        )
+        space.over_ids = followed.over_ids
+        add_config(vocabulary, followed.sites)
+        vocabulary.unexplained += followed.unexplained
+        bind_inverse_lookups(model, space)
+        _bind_metrics(model, space)
+
+
+def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
+    layer, kernel = rivals[0].head.layer, rivals[0].head.arrays[0]
+    if model.claims.leaves(layer):
+        return
+    sure = _is_claimed(layer, model)
+    owners = list(dict.fromkeys(rival.space.vocabulary.name for rival in rivals))
+    for rival in rivals:
+        doubt = None if sure else _doubt(rival, owners, model)
+        vocabulary = rival.space.vocabulary
+        if doubt is None:
+            add_holding(vocabulary, rival.head)
+            rival.space.logits.append(rival.call)
+            if not sure and rival.reach is Reach.LAST:
+                vocabulary.notes.append(
+                    f"{layer.class_name} {layer.name!r} has a unit for each id after "
+                    "the last step of the sequence: taken for the scores of the next "
+                    f"id. If they are classes, say --leave {layer.name}."
+                )
+            continue
+        vocabulary.unexplained.append(
+            Unexplained(
+                layer.name,
+                f"{layer.class_name} {layer.name!r} {doubt}",
+                settling_flags(layer.name, kernel.axis),
+            )
+        )
+
+
+def _doubt(rival: _Candidate, owners: list[str], model: ModelFile) -> str | None:
+    """Why the head may not be this vocabulary's, if there is a reason."""
+    if len(owners) > 1:
+        return f"follows several tables: {', '.join(owners)}"
+    units = f"has {rival.head.size} units"
+    if rival.reach is Reach.POOLED:
+        return (
+            f"{units}, but comes after a pooling over the whole sequence: it may "
+            "score ids, or as many classes"
+        )
+    loss = (model.root.serialized.get("compile_config") or {}).get("loss")
+    if rival.reach is Reach.LAST and not is_next_id_head(
+        model.graph, rival.call, rival.space.calls, loss
+    ):
+        return (
+            f"{units} after the last step of the sequence, and is fed or trained as "
+            "no scores of the next id are: they may be as many classes or values"
+        )
+    return None
+
+
+def _is_claimed(layer: LayerNode, model: ModelFile) -> bool:
+    return any(model.claims.on(layer, array) for array in layer.arrays.values())
+
+
+def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> None:
+    """Layers of other kinds whose units, as many as the ids, reach an output."""
+    vocabulary = space.vocabulary
+    bound = {site.path for site in vocabulary.arrays}
+    downstream = model.graph.downstream(space.calls)
+    for call in last_weights(model.graph):
+        layer = call.layer
+        if call not in downstream or id(layer) in known or model.claims.leaves(layer):
+            continue
+        _note_square(vocabulary, call)
+        arrays = [
+            array
+            for array in layer.arrays.values()
+            if array.shape[-1:] == (vocabulary.size,) and array.path not in bound
+        ]
+        if arrays and _is_claimed(layer, model):
+            head = head_of(layer)
+            if head is not None and head.size == vocabulary.size:
+                add_holding(vocabulary, head)
+            space.logits.append(call)
+        elif arrays and layer.is_stock:
+            problem = (
+                f"{layer.class_name} {layer.name!r} has {vocabulary.size} units that "
+                "reach an output of the model: they may score ids"
+            )
+            flags = settling_flags(layer.name, len(arrays[0].shape) - 1)
+            vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
+
+
+def _note_square(vocabulary: Vocabulary, call: Call) -> None:
+    """A table whose rows reach an output and are as long as the table."""
+    square = (vocabulary.size, vocabulary.size)
+    for site in vocabulary.arrays:
+        mine = any(array.path == site.path for array in call.layer.arrays.values())
+        if mine and site.shape == square and not is_reverse(call):
+            vocabulary.notes.append(
+                f"The rows of {site.path} reach an output of the model and are as long "
+                f"as the table, {vocabulary.size}. They keep that length: if they "
+                "score ids, new ids get no score."
+            )
+
+
+def _bind_heads_by_object(model: ModelFile, vocabulary: Vocabulary) -> None:
+    """Heads that hold the table itself, and those of a KerasHub task."""
+    paths = {site.path for site in vocabulary.arrays}
+    for layer in model.layers:
+        head = head_of(layer)
+        if head is not None and head.size == vocabulary.size:
+            held = [child.original or child for child in layer.children]
+            if any(
+                array.path in paths for child in held for array in child.arrays.values()
+            ):
+                add_holding(vocabulary, head)
+        if layer.key.startswith("keras_hub>") and not layer.is_graph:
+            _bind_masked_lm_head(vocabulary, layer)
+
+
+def _bind_masked_lm_head(vocabulary: Vocabulary, layer: LayerNode) -> None:
+    for relative, array in layer.arrays.items():
+        if "masked_lm_head/vars/" not in relative or not array.shape:
+            continue
+        if array.shape[-1] == vocabulary.size:
+            reason = f"{array.layer_name or 'masked_lm_head'!r} in {layer.key}"
+            vocabulary.arrays.append(last_axis_site(array, reason))
+
+
+def _bind_metrics(model: ModelFile, space: IdSpace) -> None:
+    """Metrics that count the classes of an output which scores ids."""
+    vocabulary = space.vocabulary
+    compiled = model.root.serialized.get("compile_config") or {}
+    for key in ("metrics", "weighted_metrics"):
+        for output, path, metrics in _metrics_of(compiled.get(key), model):
+            if output not in space.over_ids:
+                continue
+            for inner in _class_counts(metrics, vocabulary.size):
+                place = ("compile_config", key, *path, *inner)
+                reason = "metric over the classes of the head"
+                site = ConfigSite(place, vocabulary.size, "table", reason)
+                add_config(vocabulary, [site])
+
+
+def _metrics_of(
+    metrics: Any, model: ModelFile
+) -> Iterator[tuple[Call, ConfigPath, Any]]:
+    """Each output of the model with the metrics compiled for it, and their place."""
+    outputs = model.graph.outputs
+    if isinstance(metrics, dict):
+        by_name = {_output_name(call): call for call in outputs}
+        for name, own in metrics.items():
+            if name in by_name:
+                yield by_name[name], (name,), own
+    elif len(outputs) == 1:
+        yield outputs[0], (), metrics
+    elif isinstance(metrics, list) and len(metrics) == len(outputs):
+        for index, (call, own) in enumerate(zip(outputs, metrics, strict=True)):
+            yield call, (index,), own
+
+
+def _output_name(call: Call) -> str:
+    """Keras calls an output by its layer, the wrapper if there is one."""
+    layer = call.layer
+    while layer.parent is not None and not layer.parent.is_graph:
+        layer = layer.parent
+    return layer.name
+
+
+def _class_counts(value: Any, size: int) -> Iterator[ConfigPath]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "num_classes" and inner == size:
+                yield (key,)
+            yield from ((key, *path) for path in _class_counts(inner, size))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from ((index, *path) for path in _class_counts(inner, size))

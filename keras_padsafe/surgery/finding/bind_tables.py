@@ -1,0 +1,162 @@
+"""Sorts the tables of a model into id spaces, with the words that name the ids."""
+
+from typing import Any
+
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.bind_claimed import claimed_site
+from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids
+from keras_padsafe.surgery.finding.heads import Head
+from keras_padsafe.surgery.finding.id_sources import LOOKUPS, sources_of_table
+from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile, add_config
+from keras_padsafe.surgery.finding.sites import ConfigSite
+from keras_padsafe.surgery.finding.tables import Table, find_tables, is_size_key
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.finding.words import lookup_words, tokenizer_words
+
+
+def find_id_spaces(model: ModelFile) -> list[IdSpace]:
+    """Every id space of the model, each with its tables and words."""
+    groups = _group(_tables(model), model)
+    spaces = [_start(tables, model) for tables in groups]
+    _tell_apart(spaces)
+    for space in spaces:
+        _add_words(space, model, alone=len(spaces) == 1)
+    return spaces
+
+
+def add_holding(vocabulary: Vocabulary, holding: Table | Head) -> None:
+    """Adds what one layer holds for each id."""
+    known = {site.path for site in vocabulary.arrays}
+    vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
+    add_config(vocabulary, holding.config)
+    if holding.layer.name not in vocabulary.layers:
+        vocabulary.layers.append(holding.layer.name)
+    for path in _whole_table_initializers(holding.layer):
+        if path not in vocabulary.initializers:
+            vocabulary.initializers.append(path)
+
+
+def _tables(model: ModelFile) -> list[Table]:
+    """The proved tables, and those of other sizes that the user vouches for."""
+    tables = [
+        table
+        for table in find_tables(model.root)
+        if not model.claims.leaves(table.layer, table.arrays[0].path)
+    ]
+    sizes = {table.size for table in tables}
+    for layer, array in model.arrays():
+        claims = model.claims.on(layer, array)
+        if claims and not any(array.shape[claim.axis] in sizes for claim in claims):
+            site = claimed_site(array, claims[0])
+            tables.append(Table(layer, site.size, [site]))
+            sizes.add(site.size)
+    return tables
+
+
+def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
+    """Tables of one size that share an array or take ids from one source."""
+    groups: list[tuple[set[Any], list[Table]]] = []
+    for table in tables:
+        marks: set[Any] = {site.path for site in table.arrays}
+        for source, whole in sources_of_table(model.graph.calls_of(table.layer)):
+            if whole:
+                marks.add(id(source))
+        merged = [table]
+        for group in list(groups):
+            if group[0] & marks and group[1][0].size == table.size:
+                groups.remove(group)
+                marks |= group[0]
+                merged = group[1] + merged
+        groups.append((marks, merged))
+    return [merged for _, merged in groups]
+
+
+def _start(tables: list[Table], model: ModelFile) -> IdSpace:
+    layer = tables[0].layer
+    name = layer.name
+    if [node.name for node in model.layers].count(name) > 1 and layer.weights_path:
+        name = layer.weights_path
+    vocabulary = Vocabulary(name, tables[0].size)
+    for table in tables:
+        add_holding(vocabulary, table)
+        add_config(vocabulary, _keys_around(table))
+        vocabulary.pad_ids += pad_ids(table.layer)
+        vocabulary.masks_zero |= table.layer.config.get("mask_zero") is True
+        add_config(vocabulary, id_sites(table.layer, vocabulary.size))
+    calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
+    return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
+
+
+def _keys_around(table: Table) -> list[ConfigSite]:
+    """The keys by which layers of the user's own around the table count its rows."""
+    sites: list[ConfigSite] = []
+    node = table.layer.parent
+    while node is not None and not node.is_graph and not node.is_stock:
+        for key, value in node.config.items():
+            if value == table.size and value is not True and is_size_key(key):
+                reason = f"{node.key}, {key}={value}, around {table.layer.name!r}"
+                place = (*node.path, "config", key)
+                sites.append(ConfigSite(place, value, "table", reason))
+        node = node.parent
+    return sites
+
+
+def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
+    """Adds the lookup layers that turn the ids which a head chose back into words."""
+    downstream = model.graph.downstream(space.logits)
+    for call in model.graph.calls:
+        layer = call.layer
+        is_inverse = layer.config.get("invert") is True
+        if call in downstream and is_inverse and layer.class_name in LOOKUPS:
+            _add_lookup(space.vocabulary, layer, model, "names the ids chosen")
+
+
+def _add_lookup(
+    vocabulary: Vocabulary, layer: LayerNode, model: ModelFile, reason: str
+) -> None:
+    found = lookup_words(layer, model.archive, reason)
+    if found is not None and layer.name not in vocabulary.layers:
+        vocabulary.words.append(found[0])
+        add_config(vocabulary, found[1])
+        vocabulary.layers.append(layer.name)
+
+
+def _tell_apart(spaces: list[IdSpace]) -> None:
+    """Names the vocabularies of one layer by the configuration keys that count them."""
+    names = [space.vocabulary.name for space in spaces]
+    for space in spaces:
+        config = space.tables[0].config
+        if names.count(space.vocabulary.name) > 1 and config:
+            space.vocabulary.name += f".{config[0].path[-1]}"
+
+
+def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
+    vocabulary = space.vocabulary
+    for source, _ in sources_of_table(space.calls):
+        if source.class_name in LOOKUPS:
+            reason = f"its ids enter {space.tables[0].layer.name!r}"
+            _add_lookup(vocabulary, source, model, reason)
+    for layer in model.layers:
+        if alone and layer.class_name.endswith("Tokenizer"):
+            reason = f"tokenizer of the model of {space.tables[0].layer.name!r}"
+            words = tokenizer_words(layer, model.archive, reason)
+            if words is None:
+                vocabulary.closed_tokenizers.append(layer.name)
+            else:
+                vocabulary.words.append(words)
+
+
+def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:
+    """Initializers that hold an array, and so make one shape only."""
+    found: list[ConfigPath] = []
+    for key, value in layer.config.items():
+        if not key.endswith("_initializer") or not isinstance(value, dict):
+            continue
+        config = value.get("config") or {}
+        holds_array = value.get("class_name") == "Constant" and not isinstance(
+            config.get("value"), int | float
+        )
+        if holds_array or value.get("class_name") == "ConcatenatedRows":
+            found.append((*layer.path, "config", key))
+    return found

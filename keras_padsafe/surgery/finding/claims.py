@@ -1,0 +1,130 @@
+"""What the user says of arrays that nothing in the file explains."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from keras_padsafe.archive import Archive, StoredArray
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.arguments import read_texts
+
+_AXIS = re.compile("[0-9]{1,3}")
+
+
+@dataclass(frozen=True)
+class Also:
+    """`LAYER:AXIS` or `LAYER:AXIS:KEY`: this axis is the vocabulary's too."""
+
+    text: str
+    place: str
+    axis: int
+    key: str | None
+
+
+@dataclass(frozen=True)
+class Claims:
+    """All that the user said.
+
+    Attributes:
+        also: Arrays that belong to the vocabulary.
+        leave: Layers, groups or arrays that do not.
+    """
+
+    also: tuple[Also, ...] = ()
+    leave: tuple[str, ...] = ()
+
+    def leaves(self, layer: LayerNode, path: str = "") -> bool:
+        """Whether the user said to leave this layer, or this array of it, alone."""
+        return any(_names(place, layer, path) for place in self.leave)
+
+    def on(self, layer: LayerNode, array: StoredArray) -> list[Also]:
+        """What the user said of an array of `layer`, where its shape has that axis."""
+        return [
+            claim
+            for claim in self.also
+            if claim.axis < len(array.shape) and _names(claim.place, layer, array.path)
+        ]
+
+
+def read_claims(also: Iterable[str], leave: Iterable[str]) -> Claims:
+    """Parses what came from `also=` and `leave=`, or from the command line.
+
+    Raises:
+        SurgeryError: if a claim is not of the form `LAYER:AXIS[:KEY]`.
+    """
+    return Claims(
+        tuple(_read_also(text) for text in read_texts(also, "also")),
+        read_texts(leave, "leave"),
+    )
+
+
+def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
+    """Refuses a claim on a layer or array that the model does not have."""
+    places = [*(claim.place for claim in claims.also), *claims.leave]
+    for place in places:
+        known = any(
+            _names(place, layer, array.path)
+            for layer in root.walk()
+            for array in layer.arrays.values()
+        ) or any(layer.name == place for layer in root.walk())
+        if not known:
+            names = sorted({layer.name for layer in root.walk() if layer.arrays})
+            raise SurgeryError(
+                f"{archive.path}: no layer or array is called {place!r}. Expected: "
+                "the name of a layer, or a path of the weights file. Layers with "
+                f"arrays: {', '.join(names)}."
+            )
+    for claim in claims.also:
+        _check_also(claim, root, archive)
+
+
+def _check_also(claim: Also, root: LayerNode, archive: Archive) -> None:
+    """Refuses an axis that no array of the place has, and a key that holds no size."""
+    named = [
+        (layer, array)
+        for layer in root.walk()
+        for array in layer.arrays.values()
+        if _names(claim.place, layer, array.path)
+    ]
+    fitting = [pair for pair in named if claim.axis < len(pair[1].shape)]
+    if not fitting:
+        shapes = ", ".join(str(array.shape) for _, array in named) or "none"
+        raise SurgeryError(
+            f"{archive.path}: also: {claim.text!r}: no array of {claim.place!r} has an "
+            f"axis {claim.axis}. Expected: an axis of its arrays. Shapes: {shapes}."
+        )
+    sizes = [
+        (node.config.get(claim.key), array.shape[claim.axis])
+        for layer, array in fitting
+        for node in layer.outwards()
+        if claim.key in node.config
+    ]
+    if claim.key is not None and not any(value == size for value, size in sizes):
+        wanted = sorted({array.shape[claim.axis] for _, array in fitting})
+        raise SurgeryError(
+            f"{archive.path}: also: {claim.text!r}: no configuration key {claim.key!r} "
+            f"of {claim.place!r} holds {' or '.join(map(str, wanted))}, the size of "
+            "the axis. Expected: the key that does, or none."
+        )
+
+
+def _read_also(text: str) -> Also:
+    place, _, rest = text.partition(":")
+    axis, _, key = rest.partition(":")
+    if not place or not _AXIS.fullmatch(axis):
+        raise SurgeryError(
+            f"also: {text!r} is not understood. Expected: LAYER:AXIS, as "
+            "'token_table:0', or LAYER:AXIS:KEY with the configuration key that holds "
+            "the size, as 'token_table:0:vocab_size'."
+        )
+    return Also(text, place, int(axis), key or None)
+
+
+def _names(place: str, layer: LayerNode, path: str) -> bool:
+    """Whether `place` is the name or group of a layer, or a path that leads to it."""
+    if place in (layer.name, layer.weights_path):
+        return True
+    inside = path.removeprefix(f"{layer.weights_path}/") if layer.weights_path else path
+    named = f"{layer.name}/{inside}" if inside else layer.name
+    return any(f"{whole}/".startswith(f"{place}/") for whole in (path, inside, named))

@@ -1,0 +1,61 @@
+"""Accounts for every other array with an axis of the vocabulary's size."""
+
+from keras_padsafe.archive import StoredArray
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.model_file import ModelFile, settling_flags
+from keras_padsafe.surgery.finding.vocabulary import LeftAlone, Unexplained, Vocabulary
+
+
+def explain_rest(
+    model: ModelFile, vocabulary: Vocabulary, every: list[Vocabulary]
+) -> None:
+    """Lists the arrays left alone with the reason, and those without one.
+
+    Args:
+        model: The model.
+        vocabulary: The vocabulary whose size is looked for.
+        every: All vocabularies; what is bound to any of them is explained.
+    """
+    bound = {site.path for other in every for site in other.arrays}
+    for layer, array in model.arrays():
+        if vocabulary.size not in array.shape or array.path in bound:
+            continue
+        reason = _reason(layer, array, model, vocabulary)
+        if reason is not None:
+            left = LeftAlone(array.path, array.shape, reason)
+            vocabulary.left_alone.append(left)
+            continue
+        axis = array.shape.index(vocabulary.size)
+        place = layer.name if len(layer.arrays) == 1 else array.path
+        vocabulary.unexplained.append(
+            Unexplained(
+                array.path,
+                f"array {array.path} of shape {array.shape} in layer {layer.name!r} of "
+                f"class {layer.key} has an axis of {vocabulary.size}, and no rule says "
+                "what it means",
+                settling_flags(place, axis),
+            )
+        )
+    _refuse_quantised(vocabulary)
+
+
+def _reason(
+    layer: LayerNode, array: StoredArray, model: ModelFile, vocabulary: Vocabulary
+) -> str | None:
+    if model.claims.leaves(layer, array.path):
+        return "left alone as asked"
+    is_hub = layer.key.startswith("keras_hub>")
+    if is_hub or (layer.is_stock and layer.name not in vocabulary.layers):
+        return f"class {layer.key.replace('>', '.')}: not a number of ids"
+    return None
+
+
+def _refuse_quantised(vocabulary: Vocabulary) -> None:
+    for site in vocabulary.arrays:
+        if not site.dtype.startswith(("float", "bfloat")):
+            problem = (
+                f"array {site.path} is quantised ({site.dtype}), and rows with scales "
+                "of their own cannot be grown"
+            )
+            remedy = "Grow the model before it is quantised"
+            vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))

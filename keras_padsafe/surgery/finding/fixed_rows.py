@@ -1,0 +1,67 @@
+"""Rows that a layer keeps out of training, and for which no optimizer has a slot."""
+
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.sites import ConfigSite
+
+
+def fixed_rows(root: LayerNode) -> dict[str, tuple[int, ...]]:
+    """For each table with such rows, by the path of its array, the rows."""
+    found: dict[str, tuple[int, ...]] = {}
+    for layer in root.walk():
+        if (
+            layer.key == "keras_padsafe>ExtendableEmbedding"
+            and "vars/0" in layer.arrays
+        ):
+            size = layer.config.get("input_dim")
+            frozen = layer.config.get("frozen_rows") or 0
+            if isinstance(size, int):
+                pads = {id_ for id_ in pad_ids(layer) if 0 <= id_ < size}
+                rows = tuple(sorted({*range(min(frozen, size)), *pads}))
+                # A table with nothing left to train is one variable, not trained.
+                found[layer.arrays["vars/0"].path] = rows
+    return found
+
+
+def pad_ids(layer: LayerNode) -> list[int]:
+    """The ids that a table knows as padding, by their number."""
+    pad_id = layer.config.get("pad_id")
+    found = pad_id if isinstance(pad_id, list) else [pad_id]
+    zero = [0] if layer.config.get("mask_zero") is True else []
+    return [*zero, *(id_ for id_ in found if isinstance(id_, int))]
+
+
+def id_sites(layer: LayerNode, size: int) -> list[ConfigSite]:
+    """The configuration keys of an ExtendableEmbedding that are ids, or count some."""
+    if layer.key != "keras_padsafe>ExtendableEmbedding":
+        return []
+    base, sites = (*layer.path, "config"), list[ConfigSite]()
+    for key in ("pad_id", "out_of_range"):
+        value = layer.config.get(key)
+        if isinstance(value, list):
+            places = [((*base, key, index), id_) for index, id_ in enumerate(value)]
+        else:
+            places = [((*base, key), value)]
+        for path, id_ in places:
+            if isinstance(id_, int) and 0 <= id_ < size:
+                sites.append(ConfigSite(path, id_, "id", f"{key} names an id"))
+    frozen = layer.config.get("frozen_rows")
+    if isinstance(frozen, int) and frozen:
+        path = (*base, "frozen_rows")
+        sites.append(ConfigSite(path, frozen, "first", "counts the first rows"))
+    return sites
+
+
+def check_pad_ids(name: str, pads: list[int], old_size: int, new_size: int) -> None:
+    """Refuses to make a row for an id that meant padding and read no row.
+
+    Raises:
+        SurgeryError: naming the id.
+    """
+    taken = [id_ for id_ in pads if old_size <= id_ < new_size]
+    if taken:
+        raise SurgeryError(
+            f"Vocabulary {name!r}: id {taken[0]} means padding and has no row; growing "
+            f"to {new_size} ids would give it a word's. Expected: a pad id outside the "
+            "new table, as -1. Set `pad_id` in Keras, save, and grow then."
+        )

@@ -1,0 +1,165 @@
+"""Finds output heads: layers whose last axis has one unit for each id."""
+
+from dataclasses import dataclass, field
+
+from keras_padsafe.archive import StoredArray
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.graph import Call, Graph
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
+
+# Layers and operations whose output has the units of their input, one for one.
+UNIT_BY_UNIT = frozenset(
+    """
+    Activation Softmax LogSoftmax ReLU LeakyReLU ELU SELU GELU Elu Gelu
+    Relu Relu6 Silu Swish Sigmoid HardSigmoid LogSigmoid Softplus Softsign Tanh
+    Exp Log Log1p Negative Absolute Sqrt Square Power Clip Cast Identity Dropout
+    AlphaDropout GaussianNoise GaussianDropout Rescaling ActivityRegularization
+    Masking Add Subtract Multiply Divide TrueDivide Average Maximum Minimum
+    Greater GreaterEqual Less LessEqual Equal NotEqual LogicalAnd LogicalOr
+    LogicalNot Isnan Isinf Isfinite Sign Where GetItem StopGradient NanToNum
+    GlobalMaxPooling1D GlobalAveragePooling1D
+    """.split()
+)
+# What turns one unit for each id back into ids.
+BACK_TO_IDS = frozenset(
+    ("Argmax", "Argsort", "TopK", "StringLookup", "IntegerLookup", "Squeeze")
+)
+
+
+@dataclass
+class Head:
+    """A layer with one output unit for each of `size` ids."""
+
+    layer: LayerNode
+    size: int
+    arrays: list[ArraySite] = field(default_factory=list)
+    config: list[ConfigSite] = field(default_factory=list)
+
+
+def head_of(layer: LayerNode) -> Head | None:
+    """What a layer would hold if its units were the ids; `None` if it has no units."""
+    if layer.key == "keras>Dense":
+        return _dense(layer)
+    if layer.key == "keras>EinsumDense":
+        return _einsum_dense(layer)
+    if layer.key == "keras_hub>MaskedLMHead":
+        return _masked_lm_head(layer)
+    return None
+
+
+def reshaped_units(layer: LayerNode, size: int) -> ConfigPath | None:
+    """Where a Reshape names the units that it keeps; `None` if it is no such layer."""
+    if layer.class_name != "Reshape":
+        return None
+    for key in ("target_shape", "newshape"):
+        shape = layer.config.get(key)
+        if isinstance(shape, list) and shape and shape[-1] == size:
+            return (*layer.path, "config", key, len(shape) - 1)
+    return None
+
+
+def output_producers(graph: Graph, size: int) -> list[Call]:
+    """The calls that make the `size` units of an output of the model, or its ids."""
+    return graph.back_from_outputs(
+        lambda call: (
+            call.layer.class_name not in UNIT_BY_UNIT | BACK_TO_IDS
+            and reshaped_units(call.layer, size) is None
+        )
+    )
+
+
+def last_weights(graph: Graph) -> list[Call]:
+    """The calls of layers with weights from which an output takes nothing but steps.
+
+    If such a layer has a unit for each id and is no head that is known, its units may
+    be the ids all the same.
+    """
+    return graph.back_from_outputs(
+        lambda call: any(node.arrays for node in call.layer.walk())
+    )
+
+
+def _dense(layer: LayerNode) -> Head | None:
+    size = layer.config.get("units")
+    kernel, bias = layer.arrays.get("vars/0"), layer.arrays.get("vars/1")
+    if not isinstance(size, int) or kernel is None or kernel.shape[-1:] != (size,):
+        return None
+    reason = f"output of the model, units={size}"
+    head = Head(layer, size)
+    head.arrays.append(kernel_site(kernel, len(kernel.shape) - 1, reason))
+    if bias is not None and bias.shape == (size,):
+        head.arrays.append(bias_site(bias, 0, reason))
+    path = (*layer.path, "config", "units")
+    head.config.append(ConfigSite(path, size, "table", reason))
+    return head
+
+
+def _einsum_dense(layer: LayerNode) -> Head | None:
+    equation, shape = layer.config.get("equation"), layer.config.get("output_shape")
+    kernel, bias = layer.arrays.get("vars/0"), layer.arrays.get("vars/1")
+    if not isinstance(equation, str) or kernel is None:
+        return None
+    whole = shape if isinstance(shape, list) else [shape]
+    size = whole[-1]
+    operands, _, result = equation.partition("->")
+    kernel_axes = operands.rpartition(",")[2]
+    unit = result[-1:]
+    if not isinstance(size, int) or not _has_units(kernel, kernel_axes, unit, size):
+        return None
+    reason = f"output of the model, equation={equation!r}, output_shape={whole}"
+    head = Head(layer, size)
+    head.arrays.append(kernel_site(kernel, kernel_axes.index(unit), reason))
+    bias_axes = layer.config.get("bias_axes") or ""
+    if bias is not None and _has_units(bias, bias_axes, unit, size):
+        head.arrays.append(bias_site(bias, bias_axes.index(unit), reason))
+    place: tuple[str | int, ...] = (*layer.path, "config", "output_shape")
+    if isinstance(shape, list):
+        place = (*place, len(shape) - 1)
+    head.config.append(ConfigSite(place, size, "table", reason))
+    return head
+
+
+def _has_units(array: StoredArray, axes: str, unit: str, size: int) -> bool:
+    """Whether an array whose axes an equation names has `size` entries for `unit`."""
+    axis = axes.find(unit) if unit else -1
+    return 0 <= axis < len(array.shape) and array.shape[axis] == size
+
+
+def _masked_lm_head(layer: LayerNode) -> Head | None:
+    """Tied, the head owns a bias only; untied, a kernel before it."""
+    size = layer.config.get("vocabulary_size")
+    if not isinstance(size, int):
+        return None
+    reason = f"class {layer.key.replace('>', '.')}, vocabulary_size={size}"
+    head = Head(layer, size)
+    for relative, array in layer.arrays.items():
+        if relative.startswith("vars/") and array.shape[-1:] == (size,):
+            head.arrays.append(last_axis_site(array, reason))
+    path = (*layer.path, "config", "vocabulary_size")
+    head.config.append(ConfigSite(path, size, "table", reason))
+    for child in layer.children:
+        if child.config.get("input_dim") == size:
+            inner = (*child.path, "config", "input_dim")
+            head.config.append(ConfigSite(inner, size, "table", reason))
+    return head
+
+
+def last_axis_site(array: StoredArray, reason: str) -> ArraySite:
+    """The site of a head's array over its last axis: a bias if it has no other."""
+    make = bias_site if len(array.shape) == 1 else kernel_site
+    return make(array, len(array.shape) - 1, reason)
+
+
+def kernel_site(array: StoredArray, axis: int, reason: str) -> ArraySite:
+    """The site of a head's kernel."""
+    return ArraySite(
+        array.path, array.shape, array.dtype, axis, "head kernel", "rows", reason
+    )
+
+
+def bias_site(array: StoredArray, axis: int, reason: str) -> ArraySite:
+    """The site of a head's bias."""
+    return ArraySite(
+        array.path, array.shape, array.dtype, axis, "head bias", "bias", reason
+    )

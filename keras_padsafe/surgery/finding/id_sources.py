@@ -1,0 +1,65 @@
+"""Follows ids back from a table to the layer or input that they come from."""
+
+from collections.abc import Iterable
+
+from keras_padsafe.saved_model.graph import Call, Graph
+from keras_padsafe.saved_model.layer_node import LayerNode
+
+# Layers and operations that move ids about without changing any.
+_MOVES_IDS = frozenset(
+    """
+    Reshape Flatten Permute RepeatVector Identity Cropping1D Concatenate Cast
+    Squeeze ExpandDims Transpose Ravel Tile Repeat Stack Copy Roll Flip
+    """.split()
+)
+# The same, but each output may be a column of its own, with ids of its own.
+_SELECTS_IDS = frozenset(("GetItem", "Slice", "Split", "Take", "Unstack"))
+LOOKUPS = frozenset(("StringLookup", "IntegerLookup", "TextVectorization"))
+
+
+def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
+    """The inputs and lookup layers that ids come from, and whether as a whole.
+
+    `False` marks a source of which only a part was taken, by a slice: another table
+    may take another part, with ids of another meaning.
+    """
+    found: list[tuple[LayerNode, bool]] = []
+    pending = [(call, True) for call in calls]
+    while pending:
+        call, whole = pending.pop()
+        kind = call.layer.class_name
+        if kind == "InputLayer" or kind in LOOKUPS:
+            found.append((call.layer, whole))
+        elif kind in _MOVES_IDS or kind in _SELECTS_IDS:
+            whole = whole and kind in _MOVES_IDS
+            pending.extend((source, whole) for source in call.inputs)
+    return found
+
+
+def sources_of_table(calls: list[Call]) -> list[tuple[LayerNode, bool]]:
+    """The sources of what is fed to the calls of a table, first arguments only."""
+    fed = [call.inputs[0] for call in calls if call.inputs and not is_reverse(call)]
+    return id_sources(fed)
+
+
+def is_reverse(call: Call) -> bool:
+    """Whether this call of a tied table computes logits."""
+    return True in (call.arguments.get("reverse"), call.arguments.get("1"))
+
+
+def takers(graph: Graph, source: LayerNode) -> list[Call]:
+    """The calls that take in the ids of a source, moved about but not changed."""
+    found: list[Call] = []
+    pending = graph.calls_of(source)
+    seen: set[Call] = set()
+    while pending:
+        call = pending.pop()
+        for consumer in call.consumers:
+            if consumer in seen:
+                continue
+            seen.add(consumer)
+            if consumer.layer.class_name in _MOVES_IDS:
+                pending.append(consumer)
+            else:
+                found.append(consumer)
+    return found

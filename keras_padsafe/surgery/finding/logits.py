@@ -1,0 +1,179 @@
+"""Follows the units of a head to everything that repeats their number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.graph import Call, Graph
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.claims import Claims
+from keras_padsafe.surgery.finding.heads import (
+    BACK_TO_IDS,
+    UNIT_BY_UNIT,
+    reshaped_units,
+)
+from keras_padsafe.surgery.finding.sites import ConfigSite
+from keras_padsafe.surgery.finding.vocabulary import Unexplained
+
+
+@dataclass
+class Followed:
+    """What lies downstream of the heads.
+
+    Attributes:
+        over_ids: The calls whose last axis runs over the ids.
+        sites: Places of config.json that repeat their number.
+        unexplained: What a change of their number would disturb.
+    """
+
+    over_ids: set[Call] = field(default_factory=set)
+    sites: list[ConfigSite] = field(default_factory=list)
+    unexplained: list[Unexplained] = field(default_factory=list)
+
+
+def follow_logits(
+    graph: Graph, heads: list[Call], size: int, claims: Claims
+) -> Followed:
+    """Follows the units of `heads` to all that repeats or takes in their number."""
+    followed = Followed()
+    places: list[ConfigPath] = []
+    pending = list(heads)
+    while pending:
+        call = pending.pop()
+        if call in followed.over_ids:
+            continue
+        followed.over_ids.add(call)
+        for consumer in call.consumers:
+            layer = consumer.layer
+            if _keeps_units(consumer, size, graph):
+                pending.append(consumer)
+                baked = reshaped_units(layer, size)
+                places += [*_built_shapes(layer, size), *([baked] if baked else [])]
+            elif any(claims.on(layer, array) for array in layer.arrays.values()):
+                places += _built_shapes(layer, size)
+            elif layer.class_name not in BACK_TO_IDS and not claims.leaves(layer):
+                followed.unexplained.append(_consumer(layer, size))
+    for call in followed.over_ids:
+        if call not in heads and not claims.leaves(call.layer):
+            followed.unexplained += _fixed_operands(call, followed, size, graph)
+    places += _recorded_shapes(graph, followed.over_ids, size)
+    followed.sites = [_shape_site(path, size) for path in dict.fromkeys(places)]
+    return followed
+
+
+def _keeps_units(call: Call, size: int, graph: Graph) -> bool:
+    """Whether the output of a call has the units of its input, one for one."""
+    if reshaped_units(call.layer, size):
+        return True
+    if call.layer.class_name not in UNIT_BY_UNIT:
+        return False
+    shape = graph.shape_of(call)
+    if call.layer.class_name != "GetItem":
+        return True
+    key = call.arguments.get("1")
+    last = key[-1] if isinstance(key, list) and key else None
+    whole = not isinstance(last, dict) or not any((last.get("config") or {}).values())
+    before = graph.shape_of(call.inputs[0]) if call.inputs else None
+    full = isinstance(key, list) and before is not None and len(key) < len(before)
+    starts = (
+        isinstance(key, list) and {"class_name": "__ellipsis__", "config": {}} in key
+    )
+    return (shape is None or shape[-1:] == [size]) and (whole or (full and not starts))
+
+
+def _fixed_operands(
+    call: Call, followed: Followed, size: int, graph: Graph
+) -> list[Unexplained]:
+    """Values of the old size that a call combines with units that will be more."""
+    found: list[str] = []
+    for source in call.inputs:
+        shape = graph.shape_of(source)
+        if source not in followed.over_ids and shape and shape[-1] == size:
+            found.append(f"the output of {source.layer.name!r}")
+    if any(_holds_row(value, size) for value in call.arguments.values()):
+        found.append("a constant")
+    layer = call.layer
+    return [
+        Unexplained(
+            layer.name,
+            f"{layer.class_name} {layer.name!r} combines the {size} units of the head "
+            f"with {operand}, which has as many and does not grow",
+            f"Say --also for the layer that makes it, or --leave {layer.name}",
+        )
+        for operand in found
+    ]
+
+
+def _holds_row(value: Any, size: int) -> bool:
+    """Whether a recorded argument holds an array whose last axis has `size` entries."""
+    if isinstance(value, dict) and value.get("class_name") == "__numpy__":
+        value = (value.get("config") or {}).get("value")
+        while isinstance(value, list) and value and isinstance(value[0], list):
+            value = value[0]
+        return isinstance(value, list) and len(value) == size
+    return False
+
+
+def _shape_site(path: ConfigPath, size: int) -> ConfigSite:
+    return ConfigSite(path, size, "table", "shape of the head's output")
+
+
+def _consumer(layer: LayerNode, size: int) -> Unexplained:
+    what = (
+        f"{layer.class_name} {layer.name!r} takes in all {size} units of the head at "
+        "once"
+    )
+    mine = [a for a in layer.arrays.values() if size in a.shape]
+    if mine:
+        place = f"{layer.name}:{mine[0].shape.index(size)}"
+        problem = f"{what}, and has a weight for each"
+        return Unexplained(
+            layer.name,
+            problem,
+            f"Say --also {place} (also='{place}') if that axis of its weights runs "
+            "over the ids",
+        )
+    return Unexplained(
+        layer.name,
+        f"{what}, so its result depends on their number",
+        f"Say --leave {layer.name} (leave='{layer.name}') if a different number of "
+        "units does no harm there",
+    )
+
+
+def _built_shapes(layer: LayerNode, size: int) -> list[ConfigPath]:
+    found = list(_lasts(layer.serialized.get("build_config"), size))
+    paths: list[ConfigPath] = [(*layer.path, "build_config", *path) for path in found]
+    if layer.parent is not None and layer.parent.class_name == "TimeDistributed":
+        paths += _built_shapes(layer.parent, size)
+    return paths
+
+
+def _recorded_shapes(
+    graph: Graph, over_ids: set[Call], size: int
+) -> Iterator[ConfigPath]:
+    for record in graph.shape_records:
+        if record.call in over_ids and record.shape[-1:] == [size]:
+            yield (*record.path, len(record.shape) - 1)
+    for layer, call in graph.input_layers:
+        if call in over_ids:
+            shape = layer.config.get("batch_shape")
+            if isinstance(shape, list) and shape and shape[-1] == size:
+                yield (*layer.path, "config", "batch_shape", len(shape) - 1)
+            if layer.parent is not None:
+                yield from _built_shapes(layer.parent, size)
+                for path in _lasts(layer.parent.config.get("build_input_shape"), size):
+                    yield (*layer.parent.path, "config", "build_input_shape", *path)
+
+
+def _lasts(value: Any, size: int) -> Iterator[ConfigPath]:
+    """The last places of all shapes in `value` that end in `size`."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from ((key, *path) for path in _lasts(inner, size))
+    elif isinstance(value, list):
+        if value and value[-1] == size and not isinstance(value[-1], bool):
+            yield (len(value) - 1,)
+        for index, inner in enumerate(value):
+            yield from ((index, *path) for path in _lasts(inner, size))

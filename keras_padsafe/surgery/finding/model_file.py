@@ -1,0 +1,70 @@
+"""A saved model as all steps of an inventory see it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from keras_padsafe.archive import Archive, StoredArray
+from keras_padsafe.saved_model.graph import Call, Graph
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.claims import Claims
+from keras_padsafe.surgery.finding.sites import ConfigSite
+from keras_padsafe.surgery.finding.tables import Table
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+
+
+@dataclass
+class ModelFile:
+    """A saved model: its layers with their arrays, its calls, the user's claims."""
+
+    archive: Archive
+    root: LayerNode
+    graph: Graph
+    claims: Claims
+
+    @property
+    def layers(self) -> list[LayerNode]:
+        """Every layer once, however often config.json describes it."""
+        return [node for node in self.root.walk() if node.original is None]
+
+    def arrays(self) -> Iterator[tuple[LayerNode, StoredArray]]:
+        """Every array of the model, the optimizer's apart, with its layer."""
+        for layer in self.layers:
+            for array in layer.arrays.values():
+                if not array.path.startswith("optimizer/"):
+                    yield layer, array
+
+
+@dataclass
+class IdSpace:
+    """A vocabulary while it is put together.
+
+    Attributes:
+        vocabulary: What was found so far.
+        tables: Its tables.
+        calls: The calls of its tables.
+        logits: The calls that make a unit for each id.
+        over_ids: The calls whose last axis runs over the ids.
+    """
+
+    vocabulary: Vocabulary
+    tables: list[Table]
+    calls: list[Call]
+    logits: list[Call] = field(default_factory=list)
+    over_ids: set[Call] = field(default_factory=set)
+
+
+def add_config(vocabulary: Vocabulary, sites: Iterable[ConfigSite]) -> None:
+    """Adds places of config.json that are not among the vocabulary's yet."""
+    known = {site.path for site in vocabulary.config}
+    for site in sites:
+        if site.path not in known:
+            known.add(site.path)
+            vocabulary.config.append(site)
+
+
+def settling_flags(place: str, axis: int) -> str:
+    """What a user says to settle whether an axis belongs to the vocabulary."""
+    return (
+        f"Say --also {place}:{axis} (also='{place}:{axis}') if it belongs to the "
+        f"vocabulary, --leave {place} (leave='{place}') if not"
+    )

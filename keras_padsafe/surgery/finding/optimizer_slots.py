@@ -1,0 +1,242 @@
+"""Finds the optimizer's slots of the arrays that are bound to a vocabulary."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from keras_padsafe.archive import Archive, StoredArray
+from keras_padsafe.errors import AmbiguousVocabularyError
+from keras_padsafe.facts.optimizer_layout import SlotFill, layout_of
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.layer_tree import model_arrays
+from keras_padsafe.surgery.finding.fixed_rows import fixed_rows
+from keras_padsafe.surgery.finding.sites import ArraySite
+
+# Variables at the end of a layer's own that training does not touch.
+_UNTRAINED_AT_END = {
+    "BatchNormalization": 2,
+    "Normalization": 3,
+    "SpectralNormalization": 1,
+}
+_SCALARS_OF_LOSS_SCALE = 4
+
+
+class SlotError(AmbiguousVocabularyError):
+    """The optimizer's variables cannot be told apart; dropping them settles it."""
+
+
+def find_slots(
+    root: LayerNode, archive: Archive, sites: list[ArraySite]
+) -> list[ArraySite]:
+    """The optimizer variables that must change together with `sites`.
+
+    Raises:
+        SlotError: if that cannot be told for certain.
+    """
+    found: list[ArraySite] = []
+    fixed = fixed_rows(root)
+    for group, optimizer, skipped in _optimizers(root, archive):
+        variables = _variables(archive, group)[skipped:]
+        slots = _slots(optimizer, variables, group, archive)
+        if slots:
+            shapes = [variables[pairs[0][0]].shape for pairs in slots]
+            _check_shapes(slots, variables, shapes, group)
+            _check_trained(sites, fixed)
+            positions = _positions(root, archive, sites, shapes, fixed)
+            for site, position in positions.items():
+                name = optimizer.get("class_name", "optimizer")
+                skips = fixed.get(site.path, ())
+                for index, fill in slots[position]:
+                    slot = _slot_site(site, variables[index], fill, name)
+                    found.append(replace(slot, skips=skips))
+    return found
+
+
+def _check_trained(sites: list[ArraySite], fixed: dict[str, tuple[int, ...]]) -> None:
+    for site in sites:
+        if len(fixed.get(site.path, ())) == site.size:
+            raise _refusal(
+                f"optimizer: every row of {site.path} is frozen, so it has no slots, "
+                "and new rows, which train, would need some"
+            )
+
+
+def _optimizers(
+    root: LayerNode, archive: Archive
+) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """Each saved list of optimizer variables: group, optimizer, scalars to skip."""
+    if not _variables(archive, "optimizer"):
+        return
+    compiled = root.serialized.get("compile_config") or {}
+    optimizer = compiled.get("optimizer")
+    optimizer = optimizer if isinstance(optimizer, dict) else {}
+    inner = (optimizer.get("config") or {}).get("inner_optimizer")
+    nested = _variables(archive, "optimizer/inner_optimizer")
+    if not nested:
+        yield "optimizer", optimizer, 0
+        return
+    # Keras stores the variables of the wrapped optimizer twice.
+    wrapped = inner if isinstance(inner, dict) else optimizer
+    outer = len(_variables(archive, "optimizer"))
+    yield "optimizer", wrapped, max(outer - len(nested), 0)
+    yield "optimizer/inner_optimizer", wrapped, 0
+
+
+def _variables(archive: Archive, group: str) -> list[StoredArray]:
+    prefix = f"{group}/vars/"
+    own = [a for a in archive.arrays.values() if a.path.startswith(prefix)]
+    return sorted(own, key=lambda array: int(array.path.removeprefix(prefix)))
+
+
+def _slots(
+    optimizer: dict[str, Any],
+    variables: list[StoredArray],
+    group: str,
+    archive: Archive,
+) -> list[list[tuple[int, SlotFill]]]:
+    if all(array.shape == () for array in variables):
+        return []
+    class_name = optimizer.get("class_name", "")
+    layout = layout_of(class_name, optimizer.get("config") or {})
+    slots = layout.slots(len(variables)) if layout else None
+    if slots is None:
+        kind = f"class {class_name!r}" if class_name else "no class in config.json"
+        raise _refusal(
+            f"{group}: {len(variables)} variables of an optimizer with {kind}, whose "
+            "order is not known"
+        )
+    return slots
+
+
+def _check_shapes(
+    slots: list[list[tuple[int, SlotFill]]],
+    variables: list[StoredArray],
+    shapes: list[tuple[int, ...]],
+    group: str,
+) -> None:
+    for pairs, shape in zip(slots, shapes, strict=True):
+        if any(variables[index].shape != shape for index, _ in pairs):
+            raise _refusal(f"{group}: the slots of one variable differ in shape")
+
+
+def _positions(
+    root: LayerNode,
+    archive: Archive,
+    sites: list[ArraySite],
+    shapes: list[tuple[int, ...]],
+    fixed: dict[str, tuple[int, ...]],
+) -> dict[ArraySite, int]:
+    """Which trainable variable each site is, counted as the optimizer counts."""
+    aligned = _align(root, shapes, fixed)
+    if aligned is not None:
+        return {site: aligned[site.path] for site in sites if site.path in aligned}
+    in_model = Counter(_slot_shape(array, fixed) for array in model_arrays(archive))
+    in_optimizer = Counter(shapes)
+    sizes = {size for site in sites for size in (site.size, _slot_size(site, fixed))}
+    positions: dict[ArraySite, int] = {}
+    for site in sites:
+        shape = _slot_shape(site, fixed)
+        if in_optimizer[shape] == 1 == in_model[shape]:
+            positions[site] = shapes.index(shape)
+    for shape in shapes:
+        known = any(_slot_shape(site, fixed) == shape for site in positions)
+        if not known and sizes & set(shape):
+            raise _refusal(
+                f"optimizer: a slot of shape {shape} may belong to "
+                f"{in_model[shape] or 'none'} of the model's arrays, and the order of "
+                "the model's variables is not in the file"
+            )
+    return positions
+
+
+def _slot_shape(
+    array: StoredArray | ArraySite, fixed: dict[str, tuple[int, ...]]
+) -> tuple[int, ...]:
+    """The shape of an array's slots, which rows that never train are not part of."""
+    rows = fixed.get(array.path)
+    return (array.shape[0] - len(rows), *array.shape[1:]) if rows else array.shape
+
+
+def _slot_size(site: ArraySite, fixed: dict[str, tuple[int, ...]]) -> int:
+    return site.size - len(fixed.get(site.path, ()))
+
+
+def _align(
+    root: LayerNode,
+    shapes: list[tuple[int, ...]],
+    fixed: dict[str, tuple[int, ...]],
+) -> dict[str, int] | None:
+    """Walks layers and slots side by side; `None` where they do not agree."""
+    positions: dict[str, int] = {}
+    start = 0
+    for layer in _leaves(root):
+        arrays = {
+            relative: array
+            for relative, array in _trainable(layer).items()
+            if len(fixed.get(array.path, ())) < (array.shape or (1,))[0]
+        }
+        here = shapes[start : start + len(arrays)]
+        expected = [_slot_shape(array, fixed) for array in arrays.values()]
+        if Counter(here) != Counter(expected):
+            return None
+        own = all(relative.startswith("vars/") for relative in arrays)
+        for number, array in enumerate(arrays.values()):
+            if own:
+                positions[array.path] = start + number
+            elif here.count(expected[number]) == 1:
+                positions[array.path] = start + here.index(expected[number])
+        start += len(arrays)
+    return positions if start == len(shapes) else None
+
+
+def _leaves(node: LayerNode) -> Iterator[LayerNode]:
+    """The layers of a model in the order in which Keras lists their variables."""
+    if node.original is not None:
+        return
+    if node.is_graph:
+        for child in node.children:
+            yield from _leaves(child)
+    else:
+        yield node
+
+
+def _trainable(layer: LayerNode) -> dict[str, StoredArray]:
+    if layer.config.get("trainable") is False:
+        return {}
+    arrays: dict[str, StoredArray] = {}
+    base = f"{layer.weights_path}/" if layer.weights_path else ""
+    for node in layer.walk():
+        own = sorted(node.arrays.items(), key=lambda item: _variable_order(item[0]))
+        untrained = _UNTRAINED_AT_END.get(node.class_name, 0)
+        for _, array in own[: len(own) - untrained]:
+            arrays[array.path.removeprefix(base)] = array
+    return arrays
+
+
+def _variable_order(relative: str) -> tuple[str, int]:
+    group, _, index = relative.rpartition("/")
+    return group, int(index) if index.isdigit() else -1
+
+
+def _slot_site(
+    site: ArraySite, variable: StoredArray, fill: SlotFill, optimizer: str
+) -> ArraySite:
+    return replace(
+        site,
+        path=variable.path,
+        shape=variable.shape,
+        dtype=variable.dtype,
+        role=f"{optimizer} slot",
+        fill=site.fill if fill == "weight" else fill,
+        like=site.path if fill == "weight" else None,
+        reason=f"slot of {site.path}",
+    )
+
+
+def _refusal(what: str) -> SlotError:
+    return SlotError(
+        f"{what}. Expected: slots that can be told apart, so that each grows with its "
+        "weight. Start with a fresh optimizer instead: `optimizer='drop'` "
+        "(`--optimizer drop`); the weights are kept."
+    )

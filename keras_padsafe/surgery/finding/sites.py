@@ -1,0 +1,107 @@
+"""The places of a file that are bound to one vocabulary."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from keras_padsafe.saved_model.config_path import ConfigPath
+
+
+@dataclass(frozen=True)
+class ArraySite:
+    """An array with one axis that runs over the ids of the vocabulary.
+
+    Attributes:
+        path: The array in the weights file.
+        shape: Its shape as saved.
+        dtype: Keras's name of its data type.
+        axis: The axis that runs over the ids.
+        role: What it is, as `"embedding table"`.
+        fill: How new entries are made: `"rows"` as the user asked, `"bias"` with
+            the mean for every choice but zeros, `"zeros"`, or a number.
+        reason: Why we believe that the axis is this vocabulary's.
+        like: For the moving average of a weight, the weight whose new entries it
+            takes over.
+        skips: Ids for which the array has no entry, as frozen rows have no slot.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    axis: int
+    role: str
+    fill: Literal["rows", "bias"] | float
+    reason: str
+    like: str | None = None
+    skips: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return self.shape[self.axis]
+
+
+@dataclass(frozen=True)
+class ConfigSite:
+    """A number of config.json that follows the vocabulary.
+
+    Attributes:
+        path: The keys that lead to it.
+        value: The number as saved.
+        follows: `"table"` if it is the number of rows, `"tokens"` if the number of
+            words, `"cap"` if it must not be less than that, `"id"` if it is an id
+            itself, `"first"` if it counts some of the first ids.
+        reason: Why we believe so.
+    """
+
+    path: ConfigPath
+    value: int
+    follows: Literal["table", "tokens", "cap", "id", "first"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class TextRule:
+    """How a TextVectorization makes words of text, in its own configuration's words.
+
+    Attributes:
+        standardize: What is done to the text first.
+        split: Where it is cut; `None` leaves it whole.
+        has_ngrams: Whether several words in a row make a word too.
+    """
+
+    standardize: str | None
+    split: str | None
+    has_ngrams: bool
+
+
+@dataclass(frozen=True)
+class WordsSite:
+    """The words of a lookup layer or tokenizer, one id each.
+
+    Attributes:
+        layer: Name of the layer.
+        class_name: Its class.
+        config_path: Where config.json lists the words, if it does.
+        assets: The text files of the archive that list them, if they do.
+        first_id: The id of the first word listed.
+        words: The words, in the order of their ids.
+        specials: The words that mean padding or an unknown word.
+        reason: Why we believe that the words are this vocabulary's.
+        reserved: Those and any other word that the layer takes for itself.
+        text_rule: How the layer makes words of text, if that is known.
+    """
+
+    layer: str
+    class_name: str
+    config_path: ConfigPath | None
+    assets: tuple[str, ...]
+    first_id: int
+    words: tuple[str | int, ...]
+    specials: tuple[str | int, ...]
+    reason: str
+    reserved: frozenset[str | int] = frozenset()
+    text_rule: TextRule | None = None
+
+    @property
+    def end(self) -> int:
+        """One more than the last id that a word has."""
+        return self.first_id + len(self.words)

@@ -1,0 +1,125 @@
+"""One id space of a model and all that is bound to it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """Something that may or may not belong to the vocabulary.
+
+    Attributes:
+        place: The layer or array.
+        problem: What is not known of it.
+        remedy: What to do about it, with the flags that settle it.
+    """
+
+    place: str
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """An array that has an axis of the vocabulary's size and is not bound to it."""
+
+    path: str
+    shape: tuple[int, ...]
+    reason: str
+
+
+@dataclass
+class Vocabulary:
+    """One id space: what is bound to it, and why we believe so.
+
+    Attributes:
+        name: Name of the layer that holds its first table.
+        size: The number of ids: the rows of its tables.
+        layers: Names of all layers bound to it; each can be used to call it.
+        arrays: Arrays of the model with an axis over the ids.
+        slots: Variables of the optimizer with an axis over the ids.
+        slot_problem: Why the slots could not be told apart, if so.
+        config: Numbers of config.json that follow the size, shapes among them.
+        initializers: Places of config.json where an initializer holds a whole table.
+        pad_ids: Ids that a table knows as padding.
+        masks_zero: Whether one of them is 0 because of `mask_zero`.
+        words: Lookup layers and tokenizers that name the ids.
+        closed_tokenizers: Tokenizers that hold their words in a form, as byte pairs,
+            that cannot take a whole word in.
+        unexplained: What has to be settled by the user before a change.
+        left_alone: Arrays that only happen to have an axis of that size.
+        notes: Anything else that a user should know before a change.
+    """
+
+    name: str
+    size: int
+    layers: list[str] = field(default_factory=list)
+    arrays: list[ArraySite] = field(default_factory=list)
+    slots: list[ArraySite] = field(default_factory=list)
+    slot_problem: str | None = None
+    config: list[ConfigSite] = field(default_factory=list)
+    initializers: list[ConfigPath] = field(default_factory=list)
+    pad_ids: list[int] = field(default_factory=list)
+    masks_zero: bool = False
+    words: list[WordsSite] = field(default_factory=list)
+    closed_tokenizers: list[str] = field(default_factory=list)
+    unexplained: list[Unexplained] = field(default_factory=list)
+    left_alone: list[LeftAlone] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the model scores each id, so that new ids take probability."""
+        return any(site.role != "embedding table" for site in self.arrays)
+
+    def to_json(self) -> dict[str, Any]:
+        """The vocabulary as plain data, the document behind the table."""
+        return {
+            "name": self.name,
+            "size": self.size,
+            "layers": self.layers,
+            "arrays": [_array(site) for site in self.arrays],
+            "optimizer_slots": [_array(site) for site in self.slots],
+            "optimizer_problem": self.slot_problem,
+            "config": [
+                {
+                    "key": config_key(site.path),
+                    "value": site.value,
+                    "reason": site.reason,
+                }
+                for site in self.config
+            ],
+            "initializers": [config_key(path) for path in self.initializers],
+            "pad_ids": self.pad_ids,
+            "words": [
+                {
+                    "layer": site.layer,
+                    "class": site.class_name,
+                    "count": len(site.words),
+                    "first_id": site.first_id,
+                    "stored_in": list(site.assets) or "config.json",
+                    "reason": site.reason,
+                }
+                for site in self.words
+            ],
+            "unexplained": [vars(item) for item in self.unexplained],
+            "left_alone": [
+                {"path": item.path, "shape": list(item.shape), "reason": item.reason}
+                for item in self.left_alone
+            ],
+            "notes": self.notes,
+        }
+
+
+def _array(site: ArraySite) -> dict[str, Any]:
+    return {
+        "path": site.path,
+        "shape": list(site.shape),
+        "dtype": site.dtype,
+        "axis": site.axis,
+        "role": site.role,
+        "reason": site.reason,
+    }

@@ -1,0 +1,220 @@
+"""Reads and rewrites the words of lookup layers and tokenizers."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from keras_padsafe.archive import Archive
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.surgery.finding.sites import ConfigSite, TextRule, WordsSite
+
+# `str.splitlines`, with which Keras reads the file back, breaks a line at each.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+def lookup_words(
+    layer: LayerNode, archive: Archive, reason: str
+) -> tuple[WordsSite, list[ConfigSite]] | None:
+    """The words of a StringLookup, IntegerLookup or TextVectorization.
+
+    Returns:
+        The words, and the configuration keys that count them; `None` if the file
+        holds no words for the layer (it was never adapted).
+    """
+    config = layer.config
+    listed = config.get("vocabulary")
+    specials = _special_words(layer)
+    if isinstance(listed, str):
+        raise SurgeryError(
+            f"Layer {layer.name!r}: its words lie in a file outside the model, "
+            f"{listed!r}, which is not read. Expected: words saved in the model. "
+            "Load the model, call `set_vocabulary` with the words and save it again."
+        )
+    if isinstance(listed, list):
+        words = tuple(listed)
+        leading = words[: len(specials)] == specials
+        first = 0 if leading else len(specials)
+        place = (*layer.path, "config", "vocabulary")
+        site = _site(layer, place, (), first, words, specials, reason)
+    else:
+        assets = _assets(layer, archive)
+        if not assets:
+            return None
+        words = _read_lines(archive.assets[assets[0]].read(), layer)
+        site = _site(layer, None, assets, 0, words, specials, reason)
+    return site, _counts(layer, site)
+
+
+def _site(
+    layer: LayerNode,
+    place: tuple[str | int, ...] | None,
+    assets: tuple[str, ...],
+    first_id: int,
+    words: tuple[str | int, ...],
+    specials: tuple[str | int, ...],
+    reason: str,
+) -> WordsSite:
+    reserved = {
+        *specials,
+        layer.config.get("oov_token"),
+        layer.config.get("mask_token"),
+    }
+    return WordsSite(
+        layer.name,
+        layer.class_name,
+        place,
+        assets,
+        first_id,
+        words,
+        specials,
+        reason,
+        frozenset(reserved - {None}),
+        _text_rule(layer),
+    )
+
+
+def _text_rule(layer: LayerNode) -> TextRule | None:
+    """How the layer turns text into words; `None` if it takes words as they are."""
+    if layer.class_name != "TextVectorization":
+        return None
+    standardize, split = layer.config.get("standardize"), layer.config.get("split")
+    ngrams = layer.config.get("ngrams")
+    if isinstance(standardize, dict) or isinstance(split, dict):
+        return None
+    return TextRule(standardize, split, ngrams is not None)
+
+
+def _special_words(layer: LayerNode) -> tuple[str | int, ...]:
+    """The words before the first real one: padding, then the unknown-word ids."""
+    if layer.class_name == "TextVectorization":
+        is_int = layer.config.get("output_mode", "int") == "int"
+        return ("", "[UNK]") if is_int else ("[UNK]",)
+    mask = layer.config.get("mask_token")
+    is_int = layer.config.get("output_mode", "int") == "int"
+    padding = (mask,) if mask is not None and is_int else ()
+    unknown = (layer.config.get("oov_token"),) * layer.config.get("num_oov_indices", 1)
+    return tuple(padding + unknown)  # type: ignore[return-value]
+
+
+def _assets(layer: LayerNode, archive: Archive) -> tuple[str, ...]:
+    """The copies of the word file; TextVectorization writes two."""
+    base = f"assets/{layer.weights_path}/" if layer.weights_path else "assets/"
+    names = (f"{base}vocabulary.txt", f"{base}_lookup_layer/vocabulary.txt")
+    return tuple(name for name in names if name in archive.assets)
+
+
+def _read_lines(text: bytes, layer: LayerNode) -> tuple[str | int, ...]:
+    lines = _decoded(text, layer).splitlines()
+    while lines and lines[-1] == "":
+        lines.pop()
+    if layer.class_name != "IntegerLookup":
+        return tuple(lines)
+    wrong = next((line for line in lines if not _INTEGER.fullmatch(line)), None)
+    if wrong is not None:
+        raise SurgeryError(
+            f"Layer {layer.name!r}: its word file holds {shortly(wrong)}. Expected: "
+            "one integer a line, as Keras writes it. Save the model again with Keras."
+        )
+    return tuple(int(line) for line in lines)
+
+
+def _decoded(text: bytes, layer: LayerNode) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SurgeryError(
+            f"Layer {layer.name!r}: its word file is not UTF-8 ({error.reason} at byte "
+            f"{error.start}). Expected: one word a line, as Keras writes it."
+        ) from None
+
+
+def _counts(layer: LayerNode, site: WordsSite) -> list[ConfigSite]:
+    sites: list[ConfigSite] = []
+    for key, follows in (("vocabulary_size", "tokens"), ("max_tokens", "cap")):
+        value = layer.config.get(key)
+        if isinstance(value, int):
+            place = (*layer.path, "config", key)
+            reason = f"{site.class_name} {layer.name!r}: counts its words"
+            sites.append(ConfigSite(place, value, follows, reason))  # type: ignore[arg-type]
+    return sites
+
+
+def tokenizer_words(
+    layer: LayerNode, archive: Archive, reason: str
+) -> WordsSite | None:
+    """The words of a KerasHub WordPiece tokenizer, from its word file."""
+    group = next(
+        (
+            name.removesuffix("/vocabulary.txt")
+            for name in archive.assets
+            if name.endswith("tokenizer/vocabulary.txt")
+        ),
+        None,
+    )
+    if group is None:
+        return None
+    asset = f"{group}/vocabulary.txt"
+    lines = _decoded(archive.assets[asset].read(), layer).split("\n")
+    while lines and lines[-1] == "":
+        lines.pop()
+    words = tuple(line.rstrip("\r") for line in lines)
+    return _site(layer, None, (asset,), 0, words, (), reason)
+
+
+def check_new_words(tokens: Sequence[str | int], site: WordsSite | None) -> None:
+    """Refuses words that would be lost, doubled or changed by a save and a load.
+
+    Raises:
+        SurgeryError: naming the words and the reason.
+    """
+    for token in tokens:
+        problem = _problem(token, site)
+        if problem:
+            raise SurgeryError(f"tokens: {shortly(token)} {problem}")
+    doubled = [token for token, count in Counter(tokens).items() if count > 1][:5]
+    if doubled:
+        raise SurgeryError(
+            f"tokens: the same word is given more than once: {doubled}. Expected: "
+            "each new word once."
+        )
+    present = sorted(set(tokens).intersection(site.words), key=str) if site else []
+    if site is not None and present:
+        raise SurgeryError(
+            f"tokens: {len(present)} of the new words are in {site.class_name} "
+            f"{site.layer!r} already, for example {present[:5]}. Expected: words it "
+            "does not have. Leave them out; they keep their ids."
+        )
+
+
+def _integer_problem(token: str | int, site: WordsSite) -> str | None:
+    if isinstance(token, bool) or not isinstance(token, int):
+        return f"is not an integer, as the words of {site.layer!r} are."
+    if not -(2**63) <= token < 2**63:
+        return "does not fit into 64 bits, and Keras could not load it."
+    if token in site.reserved:
+        return f"is how {site.layer!r} writes padding or an unknown word. Leave it out."
+    return None
+
+
+def _problem(token: str | int, site: WordsSite | None) -> str | None:
+    if site is not None and site.class_name == "IntegerLookup":
+        return _integer_problem(token, site)
+    if not isinstance(token, str):
+        return "is not a string. Expected: words as strings."
+    if token == "":
+        return "is empty, which Keras reads back as padding. Leave it out."
+    if any(sign in token for sign in _LINE_BREAKS):
+        return (
+            "holds a line break, at which Keras would cut it in two on loading. "
+            "Expected: a word that fits on one line."
+        )
+    try:
+        token.encode("utf-8")
+    except UnicodeEncodeError:
+        return "cannot be written as UTF-8. Expected: text without lone surrogates."
+    if site is not None and token in site.reserved:
+        return f"is how {site.layer!r} writes padding or an unknown word."
+    return None

@@ -1,0 +1,266 @@
+"""Turns a vocabulary and what the user asks for into a plan."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
+from keras_padsafe.surgery.finding.inventory import Inventory
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.unreachable_words import unreachable_words_note
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
+from keras_padsafe.surgery.planning.plan import (
+    ArrayChange,
+    ConfigChange,
+    Plan,
+    WordsChange,
+)
+from keras_padsafe.surgery.planning.row_map import RowMap
+
+_ZEROS_INITIALIZER = {
+    "module": "keras.initializers",
+    "class_name": "Zeros",
+    "config": {},
+    "registered_name": None,
+}
+
+
+def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
+    """The vocabulary that the user means.
+
+    Raises:
+        AmbiguousVocabularyError: if there are several and none is named.
+        SurgeryError: if there is none, or none of that name.
+    """
+    found = inventory.vocabularies
+    listed = ", ".join(f"{v.name!r} ({v.size} ids)" for v in found) or "none"
+    if not found:
+        raise _none_found(inventory)
+    if name is None and len(found) == 1:
+        return found[0]
+    if name is None:
+        raise AmbiguousVocabularyError(
+            f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
+            "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
+            f"Found: {listed}."
+        )
+    exact = [v for v in found if v.name == name]
+    matches = exact or [v for v in found if name in v.layers]
+    if len(matches) != 1:
+        problem = "several vocabularies go" if matches else "no vocabulary goes"
+        raise SurgeryError(
+            f"{inventory.path}: {problem} by the name {name!r}. Found: {listed}."
+        )
+    return matches[0]
+
+
+def _none_found(inventory: Inventory) -> SurgeryError:
+    near = [f"  - {item.problem}. {item.remedy}." for item in inventory.near_tables]
+    listed = "\n".join(["\nNearly tables:", *near]) if near else ""
+    return SurgeryError(
+        f"{inventory.path}: no vocabulary was found in {inventory.model}. Expected: an "
+        "embedding table. If an array of a class of your own is one, say so with "
+        "`also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
+        f"`keras_padsafe.surgery.register_rule`.{listed}"
+    )
+
+
+def build_plan(
+    inventory: Inventory,
+    vocabulary: Vocabulary,
+    change: Change,
+    *,
+    new_rows: Any = "mean",
+    optimizer: Literal["keep", "drop"] = "keep",
+) -> Plan:
+    """The plan that carries out `change` on everything bound to `vocabulary`.
+
+    Raises:
+        AmbiguousVocabularyError: if something has to be settled by the user first.
+        SurgeryError: if what is asked for cannot be done.
+    """
+    if optimizer not in ("keep", "drop"):
+        raise SurgeryError(
+            f"optimizer: expected 'keep' or 'drop'; received {optimizer!r}."
+        )
+    _check_settled(inventory, vocabulary, optimizer)
+    rows = read_new_rows(new_rows)
+    new_ids = change.row_map.new_ids
+    _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
+    size = change.row_map.size
+    check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
+    words = [_words_change(site, change) for site in vocabulary.words]
+    end = words[0].first_id + words[0].new_count if words else 0
+    slots = vocabulary.slots if optimizer == "keep" else []
+    return Plan(
+        vocabulary=vocabulary.name,
+        old_size=vocabulary.size,
+        new_size=size,
+        row_map=change.row_map,
+        new_rows=rows,
+        arrays=tuple(
+            _array(site, change.row_map) for site in [*vocabulary.arrays, *slots]
+        ),
+        config=tuple(
+            change
+            for change in [
+                *(_config(site, change.row_map, end) for site in vocabulary.config),
+                *(_initializer(path) for path in vocabulary.initializers),
+            ]
+            if change.old != change.new
+        ),
+        words=tuple(change for change in words if change.added or change.removed),
+        tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
+        optimizer=optimizer,
+        left_alone=tuple(vars(item) for item in vocabulary.left_alone),
+        notes=tuple(_notes(vocabulary, change, rows)),
+    )
+
+
+def _check_settled(
+    inventory: Inventory, vocabulary: Vocabulary, optimizer: str
+) -> None:
+    if vocabulary.unexplained:
+        listed = "\n".join(
+            f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
+        )
+        raise AmbiguousVocabularyError(
+            f"{inventory.path}: vocabulary {vocabulary.name!r} has "
+            f"{len(vocabulary.unexplained)} things that the file does not explain, and "
+            f"nothing is guessed. Settle each:\n{listed}"
+        )
+    if vocabulary.slot_problem and optimizer == "keep":
+        raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
+
+
+def _check_given_rows(
+    rows: NewRows, vocabulary: Vocabulary, wanted: int, most: int
+) -> None:
+    if rows.rows is None:
+        return
+    dims = {site.shape[1] for site in vocabulary.arrays if _is_table(site)}
+    count, dim = rows.rows.shape
+    if not wanted <= count <= most or dims != {dim}:
+        raise SurgeryError(
+            f"new_rows: received rows of shape {rows.rows.shape}. Expected: "
+            f"({wanted}, {', '.join(str(d) for d in sorted(dims))}), a row for each "
+            "new id and a column for each of the table."
+        )
+
+
+def _is_table(site: ArraySite) -> bool:
+    return site.axis == 0 and len(site.shape) == 2 and site.fill == "rows"
+
+
+def _array(site: ArraySite, row_map: RowMap) -> ArrayChange:
+    new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
+    shape = list(site.shape)
+    shape[site.axis] = row_map.size - len(new_skips)
+    return ArrayChange(
+        site.path,
+        site.shape,
+        tuple(shape),
+        site.dtype,
+        site.axis,
+        site.role,
+        site.fill,
+        site.reason,
+        site.like,
+        site.skips,
+        tuple(int(id_) for id_ in new_skips),
+    )
+
+
+def _config(site: ConfigSite, row_map: RowMap, end: int) -> ConfigChange:
+    match site.follows:
+        case "table":
+            new = row_map.size
+        case "tokens":
+            new = end
+        case "cap":
+            new = max(site.value, end)
+        case "id":
+            new = _new_id(site, row_map)
+        case "first":
+            new = _new_count(site, row_map)
+    return ConfigChange(site.path, site.value, new, site.reason)
+
+
+def _new_id(site: ConfigSite, row_map: RowMap) -> int:
+    places = np.flatnonzero(row_map.ids == site.value)
+    if len(places) != 1:
+        raise SurgeryError(
+            f"row_map: old id {site.value} goes to {len(places)} new ids, and "
+            f"{config_key(site.path)} names it. Expected: one new id for it."
+        )
+    return int(places[0])
+
+
+def _new_count(site: ConfigSite, row_map: RowMap) -> int:
+    new, old = row_map.kept
+    places = new[old < site.value]
+    if not np.array_equal(places, np.arange(len(places))):
+        raise SurgeryError(
+            f"row_map: the first {site.value} old ids, which {config_key(site.path)} "
+            "counts, would not be the first new ids. Expected: those that are kept "
+            "at the front, in any order."
+        )
+    return len(places)
+
+
+def _initializer(path: ConfigPath) -> ConfigChange:
+    return ConfigChange(
+        path,
+        None,
+        _ZEROS_INITIALIZER,
+        "held a whole table of the old shape; the saved weights take its place",
+    )
+
+
+def _words_change(site: WordsSite, change: Change) -> WordsChange:
+    kept = set(change.row_map.kept[1].tolist())
+    removed = tuple(
+        word
+        for number, word in enumerate(site.words)
+        if site.first_id + number not in kept
+    )
+    return WordsChange(
+        layer=site.layer,
+        config_path=site.config_path,
+        assets=site.assets,
+        first_id=site.first_id,
+        count=len(site.words),
+        new_count=len(site.words) - len(removed) + len(change.words),
+        added=change.words,
+        removed=removed,
+        reason=site.reason,
+    )
+
+
+def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
+    notes = list(vocabulary.notes)
+    spare = change.row_map.new_ids[change.row_map.new_ids < vocabulary.size]
+    if spare.size:
+        notes.append(
+            f"{spare.size} new words take rows that the table had to spare, from id "
+            f"{spare[0]} on; those rows are made anew."
+        )
+    if change.words and not vocabulary.words:
+        notes.append(
+            "The file holds no lookup layer for these ids: put the new words into "
+            "your own word index under the ids given."
+        )
+    for site in vocabulary.words:
+        note = unreachable_words_note(change.words, site)
+        notes += [note] if note else []
+    if vocabulary.has_head and rows.kind in ("zeros", "constant"):
+        notes.append(
+            f"new_rows={rows}: in a softmax head a logit that does not follow the old "
+            "ones can take most of the probability. `verify` measures it; 'mean' "
+            "bounds it."
+        )
+    return notes

@@ -1,0 +1,18 @@
+"""New ids and the words among them: what a plan carries out."""
+
+from dataclasses import dataclass
+
+from keras_padsafe.surgery.planning.row_map import RowMap
+
+
+@dataclass(frozen=True)
+class Change:
+    """New ids and the words among them.
+
+    Attributes:
+        row_map: The old id of each new id.
+        words: The new words, by the first new ids in order.
+    """
+
+    row_map: RowMap
+    words: tuple[str | int, ...] = ()

@@ -1,0 +1,170 @@
+"""Checks a plan that may have been edited by hand, before anything is made of it."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.malformed import is_count, shortly
+from keras_padsafe.surgery.planning.new_rows import read_new_rows
+from keras_padsafe.surgery.planning.row_map import RowMap
+
+if TYPE_CHECKING:
+    from keras_padsafe.surgery.planning.plan import (
+        ArrayChange,
+        ConfigChange,
+        Plan,
+        WordsChange,
+    )
+
+
+def check_plan(plan: "Plan") -> None:
+    """Refuses a plan whose parts contradict each other, or are not what they must be.
+
+    Raises:
+        SurgeryError: naming the part, what was expected and what was received.
+    """
+    _expect(isinstance(plan.vocabulary, str), "vocabulary", "a name", plan.vocabulary)
+    known = isinstance(plan.row_map, RowMap)
+    _expect(known, "row_map", "a RowMap", plan.row_map)
+    sizes = plan.row_map.old_size, plan.row_map.size
+    for name, size in zip(("old_size", "new_size"), sizes, strict=True):
+        given = getattr(plan, name)
+        known = is_count(given) and given == size
+        _expect(known, name, f"{size}, as the row map has it", given)
+    known = plan.optimizer in ("keep", "drop")
+    _expect(known, "optimizer", "'keep' or 'drop'", plan.optimizer)
+    for number, change in enumerate(plan.arrays):
+        _check_array(change, f"arrays[{number}]", plan)
+    for number, change in enumerate(plan.config):
+        _check_config(change, f"config[{number}]")
+    for number, change in enumerate(plan.words):
+        _check_words(change, f"words[{number}]")
+    _check_once("arrays", [change.path for change in plan.arrays])
+    _check_once("config", [change.path for change in plan.config])
+    _check_once("words", [change.layer for change in plan.words])
+    for token, id_ in plan.tokens.items():
+        known = _is_word(token) and is_count(id_) and id_ < plan.new_size
+        _expect(known, "tokens", "words with ids of the new table", (token, id_))
+    for note in plan.notes:
+        _expect(isinstance(note, str), "notes", "texts", note)
+    _check_rows(plan)
+
+
+def _expect(fits: bool, place: str, expected: str, received: Any) -> None:
+    if not fits:
+        raise SurgeryError(
+            f"plan: {place} is {shortly(received)}. Expected: {expected}. The plan was "
+            "altered; make it again."
+        )
+
+
+def _check_array(change: "ArrayChange", place: str, plan: "Plan") -> None:
+    shape, axis = change.shape, change.axis
+    for name in ("path", "dtype", "role", "reason"):
+        value = getattr(change, name)
+        _expect(isinstance(value, str), f"{place}.{name}", "text", value)
+    known = bool(shape) and all(is_count(dim) for dim in shape)
+    _expect(known, f"{place}.shape", "the dimensions of an array", shape)
+    known = is_count(axis) and axis < len(shape)
+    _expect(known, f"{place}.axis", f"an axis of shape {shape}", axis)
+    _check_skips(change, place, plan)
+    sizes = plan.old_size - len(change.skips), plan.new_size - len(change.new_skips)
+    for name, size in zip(("shape", "new_shape"), sizes, strict=True):
+        expected = (*shape[:axis], size, *shape[axis + 1 :])
+        given = getattr(change, name)
+        _expect(given == expected, f"{place}.{name}", f"{expected}", given)
+    known = change.fill in ("rows", "bias") or (
+        isinstance(change.fill, int | float)
+        and not isinstance(change.fill, bool)
+        and math.isfinite(change.fill)
+    )
+    _expect(known, f"{place}.fill", "'rows', 'bias' or a finite number", change.fill)
+    if change.like is not None:
+        _check_like(change, place, plan)
+
+
+def _check_skips(change: "ArrayChange", place: str, plan: "Plan") -> None:
+    sides = (("skips", plan.old_size), ("new_skips", plan.new_size))
+    for name, size in sides:
+        ids = getattr(change, name)
+        known = all(is_count(id_) and id_ < size for id_ in ids)
+        known = known and list(ids) == sorted(set(ids))
+        expected = f"different ids from 0 to {size - 1}, in order"
+        _expect(known, f"{place}.{name}", expected, ids)
+    if change.skips or change.new_skips:
+        from_skipped = set(np.flatnonzero(np.isin(plan.row_map.ids, change.skips)))
+        to_skipped = set(change.new_skips)
+        old = {int(plan.row_map.ids[id_]) for id_ in to_skipped - from_skipped}
+        known = from_skipped <= to_skipped and old <= {-1}
+        expected = "the new ids of those in skips"
+        _expect(known, f"{place}.new_skips", expected, change.new_skips)
+
+
+def _check_like(change: "ArrayChange", place: str, plan: "Plan") -> None:
+    """The weight that a moving average follows has the same entries, but for some."""
+    wanted = (change.axis, _without(change.shape, change.axis))
+    known = any(
+        other.path == change.like
+        and (other.axis, _without(other.shape, other.axis)) == wanted
+        for other in plan.arrays
+    )
+    expected = "the path of an array of the plan with that shape, or null"
+    _expect(known, f"{place}.like", expected, change.like)
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+def _check_config(change: "ConfigChange", place: str) -> None:
+    _check_path(change.path, f"{place}.path")
+    _expect(isinstance(change.reason, str), f"{place}.reason", "text", change.reason)
+
+
+def _check_path(path: Any, place: str) -> None:
+    known = bool(path) and all(isinstance(key, str) or is_count(key) for key in path)
+    _expect(known, place, "the keys that lead to a value of config.json", path)
+
+
+def _check_words(change: "WordsChange", place: str) -> None:
+    _expect(isinstance(change.layer, str), f"{place}.layer", "a name", change.layer)
+    if change.config_path is not None:
+        _check_path(change.config_path, f"{place}.config_path")
+    known = all(isinstance(name, str) for name in change.assets)
+    _expect(known, f"{place}.assets", "names of assets", change.assets)
+    for name in ("first_id", "count", "new_count"):
+        value = getattr(change, name)
+        _expect(is_count(value), f"{place}.{name}", "a number that counts", value)
+    for name in ("added", "removed"):
+        for word in getattr(change, name):
+            known = _is_word(word) and "\n" not in str(word)
+            _expect(known, f"{place}.{name}", "words that fit on one line", word)
+    total = change.count - len(change.removed) + len(change.added)
+    known = change.new_count == total
+    _expect(known, f"{place}.new_count", f"{total}", change.new_count)
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _check_once(place: str, keys: list[Any]) -> None:
+    doubled = next((key for key in keys if keys.count(key) > 1), None)
+    _expect(doubled is None, place, "each place once", doubled)
+
+
+def _check_rows(plan: "Plan") -> None:
+    """Rows written out must fit each array whose axis of ids is the first."""
+    rows = read_new_rows(plan.new_rows).rows
+    if rows is None:
+        return
+    new = len(plan.row_map.new_ids)
+    known = len(rows) <= new
+    _expect(known, "rows", f"at most {new}, the number of new ids", f"{len(rows)} rows")
+    for change in plan.arrays:
+        if change.axis == 0 and change.fill == "rows":
+            width = math.prod(change.shape[1:])
+            expected = f"{width} numbers a row, as {change.path} has"
+            _expect(rows.shape[1] == width, "rows", expected, rows.shape)

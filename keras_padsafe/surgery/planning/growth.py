@@ -1,0 +1,81 @@
+"""The change that adds ids at the end."""
+
+from collections.abc import Sequence
+
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.arguments import Word, read_count, read_words
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.finding.words import check_new_words
+from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_size
+
+
+def grown(
+    vocabulary: Vocabulary,
+    rows: int | None,
+    tokens: Sequence[Word] | None,
+    multiple_of: int | None,
+) -> Change:
+    """The change that adds `rows` ids, or one id for each of `tokens`, at the end.
+
+    A table with more rows than words has spare rows; new words take those first, and
+    their rows are made anew.
+
+    Raises:
+        SurgeryError: if what is asked for cannot be done.
+    """
+    if (rows is None) == (tokens is None):
+        raise SurgeryError(
+            "grow: expected either `rows`, the number of new ids, or `tokens`, the new "
+            f"words; received {'both' if rows is not None else 'neither'}."
+        )
+    step = 1 if multiple_of is None else read_count(multiple_of, "multiple_of")
+    size = vocabulary.size
+    if tokens is None:
+        wanted = size + read_count(rows, "rows")
+        return Change(_appended(size, _round_up(wanted, step)))
+    words = _words(tokens, vocabulary)
+    start = vocabulary.words[0].end if vocabulary.words else size
+    end = start + len(words)
+    ids = _appended(size, _round_up(max(end, size), step)).ids.copy()
+    ids[start:end] = NEW
+    return Change(RowMap(ids, size), words)
+
+
+def _appended(size: int, new_size: int) -> RowMap:
+    check_size(new_size, "new ids")
+    return RowMap.append(size, new_size - size)
+
+
+def _words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
+    tokens = read_words(given, "tokens")
+    if not tokens:
+        raise SurgeryError("tokens: expected at least one new word; received none.")
+    if vocabulary.closed_tokenizers:
+        raise SurgeryError(
+            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]!r} of the model holds "
+            "no list of words that could take in new ones, so it would never give "
+            "their ids. Expected: a WordPiece tokenizer, or none. Grow by `rows`, and "
+            "teach the tokenizer yourself."
+        )
+    for site in vocabulary.words or [None]:
+        check_new_words(tokens, site)
+    ends = {site.layer: site.end for site in vocabulary.words}
+    if len(set(ends.values())) > 1:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: its lookup layers disagree on the next "
+            f"free id: {ends}. Expected: layers with the same words. Grow by `rows` "
+            "and set the words in Keras."
+        )
+    if ends and max(ends.values()) > vocabulary.size:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: lookup layer {next(iter(ends))!r} gives "
+            f"ids up to {max(ends.values()) - 1}, and the table has {vocabulary.size} "
+            "rows: the model is broken for its last words already. Grow by `rows` "
+            "first."
+        )
+    return tokens
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step

@@ -1,0 +1,152 @@
+"""The changes that keep, drop or move old ids: trim and remap."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.arguments import Word, read_words
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.finding.words import check_new_words
+from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.row_map import NEW, RowMap
+
+
+def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
+    """The change that keeps the ids or words of `keep`, in the order of their ids.
+
+    Ids that mean padding or an unknown word are kept without being asked for.
+
+    Raises:
+        SurgeryError: if a word or id is not there.
+    """
+    asked = read_words(keep, "keep")
+    ids = _word_ids(vocabulary)
+    pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
+    wanted = {*_fixed_ids(vocabulary), *pads}
+    missing: list[Word] = []
+    for item in asked:
+        id_ = ids.get(item)
+        if id_ is None and isinstance(item, int) and 0 <= item < vocabulary.size:
+            id_ = item
+        if id_ is None:
+            missing.append(item)
+        else:
+            wanted.add(id_)
+    if missing or not asked:
+        raise SurgeryError(
+            f"keep: {len(missing)} of {len(asked)} are not in vocabulary "
+            f"{vocabulary.name!r}, for example {missing[:5]}. Expected: at least one "
+            f"{'word of it, or id' if ids else 'id'} from 0 to {vocabulary.size - 1}."
+        )
+    ids = np.array(sorted(wanted), np.int64)
+    return _checked(vocabulary, Change(RowMap(ids, vocabulary.size)))
+
+
+def remapped(vocabulary: Vocabulary, row_map: Sequence[int] | np.ndarray) -> Change:
+    """The change that a row map describes; new rows get no words.
+
+    Raises:
+        SurgeryError: if the map moves an id that a layer knows by its number.
+    """
+    return _checked(vocabulary, Change(RowMap(row_map, vocabulary.size)))
+
+
+def reworded(
+    vocabulary: Vocabulary, old: Sequence[Word], new: Sequence[Word]
+) -> Change:
+    """The change from one list of words to another, matched word by word.
+
+    Args:
+        vocabulary: The vocabulary.
+        old: The word of each old id, from 0 on; ids after the list keep their rows
+            and their distance to its end only if `new` is as long.
+        new: The word of each new id; one that `old` lacks gets a new row.
+
+    Raises:
+        SurgeryError: if the lists do not fit the model or each other.
+    """
+    old = read_words(old, "old_vocabulary")
+    new = read_words(new, "new_vocabulary")
+    _check_lists(vocabulary, old, new)
+    place = {word: id_ for id_, word in enumerate(old)}
+    ids = np.array([place.get(word, NEW) for word in new], np.int64)
+    added = tuple(word for word in new if word not in place)
+    for site in vocabulary.words:
+        check_new_words(added, site)
+    return _checked(vocabulary, Change(RowMap(ids, vocabulary.size), added))
+
+
+def _check_lists(
+    vocabulary: Vocabulary, old: Sequence[Word], new: Sequence[Word]
+) -> None:
+    for name, words in (("old_vocabulary", old), ("new_vocabulary", new)):
+        if not words:
+            raise SurgeryError(f"{name}: expected a list of words; received none.")
+        doubled = [word for word, count in Counter(words).items() if count > 1][:5]
+        if doubled:
+            raise SurgeryError(
+                f"{name}: some words stand in it more than once, for example "
+                f"{doubled}. Expected: each word once, in the order of the ids."
+            )
+    if len(old) > vocabulary.size:
+        raise SurgeryError(
+            f"old_vocabulary: received {len(old)} words. Expected: at most "
+            f"{vocabulary.size}, the ids of vocabulary {vocabulary.name!r}."
+        )
+    known = {id_: word for word, id_ in _word_ids(vocabulary).items()}
+    wrong = [word for id_, word in enumerate(old) if known.get(id_, word) != word]
+    if wrong:
+        raise SurgeryError(
+            f"old_vocabulary: {len(wrong)} words have other ids in the file, for "
+            f"example {wrong[:5]}. Expected: the words in the order of their ids."
+        )
+
+
+def _word_ids(vocabulary: Vocabulary) -> dict[Word, int]:
+    """The id of each word that a lookup layer of the file knows."""
+    ids: dict[Word, int] = {}
+    for site in vocabulary.words:
+        for number, word in enumerate(site.words):
+            ids.setdefault(word, site.first_id + number)
+    return ids
+
+
+def _fixed_ids(vocabulary: Vocabulary) -> list[int]:
+    """Ids whose numbers no configuration can change: padding and unknown words."""
+    fixed = {0} if vocabulary.masks_zero else set()
+    for site in vocabulary.words:
+        fixed |= set(range(max(site.first_id, len(site.specials))))
+    return sorted(id_ for id_ in fixed if 0 <= id_ < vocabulary.size)
+
+
+def _checked(vocabulary: Vocabulary, change: Change) -> Change:
+    ids = change.row_map.ids
+    moved = [
+        id_ for id_ in _fixed_ids(vocabulary) if id_ >= len(ids) or ids[id_] != id_
+    ]
+    if moved:
+        raise SurgeryError(
+            f"row_map: id {moved[0]} would move, and a layer of vocabulary "
+            f"{vocabulary.name!r} knows it by its number, as padding or as an unknown "
+            f"word. Expected: ids {_fixed_ids(vocabulary)} in their places."
+        )
+    _check_words_once(vocabulary, change)
+    return change
+
+
+def _check_words_once(vocabulary: Vocabulary, change: Change) -> None:
+    """A lookup layer gives each word one id, so no id with a word can be doubled."""
+    new, old = change.row_map.kept
+    counts = np.bincount(old, minlength=vocabulary.size)
+    for site in vocabulary.words:
+        doubled = site.first_id + np.flatnonzero(counts[site.first_id : site.end] > 1)
+        if doubled.size:
+            id_ = int(doubled[0])
+            word = site.words[id_ - site.first_id]
+            raise SurgeryError(
+                f"row_map: old id {id_} goes to new ids {new[old == id_].tolist()}, "
+                f"and {site.class_name} {site.layer!r} has its word {word!r} once. "
+                "Expected: each id that has a word once, or -1 for a new row."
+            )

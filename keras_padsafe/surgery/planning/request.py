@@ -1,0 +1,79 @@
+"""What a user asks of a vocabulary, and the plan that it makes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_padsafe.archive import Archive
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.finding.inventory import read_inventory
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.planning.build_plan import build_plan, choose_vocabulary
+from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.growth import grown
+from keras_padsafe.surgery.planning.plan import Plan
+from keras_padsafe.surgery.planning.reorder import remapped, reworded, trimmed
+
+Word = str | int
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for; the arguments of `plan`, which documents them."""
+
+    vocabulary: str | None = None
+    rows: int | None = None
+    tokens: Sequence[Word] | None = None
+    keep: Sequence[Word] | None = None
+    row_map: Sequence[int] | np.ndarray | None = None
+    old_vocabulary: Sequence[Word] | None = None
+    new_vocabulary: Sequence[Word] | None = None
+    new_rows: Any = "mean"
+    multiple_of: int | None = None
+    also: Iterable[str] = ()
+    leave: Iterable[str] = ()
+    optimizer: Literal["keep", "drop"] = "keep"
+
+    def plan(self, archive: Archive) -> Plan:
+        """The plan that this request makes for an open archive."""
+        inventory = read_inventory(archive, self.also, self.leave)
+        chosen = choose_vocabulary(inventory, self.vocabulary)
+        return build_plan(
+            inventory,
+            chosen,
+            self._change(chosen),
+            new_rows=self.new_rows,
+            optimizer=self.optimizer,
+        )
+
+    def _change(self, vocabulary: Vocabulary) -> Change:
+        asked = [
+            name
+            for name in ("rows", "tokens", "keep", "row_map", "new_vocabulary")
+            if getattr(self, name) is not None
+        ]
+        if len(asked) != 1:
+            raise SurgeryError(
+                "expected one of `rows`, `tokens`, `keep`, `row_map`, or "
+                "`old_vocabulary` with `new_vocabulary`; received "
+                f"{' and '.join(asked) or 'none'}."
+            )
+        if self.multiple_of is not None and asked[0] not in ("rows", "tokens"):
+            raise SurgeryError(
+                f"multiple_of: `{asked[0]}` says already how many rows there are to "
+                "be. Expected: multiple_of beside `rows` or `tokens` only."
+            )
+        if self.keep is not None:
+            return trimmed(vocabulary, self.keep)
+        if self.row_map is not None:
+            return remapped(vocabulary, self.row_map)
+        if self.new_vocabulary is not None:
+            if self.old_vocabulary is None:
+                raise SurgeryError(
+                    "remap: `new_vocabulary` needs `old_vocabulary` beside it, the "
+                    "word of each old id."
+                )
+            return reworded(vocabulary, self.old_vocabulary, self.new_vocabulary)
+        return grown(vocabulary, self.rows, self.tokens, self.multiple_of)

@@ -1,0 +1,181 @@
+"""Where each new id comes from: the one description of every change of ids."""
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_padsafe.archive.limits import MAX_IDS
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.malformed import is_count, shortly
+
+NEW = -1
+
+
+@dataclass(frozen=True)
+class Run:
+    """`count` ids in a row: old ids from `old` on, or new ones where `old` is -1."""
+
+    old: int
+    count: int
+
+
+def check_size(size: int, what: str) -> None:
+    """Refuses a number of ids for which there would be no memory.
+
+    Raises:
+        SurgeryError: if `size` is no number of ids.
+    """
+    if not is_count(size) or size > MAX_IDS:
+        raise SurgeryError(
+            f"row_map: received {shortly(size)} {what}. Expected: at most {MAX_IDS}."
+        )
+
+
+def _vector(ids: Iterable[int] | np.ndarray) -> np.ndarray:
+    if isinstance(ids, np.ndarray):
+        return ids
+    if isinstance(ids, Sized):
+        check_size(len(ids), "new ids")
+    try:
+        return np.asarray(list(ids))
+    except (TypeError, ValueError, OverflowError):
+        raise SurgeryError(
+            f"row_map: received {shortly(ids)}. Expected: a vector of integers, the "
+            "old id of each new id or -1 for a new row."
+        ) from None
+
+
+class RowMap:
+    """For each new id the old id that it comes from, or -1 for a new row.
+
+    Append, insert, permute, trim and merge are all row maps.
+
+    Args:
+        ids: The old id of each new id, a vector of integers.
+        old_size: The number of old ids.
+
+    Example:
+
+    >>> from keras_padsafe.surgery.planning.row_map import RowMap
+    >>> grown = RowMap([0, 1, 2, -1], old_size=3)
+    >>> grown.new_ids.tolist()
+    [3]
+    >>> grown.inverse().ids.tolist()
+    [0, 1, 2]
+    """
+
+    def __init__(self, ids: Iterable[int] | np.ndarray, old_size: int) -> None:
+        values = _vector(ids)
+        if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iu":
+            raise SurgeryError(
+                "row_map: expected a vector of integers, the old id of each new id or "
+                f"-1 for a new row; received {values.dtype} of shape {values.shape}."
+            )
+        check_size(old_size, "old ids")
+        check_size(values.size, "new ids")
+        # Before the cast, which would make a huge unsigned number a new row.
+        wrong = np.flatnonzero((values < NEW) | (values >= old_size))
+        if wrong.size:
+            raise SurgeryError(
+                f"row_map: new id {wrong[0]} is to come from old id "
+                f"{values[wrong[0]]}, and there are {old_size} old ids. Expected: 0 to "
+                f"{old_size - 1}, or -1 for a new row."
+            )
+        self.ids = values.astype(np.int64)
+        self.old_size = old_size
+
+    @classmethod
+    def append(cls, old_size: int, rows: int) -> "RowMap":
+        """The map that adds `rows` new ids at the end."""
+        kept = np.arange(old_size, dtype=np.int64)
+        return cls(np.concatenate([kept, np.full(rows, NEW, np.int64)]), old_size)
+
+    @property
+    def size(self) -> int:
+        """The number of new ids."""
+        return len(self.ids)
+
+    @property
+    def new_ids(self) -> np.ndarray:
+        """The ids whose rows are made anew."""
+        return np.flatnonzero(self.ids == NEW)
+
+    @property
+    def kept(self) -> tuple[np.ndarray, np.ndarray]:
+        """The new ids that come from an old one, and those old ones."""
+        new = np.flatnonzero(self.ids != NEW)
+        return new, self.ids[new]
+
+    def without(self, old: Sequence[int], new: Sequence[int]) -> "RowMap":
+        """The map of an array that has no entries for some ids.
+
+        Args:
+            old: The ids that it has no entries for before.
+            new: Those that it has none for after.
+        """
+        if not len(old) and not len(new):
+            return self
+        has_old, has_new = np.ones(self.old_size, bool), np.ones(self.size, bool)
+        has_old[np.asarray(old, np.int64)] = False
+        has_new[np.asarray(new, np.int64)] = False
+        place = np.where(has_old, np.cumsum(has_old) - 1, NEW)
+        left = self.ids[has_new]
+        return RowMap(np.where(left == NEW, NEW, place[left]), int(has_old.sum()))
+
+    def inverse(self) -> "RowMap":
+        """The map back; an old id that was dropped becomes a new row."""
+        back = np.full(self.old_size, NEW, np.int64)
+        new, old = self.kept
+        back[old[::-1]] = new[::-1]
+        return RowMap(back, self.size)
+
+    def runs(self) -> Iterator[Run]:
+        """The map as stretches of consecutive ids."""
+        ids = self.ids
+        follows = np.where(ids[:-1] == NEW, ids[1:] == NEW, ids[1:] == ids[:-1] + 1)
+        starts = np.concatenate([[0], np.flatnonzero(~follows) + 1, [len(ids)]])
+        for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+            yield Run(int(ids[start]), stop - start)
+
+    def to_json(self) -> list[list[int]]:
+        """The runs as `[old, count]` pairs."""
+        return [[run.old, run.count] for run in self.runs()]
+
+    @classmethod
+    def from_json(cls, runs: Sequence[Sequence[int]], old_size: int) -> "RowMap":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            SurgeryError: if it is not that.
+        """
+        check_size(old_size, "old ids")
+        total = 0
+        for run in runs:
+            match run:
+                case [int(old), int(count)] if old >= NEW and count > 0:
+                    total += count
+                case _:
+                    raise SurgeryError(
+                        f"row_map: {shortly(run)} is not understood. Expected: pairs "
+                        "of the first old id, or -1, and how many ids follow."
+                    )
+            check_size(max(total, old + 1), "ids")
+        if not total:
+            raise SurgeryError("row_map: expected at least one id; received none.")
+        parts = [
+            np.full(count, NEW, np.int64)
+            if old == NEW
+            else np.arange(old, old + count, dtype=np.int64)
+            for old, count in runs
+        ]
+        return cls(np.concatenate(parts), old_size)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, RowMap)
+            and self.old_size == other.old_size
+            and np.array_equal(self.ids, other.ids)
+        )
+
+    __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,201 @@
+"""Carries a plan out: archive -> archive, array by array, in bounded memory."""
+
+import copy
+import math
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.surgery.planning.new_rows import Entries, NewRows
+from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
+from keras_padsafe.surgery.planning.row_map import NEW, RowMap
+from keras_padsafe.version import __version__
+
+PROVENANCE = "keras_padsafe"
+
+
+def transfer(
+    plan: Plan,
+    source: Archive,
+    target: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Writes `source`, changed by `plan`, to `target`.
+
+    Raises:
+        SurgeryError: if the plan was not made for a file like `source`.
+        ArchiveError: if the file cannot be read or written. Either way nothing was
+            written.
+    """
+    for change in plan.arrays:
+        _check_array(change, source)
+    config, assets = new_config(plan, source), new_assets(plan, source)
+    provenance = {"version": __version__, "plan": plan.to_json(with_rows=False)}
+    write_archive(
+        target,
+        source,
+        config=config,
+        metadata={**source.metadata, PROVENANCE: provenance},
+        assets=assets,
+        arrays={c.path: _new_array(c, plan, source) for c in plan.arrays},
+        drop=[
+            g for g in ("optimizer",) if plan.optimizer == "drop" and g in source.groups
+        ],
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def _check_array(change: ArrayChange, source: Archive) -> None:
+    array = source.arrays.get(change.path)
+    if array is None or array.shape != change.shape or array.dtype != change.dtype:
+        received = f"{array.dtype} of shape {array.shape}" if array else "no such array"
+        raise SurgeryError(
+            f"{source.path}: the plan does not fit this file. Array {change.path}: "
+            f"expected {change.dtype} of shape {change.shape}, received {received}. "
+            "Make a plan for this file."
+        )
+
+
+def _new_array(change: ArrayChange, plan: Plan, source: Archive) -> NewArray:
+    array = source.arrays[change.path]
+    weight = source.arrays[change.like] if change.like else array
+    return NewArray(change.new_shape, lambda: _pieces(change, plan, array, weight))
+
+
+def _pieces(
+    change: ArrayChange, plan: Plan, array: StoredArray, weight: StoredArray
+) -> Iterator[Span | bytes]:
+    """The new array in the order of its bytes: old stretches and new entries."""
+    runs = list(change.own(plan.row_map).runs())
+    entries = None
+    if any(run.old == NEW for run in runs):
+        entries = _entries(change, plan, weight)
+    lead = math.prod(change.shape[: change.axis])
+    ids = change.shape[change.axis]
+    width = array.nbytes // max(lead * ids, 1)
+    for index in range(lead):
+        made = 0
+        for run in runs:
+            if run.old != NEW:
+                start = (index * ids + run.old) * width
+                yield Span(start, start + run.count * width)
+            elif entries is not None:
+                yield from entries.blocks(index, made, run.count)
+                made += run.count
+
+
+def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> Entries:
+    new_rows, is_bias = plan.new_rows, change.fill == "bias"
+    if isinstance(change.fill, int | float):
+        new_rows = NewRows("constant", value=float(change.fill))
+    return Entries(new_rows, weight, change.axis, change.dtype, is_bias=is_bias)
+
+
+def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
+    """The config.json that the plan makes of the source's."""
+    config = copy.deepcopy(source.config)
+    if config is None:
+        raise SurgeryError(f"{source.path}: the file holds no config.json.")
+    for change in plan.config:
+        holder = _find(config, change.path[:-1], source)
+        key = change.path[-1]
+        if not _has(holder, key):
+            raise SurgeryError(
+                f"{source.path}: the plan does not fit this file. config.json has no "
+                f"{config_key(change.path)}. Make a plan for this file."
+            )
+        if change.old is not None and _get(holder, key) != change.old:
+            raise SurgeryError(
+                f"{source.path}: the plan does not fit this file. "
+                f"{config_key(change.path)}: expected {change.old!r}, received "
+                f"{_get(holder, key)!r}. Make a plan for this file."
+            )
+        holder[key] = copy.deepcopy(change.new)
+    for change in plan.words:
+        if change.config_path is not None:
+            holder = _find(config, change.config_path[:-1], source)
+            key = change.config_path[-1]
+            words = _get(holder, key)
+            if not isinstance(words, list):
+                raise SurgeryError(
+                    f"{source.path}: the plan does not fit this file. Layer "
+                    f"{change.layer!r}: {config_key(change.config_path)} lists no "
+                    "words. Make a plan for this file."
+                )
+            holder[key] = _new_words(change, list(words), plan.row_map)
+    return config
+
+
+def _find(config: Any, path: ConfigPath, source: Archive) -> Any:
+    for key in path:
+        config = _get(config, key)
+    if not isinstance(config, dict | list):
+        raise SurgeryError(
+            f"{source.path}: the plan does not fit this file. config.json has no "
+            f"{config_key(path)}. Make a plan for this file."
+        )
+    return config
+
+
+def _has(holder: dict[str, Any] | list[Any], key: str | int) -> bool:
+    if isinstance(holder, dict):
+        return key in holder
+    return isinstance(key, int) and key < len(holder)
+
+
+def _get(holder: Any, key: str | int) -> Any:
+    if isinstance(holder, dict):
+        return holder.get(key)
+    if isinstance(holder, list) and isinstance(key, int) and key < len(holder):
+        return holder[key]
+    return None
+
+
+def new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
+    """The word files that the plan makes of the source's, by name."""
+    assets: dict[str, bytes] = {}
+    for change in plan.words:
+        for name in change.assets:
+            if name not in source.assets:
+                raise SurgeryError(
+                    f"{source.path}: the plan does not fit this file. It has no asset "
+                    f"{name}. Make a plan for this file."
+                )
+            text = source.assets[name].read().decode("utf-8")
+            ending = "\n" if text.endswith("\n") else ""
+            lines = text.removesuffix("\n").split("\n")
+            words = _new_words(change, list(lines), plan.row_map)
+            assets[name] = ("\n".join(str(word) for word in words) + ending).encode()
+    return assets
+
+
+def _new_words(change: WordsChange, words: list[Any], row_map: RowMap) -> list[Any]:
+    if len(words) != change.count:
+        raise SurgeryError(
+            f"The plan does not fit this file. Layer {change.layer!r}: expected "
+            f"{change.count} words, received {len(words)}. Make a plan for this file."
+        )
+    added = iter(change.added)
+    result: list[Any] = []
+    for old in row_map.ids[change.first_id :].tolist():
+        if old == NEW:
+            word = next(added, None)
+        else:
+            number = old - change.first_id
+            word = words[number] if 0 <= number < len(words) else None
+        if word is None:
+            break
+        result.append(word)
+    if len(result) != change.new_count:
+        raise SurgeryError(
+            f"Layer {change.layer!r}: the row map leaves an id without a word between "
+            f"two that have one. Expected: {change.new_count} words in a row; received "
+            f"{len(result)} before the gap."
+        )
+    return result
