@@ -1,0 +1,10 @@
+"""A saved model built by Keras from its configuration, with shapes and no values.
+
+Two skeletons that differ in one number of the configuration show what follows it.
+"""
+
+from keras_padsafe.skeleton.build import NotBuilt as NotBuilt
+from keras_padsafe.skeleton.build import Skeleton as Skeleton
+from keras_padsafe.skeleton.build import build as build
+from keras_padsafe.skeleton.variation import Variation as Variation
+from keras_padsafe.skeleton.variation import variation as variation

@@ -1,0 +1,106 @@
+"""What follows a number of config.json: two skeletons that differ in it."""
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.skeleton.build import Skeleton, build
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What differs between a skeleton and one whose numbers are larger.
+
+    Attributes:
+        by: By how much they are larger.
+        axes: For each array that has another shape, the axis that grew by as much.
+        odd: Arrays that have another shape and did not grow so, or exist in one
+            skeleton only, with both shapes.
+        config: Places of config.json whose number grew by as much.
+    """
+
+    by: int
+    axes: dict[str, int]
+    odd: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]]
+    config: frozenset[ConfigPath]
+
+
+def variation(
+    config: dict[str, Any], base: Skeleton, numbers: Iterable[ConfigPath], by: int = 7
+) -> Variation:
+    """Builds the model with some numbers of its configuration raised, and compares.
+
+    Args:
+        config: The content of config.json.
+        base: Its skeleton.
+        numbers: The places of the numbers, or of lists of words, which get new ones.
+        by: By how much to raise them.
+
+    Raises:
+        NotBuilt: if Keras cannot build the model so.
+    """
+    raised = build(_raised(config, numbers, by))
+    axes: dict[str, int] = {}
+    odd: dict[str, Any] = {}
+    for path in base.shapes | raised.shapes:
+        before, after = base.shapes.get(path), raised.shapes.get(path)
+        if before != after:
+            axis = _grown_axis(before, after, by)
+            if axis is None:
+                odd[path] = (before, after)
+            else:
+                axes[path] = axis
+    grown = frozenset(_grown(base.config, raised.config, by, ()))
+    return Variation(by, axes, odd, grown)
+
+
+def _raised(
+    config: dict[str, Any], numbers: Iterable[ConfigPath], by: int
+) -> dict[str, Any]:
+    config = copy.deepcopy(config)
+    for path in numbers:
+        holder: Any = config
+        for key in path[:-1]:
+            holder = holder[key]
+        value = holder[path[-1]]
+        holder[path[-1]] = (
+            [*value, *_others(value, by)] if _is_list(value) else value + by
+        )
+    return config
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _others(words: list[Any], count: int) -> Iterator[Any]:
+    """New words of the kind of those given."""
+    if all(isinstance(word, int) for word in words):
+        yield from range(max(words, default=0) + 1, max(words, default=0) + 1 + count)
+    else:
+        taken = set(words)
+        names = (f"new word {number}" for number in range(len(words) + count))
+        yield from [name for name in names if name not in taken][:count]
+
+
+def _grown_axis(
+    before: tuple[int, ...] | None, after: tuple[int, ...] | None, by: int
+) -> int | None:
+    """The one axis in which two shapes differ, if it grew by `by`."""
+    if before is None or after is None or len(before) != len(after):
+        return None
+    gaps = [new - old for old, new in zip(before, after, strict=True)]
+    return gaps.index(by) if sorted(gaps)[-1] == by == sum(map(abs, gaps)) else None
+
+
+def _grown(before: Any, after: Any, by: int, path: ConfigPath) -> Iterator[ConfigPath]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in before.keys() & after.keys():
+            yield from _grown(before[key], after[key], by, (*path, key))
+    elif isinstance(before, list | tuple) and isinstance(after, list | tuple):
+        for index, pair in enumerate(zip(before, after, strict=False)):
+            yield from _grown(*pair, by, (*path, index))
+    elif type(before) is int and type(after) is int and after == before + by:
+        yield path
