@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_padsafe.surgery.finding.id_sources import LOOKUPS, sources_of_table
+from keras_padsafe.facts.operations import LOOKUPS
+from keras_padsafe.surgery.finding.id_sources import sources_of_table
 from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile
 
 _BATCH, _TIME = 8, 6
@@ -44,16 +45,16 @@ def find_id_inputs(model: ModelFile, spaces: list[IdSpace], name: str) -> IdInpu
     words: dict[str, bool] = {}
     others: dict[str, int] = {}
     for space in spaces:
-        mine = space.vocabulary.name == name
+        mine = space.draft.name == name
         if not space.calls and not mine:
-            size = space.vocabulary.size
+            size = space.draft.size
             others[""] = min(size, others.get("", size))
         for source, _ in sources_of_table(space.calls):
             if source.class_name not in LOOKUPS:
                 if mine:
                     ids.add(source.name)
                 else:
-                    size = space.vocabulary.size
+                    size = space.draft.size
                     others[source.name] = min(size, others.get(source.name, size))
             elif mine:
                 sentences = source.class_name == "TextVectorization"

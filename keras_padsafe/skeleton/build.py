@@ -8,6 +8,8 @@ from typing import Any
 import keras
 
 from keras_padsafe.compat import walk_saved
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.skeleton.indexed import watch_indexed
 from keras_padsafe.skeleton.without_values import ShapeOnly, without_values
 
 
@@ -25,6 +27,9 @@ class Skeleton:
             weights file, those of the optimizer among them.
         variables: The variable behind each array, where one stands behind it.
         objects: Each layer, and whatever else is saved, by its group of that file.
+        tables: The arrays whose first axis ids index.
+        counters: How many words each lookup layer knows, and how many bins each
+            Hashing has, by their groups.
         config: What `model.save` would write into config.json.
     """
 
@@ -32,7 +37,16 @@ class Skeleton:
     shapes: dict[str, tuple[int, ...]]
     variables: dict[str, Any]
     objects: dict[str, Any]
+    tables: frozenset[str]
+    counters: dict[str, int]
     config: dict[str, Any]
+
+    def value(self, place: ConfigPath) -> Any:
+        """What Keras would write at a place of config.json."""
+        value: Any = self.config
+        for key in place:
+            value = value[key]
+        return value
 
 
 def build(config: dict[str, Any]) -> Skeleton:
@@ -44,27 +58,56 @@ def build(config: dict[str, Any]) -> Skeleton:
     Raises:
         NotBuilt: if Keras cannot build it.
     """
-    with without_values():
+    with without_values(), watch_indexed() as indexed:
         try:
             model = keras.saving.deserialize_keras_object(_unbuilt(config))
             optimizer = getattr(model, "optimizer", None)
             if optimizer is not None and not optimizer.built:
                 optimizer.build(model.trainable_variables)
             objects = dict(walk_saved(model))
-            stored = {path: array for path, array in _stored(objects)}
+            stored = dict(_stored(objects))
+            counters = dict(_counters(objects))
             written = keras.saving.serialize_keras_object(model)
         except Exception as error:
             raise NotBuilt(f"{type(error).__name__}: {error}") from error
+    variables = {
+        path: array.variable if isinstance(array, ShapeOnly) else array
+        for path, array in stored.items()
+    }
     return Skeleton(
         model=model,
         shapes={path: tuple(array.shape) for path, array in stored.items()},
-        variables={
-            path: array.variable if isinstance(array, ShapeOnly) else array
-            for path, array in stored.items()
-        },
+        variables=variables,
         objects=objects,
+        tables=frozenset(_tables(objects, variables, indexed)),
+        counters=counters,
         config=written,
     )
+
+
+def _tables(
+    objects: dict[str, Any], variables: dict[str, Any], indexed: set[int]
+) -> Iterator[str]:
+    for path, variable in variables.items():
+        holder = objects[path.rpartition("/vars/")[0] or path.partition("vars/")[0]]
+        is_embedding = isinstance(holder, keras.layers.Embedding)
+        if (is_embedding and path.endswith("vars/0")) or id(variable) in indexed:
+            yield path
+
+
+def _counters(objects: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    for group, saved in objects.items():
+        if isinstance(saved, _LOOKUPS):
+            yield group, int(saved.vocabulary_size())
+        elif isinstance(saved, keras.layers.Hashing):
+            yield group, int(saved.num_bins)
+
+
+_LOOKUPS = (
+    keras.layers.StringLookup,
+    keras.layers.IntegerLookup,
+    keras.layers.TextVectorization,
+)
 
 
 def _stored(objects: dict[str, Any]) -> Iterator[tuple[str, Any]]:

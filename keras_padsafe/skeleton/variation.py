@@ -19,12 +19,15 @@ class Variation:
         odd: Arrays that have another shape and did not grow so, or exist in one
             skeleton only, with both shapes.
         config: Places of config.json whose number grew by as much.
+        counters: Lookup layers that know as many words more, and Hashings with as
+            many bins more, by their groups.
     """
 
     by: int
     axes: dict[str, int]
     odd: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]]
     config: frozenset[ConfigPath]
+    counters: frozenset[str]
 
 
 def variation(
@@ -52,8 +55,9 @@ def variation(
                 odd[path] = (before, after)
             else:
                 axes[path] = axis
+    counters = (g for g, n in raised.counters.items() if base.counters.get(g) == n - by)
     grown = frozenset(_grown(base.config, raised.config, by, ()))
-    return Variation(by, axes, odd, grown)
+    return Variation(by, axes, odd, grown, frozenset(counters))
 
 
 def _raised(

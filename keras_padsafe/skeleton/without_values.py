@@ -73,8 +73,6 @@ def _shaped_init(real: Any) -> Any:
         )
         shape = tuple(given.shape)
         dtype = dtype or keras.backend.standardize_dtype(given.dtype)
-        if isinstance(initializer, int | float):
-            dtype = dtype if kwargs.get("dtype") else dtype
         real(self, _Given(given), shape, dtype, *args, **kwargs)
 
     return init

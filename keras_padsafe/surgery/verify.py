@@ -94,8 +94,8 @@ def _batches(plan: Plan, model: ModelFile) -> Batches:
     words = [
         word
         for space in spaces
-        if space.vocabulary.name == plan.vocabulary
-        for site in space.vocabulary.words
+        if space.draft.name == plan.vocabulary
+        for site in space.draft.words
         for word in site.words
         if word not in site.specials
     ]

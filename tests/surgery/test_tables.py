@@ -13,7 +13,6 @@ from keras import layers, ops
 import keras_padsafe as kp
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts import rules
-from keras_padsafe.surgery.finding.tables import counts_ids
 
 from .reference import (
     as_float64,
@@ -327,18 +326,3 @@ def test_table_that_contradicts_its_configuration(tmp_path: Path) -> None:
         r"layers/embedding/vars/0 of shape \(5, 4\) contradicts input_dim=6",
     ):
         kp.surgery.plan(folder, rows=1)
-
-
-@pytest.mark.parametrize(
-    ("key", "counts"),
-    [
-        *[(key, True) for key in ("vocab_size", "vocabulary_size", "input_dim")],
-        *[(key, True) for key in ("max_features", "max_tokens", "n_words")],
-        *[(key, True) for key in ("token_count", "items_size", "num_users")],
-        *[(key, False) for key in ("num_heads", "n_layers", "num_classes", "units")],
-        *[(key, False) for key in ("num_positions", "output_dim", "count", "number")],
-    ],
-)
-def test_keys_that_count_ids(key: str, counts: bool) -> None:
-    assert counts_ids(key, SIZE) == counts
-    assert not counts_ids(key, True)

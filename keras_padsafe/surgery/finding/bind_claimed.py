@@ -1,18 +1,17 @@
 """Adds what the user vouches for."""
 
-from collections.abc import Iterator
-
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.claims import Also
+from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
+from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
-from keras_padsafe.surgery.finding.tables import size_sites
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, Vocabulary
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 
 
-def bind_claimed(model: ModelFile, vocabulary: Vocabulary) -> None:
-    """Adds the arrays that the user says belong, and the key that counts them."""
+def bind_claimed(model: ModelFile, vocabulary: Draft) -> None:
+    """Adds the arrays that the user says belong, and the numbers that count them."""
     bound = {site.path for site in vocabulary.arrays}
     for layer, array in model.arrays():
         claims = model.claims.on(layer, array)
@@ -25,7 +24,7 @@ def bind_claimed(model: ModelFile, vocabulary: Vocabulary) -> None:
             vocabulary.arrays.append(claimed_site(array, claim))
         if layer.name not in vocabulary.layers:
             vocabulary.layers.append(layer.name)
-        add_config(vocabulary, _size_keys(layer, vocabulary, claim))
+        _add_numbers(model, layer, array, claim, vocabulary)
 
 
 def claimed_site(array: StoredArray, claim: Also) -> ArraySite:
@@ -39,43 +38,77 @@ def claimed_site(array: StoredArray, claim: Also) -> ArraySite:
         claim.axis,
         "embedding table" if claim.axis == 0 and not is_bias else role,
         "bias" if is_bias else "rows",
-        f"--also {claim.text}",
+        f"said: --also {claim.text}",
     )
 
 
-def _size_keys(
-    layer: LayerNode, vocabulary: Vocabulary, claim: Also
-) -> list[ConfigSite]:
-    """The configuration key that holds the size, of the layer or of one around it."""
-    size = vocabulary.size
-    for node in _outwards(layer):
-        keys = [k for k, v in node.config.items() if v == size and v is not True]
-        named = [k for k in keys if _counts_words(k)]
-        unnamed = keys if len(keys) == 1 else named
-        chosen = [claim.key] if claim.key in keys else unnamed
-        if len(chosen) == 1 and chosen[0] is not None:
-            return size_sites(node, chosen[0], f"{node.key}, {chosen[0]}={size}")
-        if keys:
-            vocabulary.unexplained.append(
-                Unexplained(
-                    node.name,
-                    f"several configuration keys of {node.name!r} hold {size}: "
-                    f"{', '.join(keys)}",
-                    f"Say --also {claim.place}:{claim.axis}:KEY with the one that "
-                    "counts ids",
-                )
+def _add_numbers(
+    model: ModelFile,
+    layer: LayerNode,
+    array: StoredArray,
+    claim: Also,
+    vocabulary: Draft,
+) -> None:
+    """Adds the numbers that count a claimed axis: said, known, or shown."""
+    head = head_of(layer)
+    if claim.key is not None:
+        add_config(vocabulary, _said(layer, claim, vocabulary.size))
+    elif head is not None and head.size == vocabulary.size:
+        add_config(vocabulary, head.config)
+    elif model.asking is not None and not _is_counted(model, array, claim, vocabulary):
+        counting = counting_numbers(model.asking, array.path, claim.axis)
+        reason = f"shown: axis {claim.axis} of {array.path} follows it"
+        add_config(
+            vocabulary,
+            (
+                ConfigSite(place, model.asking.value(place), "table", reason)
+                for place in counting.places
+            ),
+        )
+    elif model.asking is None and not layer.is_stock:
+        _ask_for_key(layer, claim, vocabulary)
+
+
+def _said(layer: LayerNode, claim: Also, size: int) -> list[ConfigSite]:
+    return [
+        ConfigSite(
+            (*node.path, "config", claim.key),
+            size,
+            "table",
+            f"said: --also {claim.text}",
+        )
+        for node in layer.outwards()
+        if claim.key is not None and node.config.get(claim.key) == size
+    ][:1]
+
+
+def _is_counted(
+    model: ModelFile, array: StoredArray, claim: Also, vocabulary: Draft
+) -> bool:
+    """Whether the axis follows what is known to count the vocabulary."""
+    numbers = vocabulary.numbers
+    return bool(
+        numbers
+        and model.asking
+        and model.asking.follows(numbers, array.path, claim.axis)
+    )
+
+
+def _ask_for_key(layer: LayerNode, claim: Also, vocabulary: Draft) -> None:
+    """An equal number counts nothing by itself: the user says which one does."""
+    keys = [
+        key
+        for node in layer.outwards()
+        if not node.is_stock
+        for key, value in node.config.items()
+        if value == vocabulary.size and value is not True
+    ]
+    if keys:
+        vocabulary.unexplained.append(
+            Unexplained(
+                layer.name,
+                f"which configuration key of {layer.name!r} counts the ids is not "
+                f"known; {', '.join(keys)} of {layer.key} may",
+                f"Say --also {claim.place}:{claim.axis}:KEY with the one that does",
             )
-            return []
-    return []
-
-
-def _outwards(layer: LayerNode) -> Iterator[LayerNode]:
-    node: LayerNode | None = layer
-    while node is not None:
-        yield node
-        # A stock layer says all of its sizes itself.
-        node = None if layer.is_stock else node.parent
-
-
-def _counts_words(key: str) -> bool:
-    return any(word in key for word in ("vocab", "token", "word", "input_dim"))
+        )

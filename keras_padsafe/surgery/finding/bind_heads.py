@@ -11,7 +11,6 @@ from keras_padsafe.surgery.finding.bind_tables import add_holding, bind_inverse_
 from keras_padsafe.surgery.finding.heads import (
     Head,
     head_of,
-    last_axis_site,
     last_weights,
     output_producers,
 )
@@ -23,9 +22,9 @@ from keras_padsafe.surgery.finding.model_file import (
     add_config,
     settling_flags,
 )
-from keras_padsafe.surgery.finding.reach import Reach, is_next_id_head, reaches
+from keras_padsafe.surgery.finding.reach import keep_steps
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, Vocabulary
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 
 
 @dataclass
@@ -35,31 +34,31 @@ class _Candidate:
     space: IdSpace
     call: Call
     head: Head
-    reach: Reach
+    keeps_steps: bool
 
 
 def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
     """Adds to each vocabulary its heads, or says why a head's owner is not known."""
     producers = {
         size: output_producers(model.graph, size)
-        for size in {space.vocabulary.size for space in spaces}
+        for size in {space.draft.size for space in spaces}
     }
     candidates: dict[int, list[_Candidate]] = {}
     for space in spaces:
         space.logits += [call for call in space.calls if is_reverse(call)]
-        reach = reaches(model.graph, space.calls)
-        for call in producers[space.vocabulary.size]:
+        downstream = model.graph.downstream(space.calls)
+        with_steps = keep_steps(model.graph, space.calls)
+        for call in producers[space.draft.size]:
             head = head_of(call.layer)
-            if head is None or head.size != space.vocabulary.size:
+            if head is None or head.size != space.draft.size:
                 continue
-            if call in reach or _is_claimed(call.layer, model):
-                kept = reach.get(call, Reach.POOLED)
-                found = _Candidate(space, call, head, kept)
+            if call in downstream or _is_claimed(call.layer, model):
+                found = _Candidate(space, call, head, call in with_steps)
                 candidates.setdefault(id(call.layer), []).append(found)
     for rivals in candidates.values():
         _settle(rivals, model)
     for space in spaces:
-        vocabulary = space.vocabulary
+        vocabulary = space.draft
         _bind_heads_by_object(model, vocabulary)
         _look_at_other_units(model, space, known=set(candidates))
         followed = follow_logits(
@@ -77,19 +76,13 @@ def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
     if model.claims.leaves(layer):
         return
     sure = _is_claimed(layer, model)
-    owners = list(dict.fromkeys(rival.space.vocabulary.name for rival in rivals))
+    owners = list(dict.fromkeys(rival.space.draft.name for rival in rivals))
     for rival in rivals:
-        doubt = None if sure else _doubt(rival, owners, model)
-        vocabulary = rival.space.vocabulary
+        doubt = None if sure else _doubt(rival, owners)
+        vocabulary = rival.space.draft
         if doubt is None:
             add_holding(vocabulary, rival.head)
             rival.space.logits.append(rival.call)
-            if not sure and rival.reach is Reach.LAST:
-                vocabulary.notes.append(
-                    f"{layer.class_name} {layer.name!r} has a unit for each id after "
-                    "the last step of the sequence: taken for the scores of the next "
-                    f"id. If they are classes, say --leave {layer.name}."
-                )
             continue
         vocabulary.unexplained.append(
             Unexplained(
@@ -100,23 +93,14 @@ def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
         )
 
 
-def _doubt(rival: _Candidate, owners: list[str], model: ModelFile) -> str | None:
+def _doubt(rival: _Candidate, owners: list[str]) -> str | None:
     """Why the head may not be this vocabulary's, if there is a reason."""
     if len(owners) > 1:
         return f"follows several tables: {', '.join(owners)}"
-    units = f"has {rival.head.size} units"
-    if rival.reach is Reach.POOLED:
+    if not rival.keeps_steps:
         return (
-            f"{units}, but comes after a pooling over the whole sequence: it may "
-            "score ids, or as many classes"
-        )
-    loss = (model.root.serialized.get("compile_config") or {}).get("loss")
-    if rival.reach is Reach.LAST and not is_next_id_head(
-        model.graph, rival.call, rival.space.calls, loss
-    ):
-        return (
-            f"{units} after the last step of the sequence, and is fed or trained as "
-            "no scores of the next id are: they may be as many classes or values"
+            f"has {rival.head.size} units after the last step of the sequence or a "
+            "pooling over it: they may score ids, or as many classes"
         )
     return None
 
@@ -127,7 +111,7 @@ def _is_claimed(layer: LayerNode, model: ModelFile) -> bool:
 
 def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> None:
     """Layers of other kinds whose units, as many as the ids, reach an output."""
-    vocabulary = space.vocabulary
+    vocabulary = space.draft
     bound = {site.path for site in vocabulary.arrays}
     downstream = model.graph.downstream(space.calls)
     for call in last_weights(model.graph):
@@ -145,7 +129,7 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
             if head is not None and head.size == vocabulary.size:
                 add_holding(vocabulary, head)
             space.logits.append(call)
-        elif arrays and layer.is_stock:
+        elif arrays and not _follows(vocabulary, arrays[0].path, model):
             problem = (
                 f"{layer.class_name} {layer.name!r} has {vocabulary.size} units that "
                 "reach an output of the model: they may score ids"
@@ -154,7 +138,15 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
             vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
 
 
-def _note_square(vocabulary: Vocabulary, call: Call) -> None:
+def _follows(vocabulary: Draft, path: str, model: ModelFile) -> bool:
+    """Whether the last axis of an array was shown to follow the vocabulary."""
+    if model.asking is None or not vocabulary.numbers:
+        return False
+    axis = len(model.archive.arrays[path].shape) - 1
+    return model.asking.follows(vocabulary.numbers, path, axis)
+
+
+def _note_square(vocabulary: Draft, call: Call) -> None:
     """A table whose rows reach an output and are as long as the table."""
     square = (vocabulary.size, vocabulary.size)
     for site in vocabulary.arrays:
@@ -167,8 +159,8 @@ def _note_square(vocabulary: Vocabulary, call: Call) -> None:
             )
 
 
-def _bind_heads_by_object(model: ModelFile, vocabulary: Vocabulary) -> None:
-    """Heads that hold the table itself, and those of a KerasHub task."""
+def _bind_heads_by_object(model: ModelFile, vocabulary: Draft) -> None:
+    """Heads that hold the table itself."""
     paths = {site.path for site in vocabulary.arrays}
     for layer in model.layers:
         head = head_of(layer)
@@ -178,22 +170,11 @@ def _bind_heads_by_object(model: ModelFile, vocabulary: Vocabulary) -> None:
                 array.path in paths for child in held for array in child.arrays.values()
             ):
                 add_holding(vocabulary, head)
-        if layer.key.startswith("keras_hub>") and not layer.is_graph:
-            _bind_masked_lm_head(vocabulary, layer)
-
-
-def _bind_masked_lm_head(vocabulary: Vocabulary, layer: LayerNode) -> None:
-    for relative, array in layer.arrays.items():
-        if "masked_lm_head/vars/" not in relative or not array.shape:
-            continue
-        if array.shape[-1] == vocabulary.size:
-            reason = f"{array.layer_name or 'masked_lm_head'!r} in {layer.key}"
-            vocabulary.arrays.append(last_axis_site(array, reason))
 
 
 def _bind_metrics(model: ModelFile, space: IdSpace) -> None:
     """Metrics that count the classes of an output which scores ids."""
-    vocabulary = space.vocabulary
+    vocabulary = space.draft
     compiled = model.root.serialized.get("compile_config") or {}
     for key in ("metrics", "weighted_metrics"):
         for output, path, metrics in _metrics_of(compiled.get(key), model):

@@ -2,16 +2,18 @@
 
 from typing import Any
 
+from keras_padsafe.facts.operations import LOOKUPS
+from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids
 from keras_padsafe.surgery.finding.heads import Head
-from keras_padsafe.surgery.finding.id_sources import LOOKUPS, sources_of_table
+from keras_padsafe.surgery.finding.id_sources import sources_of_table
 from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile, add_config
-from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.tables import Table, find_tables, is_size_key
-from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.finding.shown_tables import shown_tables
+from keras_padsafe.surgery.finding.tables import Table, known_tables
+from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.words import lookup_words, tokenizer_words
 
 
@@ -25,7 +27,7 @@ def find_id_spaces(model: ModelFile) -> list[IdSpace]:
     return spaces
 
 
-def add_holding(vocabulary: Vocabulary, holding: Table | Head) -> None:
+def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
     """Adds what one layer holds for each id."""
     known = {site.path for site in vocabulary.arrays}
     vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
@@ -41,7 +43,7 @@ def _tables(model: ModelFile) -> list[Table]:
     """The proved tables, and those of other sizes that the user vouches for."""
     tables = [
         table
-        for table in find_tables(model.root)
+        for table in _found(model)
         if not model.claims.leaves(table.layer, table.arrays[0].path)
     ]
     sizes = {table.size for table in tables}
@@ -49,16 +51,26 @@ def _tables(model: ModelFile) -> list[Table]:
         claims = model.claims.on(layer, array)
         if claims and not any(array.shape[claim.axis] in sizes for claim in claims):
             site = claimed_site(array, claims[0])
-            tables.append(Table(layer, site.size, [site]))
+            tables.append(Table(layer, site.size, arrays=[site]))
             sizes.add(site.size)
     return tables
+
+
+def _found(model: ModelFile) -> list[Table]:
+    known = known_tables(model.root)
+    if model.asking is None:
+        return known
+    arrays = {array.path: array for _, array in model.arrays()}
+    shown, _ = shown_tables(model.asking, arrays, known)
+    own = {site.path for table in shown for site in table.arrays}
+    return [t for t in known if own.isdisjoint(s.path for s in t.arrays)] + shown
 
 
 def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
     """Tables of one size that share an array or take ids from one source."""
     groups: list[tuple[set[Any], list[Table]]] = []
     for table in tables:
-        marks: set[Any] = {site.path for site in table.arrays}
+        marks: set[Any] = {site.path for site in [*table.arrays, *table.config]}
         for source, whole in sources_of_table(model.graph.calls_of(table.layer)):
             if whole:
                 marks.add(id(source))
@@ -74,32 +86,18 @@ def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
 
 def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     layer = tables[0].layer
-    name = layer.name
+    name = tables[0].name or layer.name
     if [node.name for node in model.layers].count(name) > 1 and layer.weights_path:
         name = layer.weights_path
-    vocabulary = Vocabulary(name, tables[0].size)
+    vocabulary = Draft(name, tables[0].size)
     for table in tables:
         add_holding(vocabulary, table)
-        add_config(vocabulary, _keys_around(table))
+        vocabulary.words += table.words
         vocabulary.pad_ids += pad_ids(table.layer)
         vocabulary.masks_zero |= table.layer.config.get("mask_zero") is True
         add_config(vocabulary, id_sites(table.layer, vocabulary.size))
     calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
-
-
-def _keys_around(table: Table) -> list[ConfigSite]:
-    """The keys by which layers of the user's own around the table count its rows."""
-    sites: list[ConfigSite] = []
-    node = table.layer.parent
-    while node is not None and not node.is_graph and not node.is_stock:
-        for key, value in node.config.items():
-            if value == table.size and value is not True and is_size_key(key):
-                reason = f"{node.key}, {key}={value}, around {table.layer.name!r}"
-                place = (*node.path, "config", key)
-                sites.append(ConfigSite(place, value, "table", reason))
-        node = node.parent
-    return sites
 
 
 def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
@@ -109,11 +107,11 @@ def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
         layer = call.layer
         is_inverse = layer.config.get("invert") is True
         if call in downstream and is_inverse and layer.class_name in LOOKUPS:
-            _add_lookup(space.vocabulary, layer, model, "names the ids chosen")
+            _add_lookup(space.draft, layer, model, "names the ids chosen")
 
 
 def _add_lookup(
-    vocabulary: Vocabulary, layer: LayerNode, model: ModelFile, reason: str
+    vocabulary: Draft, layer: LayerNode, model: ModelFile, reason: str
 ) -> None:
     found = lookup_words(layer, model.archive, reason)
     if found is not None and layer.name not in vocabulary.layers:
@@ -124,27 +122,32 @@ def _add_lookup(
 
 def _tell_apart(spaces: list[IdSpace]) -> None:
     """Names the vocabularies of one layer by the configuration keys that count them."""
-    names = [space.vocabulary.name for space in spaces]
+    names = [space.draft.name for space in spaces]
     for space in spaces:
         config = space.tables[0].config
-        if names.count(space.vocabulary.name) > 1 and config:
-            space.vocabulary.name += f".{config[0].path[-1]}"
+        if names.count(space.draft.name) > 1 and config:
+            space.draft.name += f".{config[0].path[-1]}"
 
 
 def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
-    vocabulary = space.vocabulary
+    vocabulary = space.draft
     for source, _ in sources_of_table(space.calls):
         if source.class_name in LOOKUPS:
             reason = f"its ids enter {space.tables[0].layer.name!r}"
             _add_lookup(vocabulary, source, model, reason)
+    vocabulary.is_main = any(map(_is_package_key, space.draft.numbers))
     for layer in model.layers:
-        if alone and layer.class_name.endswith("Tokenizer"):
+        if (alone or vocabulary.is_main) and layer.class_name.endswith("Tokenizer"):
             reason = f"tokenizer of the model of {space.tables[0].layer.name!r}"
             words = tokenizer_words(layer, model.archive, reason)
             if words is None:
                 vocabulary.closed_tokenizers.append(layer.name)
             else:
                 vocabulary.words.append(words)
+
+
+def _is_package_key(place: ConfigPath) -> bool:
+    return place[-1] in SIZE_KEYS.values()
 
 
 def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:

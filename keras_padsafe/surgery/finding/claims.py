@@ -38,6 +38,14 @@ class Claims:
         """Whether the user said to leave this layer, or this array of it, alone."""
         return any(_names(place, layer, path) for place in self.leave)
 
+    def settles(self, layer: LayerNode) -> bool:
+        """Whether the user said all that has to be known of this layer."""
+        return self.leaves(layer) or any(
+            claim.key is not None and _names(claim.place, layer, array.path)
+            for claim in self.also
+            for array in layer.arrays.values()
+        )
+
     def on(self, layer: LayerNode, array: StoredArray) -> list[Also]:
         """What the user said of an array of `layer`, where its shape has that axis."""
         return [

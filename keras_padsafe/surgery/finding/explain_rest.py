@@ -1,14 +1,13 @@
 """Accounts for every other array with an axis of the vocabulary's size."""
 
 from keras_padsafe.archive import StoredArray
+from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile, settling_flags
-from keras_padsafe.surgery.finding.vocabulary import LeftAlone, Unexplained, Vocabulary
+from keras_padsafe.surgery.finding.vocabulary import Draft, LeftAlone, Unexplained
 
 
-def explain_rest(
-    model: ModelFile, vocabulary: Vocabulary, every: list[Vocabulary]
-) -> None:
+def explain_rest(model: ModelFile, vocabulary: Draft, every: list[Draft]) -> None:
     """Lists the arrays left alone with the reason, and those without one.
 
     Args:
@@ -40,17 +39,19 @@ def explain_rest(
 
 
 def _reason(
-    layer: LayerNode, array: StoredArray, model: ModelFile, vocabulary: Vocabulary
+    layer: LayerNode, array: StoredArray, model: ModelFile, vocabulary: Draft
 ) -> str | None:
     if model.claims.leaves(layer, array.path):
         return "left alone as asked"
-    is_hub = layer.key.startswith("keras_hub>")
-    if is_hub or (layer.is_stock and layer.name not in vocabulary.layers):
+    if layer.is_stock and layer.name not in vocabulary.layers:
         return f"class {layer.key.replace('>', '.')}: not a number of ids"
+    if model.asking is not None and array.path not in model.asking.unlike:
+        keys = ", ".join(config_key(place) for place in vocabulary.numbers)
+        return f"shown: it does not follow {keys}"
     return None
 
 
-def _refuse_quantised(vocabulary: Vocabulary) -> None:
+def _refuse_quantised(vocabulary: Draft) -> None:
     for site in vocabulary.arrays:
         if not site.dtype.startswith(("float", "bfloat")):
             problem = (

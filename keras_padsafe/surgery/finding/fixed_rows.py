@@ -1,5 +1,7 @@
 """Rows that a layer keeps out of training, and for which no optimizer has a slot."""
 
+from collections.abc import Sequence
+
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.sites import ConfigSite
@@ -52,7 +54,7 @@ def id_sites(layer: LayerNode, size: int) -> list[ConfigSite]:
     return sites
 
 
-def check_pad_ids(name: str, pads: list[int], old_size: int, new_size: int) -> None:
+def check_pad_ids(name: str, pads: Sequence[int], old_size: int, new_size: int) -> None:
     """Refuses to make a row for an id that meant padding and read no row.
 
     Raises:

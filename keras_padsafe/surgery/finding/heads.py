@@ -3,28 +3,11 @@
 from dataclasses import dataclass, field
 
 from keras_padsafe.archive import StoredArray
+from keras_padsafe.facts.operations import BACK_TO_IDS, UNIT_BY_UNIT
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
-
-# Layers and operations whose output has the units of their input, one for one.
-UNIT_BY_UNIT = frozenset(
-    """
-    Activation Softmax LogSoftmax ReLU LeakyReLU ELU SELU GELU Elu Gelu
-    Relu Relu6 Silu Swish Sigmoid HardSigmoid LogSigmoid Softplus Softsign Tanh
-    Exp Log Log1p Negative Absolute Sqrt Square Power Clip Cast Identity Dropout
-    AlphaDropout GaussianNoise GaussianDropout Rescaling ActivityRegularization
-    Masking Add Subtract Multiply Divide TrueDivide Average Maximum Minimum
-    Greater GreaterEqual Less LessEqual Equal NotEqual LogicalAnd LogicalOr
-    LogicalNot Isnan Isinf Isfinite Sign Where GetItem StopGradient NanToNum
-    GlobalMaxPooling1D GlobalAveragePooling1D
-    """.split()
-)
-# What turns one unit for each id back into ids.
-BACK_TO_IDS = frozenset(
-    ("Argmax", "Argsort", "TopK", "StringLookup", "IntegerLookup", "Squeeze")
-)
 
 
 @dataclass

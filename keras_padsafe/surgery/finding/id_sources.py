@@ -2,23 +2,13 @@
 
 from collections.abc import Iterable
 
+from keras_padsafe.facts.operations import HASHES, LOOKUPS, MOVES_IDS, SELECTS_IDS
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 
-# Layers and operations that move ids about without changing any.
-_MOVES_IDS = frozenset(
-    """
-    Reshape Flatten Permute RepeatVector Identity Cropping1D Concatenate Cast
-    Squeeze ExpandDims Transpose Ravel Tile Repeat Stack Copy Roll Flip
-    """.split()
-)
-# The same, but each output may be a column of its own, with ids of its own.
-_SELECTS_IDS = frozenset(("GetItem", "Slice", "Split", "Take", "Unstack"))
-LOOKUPS = frozenset(("StringLookup", "IntegerLookup", "TextVectorization"))
-
 
 def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
-    """The inputs and lookup layers that ids come from, and whether as a whole.
+    """The inputs, lookup layers and hashes that ids come from, and whether as a whole.
 
     `False` marks a source of which only a part was taken, by a slice: another table
     may take another part, with ids of another meaning.
@@ -28,10 +18,10 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
     while pending:
         call, whole = pending.pop()
         kind = call.layer.class_name
-        if kind == "InputLayer" or kind in LOOKUPS:
+        if kind == "InputLayer" or kind in LOOKUPS | HASHES:
             found.append((call.layer, whole))
-        elif kind in _MOVES_IDS or kind in _SELECTS_IDS:
-            whole = whole and kind in _MOVES_IDS
+        elif kind in MOVES_IDS or kind in SELECTS_IDS:
+            whole = whole and kind in MOVES_IDS
             pending.extend((source, whole) for source in call.inputs)
     return found
 
@@ -58,7 +48,7 @@ def takers(graph: Graph, source: LayerNode) -> list[Call]:
             if consumer in seen:
                 continue
             seen.add(consumer)
-            if consumer.layer.class_name in _MOVES_IDS:
+            if consumer.layer.class_name in MOVES_IDS:
                 pending.append(consumer)
             else:
                 found.append(consumer)

@@ -1,24 +1,30 @@
 """Finds every vocabulary of a saved model and all that is bound to each."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.saved_model.graph import read_graph
+from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
+from keras_padsafe.surgery.finding.asking import CannotAsk, ask_keras
 from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
 from keras_padsafe.surgery.finding.bind_heads import bind_heads
 from keras_padsafe.surgery.finding.bind_tables import find_id_spaces
 from keras_padsafe.surgery.finding.claims import check_claims, read_claims
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
+from keras_padsafe.surgery.finding.follow import bind_followers
+from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
+from keras_padsafe.surgery.finding.held_words import bind_held_words
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import SlotError, find_slots
-from keras_padsafe.surgery.finding.other_takers import find_other_takers
+from keras_padsafe.surgery.finding.other_takers import find_hashes, find_other_takers
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, Vocabulary
+from keras_padsafe.surgery.finding.unknown_layers import unknown_layers
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Inventory:
         arrays: The number of arrays in the file, those of the optimizer included.
         near_tables: Where no vocabulary was found, the arrays that fell short of the
             proofs asked of a table.
+        asked: Whether Keras had to be asked, so that the change must be proved.
     """
 
     path: Path
@@ -41,6 +48,7 @@ class Inventory:
     vocabularies: list[Vocabulary]
     arrays: int
     near_tables: tuple[Unexplained, ...] = ()
+    asked: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The inventory as plain data, the document behind the table."""
@@ -54,40 +62,77 @@ class Inventory:
 
 
 def read_inventory(
-    archive: Archive, also: Iterable[str] = (), leave: Iterable[str] = ()
+    archive: Archive,
+    also: Iterable[str] = (),
+    leave: Iterable[str] = (),
+    *,
+    ask: bool = False,
 ) -> Inventory:
     """The inventory of an open archive; `inspect` says what it holds."""
     root = read_layer_tree(archive)
     claims = read_claims(also, leave)
     check_claims(claims, root, archive)
     model = ModelFile(archive, root, read_graph(root), claims)
-    vocabularies = _find_vocabularies(model)
+    unknown = [n for n in unknown_layers(root) if not claims.settles(n)]
+    if not ask and not unknown:
+        drafts = _find(model)
+        if not any(draft.slot_problem for draft in drafts):
+            return _inventory(model, drafts)
+    try:
+        model = replace(model, asking=ask_keras(archive, root))
+    except CannotAsk as problem:
+        drafts = _find(model)
+        doubts = [_unknown(layer, problem) for layer in unknown]
+        for draft in drafts:
+            draft.unexplained += doubts
+        return _inventory(model, drafts, tuple(doubts))
+    return _inventory(model, _find(model))
+
+
+def _inventory(
+    model: ModelFile, drafts: list[Draft], doubts: tuple[Unexplained, ...] = ()
+) -> Inventory:
+    root, archive = model.root, model.archive
     return Inventory(
         path=archive.path,
         model=f"{root.class_name} {root.name!r}",
         keras_version=str(archive.metadata.get("keras_version", "unknown")),
-        vocabularies=vocabularies,
+        vocabularies=[draft.finish() for draft in drafts],
         arrays=len(archive.arrays),
-        near_tables=() if vocabularies else tuple(find_near_tables(root)),
+        near_tables=() if drafts else (*doubts, *find_near_tables(model)),
+        asked=model.asking is not None,
     )
 
 
-def _find_vocabularies(model: ModelFile) -> list[Vocabulary]:
+def _unknown(layer: LayerNode, problem: CannotAsk) -> Unexplained:
+    return Unexplained(
+        layer.name,
+        f"layer {layer.name!r} is of class {layer.key}, which is not known here, and "
+        f"Keras could not be asked what of it follows the vocabulary: {problem}",
+        f"Or say --leave {layer.name} (leave='{layer.name}') if nothing of it counts "
+        "or holds ids",
+    )
+
+
+def _find(model: ModelFile) -> list[Draft]:
     spaces = find_id_spaces(model)
     bind_heads(model, spaces)
-    vocabularies = [space.vocabulary for space in spaces]
+    drafts = [space.draft for space in spaces]
     for space in spaces:
-        space.vocabulary.unexplained += find_other_takers(space, spaces, model)
-    for vocabulary in vocabularies:
-        bind_claimed(model, vocabulary)
-    for vocabulary in vocabularies:
-        explain_rest(model, vocabulary, vocabularies)
-        add_config(vocabulary, _copies(model, vocabulary))
-        _bind_slots(model, vocabulary)
-    return vocabularies
+        space.draft.unexplained += find_other_takers(space, spaces, model)
+        space.draft.unexplained += find_hashes(space, model)
+    for draft in drafts:
+        bind_claimed(model, draft)
+        bind_followers(model, draft)
+    bind_held_words(model, drafts)
+    for draft in drafts:
+        explain_rest(model, draft, drafts)
+        add_config(draft, _copies(model, draft))
+        _bind_slots(model, draft)
+    return drafts
 
 
-def _copies(model: ModelFile, vocabulary: Vocabulary) -> list[ConfigSite]:
+def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:
     """The same places in the other descriptions of a shared layer."""
     return [
         ConfigSite(
@@ -98,14 +143,17 @@ def _copies(model: ModelFile, vocabulary: Vocabulary) -> list[ConfigSite]:
         )
         for layer in model.layers
         for copy in layer.copies
-        for site in vocabulary.config
+        for site in draft.config
         if site.path[: len(layer.path)] == layer.path
         and site.path[len(layer.path)] != "inbound_nodes"
     ]
 
 
-def _bind_slots(model: ModelFile, vocabulary: Vocabulary) -> None:
+def _bind_slots(model: ModelFile, draft: Draft) -> None:
+    if model.asking is not None:
+        bind_following_slots(model, model.asking, draft)
+        return
     try:
-        vocabulary.slots = find_slots(model.root, model.archive, vocabulary.arrays)
+        draft.slots = find_slots(model.root, model.archive, draft.arrays)
     except SlotError as error:
-        vocabulary.slot_problem = str(error)
+        draft.slot_problem = str(error)

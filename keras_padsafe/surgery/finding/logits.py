@@ -4,15 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_padsafe.facts.operations import BACK_TO_IDS, UNIT_BY_UNIT
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.claims import Claims
-from keras_padsafe.surgery.finding.heads import (
-    BACK_TO_IDS,
-    UNIT_BY_UNIT,
-    reshaped_units,
-)
+from keras_padsafe.surgery.finding.heads import reshaped_units
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
 
@@ -116,7 +113,7 @@ def _holds_row(value: Any, size: int) -> bool:
 
 
 def _shape_site(path: ConfigPath, size: int) -> ConfigSite:
-    return ConfigSite(path, size, "table", "shape of the head's output")
+    return ConfigSite(path, size, "record", "shape of the head's output")
 
 
 def _consumer(layer: LayerNode, size: int) -> Unexplained:

@@ -6,20 +6,25 @@ from dataclasses import dataclass, field
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.claims import Claims
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import Table
-from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.finding.vocabulary import Draft
 
 
 @dataclass
 class ModelFile:
-    """A saved model: its layers with their arrays, its calls, the user's claims."""
+    """A saved model: its layers with their arrays, its calls, the user's claims.
+
+    `asking` is Keras, asked about it; `None` where the file says all.
+    """
 
     archive: Archive
     root: LayerNode
     graph: Graph
     claims: Claims
+    asking: Asking | None = None
 
     @property
     def layers(self) -> list[LayerNode]:
@@ -39,21 +44,21 @@ class IdSpace:
     """A vocabulary while it is put together.
 
     Attributes:
-        vocabulary: What was found so far.
+        draft: What was found so far.
         tables: Its tables.
         calls: The calls of its tables.
         logits: The calls that make a unit for each id.
         over_ids: The calls whose last axis runs over the ids.
     """
 
-    vocabulary: Vocabulary
+    draft: Draft
     tables: list[Table]
     calls: list[Call]
     logits: list[Call] = field(default_factory=list)
     over_ids: set[Call] = field(default_factory=set)
 
 
-def add_config(vocabulary: Vocabulary, sites: Iterable[ConfigSite]) -> None:
+def add_config(vocabulary: Draft, sites: Iterable[ConfigSite]) -> None:
     """Adds places of config.json that are not among the vocabulary's yet."""
     known = {site.path for site in vocabulary.config}
     for site in sites:

@@ -1,16 +1,10 @@
 """Finds what takes the same ids as a table, and would not know the new ones."""
 
+from keras_padsafe.facts.operations import COLUMNS, HASHES
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.id_sources import sources_of_table, takers
 from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
-
-# Layers and operations that make a column for each id, and the key that counts them.
-_COLUMNS = {
-    "CategoryEncoding": ("num_tokens",),
-    "OneHot": ("num_classes",),
-    "MultiHot": ("num_classes",),
-}
 
 
 def find_other_takers(
@@ -46,10 +40,26 @@ def _other_table(layer: LayerNode, spaces: list[IdSpace]) -> str | None:
 
 
 def _columns(layer: LayerNode, space: IdSpace) -> str | None:
-    for key in _COLUMNS.get(layer.class_name, ()):
-        if layer.config.get(key) == space.vocabulary.size:
-            return (
-                f"{layer.class_name} {layer.name!r} makes {space.vocabulary.size} "
-                f"columns ({key})"
-            )
+    key = COLUMNS.get(layer.class_name)
+    if key is not None and layer.config.get(key) == space.draft.size:
+        return (
+            f"{layer.class_name} {layer.name!r} makes {space.draft.size} columns "
+            f"({key})"
+        )
     return None
+
+
+def find_hashes(space: IdSpace, model: ModelFile) -> list[Unexplained]:
+    """Hashes in front of a table, which never give a new id."""
+    return [
+        Unexplained(
+            source.name,
+            f"{source.class_name} {source.name!r} makes the ids of "
+            f"{space.draft.name!r} by a hash into bins: no word ever reaches a "
+            "new row, and more bins would send every word elsewhere",
+            f"Say --leave {source.name} (leave='{source.name}') if other ids reach "
+            "the table too",
+        )
+        for source, _ in sources_of_table(space.calls)
+        if source.class_name in HASHES and not model.claims.leaves(source)
+    ]

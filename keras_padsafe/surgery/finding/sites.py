@@ -1,6 +1,6 @@
 """The places of a file that are bound to one vocabulary."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from keras_padsafe.saved_model.config_path import ConfigPath
@@ -22,6 +22,9 @@ class ArraySite:
         like: For the moving average of a weight, the weight whose new entries it
             takes over.
         skips: Ids for which the array has no entry, as frozen rows have no slot.
+        only_appends: Whether it has fewer entries than there are ids, and the file
+            does not say for which ids: new ones can be added at the end, and nothing
+            else be done.
     """
 
     path: str
@@ -33,6 +36,7 @@ class ArraySite:
     reason: str
     like: str | None = None
     skips: tuple[int, ...] = ()
+    only_appends: bool = False
 
     @property
     def size(self) -> int:
@@ -46,7 +50,8 @@ class ConfigSite:
     Attributes:
         path: The keys that lead to it.
         value: The number as saved.
-        follows: `"table"` if it is the number of rows, `"tokens"` if the number of
+        follows: `"table"` if it counts the ids and so changes by as many as they do,
+            `"record"` if it repeats such a count, `"tokens"` if it is the number of
             words, `"cap"` if it must not be less than that, `"id"` if it is an id
             itself, `"first"` if it counts some of the first ids.
         reason: Why we believe so.
@@ -54,7 +59,7 @@ class ConfigSite:
 
     path: ConfigPath
     value: int
-    follows: Literal["table", "tokens", "cap", "id", "first"]
+    follows: Literal["table", "record", "tokens", "cap", "id", "first"]
     reason: str
 
 
@@ -88,6 +93,7 @@ class WordsSite:
         reason: Why we believe that the words are this vocabulary's.
         reserved: Those and any other word that the layer takes for itself.
         text_rule: How the layer makes words of text, if that is known.
+        is_counted: Whether the rows of a table follow the length of the list.
     """
 
     layer: str
@@ -100,6 +106,11 @@ class WordsSite:
     reason: str
     reserved: frozenset[str | int] = frozenset()
     text_rule: TextRule | None = None
+    is_counted: bool = False
+
+    def counted(self) -> "WordsSite":
+        """The same site, as one whose length the rows of a table follow."""
+        return replace(self, is_counted=True)
 
     @property
     def end(self) -> int:

@@ -32,6 +32,43 @@ class LeftAlone:
 
 
 @dataclass
+class Draft:
+    """A vocabulary while it is put together; see `Vocabulary` for the fields."""
+
+    name: str
+    size: int
+    layers: list[str] = field(default_factory=list)
+    arrays: list[ArraySite] = field(default_factory=list)
+    slots: list[ArraySite] = field(default_factory=list)
+    slot_problem: str | None = None
+    config: list[ConfigSite] = field(default_factory=list)
+    initializers: list[ConfigPath] = field(default_factory=list)
+    pad_ids: list[int] = field(default_factory=list)
+    masks_zero: bool = False
+    is_main: bool = False
+    words: list[WordsSite] = field(default_factory=list)
+    closed_tokenizers: list[str] = field(default_factory=list)
+    unexplained: list[Unexplained] = field(default_factory=list)
+    left_alone: list[LeftAlone] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def numbers(self) -> list[ConfigPath]:
+        """The places of config.json that count its ids, lists of words among them."""
+        counted = [site.path for site in self.config if site.follows == "table"]
+        listed = [site.config_path for site in self.words if site.is_counted]
+        return [*counted, *(path for path in listed if path is not None)]
+
+    def finish(self) -> "Vocabulary":
+        """The vocabulary, complete."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in vars(self).items()
+        }
+        return Vocabulary(**fields)
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """One id space: what is bound to it, and why we believe so.
 
@@ -46,6 +83,8 @@ class Vocabulary:
         initializers: Places of config.json where an initializer holds a whole table.
         pad_ids: Ids that a table knows as padding.
         masks_zero: Whether one of them is 0 because of `mask_zero`.
+        is_main: Whether its number is the one by which a package counts the ids of
+            text; it is meant where no vocabulary is named.
         words: Lookup layers and tokenizers that name the ids.
         closed_tokenizers: Tokenizers that hold their words in a form, as byte pairs,
             that cannot take a whole word in.
@@ -56,19 +95,20 @@ class Vocabulary:
 
     name: str
     size: int
-    layers: list[str] = field(default_factory=list)
-    arrays: list[ArraySite] = field(default_factory=list)
-    slots: list[ArraySite] = field(default_factory=list)
-    slot_problem: str | None = None
-    config: list[ConfigSite] = field(default_factory=list)
-    initializers: list[ConfigPath] = field(default_factory=list)
-    pad_ids: list[int] = field(default_factory=list)
-    masks_zero: bool = False
-    words: list[WordsSite] = field(default_factory=list)
-    closed_tokenizers: list[str] = field(default_factory=list)
-    unexplained: list[Unexplained] = field(default_factory=list)
-    left_alone: list[LeftAlone] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    layers: tuple[str, ...]
+    arrays: tuple[ArraySite, ...]
+    slots: tuple[ArraySite, ...]
+    slot_problem: str | None
+    config: tuple[ConfigSite, ...]
+    initializers: tuple[ConfigPath, ...]
+    pad_ids: tuple[int, ...]
+    masks_zero: bool
+    is_main: bool
+    words: tuple[WordsSite, ...]
+    closed_tokenizers: tuple[str, ...]
+    unexplained: tuple[Unexplained, ...]
+    left_alone: tuple[LeftAlone, ...]
+    notes: tuple[str, ...]
 
     @property
     def has_head(self) -> bool:
@@ -80,7 +120,7 @@ class Vocabulary:
         return {
             "name": self.name,
             "size": self.size,
-            "layers": self.layers,
+            "layers": list(self.layers),
             "arrays": [_array(site) for site in self.arrays],
             "optimizer_slots": [_array(site) for site in self.slots],
             "optimizer_problem": self.slot_problem,
@@ -93,7 +133,7 @@ class Vocabulary:
                 for site in self.config
             ],
             "initializers": [config_key(path) for path in self.initializers],
-            "pad_ids": self.pad_ids,
+            "pad_ids": list(self.pad_ids),
             "words": [
                 {
                     "layer": site.layer,
@@ -110,7 +150,7 @@ class Vocabulary:
                 {"path": item.path, "shape": list(item.shape), "reason": item.reason}
                 for item in self.left_alone
             ],
-            "notes": self.notes,
+            "notes": list(self.notes),
         }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.finding.sites import ConfigSite, TextRule, WordsSite
@@ -38,7 +39,7 @@ def lookup_words(
         leading = words[: len(specials)] == specials
         first = 0 if leading else len(specials)
         place = (*layer.path, "config", "vocabulary")
-        site = _site(layer, place, (), first, words, specials, reason)
+        site = listed_site(layer, place, first, words, reason)
     else:
         assets = _assets(layer, archive)
         if not assets:
@@ -46,6 +47,17 @@ def lookup_words(
         words = _read_lines(archive.assets[assets[0]].read(), layer)
         site = _site(layer, None, assets, 0, words, specials, reason)
     return site, _counts(layer, site)
+
+
+def listed_site(
+    layer: LayerNode,
+    place: ConfigPath,
+    first_id: int,
+    words: tuple[str | int, ...],
+    reason: str,
+) -> WordsSite:
+    """The site of words that config.json lists."""
+    return _site(layer, place, (), first_id, words, _special_words(layer), reason)
 
 
 def _site(

@@ -1,5 +1,7 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
+from dataclasses import replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +21,7 @@ from keras_padsafe.surgery.planning.plan import (
     Plan,
     WordsChange,
 )
-from keras_padsafe.surgery.planning.row_map import RowMap
+from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 
 _ZEROS_INITIALIZER = {
     "module": "keras.initializers",
@@ -40,8 +42,9 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
     listed = ", ".join(f"{v.name!r} ({v.size} ids)" for v in found) or "none"
     if not found:
         raise _none_found(inventory)
-    if name is None and len(found) == 1:
-        return found[0]
+    meant = [v for v in found if v.is_main] if len(found) > 1 else found
+    if name is None and len(meant) == 1:
+        return meant[0]
     if name is None:
         raise AmbiguousVocabularyError(
             f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
@@ -95,7 +98,8 @@ def build_plan(
     check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
     words = [_words_change(site, change) for site in vocabulary.words]
     end = words[0].first_id + words[0].new_count if words else 0
-    slots = vocabulary.slots if optimizer == "keep" else []
+    slots = vocabulary.slots if optimizer == "keep" else ()
+    _check_appends([*vocabulary.arrays, *slots], change.row_map)
     return Plan(
         vocabulary=vocabulary.name,
         old_size=vocabulary.size,
@@ -156,7 +160,23 @@ def _is_table(site: ArraySite) -> bool:
     return site.axis == 0 and len(site.shape) == 2 and site.fill == "rows"
 
 
+def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
+    """Refuses to move ids where an array does not say which of them it has."""
+    kept = min(row_map.old_size, row_map.size)
+    appends = np.array_equal(row_map.ids[:kept], np.arange(row_map.old_size))
+    short = next((site for site in sites if site.only_appends), None)
+    if short is not None and not (appends and (row_map.ids[kept:] == NEW).all()):
+        raise SurgeryError(
+            f"row_map: array {short.path} has {short.size} entries for "
+            f"{row_map.old_size} ids, and the file does not say for which. Expected: "
+            "new ids at the end, and every old one kept."
+        )
+
+
 def _array(site: ArraySite, row_map: RowMap) -> ArrayChange:
+    if site.only_appends:
+        missing = tuple(range(row_map.old_size - site.size))
+        site = replace(site, skips=missing)
     new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
     shape = list(site.shape)
     shape[site.axis] = row_map.size - len(new_skips)
@@ -177,8 +197,8 @@ def _array(site: ArraySite, row_map: RowMap) -> ArrayChange:
 
 def _config(site: ConfigSite, row_map: RowMap, end: int) -> ConfigChange:
     match site.follows:
-        case "table":
-            new = row_map.size
+        case "table" | "record":
+            new = site.value + row_map.size - row_map.old_size
         case "tokens":
             new = end
         case "cap":

@@ -1,0 +1,61 @@
+"""What Keras's layers and operations do to ids, steps and units, by class name.
+
+An operation goes by the name of its class, which is what config.json says.
+"""
+
+UNIT_BY_UNIT = frozenset(
+    """
+    Activation Softmax LogSoftmax ReLU LeakyReLU ELU Elu Selu Gelu
+    Relu Relu6 Silu Sigmoid HardSigmoid LogSigmoid Softplus Softsign Tanh
+    Exp Log Log1p Negative Absolute Sqrt Square Power Clip Cast Identity Dropout
+    AlphaDropout GaussianNoise GaussianDropout Rescaling ActivityRegularization
+    Masking Add Subtract Multiply Divide TrueDivide Average Maximum Minimum
+    Greater GreaterEqual Less LessEqual Equal NotEqual LogicalAnd LogicalOr
+    LogicalNot Isnan Isinf Isfinite Sign Where GetItem StopGradient NanToNum
+    GlobalMaxPooling1D GlobalAveragePooling1D
+    """.split()
+)
+"""The output has the units of the input, one for one."""
+
+BACK_TO_IDS = frozenset(
+    ("Argmax", "Argsort", "TopK", "StringLookup", "IntegerLookup", "Squeeze")
+)
+"""Turns one unit for each id back into ids, or the ids into words."""
+
+RECURRENT = frozenset(("LSTM", "GRU", "SimpleRNN", "RNN"))
+"""Keeps every step with `return_sequences`, and the last one without."""
+
+POOLING = frozenset(
+    """
+    GlobalAveragePooling1D GlobalMaxPooling1D GlobalAveragePooling2D
+    GlobalMaxPooling2D Flatten Mean Max Sum Any All Min Dot
+    MaskedGlobalAveragePooling1D MaskedGlobalMaxPooling1D MaskedGlobalSumPooling1D
+    MaskedGlobalFirstPooling1D MaskedGlobalLastPooling1D
+    MaskedGlobalAttentionPooling1D
+    """.split()
+)
+"""Makes one vector of a whole sequence, whatever shapes were recorded."""
+
+MOVES_IDS = frozenset(
+    """
+    Reshape Flatten Permute RepeatVector Identity Cropping1D Concatenate Cast
+    Squeeze ExpandDims Transpose Ravel Tile Repeat Stack Copy Roll Flip
+    """.split()
+)
+"""Moves ids about without changing any."""
+
+SELECTS_IDS = frozenset(("GetItem", "Slice", "Split", "Take", "Unstack"))
+"""The same, but each output may be a column of its own, with ids of its own."""
+
+LOOKUPS = frozenset(("StringLookup", "IntegerLookup", "TextVectorization"))
+"""Gives each word an id."""
+
+HASHES = frozenset(("Hashing", "HashedCrossing"))
+"""Gives each word the number of a bin; the number of bins is part of the sum."""
+
+COLUMNS = {
+    "CategoryEncoding": "num_tokens",
+    "OneHot": "num_classes",
+    "MultiHot": "num_classes",
+}
+"""Makes a column for each id, and the key that counts them."""

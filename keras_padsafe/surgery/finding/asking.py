@@ -1,0 +1,132 @@
+"""Keras, asked what follows a number of config.json."""
+
+import importlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from keras_padsafe.archive import Archive
+from keras_padsafe.facts.packages import IMPORTED_UNASKED
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.unknown_layers import package_of
+
+if TYPE_CHECKING:
+    from keras_padsafe.skeleton import Skeleton, Variation
+
+
+class CannotAsk(Exception):
+    """Keras cannot build the model; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """A model that Keras built from its configuration, and what was asked of it.
+
+    Attributes:
+        root: The model as the file describes it.
+        config: The content of config.json.
+        skeleton: What Keras builds of it.
+        unlike: Arrays of the file that the skeleton has otherwise or not at all, with
+            what it has. Nothing is taken from it of these.
+    """
+
+    root: LayerNode
+    config: dict[str, Any]
+    skeleton: "Skeleton"
+    unlike: dict[str, tuple[int, ...] | None]
+    _known: dict[frozenset[ConfigPath], "Variation | str"] = field(
+        default_factory=dict, repr=False
+    )
+
+    def vary(self, numbers: Iterable[ConfigPath]) -> "Variation | str":
+        """What follows some numbers; Keras's message if it cannot build the model."""
+        from keras_padsafe.skeleton import NotBuilt, variation
+
+        places = frozenset(self._with_copies(numbers))
+        if places not in self._known:
+            try:
+                found = variation(self.config, self.skeleton, sorted(places, key=str))
+            except NotBuilt as error:
+                found = _shortened(error)
+            self._known[places] = found
+        return self._known[places]
+
+    def follows(self, numbers: Sequence[ConfigPath], path: str, axis: int) -> bool:
+        """Whether one axis of an array grows as these numbers do."""
+        found = self.vary(numbers)
+        return not isinstance(found, str) and found.axes.get(path) == axis
+
+    def value(self, place: ConfigPath) -> Any:
+        """What config.json holds there."""
+        value: Any = self.config
+        for key in place:
+            value = value[key]
+        return value
+
+    def _with_copies(self, numbers: Iterable[ConfigPath]) -> Iterable[ConfigPath]:
+        """The places, and the same ones where a shared layer is described again."""
+        for place in numbers:
+            yield place
+            for node in self.root.walk():
+                if node.copies and place[: len(node.path)] == node.path:
+                    for copy in node.copies:
+                        yield (*copy.path, *place[len(node.path) :])
+
+
+def ask_keras(archive: Archive, root: LayerNode) -> Asking:
+    """Has Keras build the model of a file, without values.
+
+    Raises:
+        CannotAsk: if it cannot.
+    """
+    packages = {package_of(node) for node in root.walk()} & set(IMPORTED_UNASKED)
+    for package in sorted(packages):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise CannotAsk(
+                f"the file names classes of {package}, which cannot be imported "
+                f"({error}). Install it: pip install {package.replace('_', '-')}"
+            ) from None
+    from keras_padsafe.skeleton import NotBuilt, build
+
+    config = archive.config or {}
+    try:
+        skeleton = build(config)
+    except NotBuilt as error:
+        raise CannotAsk(_why_not(error, root)) from None
+    unlike = {
+        path: skeleton.shapes.get(path)
+        for path, array in archive.arrays.items()
+        if skeleton.shapes.get(path) != array.shape
+    }
+    return Asking(root, config, skeleton, unlike)
+
+
+def _why_not(error: Exception, root: LayerNode) -> str:
+    import keras
+
+    missing = sorted(
+        {
+            node.key
+            for node in root.walk()
+            if not node.is_stock
+            and not node.is_operation
+            and keras.saving.get_registered_object(node.key) is None
+        }
+    )
+    if missing:
+        return (
+            f"Keras does not know {', '.join(missing)}. Import the module that "
+            "registers it first (--import MODULE)"
+        )
+    return f"Keras cannot build the model. It says: {_shortened(error)}"
+
+
+def _shortened(error: Exception) -> str:
+    """Keras's message without the configuration that it repeats at the end."""
+    text = str(error)
+    for sign in ("Full object config:", "\n\nconfig={"):
+        text = text.partition(sign)[0]
+    return text.strip()

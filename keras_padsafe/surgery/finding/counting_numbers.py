@@ -1,0 +1,90 @@
+"""Which numbers of config.json count the rows of a table: Keras is asked for each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.surgery.finding.asking import Asking
+
+_MOST_OTHERS = 100
+# Records of what was built, and what says how a model was trained.
+_NO_COUNTS = frozenset(
+    """
+    batch_shape build_config build_input_shape inbound_nodes input_layers
+    output_layers compile_config shared_object_id dtype
+    """.split()
+)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """The numbers whose increase lets the rows of a table follow.
+
+    Attributes:
+        places: Where they stand, or where a list of words stands that is counted;
+            several only where Keras takes one not without the others.
+        problem: Why none is known, if so.
+    """
+
+    places: tuple[ConfigPath, ...] = ()
+    problem: str | None = None
+
+
+def counting_numbers(asking: Asking, path: str, axis: int) -> Counting:
+    """The numbers that one axis of an array follows, which is shown and not guessed."""
+    size = asking.skeleton.shapes[path][axis]
+    counts = dict(_counts(asking.config.get("config"), ("config",)))
+    equal = [place for place, count in counts.items() if count == size]
+    others = [place for place in counts if place not in equal][:_MOST_OTHERS]
+    for places in (equal, others):
+        alone = [place for place in places if asking.follows((place,), path, axis)]
+        if len(alone) == 1:
+            return Counting((alone[0],))
+        if alone:
+            listed = ", ".join(config_key(place) for place in alone)
+            return Counting(problem=f"follows each of several numbers: {listed}")
+    together = _together(asking, equal, path, axis)
+    if together:
+        return Counting(together)
+    return Counting(problem="follows no number of config.json")
+
+
+def word_lists(asking: Asking) -> list[ConfigPath]:
+    """The places of all lists of words or integers in the configuration."""
+    places = _counts(asking.config.get("config"), ("config",))
+    return [place for place, _ in places if isinstance(asking.value(place), list)]
+
+
+def _together(
+    asking: Asking, equal: list[ConfigPath], path: str, axis: int
+) -> tuple[ConfigPath, ...]:
+    """The fewest equal numbers that Keras takes only together."""
+    refused = [place for place in equal if isinstance(asking.vary((place,)), str)]
+    for first in refused:
+        for second in equal:
+            if first != second and asking.follows((first, second), path, axis):
+                return (first, second)
+    kept = list(equal)
+    if not asking.follows(kept, path, axis):
+        return ()
+    for place in equal:
+        fewer = [other for other in kept if other != place]
+        if asking.follows(fewer, path, axis):
+            kept = fewer
+    return tuple(kept)
+
+
+def _counts(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
+    """Every number of a configuration, and the length of every list of words."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in _NO_COUNTS:
+                yield from _counts(inner, (*path, key))
+    elif isinstance(value, list):
+        if value and {type(item) for item in value} in ({str}, {int}):
+            yield path, len(value)
+        for index, inner in enumerate(value if len(value) <= _MOST_OTHERS else ()):
+            yield from _counts(inner, (*path, index))
+    elif type(value) is int and value > 0:
+        yield path, value

@@ -1,0 +1,139 @@
+"""Binds all that follows a vocabulary's numbers, as Keras builds the model.
+
+Whatever grows by as much belongs to it, of whatever size; nothing else does.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from keras_padsafe.archive import StoredArray
+from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.surgery.finding.asking import Asking
+from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+
+if TYPE_CHECKING:
+    from keras_padsafe.skeleton import Variation
+
+
+def bind_followers(model: ModelFile, draft: Draft) -> None:
+    """Adds arrays, slots and numbers that were shown to follow the vocabulary."""
+    asking = model.asking
+    if asking is None or not draft.numbers:
+        return
+    found = asking.vary(draft.numbers)
+    keys = ", ".join(config_key(place) for place in draft.numbers)
+    if isinstance(found, str):
+        draft.unexplained.append(
+            Unexplained(
+                draft.name,
+                f"Keras cannot build the model with {keys} raised, so what follows is "
+                f"not known. It says: {found}",
+                "Say --also for each layer that belongs to the vocabulary, if some are "
+                "missing; else grow it in Keras",
+            )
+        )
+        return
+    draft.unexplained += _odd(asking, found, keys)
+    bound = {site.path: site.axis for site in draft.arrays}
+    draft.unexplained += _unmoved(found, bound, keys)
+    for array, axis in _followers(model, found):
+        if array.path not in bound:
+            site, doubt = follower_site(draft, array, axis, f"shown: it follows {keys}")
+            draft.arrays.append(site)
+            draft.unexplained += doubt
+    add_config(draft, _records(asking, found, keys))
+
+
+def _followers(
+    model: ModelFile, found: "Variation"
+) -> Iterator[tuple[StoredArray, int]]:
+    for path, axis in found.axes.items():
+        array = model.archive.arrays.get(path)
+        if array is not None and not path.startswith("optimizer/"):
+            yield array, axis
+
+
+def follower_site(
+    draft: Draft,
+    array: StoredArray,
+    axis: int,
+    reason: str,
+    skipping: dict[str, tuple[int, ...]] | None = None,
+) -> tuple[ArraySite, list[Unexplained]]:
+    """The site of an array that follows, and what is not known of it.
+
+    Args:
+        draft: The vocabulary.
+        array: The array.
+        axis: The axis that follows.
+        reason: What shows it.
+        skipping: For each table with rows that never train, those rows; a slot of it
+            has none for them.
+    """
+    size = array.shape[axis]
+    is_bias = len(array.shape) == 1
+    role = "head bias" if is_bias else "head kernel" if axis else "embedding table"
+    missing = draft.size - size
+    skips = next(
+        (rows for rows in (skipping or {}).values() if len(rows) == missing > 0), ()
+    )
+    site = ArraySite(
+        array.path,
+        array.shape,
+        array.dtype,
+        axis,
+        role,
+        "bias" if is_bias else "rows",
+        reason,
+        skips=skips,
+        only_appends=missing > 0 and not skips,
+    )
+    if missing >= 0:
+        return site, []
+    return site, [
+        Unexplained(
+            array.path,
+            f"array {array.path} of shape {array.shape} follows the vocabulary and has "
+            f"{-missing} entries more than the {draft.size} ids: which of them belong "
+            "to no id is not in the file, nor where new ones go",
+            "It cannot be grown in the file: grow it in Keras, where you know",
+        )
+    ]
+
+
+def _odd(asking: Asking, found: "Variation", keys: str) -> Iterator[Unexplained]:
+    for path, (before, after) in found.odd.items():
+        yield Unexplained(
+            path,
+            f"array {path} goes from {before} to {after} where {keys} grows by "
+            f"{found.by}: that is not one entry for each id",
+            "It cannot be grown in the file: old ids would not keep their entries",
+        )
+
+
+def _unmoved(
+    found: "Variation", bound: dict[str, int], keys: str
+) -> Iterator[Unexplained]:
+    for path, axis in bound.items():
+        if found.axes.get(path) != axis and path not in found.odd:
+            yield Unexplained(
+                path,
+                f"axis {axis} of {path} does not follow {keys}, as Keras builds it",
+                f"Say --also {path}:{axis}:KEY (also='{path}:{axis}:KEY') with the "
+                "configuration key that counts it",
+            )
+
+
+def _records(asking: Asking, found: "Variation", keys: str) -> Iterator[ConfigSite]:
+    """Numbers that the file has where Keras writes one that follows."""
+    reason = f"shown: Keras writes it so where {keys} grows"
+    for place in sorted(found.config, key=str):
+        try:
+            value = asking.value(place)
+            written = asking.skeleton.value(place)
+        except (KeyError, IndexError, TypeError):
+            continue
+        if type(value) is int and value == written:
+            yield ConfigSite(place, value, "record", reason)

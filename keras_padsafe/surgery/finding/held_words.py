@@ -1,0 +1,107 @@
+"""The words of lookups that a class holds and config.json does not spell out."""
+
+from collections.abc import Iterator
+
+from keras_padsafe.archive import Archive
+from keras_padsafe.facts.operations import HASHES, LOOKUPS
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.asking import Asking
+from keras_padsafe.surgery.finding.counted_list import as_node
+from keras_padsafe.surgery.finding.counting_numbers import word_lists
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.sites import WordsSite
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.words import listed_site, lookup_words
+
+
+def bind_held_words(model: ModelFile, drafts: list[Draft]) -> None:
+    """Adds the words of lookups that stand beside a table inside a class.
+
+    In a Sequential model a lookup feeds the table after it. Where a class holds one
+    lookup and one table, the lookup is taken to feed the table, and the proof shows
+    that the new words reach the new rows. Of several, none is taken.
+    """
+    asking = model.asking
+    if asking is None:
+        return
+    spelled = {node.weights_path for node in model.layers}
+    held = [
+        group
+        for group in asking.skeleton.counters
+        if group not in spelled and "/_lookup_layer" not in group
+    ]
+    for draft in drafts:
+        if draft.words or not held:
+            continue
+        beside = _beside(asking, draft, held)
+        others = [other for other in drafts if other is not draft]
+        sole = not any(set(beside) & set(_beside(asking, o, held)) for o in others)
+        if len(beside) == 1 and (sole or _in_sequential(asking, beside[0])):
+            _bind(model, asking, draft, beside[0])
+        elif beside:
+            names = ", ".join(repr(group) for group in beside)
+            draft.notes.append(
+                f"The model holds the lookup layers {names}, and the file does not say "
+                f"which of them makes the ids of {draft.name!r}: the ids have no words "
+                "here. Add ids by rows, and give the lookup its words in Keras."
+            )
+
+
+def _beside(asking: Asking, draft: Draft, held: list[str]) -> list[str]:
+    """The held lookups in the innermost place that one of the tables is in too."""
+    place = draft.arrays[0].path.partition("/vars/")[0].rpartition("/")[0]
+    while True:
+        found = [group for group in held if f"{group}/".startswith(f"{place}/")]
+        if not place:
+            return held
+        if found:
+            return found
+        place = place.rpartition("/")[0]
+
+
+def _in_sequential(asking: Asking, group: str) -> bool:
+    holder = group.rpartition("/layers/")[0]
+    return type(asking.skeleton.objects.get(holder)).__name__ == "Sequential"
+
+
+def _bind(model: ModelFile, asking: Asking, draft: Draft, group: str) -> None:
+    node = as_node(asking.skeleton.objects[group], group)
+    if node.class_name in HASHES:
+        draft.unexplained.append(_hashed(draft, group, node))
+    elif node.class_name in LOOKUPS:
+        site = _site(model.archive, asking, node)
+        if site is not None:
+            draft.words.append(site)
+            draft.layers.append(node.name)
+
+
+def _hashed(draft: Draft, group: str, node: LayerNode) -> Unexplained:
+    return Unexplained(
+        group,
+        f"{node.class_name} {group!r} makes the ids of {draft.name!r} by a hash into "
+        "bins: no word ever reaches a new row, and more bins would send every word "
+        "elsewhere",
+        "A table behind a hash cannot grow: train a model with more bins",
+    )
+
+
+def _site(archive: Archive, asking: Asking, node: LayerNode) -> WordsSite | None:
+    reason = f"shown: {node.weights_path!r} stands beside the table"
+    if node.config.get("vocabulary") is None:
+        found = lookup_words(node, archive, reason)
+        return found[0] if found else None
+    place = next(_places(asking, node.weights_path or ""), None)
+    if place is None:
+        return None
+    words = tuple(asking.value(place))
+    count = asking.skeleton.counters[node.weights_path or ""]
+    return listed_site(node, place, count - len(words), words, reason)
+
+
+def _places(asking: Asking, group: str) -> Iterator[ConfigPath]:
+    """The lists of config.json that the lookup takes its words from."""
+    for place in word_lists(asking):
+        found = asking.vary([place])
+        if not isinstance(found, str) and group in found.counters:
+            yield place

@@ -1,0 +1,57 @@
+"""The layers of a file of which only Keras can tell what they hold."""
+
+from typing import Any
+
+from keras_padsafe.facts.packages import IMPORTED_UNASKED
+from keras_padsafe.facts.rules import rule_of
+from keras_padsafe.saved_model.layer_node import LayerNode
+
+OUR_PACKAGE = "keras_padsafe>"
+
+
+def unknown_layers(root: LayerNode) -> list[LayerNode]:
+    """Layers of classes that are not known here and hold what may count ids.
+
+    A class without weights, numbers and lists in its configuration holds nothing
+    that could follow a vocabulary.
+    """
+    return [
+        node
+        for node in root.walk()
+        if node.original is None and not _is_known(node) and _holds_something(node)
+    ]
+
+
+def package_of(node: LayerNode) -> str:
+    """The package of a layer's class, as the file names it."""
+    return node.key.partition(">")[0] or node.module.partition(".")[0]
+
+
+def is_imported_unasked(node: LayerNode) -> bool:
+    """Whether the class belongs to a package that is imported without being asked."""
+    named = {package_of(node), node.module.partition(".")[0]}
+    return bool(named & set(IMPORTED_UNASKED))
+
+
+def _is_known(node: LayerNode) -> bool:
+    if node.is_stock or node.is_operation or node.key.startswith(OUR_PACKAGE):
+        return True
+    # A rule says what a class of the user's own holds.
+    return rule_of(node.key) is not None and not is_imported_unasked(node)
+
+
+def _holds_something(node: LayerNode) -> bool:
+    own = [value for key, value in node.config.items() if key not in _COUNT_NOTHING]
+    return bool(node.arrays) or any(_may_count(value) for value in own)
+
+
+# What every layer has in its configuration.
+_COUNT_NOTHING = ("name", "trainable", "dtype")
+
+
+def _may_count(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_may_count(inner) for inner in value.values())
+    if isinstance(value, list):
+        return bool(value)
+    return isinstance(value, int) and not isinstance(value, bool)
