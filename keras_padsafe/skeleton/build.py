@@ -1,6 +1,7 @@
 """Builds a model from its config.json in Keras, with shapes and no values."""
 
 import copy
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -58,13 +59,12 @@ def build(config: dict[str, Any]) -> Skeleton:
     Raises:
         NotBuilt: if Keras cannot build it.
     """
-    with without_values(), watch_indexed() as indexed:
+    with without_values(), watch_indexed() as indexed, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             model = keras.saving.deserialize_keras_object(_unbuilt(config))
-            optimizer = getattr(model, "optimizer", None)
-            if optimizer is not None and not optimizer.built:
-                optimizer.build(model.trainable_variables)
             objects = dict(walk_saved(model))
+            objects |= _optimizer(model, config)
             stored = dict(_stored(objects))
             counters = dict(_counters(objects))
             written = keras.saving.serialize_keras_object(model)
@@ -83,6 +83,24 @@ def build(config: dict[str, Any]) -> Skeleton:
         counters=counters,
         config=written,
     )
+
+
+def _optimizer(model: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """The optimizer, built, and what is saved of it.
+
+    A model whose class has a `compile` of its own is not compiled on loading; its
+    configuration says all the same with which optimizer it was saved.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        compiled = config.get("compile_config") or {}
+        optimizer = keras.saving.deserialize_keras_object(compiled.get("optimizer"))
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        return {}
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    saved = walk_saved(optimizer)
+    return {f"optimizer/{path}".rstrip("/"): part for path, part in saved}
 
 
 def _tables(

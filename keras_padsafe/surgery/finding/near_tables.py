@@ -24,7 +24,7 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
         rule = rule_of(layer.key)
         if rule is not None:
             found += _contradicting(layer, rule)
-        elif not layer.is_stock and not layer.is_graph:
+        elif model.asking is None and not layer.is_stock and not layer.is_graph:
             found += (item for item in _matrices(layer) if item.place not in named)
         found += _encodings(layer)
     return found[:_MOST]
