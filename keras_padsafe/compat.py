@@ -3,6 +3,7 @@
 Checked on Keras 3.15.1. Keras offers no public way to do any of this:
 
 - read or set the mask that a tensor carries; every layer of its own uses these two;
+- say what a function makes of tensors that have a shape and no value;
 - say under which path of the weights file a layer's variables are saved;
 - put the process-wide state of Keras, as its counters of names, back.
 """
@@ -12,6 +13,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+from keras.src.backend import compute_output_spec as compute_output_spec
 from keras.src.backend import get_keras_mask as get_keras_mask
 from keras.src.backend import set_keras_mask as set_keras_mask
 from keras.src.backend.common import global_state

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ def _optimizer(model: Any, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tables(
-    objects: dict[str, Any], variables: dict[str, Any], indexed: set[int]
+    objects: dict[str, Any], variables: dict[str, Any], indexed: Container[int]
 ) -> Iterator[str]:
     for path, variable in variables.items():
         holder = objects[path.rpartition("/vars/")[0] or path.partition("vars/")[0]]

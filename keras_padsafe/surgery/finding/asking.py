@@ -12,7 +12,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.unknown_layers import package_of
 
 if TYPE_CHECKING:
-    from keras_padsafe.skeleton import Skeleton, Variation
+    from keras_padsafe.skeleton import Inside, Skeleton, Variation
 
 
 class CannotAsk(Exception):
@@ -29,12 +29,14 @@ class Asking:
         skeleton: What Keras builds of it.
         unlike: Arrays of the file that the skeleton has otherwise or not at all, with
             what it has. Nothing is taken from it of these.
+        inside: What ids index, and where they come from.
     """
 
     root: LayerNode
     config: dict[str, Any]
     skeleton: "Skeleton"
     unlike: dict[str, tuple[int, ...] | None]
+    inside: "Inside"
     _known: dict[frozenset[ConfigPath], "Variation | str"] = field(
         default_factory=dict, repr=False
     )
@@ -89,7 +91,7 @@ def ask_keras(archive: Archive, root: LayerNode) -> Asking:
                 f"the file names classes of {package}, which cannot be imported "
                 f"({error}). Install it: pip install {package.replace('_', '-')}"
             ) from None
-    from keras_padsafe.skeleton import NotBuilt, build
+    from keras_padsafe.skeleton import NotBuilt, build, look_inside
 
     config = archive.config or {}
     try:
@@ -101,7 +103,7 @@ def ask_keras(archive: Archive, root: LayerNode) -> Asking:
         for path, array in archive.arrays.items()
         if skeleton.shapes.get(path) != array.shape
     }
-    return Asking(root, config, skeleton, unlike)
+    return Asking(root, config, skeleton, unlike, look_inside(skeleton))
 
 
 def _why_not(error: Exception, root: LayerNode) -> str:

@@ -46,6 +46,7 @@ def _tables(model: ModelFile) -> list[Table]:
         for table in _found(model)
         if not model.claims.leaves(table.layer, table.arrays[0].path)
     ]
+    tables = _unclaimed(tables, model)
     sizes = {table.size for table in tables}
     for layer, array in model.arrays():
         claims = model.claims.on(layer, array)
@@ -54,6 +55,20 @@ def _tables(model: ModelFile) -> list[Table]:
             tables.append(Table(layer, site.size, arrays=[site]))
             sizes.add(site.size)
     return tables
+
+
+def _unclaimed(tables: list[Table], model: ModelFile) -> list[Table]:
+    """All but the shown tables that the user says belong to another one."""
+    said = [
+        table
+        for table in tables
+        if any(
+            array.path == table.arrays[0].path and model.claims.on(layer, array)
+            for layer, array in model.arrays()
+        )
+    ]
+    others = {table.size for table in tables if table not in said}
+    return [t for t in tables if t not in said or t.size not in others]
 
 
 def _found(model: ModelFile) -> list[Table]:
@@ -71,9 +86,7 @@ def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
     groups: list[tuple[set[Any], list[Table]]] = []
     for table in tables:
         marks: set[Any] = {site.path for site in [*table.arrays, *table.config]}
-        for source, whole in sources_of_table(model.graph.calls_of(table.layer)):
-            if whole:
-                marks.add(id(source))
+        marks |= _sources(table, model)
         merged = [table]
         for group in list(groups):
             if group[0] & marks and group[1][0].size == table.size:
@@ -82,6 +95,17 @@ def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
                 merged = group[1] + merged
         groups.append((marks, merged))
     return [merged for _, merged in groups]
+
+
+def _sources(table: Table, model: ModelFile) -> set[Any]:
+    """What two tables have in common if the same ids enter both."""
+    if table.name is None:
+        calls = model.graph.calls_of(table.layer)
+        return {id(source) for source, whole in sources_of_table(calls) if whole}
+    # A table inside a class: which of the layer's inputs enters it, only Keras knows.
+    own = {site.path for site in table.arrays}
+    assert model.asking is not None
+    return {group for group in model.asking.inside.together if group & own}
 
 
 def _start(tables: list[Table], model: ModelFile) -> IdSpace:

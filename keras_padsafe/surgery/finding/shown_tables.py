@@ -28,7 +28,7 @@ def shown_tables(
     }
     by_places: dict[tuple[ConfigPath, ...], Table] = {}
     doubts: list[Unexplained] = []
-    for path in sorted(asking.skeleton.tables - settled):
+    for path in sorted(asking.inside.tables - settled):
         shape = asking.skeleton.shapes[path]
         if path in asking.unlike or path not in arrays:
             doubts.append(_unlike(asking, path))
@@ -60,7 +60,10 @@ def _in_graph(layer: LayerNode) -> bool:
 
 
 def _table(
-    asking: Asking, path: str, places: tuple[ConfigPath, ...], arrays: Mapping[str, StoredArray]
+    asking: Asking,
+    path: str,
+    places: tuple[ConfigPath, ...],
+    arrays: Mapping[str, StoredArray],
 ) -> Table:
     owner = owner_of(asking.root, path)
     within = f"{owner.weights_path}/" if owner.weights_path else ""

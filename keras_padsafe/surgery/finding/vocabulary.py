@@ -46,6 +46,7 @@ class Draft:
     pad_ids: list[int] = field(default_factory=list)
     masks_zero: bool = False
     is_main: bool = False
+    is_made_inside: bool = False
     words: list[WordsSite] = field(default_factory=list)
     closed_tokenizers: list[str] = field(default_factory=list)
     unexplained: list[Unexplained] = field(default_factory=list)
@@ -85,6 +86,8 @@ class Vocabulary:
         masks_zero: Whether one of them is 0 because of `mask_zero`.
         is_main: Whether its number is the one by which a package counts the ids of
             text; it is meant where no vocabulary is named.
+        is_made_inside: Whether the model makes its ids itself, as positions, so that
+            it is not meant where no vocabulary is named.
         words: Lookup layers and tokenizers that name the ids.
         closed_tokenizers: Tokenizers that hold their words in a form, as byte pairs,
             that cannot take a whole word in.
@@ -104,6 +107,7 @@ class Vocabulary:
     pad_ids: tuple[int, ...]
     masks_zero: bool
     is_main: bool
+    is_made_inside: bool
     words: tuple[WordsSite, ...]
     closed_tokenizers: tuple[str, ...]
     unexplained: tuple[Unexplained, ...]

@@ -1,7 +1,6 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
 from dataclasses import replace
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -42,7 +41,8 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
     listed = ", ".join(f"{v.name!r} ({v.size} ids)" for v in found) or "none"
     if not found:
         raise _none_found(inventory)
-    meant = [v for v in found if v.is_main] if len(found) > 1 else found
+    main = [v for v in found if v.is_main]
+    meant = main or [v for v in found if not v.is_made_inside]
     if name is None and len(meant) == 1:
         return meant[0]
     if name is None:
