@@ -37,11 +37,8 @@ def look_inside(skeleton: Skeleton) -> Inside:
     one shape all the same do not come with the batch.
     """
     paths = {id(variable): path for path, variable in skeleton.variables.items()}
-    tables, positions, together = (
-        set(skeleton.tables),
-        set[str](),
-        set[frozenset[str]](),
-    )
+    tables, positions = set(skeleton.tables), set[str]()
+    together: set[frozenset[str]] = set()
     for layer in skeleton.objects.values():
         inputs = _inputs(layer, skeleton)
         if inputs is None:

@@ -52,7 +52,8 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
             head = head_of(call.layer)
             if head is None or head.size != space.draft.size:
                 continue
-            if call in downstream or _is_claimed(call.layer, model):
+            follows = call in downstream and not space.draft.is_made_inside
+            if follows or _is_claimed(call.layer, model):
                 found = _Candidate(space, call, head, call in with_steps)
                 candidates.setdefault(id(call.layer), []).append(found)
     for rivals in candidates.values():

@@ -120,6 +120,10 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
         vocabulary.pad_ids += pad_ids(table.layer)
         vocabulary.masks_zero |= table.layer.config.get("mask_zero") is True
         add_config(vocabulary, id_sites(table.layer, vocabulary.size))
+    if model.asking is not None:
+        paths = {site.path for site in vocabulary.arrays} & model.asking.inside.tables
+        inside = model.asking.inside.positions
+        vocabulary.is_made_inside = bool(paths) and paths <= inside
     calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 

@@ -125,20 +125,11 @@ def _find(model: ModelFile) -> list[Draft]:
         bind_claimed(model, draft)
         bind_followers(model, draft)
     bind_held_words(model, drafts)
-    _tell_positions(model, drafts)
     for draft in drafts:
         explain_rest(model, draft, drafts)
         add_config(draft, _copies(model, draft))
         _bind_slots(model, draft)
     return drafts
-
-
-def _tell_positions(model: ModelFile, drafts: list[Draft]) -> None:
-    if model.asking is not None:
-        inside = model.asking.inside
-        for draft in drafts:
-            tables = {site.path for site in draft.arrays} & inside.tables
-            draft.is_made_inside = bool(tables) and tables <= inside.positions
 
 
 def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:
