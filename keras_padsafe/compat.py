@@ -1,8 +1,65 @@
 """What has to come from inside Keras, in one place.
 
-Checked on Keras 3.15.1. Keras offers no public way to read or set the mask that a
-tensor carries; every layer of its own uses these two.
+Checked on Keras 3.15.1. Keras offers no public way to do any of this:
+
+- read or set the mask that a tensor carries; every layer of its own uses these two;
+- say under which path of the weights file a layer's variables are saved;
+- list every layer inside a model, those of layers too.
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 from keras.src.backend import get_keras_mask as get_keras_mask
 from keras.src.backend import set_keras_mask as set_keras_mask
+from keras.src.saving import saving_lib
+from keras.src.saving.keras_saveable import KerasSaveable
+from keras.src.utils.naming import to_snake_case
+
+
+def walk_saved(model: Any) -> Iterator[tuple[str, Any]]:
+    """Every object that `model.save` writes, with its group of the weights file.
+
+    The walk of Keras's own `saving_lib._save_state`, which gives away no objects.
+    """
+    yield from _walk(model, "", set())
+
+
+def _walk(saved: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if id(saved) in seen:
+        return
+    seen.add(id(saved))
+    yield path, saved
+    for attribute, child in saving_lib._walk_saveable(saved):
+        inner = f"{path}/{attribute}" if path else attribute
+        if isinstance(child, KerasSaveable):
+            yield from _walk(child, inner, seen)
+        elif isinstance(child, list | dict | tuple):
+            yield from _walk_container(child, inner, seen, set())
+
+
+def _walk_container(
+    container: Any, path: str, seen: set[int], containers: set[int]
+) -> Iterator[tuple[str, Any]]:
+    if id(container) in containers:
+        return
+    containers.add(id(container))
+    used: dict[str, int] = {}
+    for child in container.values() if isinstance(container, dict) else container:
+        if isinstance(child, KerasSaveable):
+            name = _numbered(to_snake_case(type(child).__name__), used)
+            yield from _walk(child, f"{path}/{name}", seen)
+        elif isinstance(child, list | dict | tuple):
+            name = _numbered("container", used)
+            yield from _walk_container(child, f"{path}/{name}", seen, containers)
+
+
+def _numbered(name: str, used: dict[str, int]) -> str:
+    number = used.get(name, 0)
+    used[name] = number + 1
+    return f"{name}_{number}" if number else name
+
+
+def inner_layers(model: Any) -> list[Any]:
+    """A model and every layer in it, at any depth, in Keras's order."""
+    return model._flatten_layers()
