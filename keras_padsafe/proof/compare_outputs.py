@@ -40,9 +40,13 @@ class Comparison:
         """Whether no difference is larger than rounding."""
         return self.gap <= self.allowed
 
+    @property
+    def _ratio(self) -> float:
+        return self.gap / max(self.allowed, 1e-300)
+
     def __add__(self, other: "Comparison") -> "Comparison":
         shares = [s for s in (self.share, other.share) if s is not None]
-        worse = max(self, other, key=lambda one: one.gap / max(one.allowed, 1e-300))
+        worse = max(self, other, key=lambda one: (one._ratio, one.allowed))
         return Comparison(
             self.compared + other.compared,
             worse.gap,

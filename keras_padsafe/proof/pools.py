@@ -96,8 +96,9 @@ def new_pool(pair: Pair, part: Part, above: int) -> np.ndarray | None:
             pool = np.arange(first, first + change.new_size - change.old_size)
     if pool is not None and not len(pool):
         raise NotShown(
-            f"input {pair.reach.inputs[part.input].name!r} feeds other tables or lookups "
-            "too, which lack the new ids or words"
+            f"input {pair.reach.inputs[part.input].name!r} feeds other tables or "
+            "lookups too, which lack the new ids or words. Compare the outputs of the "
+            "new model on batches of your own"
         )
     return pool
 
@@ -122,7 +123,9 @@ def _words(pair: Pair, part: Part, of_door: Any) -> np.ndarray | None:
         lists.append(of_door(old, new) if pair.is_changed(number) else list(new.words))
     if not lists:
         return None
-    common = [word for word in lists[0] if all(word in set(l) for l in lists[1:])]
+    common = [
+        word for word in lists[0] if all(word in other for other in map(set, lists[1:]))
+    ]
     chosen = common or lists[0]
     return spread(np.array(chosen, object)) if chosen else np.array([], object)
 

@@ -144,9 +144,9 @@ def _not_seen(pair: Pair, entered: _Entered) -> Check | None:
     if not missing:
         return None
     detail = (
-        f"no ids were seen to enter {', '.join(missing)}. Ids are seen where a layer of "
-        "Keras or `keras.ops.take(table, ids, axis=0)` looks them up, outside of "
-        "compiled loops; compare the outputs on batches of your own"
+        f"no ids were seen to enter {', '.join(missing)}. Ids are seen where a layer "
+        "of Keras or `keras.ops.take(table, ids, axis=0)` looks them up, outside of "
+        "compiled loops. Compare the outputs on batches of your own"
     )
     return Check(_OLD, "skipped", detail)
 
