@@ -29,14 +29,7 @@ FORBIDDEN = {
         "cli",
     },
     "saved_model": {"ops", "layers", "surgery", "proof", "audit", "cli", "losses"},
-    "proof": {
-        "surgery.finding",
-        "surgery.planning",
-        "surgery.transfer",
-        "audit",
-        "cli",
-        "losses",
-    },
+    "proof": {"surgery", "audit", "cli", "losses", "initializers"},
     "audit": {"layers", "cli", "losses", "initializers"},
 }
 # The parts of surgery that run models, on the user's request and backend.

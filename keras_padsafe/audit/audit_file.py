@@ -17,7 +17,7 @@ from keras_padsafe.audit.find_nonfinite import find_nonfinite
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.trace_masks import trace_masks
 from keras_padsafe.errors import AuditError, PadsafeError
-from keras_padsafe.proof.run_model import ModelFailed, load_model
+from keras_padsafe.proof.load_models import ModelFailed, load_model
 from keras_padsafe.surgery.inspect import inspect
 
 
@@ -61,8 +61,7 @@ def audit_with_batch(
         model, _ = load_model(path)
     except ModelFailed as error:
         raise AuditError(
-            f"{path}: Keras cannot load the model ({error}). Import the module of its "
-            "own classes first (--import MODULE), or audit it without a batch."
+            f"{path}: Keras cannot load the model. {error} Or audit it without a batch."
         ) from None
     pad = pad_id if pad_id is not None else _pad_ids(path)
     audit = _Audit(str(path))

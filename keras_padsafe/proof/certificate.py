@@ -54,7 +54,7 @@ class Certificate:
 
     @property
     def verdict(self) -> Verdict:
-        """`"proved"`; `"wrong"` if a check failed; `"not proved"` if one was skipped."""
+        """`"wrong"` if a check failed, `"not proved"` if one was skipped."""
         return verdict_of(self.checks)
 
     @property

@@ -40,6 +40,11 @@ class Comparison:
         """Whether no difference is larger than rounding."""
         return self.gap <= self.allowed
 
+    def __str__(self) -> str:
+        exact = self.gap == 0
+        how = "identical to the last bit" if exact else f"differ by {self.gap:.1e}"
+        return f"{how} (allowed {self.allowed:.1e})"
+
     @property
     def _ratio(self) -> float:
         return self.gap / max(self.allowed, 1e-300)

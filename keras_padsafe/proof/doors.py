@@ -8,7 +8,6 @@ from unittest import mock
 
 import numpy as np
 
-from keras_padsafe.compat import inner_layers
 from keras_padsafe.proof.run_model import as_numpy
 from keras_padsafe.proof.weight_paths import layer_groups, saved_arrays
 
@@ -47,6 +46,8 @@ class Door:
 
 def find_doors(model: Any) -> list[Door]:
     """The doors of a model; those of the same model with other sizes in one order."""
+    from keras_padsafe.compat import inner_layers
+
     groups, doors = layer_groups(model), []
     for layer in inner_layers(model):
         door = _door_of(layer, groups.get(id(layer), "?"))
@@ -145,7 +146,7 @@ class Watch:
 
     def _watched(self, number: int, door: Door, real: Callable[..., Any]) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if kwargs.get("reverse") or args[1:2] == (True,):
+            if kwargs.get("reverse") or any(arg is True for arg in args[1:]):
                 return real(*args, **kwargs)
             if not args:
                 key = next(iter(kwargs))

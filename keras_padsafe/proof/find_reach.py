@@ -164,11 +164,8 @@ class _Experiment:
             chosen = [codes[int(i == index)] for i, codes in enumerate(self._codes)]
             found = self._run(chosen)
             for number, elsewhere in unknown.items():
-                before, after = base[number], found.get(number)
-                same = before is not None and after is not None
-                if same and before.shape == after.shape:
-                    same = (before[elsewhere] == after[elsewhere]).all()
-                if not same:
+                both = _stacked([base[number], found.get(number)])
+                if both is None or (both[0, elsewhere] != both[1, elsewhere]).any():
                     ways.add(number)
 
     def _run(self, codes: list[np.ndarray]) -> dict[int, np.ndarray | None]:
@@ -223,9 +220,9 @@ def _flat(calls: list[np.ndarray | None]) -> np.ndarray | None:
 
 def _stacked(runs: list[np.ndarray | None]) -> np.ndarray | None:
     """One row a run; `None` if a run could not be seen."""
-    if any(run is None or run.shape != runs[0].shape for run in runs):  # type: ignore[union-attr]
-        return None
-    return np.stack([run for run in runs if run is not None])
+    seen = [run for run in runs if run is not None]
+    same = len(seen) == len(runs) and all(r.shape == seen[0].shape for r in seen)
+    return np.stack(seen) if same else None
 
 
 def _parts(direct: list[list[set[int]]], derived: list[set[int]]) -> Iterator[Part]:

@@ -67,9 +67,10 @@ def old_pool(pair: Pair, part: Part, low: int, above: int) -> np.ndarray | None:
         _, kept = pair.change.kept
         return spread(np.unique(kept[(kept >= low) & (kept < last)]))
     if pair.changed_ids(part.derived) and pair.change and not pair.change.is_append:
+        name = pair.reach.inputs[part.input].name
         raise NotShown(
-            f"ids are computed inside the model from {pair.reach.inputs[part.input].name!r}"
-            ", and the change renames ids. Compare the outputs on batches of your own."
+            f"the model computes ids from input {name!r}, and the change renames ids. "
+            "Compare the outputs on batches of your own."
         )
     return spread(np.arange(low, last))
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_padsafe.compat import walk_saved
-
 
 def saved_arrays(model: Any) -> Iterator[tuple[str, Any]]:
     """What Keras would save of a model: path in the weights file and value.
 
     A value is a `keras.Variable` where the layer saves one as it is.
     """
+    from keras_padsafe.compat import walk_saved
+
     for group, saved in walk_saved(model):
         store: dict[str, Any] = {}
         if hasattr(saved, "save_own_variables"):
@@ -23,6 +23,8 @@ def saved_arrays(model: Any) -> Iterator[tuple[str, Any]]:
 
 def layer_groups(model: Any) -> dict[int, str]:
     """The group of the weights file of each layer, by the layer's `id`."""
+    from keras_padsafe.compat import walk_saved
+
     return {id(saved): group for group, saved in walk_saved(model)}
 
 
