@@ -43,9 +43,12 @@ class RepairReport(AuditReport):
     def verdict(self) -> Verdict:
         """`"wrong"` if something was not mended or a check failed.
 
-        `"not proved"` if something could not be looked at.
+        `"not proved"` if something could not be looked at, or nothing was.
         """
-        return "wrong" if self.findings else verdict_of(self.checks)
+        if self.findings:
+            return "wrong"
+        unseen = self.swapped and not self.checks
+        return "not proved" if unseen else verdict_of(self.checks)
 
     @property
     def passed(self) -> bool:
