@@ -5,6 +5,7 @@ Checked on Keras 3.15.1. Keras offers no public way to do any of this:
 - read or set the mask that a tensor carries; every layer of its own uses these two;
 - say what a function makes of tensors that have a shape and no value;
 - say under which path of the weights file a layer's variables are saved;
+- list every layer inside a model, those of layers too;
 - put the process-wide state of Keras, as its counters of names, back.
 """
 
@@ -65,6 +66,7 @@ def _numbered(name: str, used: dict[str, int]) -> str:
     return f"{name}_{number}" if number else name
 
 
+<<<<<<< HEAD
 @contextlib.contextmanager
 def own_global_state() -> Iterator[None]:
     """Gives Keras fresh counters of names, and puts all of its state back after."""
@@ -77,3 +79,8 @@ def own_global_state() -> Iterator[None]:
     finally:
         state.clear()
         state.update(before)
+=======
+def inner_layers(model: Any) -> list[Any]:
+    """A model and every layer in it, at any depth, in Keras's order."""
+    return model._flatten_layers()
+>>>>>>> proof

@@ -29,10 +29,11 @@ FORBIDDEN = {
         "cli",
     },
     "saved_model": {"ops", "layers", "surgery", "proof", "audit", "cli", "losses"},
+    "proof": {"surgery", "audit", "cli", "losses", "initializers"},
     "audit": {"layers", "cli", "losses", "initializers"},
 }
 # The parts of surgery that run models, on the user's request and backend.
-RUNS_KERAS = {f"{name}.py" for name in ("surgery/live_model", "surgery/verify")}
+RUNS_KERAS = {f"{name}.py" for name in ("surgery/live_model", "surgery/prove")}
 BACKENDS = {"keras", "tensorflow", "jax", "torch", "keras_hub"}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_padsafe.archive import open_archive
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.check_config import check_config
 from keras_padsafe.audit.check_ids import check_ids
@@ -15,9 +16,9 @@ from keras_padsafe.audit.check_weights import check_weights
 from keras_padsafe.audit.file_audit import FileAudit
 from keras_padsafe.audit.find_nonfinite import find_nonfinite
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.trace_masks import trace_masks
+from keras_padsafe.audit.trace_masks import MaskTrace, trace_masks
 from keras_padsafe.errors import AuditError, PadsafeError
-from keras_padsafe.proof.run_model import ModelFailed, load_model
+from keras_padsafe.proof.load_models import ModelFailed, load_model
 from keras_padsafe.surgery.inspect import inspect
 
 
@@ -29,7 +30,8 @@ def audit_file(path: str | os.PathLike[str]) -> FileAudit:
     """
     audit = _Audit(str(path))
     audit.make("weights", lambda: check_weights(path))
-    audit.make("layers", lambda: check_config(path))
+    if _has_config(path):
+        audit.make("layers", lambda: check_config(path))
     return audit.report(None, None, None)
 
 
@@ -61,8 +63,7 @@ def audit_with_batch(
         model, _ = load_model(path)
     except ModelFailed as error:
         raise AuditError(
-            f"{path}: Keras cannot load the model ({error}). Import the module of its "
-            "own classes first (--import MODULE), or audit it without a batch."
+            f"{path}: Keras cannot load the model. {error} Or audit it without a batch."
         ) from None
     pad = pad_id if pad_id is not None else _pad_ids(path)
     audit = _Audit(str(path))
@@ -75,7 +76,8 @@ def audit_with_batch(
     picture = None
     if _runs(model, x):
         audit.make("masks", lambda: trace_masks(model, x))
-        audit.make("padding", lambda: check_padding(model, x, pad))
+        if pad != [] or _shows_padding(audit.checks.get("masks")):
+            audit.make("padding", lambda: check_padding(model, x, pad))
         picture = _picture(model, x, audit.checks)
     else:
         why = "the model raises on this batch"
@@ -139,6 +141,17 @@ def _line(error: Exception) -> str:
     return text.replace("\x1b[1m", "").replace("\x1b[0m", "")[:200]
 
 
+def _has_config(path: str | os.PathLike[str]) -> bool:
+    """Whether there is more than weights."""
+    with open_archive(path) as archive:
+        return archive.config is not None
+
+
+def _shows_padding(masks: AuditReport | None) -> bool:
+    """Whether a mask was seen; a model without masks and pad ids has no padding."""
+    return masks is None or (isinstance(masks, MaskTrace) and bool(masks.rows))
+
+
 def _pad_ids(path: str | os.PathLike[str]) -> list[int]:
     """What the file itself says of padding."""
     try:
@@ -153,8 +166,6 @@ def _check_ids(model: Any, x: Any, pad: Any) -> AuditReport:
     from keras_padsafe.audit.running.id_inputs import find_id_inputs
 
     inputs = find_id_inputs(model, x)
-    if not inputs:
-        raise AuditError("no input goes into a table as it is")
     found: list[Finding] = []
     for known in inputs:
         for finding in check_ids(known.ids, known.input_dim, pad):

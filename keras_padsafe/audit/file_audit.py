@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.proof.certificate import Verdict
 from keras_padsafe.version import __version__
 
 
@@ -16,7 +17,7 @@ class FileAudit(AuditReport):
         batch: Where the batch came from; `None` if there was none.
         backend: The Keras backend that ran the model; `None` if it was not run.
         checks: The report of each audit that was made, by name.
-        skipped: Why an audit was not made, by name.
+        skipped: Why an audit could not be made and what to do, by name.
         picture: What became of each position of one row, layer by layer, as plain
             data; `None` without a batch.
     """
@@ -28,10 +29,23 @@ class FileAudit(AuditReport):
     skipped: dict[str, str]
     picture: dict[str, Any] | None
 
+    @property
+    def verdict(self) -> Verdict:
+        """`"wrong"` if there are findings, `"not proved"` if an audit was skipped."""
+        if not super().passed:
+            return "wrong"
+        return "not proved" if self.skipped else "proved"
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found, and all was looked at."""
+        return self.verdict == "proved"
+
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
         return {
             **super().to_json(),
+            "verdict": self.verdict,
             "version": __version__,
             "model": self.model,
             "batch": self.batch,

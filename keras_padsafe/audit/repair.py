@@ -7,7 +7,6 @@ from pathlib import Path
 from keras_padsafe.archive import open_archive, write_archive
 from keras_padsafe.audit.mending.plan_repair import place_of, plan_repair
 from keras_padsafe.audit.mending.rewrite_config import rewrite_config
-from keras_padsafe.audit.mending.sample_rows import read_sample_inputs
 from keras_padsafe.audit.repair_report import RepairReport, Swapped
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.group_names import renamed_groups
@@ -78,12 +77,14 @@ def repair(
             overwrite=overwrite,
             progress=progress,
         )
-        inputs = read_sample_inputs(graph)
     checks = ()
     if prove and plan.edits:
+        import keras  # noqa: F401
+
         from keras_padsafe.audit.mending.prove_repair import prove_repair
 
-        checks = tuple(prove_repair(source, target, root, inputs))
+        with open_archive(source) as before, open_archive(target) as after:
+            checks = tuple(prove_repair(before, after))
     swapped = tuple(
         Swapped(place_of(edit.layer), edit.layer.class_name, edit.swap.class_name)
         for edit in plan.edits

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_padsafe.audit.audit_report import AuditReport
-from keras_padsafe.proof.certificate import Check
+from keras_padsafe.proof.certificate import Check, Verdict, verdict_of
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,20 @@ class RepairReport(AuditReport):
     checks: tuple[Check, ...]
 
     @property
+    def verdict(self) -> Verdict:
+        """`"wrong"` if something was not mended or a check failed.
+
+        `"not proved"` if something could not be looked at, or nothing was.
+        """
+        if self.findings:
+            return "wrong"
+        unseen = self.swapped and not self.checks
+        return "not proved" if unseen else verdict_of(self.checks)
+
+    @property
     def passed(self) -> bool:
-        """Whether everything could be mended and no check failed."""
-        failed = [check for check in self.checks if check.status == "failed"]
-        return not self.findings and not failed
+        """Whether everything was mended and that is proved."""
+        return self.verdict == "proved"
 
     def __getitem__(self, name: str) -> Check:
         for check in self.checks:
@@ -63,6 +73,7 @@ class RepairReport(AuditReport):
         """The report as plain data."""
         return {
             **super().to_json(),
+            "verdict": self.verdict,
             "source": str(self.source),
             "target": str(self.target),
             "swapped": [vars(one) for one in self.swapped],

@@ -55,8 +55,10 @@ def audit(
 
     Without a batch the weights and the configuration are read, and no code of the
     model runs. With one the model is loaded by Keras, on the backend that
-    KERAS_BACKEND names, and each layer is watched. Exits with 1 if an error or a
-    warning was found; notes need nothing done. FINDINGS.md explains each code.
+    KERAS_BACKEND names, and each layer is watched. Ends with PROVED, WRONG if an
+    error or a warning was found, or NOT PROVED if something could not be looked at,
+    and exits with 1 unless all is proved; notes need nothing done. FINDINGS.md
+    explains each code.
     """
     from keras_padsafe.audit.audit_file import audit_file, audit_with_batch
     from keras_padsafe.cli.audit_view import audit_view

@@ -90,7 +90,7 @@ def _head(document: Mapping[str, Any]) -> str:
     if document.get("batch"):
         about.append(f"batch {document['batch']}")
     mood = "passed" if document["passed"] else "failed"
-    verdict = ", ".join(counts) or "nothing found"
+    verdict = f"{document['verdict']}: {', '.join(counts) or 'nothing found'}"
     return (
         f"<h1>Audit of {escape(document['model'])}</h1>"
         f'<p class="soft">{escape(" · ".join(about))}</p>'
@@ -238,7 +238,7 @@ def _looked_at(document: Mapping[str, Any]) -> str:
         for name, report in document["checks"].items()
     ]
     rows += [
-        (escape(name), f"skipped: {escape(why)}")
+        (escape(name), f"not looked at: {escape(why)}")
         for name, why in document["skipped"].items()
     ]
     return "<h2>What was looked at</h2>" + _table((), rows)

@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from keras_padsafe.cli.sections import command, heading, table, titled
+from keras_padsafe.cli.certificate_view import verdict_text
+from keras_padsafe.cli.sections import bullets, command, heading, table, titled
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -21,6 +22,11 @@ def audit_view(document: dict[str, Any]) -> RenderableType:
         heading(document["model"], about),
         findings_view(document["findings"]),
         table("Looked at", ("", ""), _checks(document)),
+        bullets(
+            "Not looked at",
+            (f"{name}: {why}" for name, why in document["skipped"].items()),
+            "bold yellow",
+        ),
         "",
         _verdict(document),
     )
@@ -53,14 +59,12 @@ def _checks(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
         (name, Text("nothing found", "green") if report["passed"] else "findings")
         for name, report in document["checks"].items()
     ]
-    return made + [(n, f"skipped: {why}") for n, why in document["skipped"].items()]
+    return made + [(name, "see below") for name in document["skipped"]]
 
 
 def _verdict(document: Mapping[str, Any]) -> RenderableType:
-    if document["passed"]:
-        return Text("PASSED", "bold green")
     mend = [f for f in document["findings"] if f["code"] in ("PS301", "PS302", "PS303")]
-    verdict = Text("FINDINGS", "bold red")
+    verdict = verdict_text(document["verdict"])
     if not mend:
         return verdict
     source = document["model"]

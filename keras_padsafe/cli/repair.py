@@ -39,9 +39,10 @@ def repair(
 
     Weights, names and optimizer stay; only what a mask reaches is swapped, in the
     file. Then both models are loaded by Keras, on the backend that KERAS_BACKEND
-    names, to prove that rows without padding keep their outputs. Exits with 1 if
-    something could not be mended or a check failed. Whoever loads the new file must
-    import keras_padsafe.
+    names, to prove that rows without padding keep their outputs. Ends with PROVED,
+    WRONG if something could not be mended or a check failed, or NOT PROVED if
+    something could not be looked at, and exits with 1 unless all is proved. Whoever
+    loads the new file must import keras_padsafe.
     """
     from keras_padsafe import audit
     from keras_padsafe.cli.repair_view import repair_view

@@ -5,7 +5,11 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from keras_padsafe.cli.certificate_view import checks_table
+from keras_padsafe.cli.certificate_view import (
+    checks_table,
+    not_looked_at,
+    verdict_text,
+)
 from keras_padsafe.cli.sections import heading, table
 
 
@@ -27,13 +31,14 @@ def repair_view(document: dict[str, Any]) -> RenderableType:
             ),
         ),
         checks_table(document["checks"]),
+        not_looked_at(document["checks"]),
         "",
-        _verdict(document),
+        _outcome(document),
+        verdict_text(document["verdict"]),
     )
 
 
-def _verdict(document: dict[str, Any]) -> Text:
-    if not document["passed"]:
-        failed = any(check["status"] == "failed" for check in document["checks"])
-        return Text("FAILED" if failed else "NOT ALL MENDED", "bold red")
-    return Text("MENDED" if document["swapped"] else "NOTHING TO MEND", "bold green")
+def _outcome(document: dict[str, Any]) -> Text:
+    if document["findings"]:
+        return Text("Not all could be mended.")
+    return Text("Mended." if document["swapped"] else "Nothing to mend.")

@@ -37,8 +37,9 @@ def verify(
     """Prove what a surgery did, on the files and by running both models.
 
     Rows kept and all else are compared bit for bit; then both models are loaded by
-    Keras, on the backend that KERAS_BACKEND names, and their outputs compared. Exits
-    with 1 if a check failed.
+    Keras, on the backend that KERAS_BACKEND names, and their outputs compared. Ends
+    with PROVED, WRONG, or NOT PROVED if something could not be looked at, and exits
+    with 1 unless all is proved.
     """
     from keras_padsafe import surgery
     from keras_padsafe.cli.certificate_view import certificate_view

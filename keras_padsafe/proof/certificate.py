@@ -1,19 +1,22 @@
-"""What `verify` found."""
+"""What was looked at, what was found, and the verdict."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Status = Literal["passed", "failed", "skipped"]
+Status = Literal["passed", "failed", "skipped", "does not apply"]
+Verdict = Literal["proved", "wrong", "not proved"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was to be looked at.
 
     Attributes:
         name: What was to be shown.
-        status: `"skipped"` means that it could not be looked at; `detail` says why.
+        status: `"skipped"` means that it could not be looked at: `detail` says why and
+            what to do. `"does not apply"` means that there is nothing to look at.
         detail: What was found.
         value: The figure behind it, if there is one: a largest difference, a share of
             probability, a count.
@@ -23,6 +26,14 @@ class Check:
     status: Status
     detail: str
     value: float | None = None
+
+
+def verdict_of(checks: Iterable[Check]) -> Verdict:
+    """What checks show together: nothing is proved that was not looked at."""
+    statuses = {check.status for check in checks}
+    if "failed" in statuses:
+        return "wrong"
+    return "not proved" if "skipped" in statuses else "proved"
 
 
 @dataclass(frozen=True)
@@ -42,9 +53,14 @@ class Certificate:
     checks: tuple[Check, ...]
 
     @property
+    def verdict(self) -> Verdict:
+        """`"wrong"` if a check failed, `"not proved"` if one was skipped."""
+        return verdict_of(self.checks)
+
+    @property
     def passed(self) -> bool:
-        """Whether no check failed."""
-        return all(check.status != "failed" for check in self.checks)
+        """Whether the surgery is proved."""
+        return self.verdict == "proved"
 
     def __getitem__(self, name: str) -> Check:
         for check in self.checks:
@@ -58,6 +74,7 @@ class Certificate:
             "source": str(self.source),
             "target": str(self.target),
             "backend": self.backend,
+            "verdict": self.verdict,
             "passed": self.passed,
             "checks": [vars(check) for check in self.checks],
         }

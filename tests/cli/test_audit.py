@@ -150,6 +150,7 @@ def test_names_of_a_file_cannot_write_into_the_page() -> None:
             "batch": evil,
             "backend": "jax",
             "passed": False,
+            "verdict": "wrong",
             "findings": [finding],
             "checks": {evil: {"passed": True}},
             "skipped": {evil: evil},

@@ -1,49 +1,46 @@
 """Runs a model and its repaired file side by side on the user's backend."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from keras_padsafe.audit.mending.sample_rows import RowSampler, SampleInput
+from keras_padsafe.archive import Archive
+from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check
-from keras_padsafe.proof.run_model import (
+from keras_padsafe.proof.compare_outputs import Differs, compare_outputs
+from keras_padsafe.proof.load_models import (
     ModelFailed,
+    check_arrays,
+    check_optimizer,
     load_pair,
-    make_batch,
-    run_model,
-    tolerance,
 )
-from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.proof.pools import NotShown
+from keras_padsafe.proof.prove_outputs import all_finite, pair_models
+from keras_padsafe.proof.run_model import run_model, tolerance
+from keras_padsafe.proof.samples import Sampler
+from keras_padsafe.proof.weight_paths import as_array
 
 _ORDINARY = "rows without padding keep their outputs"
 _PADDED = "rows with padding"
 
 
-def prove_repair(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    root: LayerNode,
-    inputs: dict[str, SampleInput],
-) -> Iterator[Check]:
+def prove_repair(source: Archive, target: Archive) -> Iterator[Check]:
     """Loads both files with Keras and compares weights, optimizer and outputs.
 
     Args:
         source: The file before.
         target: The file after.
-        root: The model of `source`.
-        inputs: What its inputs take.
     """
     loads, pair = load_pair(source, target)
     yield loads
     if pair is None:
         return
-    before, after = pair.before, pair.after
-    yield _weights(before, after)
-    yield _optimizer(before, after, pair.unread_before, pair.unread_after)
-    yield _ordinary(before, after, root, inputs)
-    yield _padded(before, after, root, inputs)
+    before, after = pair
+    yield check_arrays(before, after)
+    yield _weights(before.model, after.model)
+    yield check_optimizer(before, after, target, dropped=False)
+    yield from _outputs(before.model, after.model)
 
 
 def _weights(before: Any, after: Any) -> Check:
@@ -63,64 +60,59 @@ def _weights(before: Any, after: Any) -> Check:
     return Check(name, "failed", detail, float(changed))
 
 
-def _optimizer(before: Any, after: Any, usual: str | None, unread: str | None) -> Check:
-    name = "optimizer goes on"
-    if usual:
-        detail = f"Keras does not read the state of the file before either: {usual}"
-        return Check(name, "skipped", detail)
-    if unread:
-        return Check(name, "failed", unread)
-    old, new = (getattr(model, "optimizer", None) for model in (before, after))
-    if old is None or new is None or not new.built:
-        return Check(name, "skipped", "no optimizer was saved")
-    slots, new_slots = ([_bytes(v) for v in one.variables] for one in (old, new))
-    steps = int(new.iterations)
-    if slots != new_slots:
-        return Check(name, "failed", "its variables are not as they were", steps)
-    detail = f"{type(new).__name__} at step {steps}, {len(slots)} variables"
-    return Check(name, "passed", detail, float(steps))
+def _bytes(variable: Any) -> bytes:
+    return bits(as_array(variable)).tobytes()
 
 
-def _ordinary(
-    before: Any, after: Any, root: LayerNode, inputs: dict[str, SampleInput]
-) -> Check:
+def _outputs(before: Any, after: Any) -> Iterator[Check]:
     try:
-        batch = make_batch(before, root, RowSampler(inputs, padded=False).sample)
-        old, again, new = (_run(model, batch) for model in (before, before, after))
+        _, sampler = pair_models(before, before, None)
+    except (ModelFailed, NotShown) as error:
+        yield Check(_ORDINARY, "skipped", str(error))
+        yield Check(_PADDED, "skipped", "for the same reason")
+        return
+    yield _ordinary(before, after, sampler)
+    yield _padded(before, after, sampler)
+
+
+def _ordinary(before: Any, after: Any, sampler: Sampler) -> Check:
+    try:
+        batch = sampler.rows_of_ids(padded=False)
+        old, again = run_model(before, batch), run_model(before, batch)
+        compared = compare_outputs(
+            old, run_model(after, batch), None, tolerance(before)
+        )
+        noise = compare_outputs(old, again, None, tolerance(before))
     except ModelFailed as error:
         return Check(_ORDINARY, "skipped", str(error))
-    if [o.shape for o in old] != [n.shape for n in new]:
-        return Check(_ORDINARY, "failed", "the outputs have other shapes")
-    if not any(np.isfinite(o).any() for o in old):
+    except Differs as error:
+        return Check(_ORDINARY, "failed", str(error))
+    if not compared.compared:
         return Check(_ORDINARY, "skipped", "the model before gives no finite output")
-    gap, noise = _gap(old, new), _gap(old, again)
-    scale = max(float(np.abs(np.nan_to_num(o)).max(initial=0.0)) for o in old)
-    allowed = max(tolerance(before) * max(scale, 1e-6), 2 * noise)
-    exact = "identical to the last bit" if gap == 0 else f"differ by {gap:.1e}"
-    status = "passed" if gap <= allowed else "failed"
-    return Check(_ORDINARY, status, f"{exact} (allowed {allowed:.1e})", gap)
+    agrees = compared.agrees or compared.gap <= 2 * noise.gap
+    return Check(
+        _ORDINARY, "passed" if agrees else "failed", str(compared), compared.gap
+    )
 
 
-def _padded(
-    before: Any, after: Any, root: LayerNode, inputs: dict[str, SampleInput]
-) -> Check:
+def _padded(before: Any, after: Any, sampler: Sampler) -> Check:
     """How far the outputs moved where there is padding: that is the mending."""
+    if not sampler.has_pads:
+        detail = "no input was seen to have a value that stands for padding"
+        return Check(_PADDED, "does not apply", detail)
     try:
-        sampler = RowSampler(inputs, padded=True)
-        batch = make_batch(before, root, sampler.sample)
-        if not sampler.has_padded:
-            raise ModelFailed("the file does not show what stands for padding")
-        old, new = _run(before, batch), _run(after, batch)
+        batch = sampler.rows_of_ids(padded=True)
+        old, new = _numbers(run_model(before, batch)), _numbers(run_model(after, batch))
     except ModelFailed as error:
         return Check(_PADDED, "skipped", str(error))
-    if not all(np.isfinite(output).all() for output in new):
-        if all(np.isfinite(output).all() for output in old):
+    if not all_finite(new):
+        if all_finite(old):
             return Check(_PADDED, "failed", "NaN or infinite where it was finite")
         return Check(_PADDED, "skipped", "neither model gives finite outputs")
     finite = [np.isfinite(output) for output in old]
-    gap = _gap(
-        [o[f] for o, f in zip(old, finite, strict=True)],
-        [n[f] for n, f in zip(new, finite, strict=True)],
+    gap = max(
+        float(np.abs(n[f] - o[f]).max(initial=0.0))
+        for o, n, f in zip(old, new, finite, strict=True)
     )
     mended = sum(int((~f).sum()) for f in finite)
     detail = f"outputs moved by at most {gap:.1e}"
@@ -129,25 +121,5 @@ def _padded(
     return Check(_PADDED, "passed", detail, gap)
 
 
-def _run(model: Any, batch: Any) -> list[np.ndarray]:
-    outputs = run_model(model, batch)
-    if any(output.dtype.kind in "OSU" for output in outputs):
-        raise ModelFailed("the model gives text")
-    return [output.astype("float64") for output in outputs]
-
-
-def _gap(old: list[np.ndarray], new: list[np.ndarray]) -> float:
-    """Largest difference; NaN is equal to NaN."""
-    largest = 0.0
-    for before, after in zip(old, new, strict=True):
-        same = (before == after) | (np.isnan(before) & np.isnan(after))
-        with np.errstate(invalid="ignore"):
-            gaps = np.where(same, 0.0, np.abs(after - before))
-        largest = max(largest, float(np.nan_to_num(gaps, nan=np.inf).max(initial=0.0)))
-    return largest
-
-
-def _bytes(variable: Any) -> bytes:
-    import keras
-
-    return np.asarray(keras.ops.convert_to_numpy(variable)).tobytes()
+def _numbers(outputs: list[np.ndarray]) -> list[np.ndarray]:
+    return [o.astype("f8") for o in outputs if o.dtype.kind != "O"]

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_padsafe.archive import Archive, StoredArray, decode
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan
 from keras_padsafe.surgery.planning.row_map import RowMap
@@ -20,7 +21,7 @@ def compare_files(plan: Plan, source: Archive, target: Archive) -> list[Check]:
     kept = _check("kept rows identical", _differing_kept(plan, source, target))
     if kept.status == "passed":
         count = len(plan.row_map.kept[0])
-        status = "passed" if count else "skipped"
+        status = "passed" if count else "does not apply"
         detail = f"{count} ids in {kept.detail.replace('compared', 'arrays')}"
         kept = Check(kept.name, status, detail, kept.value)
     return [
@@ -69,7 +70,7 @@ def _differing_entries(
     if change.axis == 0:
         # Row by row in the order of the new ids; stretches are read as blocks.
         return sum(
-            int((_bits(after.read(n, n + c)) != _bits(before.read(o, o + c))).sum())
+            int((bits(after.read(n, n + c)) != bits(before.read(o, o + c))).sum())
             for n, o, c in _stretches(new, old, _rows_at_once(before))
         )
     step = max(1, _rows_at_once(before))
@@ -78,7 +79,7 @@ def _differing_entries(
         stop = min(start + step, before.shape[0])
         kept_before = np.take(before.read(start, stop), old, axis=change.axis)
         kept_after = np.take(after.read(start, stop), new, axis=change.axis)
-        differing += int((_bits(kept_before) != _bits(kept_after)).sum())
+        differing += int((bits(kept_before) != bits(kept_after)).sum())
     return differing
 
 
@@ -98,12 +99,6 @@ def _stretches(
 def _rows_at_once(array: StoredArray) -> int:
     row = array.nbytes // max(array.shape[0], 1)
     return max(1, _BLOCK_BYTES // max(row, 1))
-
-
-def _bits(values: np.ndarray) -> np.ndarray:
-    """The stored bits, so that NaN equals itself and 0 does not equal -0."""
-    values = np.ascontiguousarray(values)
-    return values.reshape(-1).view(np.dtype(f"u{values.dtype.itemsize}"))
 
 
 def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
@@ -153,11 +148,11 @@ def _differing_others(
 
 def _same_bytes(before: StoredArray, after: StoredArray) -> bool:
     if not before.shape or not before.nbytes:
-        return np.array_equal(_bits(before.read()), _bits(after.read()))
+        return np.array_equal(bits(before.read()), bits(after.read()))
     step = _rows_at_once(before)
     return all(
         np.array_equal(
-            _bits(before.read(at, at + step)), _bits(after.read(at, at + step))
+            bits(before.read(at, at + step)), bits(after.read(at, at + step))
         )
         for at in range(0, before.shape[0], step)
     )

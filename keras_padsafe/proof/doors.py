@@ -1,0 +1,192 @@
+"""The places of a loaded model where ids or words enter, and a watch over them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from unittest import mock
+
+import numpy as np
+
+from keras_padsafe.proof.run_model import as_numpy
+from keras_padsafe.proof.weight_paths import layer_groups, saved_arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Door:
+    """A table, a lookup or a masking layer: where values of one kind enter.
+
+    Attributes:
+        what: The layer, or the variable that a layer of the user's own looks up.
+        kind: `"ids"` are rows of a table, `"words"` are looked up in a list,
+            `"buckets"` may be anything, `"values"` are masked where they equal `pad`.
+        path: Where the weights file has it, `""` for the model itself.
+        size: How many ids there are.
+        words: The words that it knows.
+        many: Whether a text holds several words.
+        pad: What stands for padding.
+    """
+
+    what: Any
+    kind: Literal["ids", "words", "buckets", "values"]
+    path: str
+    size: int = 0
+    words: tuple[Any, ...] = ()
+    many: bool = False
+    pad: float | None = None
+
+    def is_of(self, arrays: frozenset[str]) -> bool:
+        """Whether one of these arrays of the weights file is its own."""
+        group = f"{self.path}/vars/" if self.path else "vars/"
+        return self.path in arrays or any(
+            path.startswith(group) and "/" not in path.removeprefix(group)
+            for path in arrays
+        )
+
+
+def find_doors(model: Any) -> list[Door]:
+    """The doors of a model; those of the same model with other sizes in one order."""
+    from keras_padsafe.compat import inner_layers
+
+    groups, doors = layer_groups(model), []
+    for layer in inner_layers(model):
+        door = _door_of(layer, groups.get(id(layer), "?"))
+        doors += [door] if door else []
+        doors += [
+            Door(operation, "values", "?")
+            for operation in getattr(layer, "operations", [])
+            if type(operation).__name__ == "NotEqual"
+        ]
+    owned = {id(v) for door in doors for v in getattr(door.what, "variables", [])}
+    return doors + [d for d in _hand_written(model) if id(d.what) not in owned]
+
+
+def _door_of(layer: Any, path: str) -> Door | None:
+    import keras
+
+    from keras_padsafe.layers import NaNMasking
+
+    layers = keras.layers
+    if isinstance(layer, layers.Embedding):
+        return Door(layer, "ids", path, layer.input_dim, pad=_pad_id(layer))
+    if isinstance(layer, layers.StringLookup | layers.IntegerLookup):
+        if layer.invert:
+            return Door(layer, "ids", path, layer.vocabulary_size())
+        return Door(layer, "words", path, words=_words(layer))
+    if isinstance(layer, layers.TextVectorization):
+        many = layer.get_config()["split"] is not None
+        return Door(layer, "words", path, words=_words(layer), many=many)
+    if isinstance(layer, layers.CategoryEncoding):
+        return Door(layer, "ids", path, layer.num_tokens)
+    if isinstance(layer, layers.Hashing):
+        return Door(layer, "buckets", path)
+    if isinstance(layer, layers.Masking):
+        return Door(layer, "values", path, pad=layer.mask_value)
+    return (
+        Door(layer, "values", path, pad=np.nan) if type(layer) is NaNMasking else None
+    )
+
+
+def _pad_id(layer: Any) -> int | None:
+    pad = getattr(layer, "pad_id", None)
+    if isinstance(pad, list | tuple):
+        pad = pad[0] if pad else None
+    return 0 if pad is None and layer.mask_zero else pad
+
+
+def _words(layer: Any) -> tuple[Any, ...]:
+    return tuple(layer.get_vocabulary(include_special_tokens=False))
+
+
+def _hand_written(model: Any) -> Iterator[Door]:
+    """Variables that a layer might look up itself, by `keras.ops.take`."""
+    import keras
+
+    for path, value in saved_arrays(model):
+        if isinstance(value, keras.Variable) and len(value.shape) > 1:
+            yield Door(value, "ids", path, value.shape[0])
+
+
+class Watch:
+    """What enters each door while a model runs.
+
+    Args:
+        doors: The doors.
+        harmless: Whether what enters is replaced by what the door can take.
+
+    Attributes:
+        entered: What entered each door, by its number, call by call; `None` where the
+            values could not be seen, as in a compiled loop.
+        pads: What an operation compares with, by the number of its door.
+    """
+
+    def __init__(self, doors: list[Door], *, harmless: bool = False) -> None:
+        self._doors = doors
+        self._harmless = harmless
+        self.entered: dict[int, list[np.ndarray | None]] = {}
+        self.pads: dict[int, float] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While it lasts, the doors are watched."""
+        import keras
+
+        variables: dict[int, int] = {}
+        with ExitStack() as stack:
+            for number, door in enumerate(self._doors):
+                if isinstance(door.what, keras.Variable):
+                    variables |= {id(door.what): number, id(door.what.value): number}
+                else:
+                    call = self._watched(number, door, door.what.call)
+                    own = mock.patch.dict(door.what.__dict__, {"call": call})
+                    stack.enter_context(own)
+            take = self._watched_take(variables, keras.ops.take)
+            stack.enter_context(mock.patch.object(keras.ops, "take", take))
+            yield
+
+    def _watched(self, number: int, door: Door, real: Callable[..., Any]) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if kwargs.get("reverse") or any(arg is True for arg in args[1:]):
+                return real(*args, **kwargs)
+            if not args:
+                key = next(iter(kwargs))
+                return call(kwargs.pop(key), **kwargs)
+            inputs, *rest = args
+            if type(door.what).__name__ == "NotEqual" and np.ndim(rest[0]) == 0:
+                self.pads[number] = float(rest[0])
+            return real(self._see(number, door, inputs), *rest, **kwargs)
+
+        return call
+
+    def _watched_take(self, variables: dict[int, int], real: Callable[..., Any]) -> Any:
+        def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+            number = variables.get(id(x))
+            if number is not None and axis == 0:
+                indices = self._see(number, self._doors[number], indices)
+            return real(x, indices, axis=axis)
+
+        return take
+
+    def _see(self, number: int, door: Door, value: Any) -> Any:
+        seen = self.entered.setdefault(number, [])
+        try:
+            values = as_numpy(value)
+        except Exception:  # Staged for a compiled loop, or ragged: each in its own way.
+            seen.append(None)
+            return value
+        seen.append(values)
+        return _replaced(door, value, values) if self._harmless else value
+
+
+def _replaced(door: Door, value: Any, values: np.ndarray) -> Any:
+    """As much of what the door can take, in the place of what entered."""
+    import keras
+
+    if door.kind == "ids":
+        ids = keras.ops.clip(value, 0, door.size - 1)
+        return keras.ops.cast(ids, value.dtype)
+    if door.kind == "words" and door.words:
+        if values.dtype.kind == "O":
+            return np.full(values.shape, door.words[0], object)
+        return keras.ops.full_like(value, door.words[0])
+    return value

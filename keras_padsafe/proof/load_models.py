@@ -1,0 +1,180 @@
+"""Loads two files with Keras, and shows that each is in memory as it is on disk."""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_padsafe.archive import Archive
+from keras_padsafe.proof.bits import bits
+from keras_padsafe.proof.certificate import Check
+from keras_padsafe.proof.weight_paths import as_array, saved_arrays
+
+_OPTIMIZER = "optimizer/"
+
+
+class ModelFailed(Exception):
+    """A model could not be loaded or run; the message is for a check."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A loaded model, and the arrays of its file that it does not hold.
+
+    Attributes:
+        model: The model.
+        warnings: What Keras warned of while it loaded.
+        unread: Path in the weights file -> how memory differs from the file.
+    """
+
+    model: Any
+    warnings: tuple[str, ...]
+    unread: dict[str, str]
+
+
+def load_model(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
+    """A saved model and what Keras warned of while it loaded.
+
+    Raises:
+        ModelFailed: if Keras cannot load it.
+    """
+    import keras
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model = keras.models.load_model(path)
+        except Exception as error:
+            raise ModelFailed(_with_hint(error)) from error
+    return model, [str(warning.message) for warning in caught]
+
+
+def said(error: Exception) -> str:
+    """What was raised, as one text and whole."""
+    return f"{type(error).__name__}: {str(error).strip()}"
+
+
+def _with_hint(error: Exception) -> str:
+    text = said(error)
+    missing = re.search(r"Could not (?:locate|deserialize) \w+ '([^']+)'", text)
+    if missing:
+        return (
+            f"Keras does not know the class {missing[1]!r}. Import the module that "
+            f"registers it first: --import MODULE on the command line. {text}"
+        )
+    if "unsafe" in text:
+        return (
+            "Keras refuses to run code that the file holds. If you trust it, call "
+            "keras.config.enable_unsafe_deserialization() and verify in Python. "
+            f"{text}"
+        )
+    return (
+        f"{text} If the model has classes of its own, import their module first: "
+        "--import MODULE on the command line."
+    )
+
+
+def load_pair(
+    source: Archive, target: Archive
+) -> tuple[Check, tuple[Loaded, Loaded] | None]:
+    """Loads two files to compare them; `None` if one of them cannot be loaded."""
+    name = "loads in Keras"
+    # The new file first: in a new process, Keras has then given no names yet, as it
+    # will be for whoever uses the file.
+    try:
+        after: Loaded | ModelFailed = _load(target)
+    except ModelFailed as error:
+        after = error
+    try:
+        before = _load(source)
+    except ModelFailed as error:
+        detail = f"Keras cannot load the file before. {error}"
+        return Check(name, "skipped", detail), None
+    if isinstance(after, ModelFailed):
+        return Check(name, "failed", str(after)), None
+    known = {_without_numbers(text) for text in before.warnings}
+    fresh = [text for text in after.warnings if _without_numbers(text) not in known]
+    also = "".join(f"; Keras warned: {text}" for text in fresh)
+    detail = f"as {type(after.model).__name__}{also}"
+    return Check(name, "passed", detail), (before, after)
+
+
+def _load(archive: Archive) -> Loaded:
+    model, messages = load_model(archive.path)
+    return Loaded(model, tuple(messages), dict(_differences(model, archive)))
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d+", "", text)
+
+
+def _differences(model: Any, archive: Archive) -> Iterator[tuple[str, str]]:
+    """Where a loaded model differs from its file: Keras skips what does not fit."""
+    found: set[str] = set()
+    for path, value in saved_arrays(model):
+        found.add(path)
+        stored, here = archive.arrays.get(path), as_array(value)
+        if stored is None:
+            yield path, "is not in the file"
+        elif here.shape != stored.shape:
+            yield path, f"shape {stored.shape} in the file, {here.shape} in memory"
+        elif not _same_values(here, stored.read()):
+            yield path, "has other values in memory than in the file"
+    for path in archive.arrays.keys() - found:
+        yield path, "is in the file and not in memory"
+
+
+def _same_values(here: np.ndarray, stored: np.ndarray) -> bool:
+    if here.dtype.itemsize == stored.dtype.itemsize:
+        return np.array_equal(bits(here), bits(stored))
+    return np.array_equal(here, stored, equal_nan=here.dtype.kind == "f")
+
+
+def check_arrays(before: Loaded, after: Loaded) -> Check:
+    """Whether Keras read every array of the new file, where it read those before."""
+    name = "arrays as Keras loads them"
+    wrong = [
+        f"{path}: {how}"
+        for path, how in sorted(after.unread.items())
+        if not path.startswith(_OPTIMIZER) and path not in before.unread
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        detail = "; ".join(wrong[:3]) + more
+        return Check(name, "failed", detail, float(len(wrong)))
+    return Check(name, "passed", "each with the shape and the bits of the file", 0.0)
+
+
+def check_optimizer(
+    before: Loaded, after: Loaded, target: Archive, *, dropped: bool
+) -> Check:
+    """Whether the optimizer of the new file goes on from its saved state."""
+    name = "optimizer goes on"
+    if dropped:
+        return Check(name, "does not apply", "its state was left behind, as asked")
+    slots = [path for path in target.arrays if path.startswith(_OPTIMIZER)]
+    if not slots:
+        return Check(name, "does not apply", "no optimizer was saved")
+    if _unread_slots(before):
+        detail = "Keras does not read its state from the file before either"
+        return Check(name, "does not apply", detail + _warned(before))
+    if unread := _unread_slots(after):
+        detail = "; ".join(f"{path}: {how}" for path, how in unread[:3])
+        return Check(name, "failed", detail + _warned(after), float(len(unread)))
+    optimizer = after.model.optimizer
+    steps = int(optimizer.iterations)
+    detail = f"{type(optimizer).__name__} at step {steps}, {len(slots)} variables"
+    return Check(name, "passed", detail, float(steps))
+
+
+def _unread_slots(loaded: Loaded) -> list[tuple[str, str]]:
+    unread = sorted(loaded.unread.items())
+    return [(path, how) for path, how in unread if path.startswith(_OPTIMIZER)]
+
+
+def _warned(loaded: Loaded) -> str:
+    return "".join(f": {text}" for text in loaded.warnings if "optimizer" in text)

@@ -1,0 +1,63 @@
+"""Proves what a plan did to a file, before anyone relies on it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from keras_padsafe.archive import Archive, open_archive
+from keras_padsafe.proof.certificate import Certificate, Check
+from keras_padsafe.proof.id_change import IdChange
+from keras_padsafe.surgery.planning.plan import Plan
+from keras_padsafe.surgery.transfer.compare_files import compare_files
+
+
+def prove(
+    plan: Plan, source: str | os.PathLike[str], target: str | os.PathLike[str]
+) -> Certificate:
+    """Shows on the files and by running both models what a plan did.
+
+    Args:
+        plan: The plan that was applied.
+        source: The file before.
+        target: The file after, under whatever name it has so far.
+
+    Raises:
+        ArchiveError: if a file cannot be read.
+    """
+    with open_archive(source) as before, open_archive(target) as after:
+        checks = [*compare_files(plan, before, after), *_run(plan, before, after)]
+    import keras
+
+    backend = keras.backend.backend()
+    return Certificate(Path(source), Path(target), backend, tuple(checks))
+
+
+def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
+    from keras_padsafe.proof.load_models import (
+        check_arrays,
+        check_optimizer,
+        load_pair,
+    )
+    from keras_padsafe.proof.prove_outputs import prove_outputs
+
+    loads, pair = load_pair(source, target)
+    yield loads
+    if pair is None:
+        return
+    before, after = pair
+    yield check_arrays(before, after)
+    yield check_optimizer(before, after, target, dropped=plan.optimizer == "drop")
+    yield from prove_outputs(before.model, after.model, id_change(plan))
+
+
+def id_change(plan: Plan) -> IdChange:
+    """What a plan says of ids and arrays, as plain data."""
+    weights = [c for c in plan.arrays if not c.path.startswith("optimizer/")]
+    partial = {(c.skips, c.new_skips): c.own(plan.row_map) for c in weights}
+    return IdChange(
+        ids=plan.row_map.ids,
+        old_size=plan.old_size,
+        arrays=frozenset(change.path for change in weights),
+        tables=frozenset(c.path for c in weights if c.role == "embedding table"),
+        partial=tuple((own.ids, own.old_size) for own in partial.values()),
+    )
