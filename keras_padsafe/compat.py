@@ -66,7 +66,6 @@ def _numbered(name: str, used: dict[str, int]) -> str:
     return f"{name}_{number}" if number else name
 
 
-<<<<<<< HEAD
 @contextlib.contextmanager
 def own_global_state() -> Iterator[None]:
     """Gives Keras fresh counters of names, and puts all of its state back after."""
@@ -79,8 +78,8 @@ def own_global_state() -> Iterator[None]:
     finally:
         state.clear()
         state.update(before)
-=======
+
+
 def inner_layers(model: Any) -> list[Any]:
     """A model and every layer in it, at any depth, in Keras's order."""
     return model._flatten_layers()
->>>>>>> proof
