@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keras_padsafe.audit import AuditReport
+    from keras_padsafe.proof.certificate import Certificate
 
 
 class PadsafeError(ValueError):
@@ -24,6 +25,18 @@ class SurgeryError(PadsafeError):
 
 class AmbiguousVocabularyError(SurgeryError):
     """Two readings of a model are possible; the message lists them and the flag."""
+
+
+class NotProvedError(SurgeryError):
+    """A new file was wrong, or could not be proved, and so was not kept.
+
+    Attributes:
+        certificate: What was looked at, and what was found.
+    """
+
+    def __init__(self, message: str, certificate: "Certificate") -> None:
+        super().__init__(message)
+        self.certificate = certificate
 
 
 class MaskError(PadsafeError):

@@ -4,7 +4,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,14 +23,18 @@ _FIXES = {
 
 
 @contextmanager
-def atomic_file(target: Path, size: int) -> Iterator[int]:
+def atomic_file(
+    target: Path, size: int, accept: Callable[[Path], None] | None = None
+) -> Iterator[int]:
     """Yields a descriptor to write `size` bytes to, which then become `target`.
 
     The bytes go to a temporary file in the target's folder, are flushed to disk, and
-    take the target's name in one step. On any error, and on an interrupt, the
-    temporary file is removed and the target is as it was.
+    take the target's name in one step, once `accept`, called with the temporary file,
+    has raised nothing. On any error, and on an interrupt, the temporary file is
+    removed and the target is as it was.
     """
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    token = secrets.token_hex(4)
+    temporary = target.with_name(f".{target.stem}.{token}.tmp{target.suffix}")
     with _explaining(target):
         _check_space(target.parent, size)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -41,6 +45,8 @@ def atomic_file(target: Path, size: int) -> Iterator[int]:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            if accept is not None:
+                accept(temporary)
             os.replace(temporary, target)
         except BaseException:
             with suppress(OSError):

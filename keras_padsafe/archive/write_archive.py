@@ -3,7 +3,7 @@
 import json
 import os
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def write_archive(
     rename: Mapping[str, str] = _NOTHING,
     overwrite: bool = False,
     progress: Progress | None = None,
+    accept: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes `source`, with replacements, to a new `.keras` file.
 
@@ -57,6 +58,8 @@ def write_archive(
             the old paths.
         overwrite: Whether `target` may exist. It may never be the source itself.
         progress: Called with the bytes written so far and their total.
+        accept: Called with the file when it is complete and has no name yet; an error
+            of it leaves no file.
 
     Raises:
         ArchiveError: Nothing was written, and the message says why.
@@ -75,7 +78,7 @@ def write_archive(
         | {WEIGHTS: weights.size}
         | {member.name: member.size for member in after}
     )
-    with atomic_file(path, archive_size(entries)) as descriptor:
+    with atomic_file(path, archive_size(entries), accept) as descriptor:
         output = CheckedOutput(descriptor, archive_size(entries), progress)
         for member in before:
             _write_member(output, entries[member.name], member.read())

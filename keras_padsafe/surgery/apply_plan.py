@@ -3,16 +3,15 @@
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from keras_padsafe.archive import open_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.arguments import read_path
+from keras_padsafe.surgery.carry_out import write_proved
 from keras_padsafe.surgery.planning.check_plan import check_plan
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.report import Report
-from keras_padsafe.surgery.transfer.transfer import transfer
 
 
 def apply_plan(
@@ -21,6 +20,7 @@ def apply_plan(
     target: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    proof: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Carries out a plan on a file: the one it was made for, or another checkpoint.
@@ -30,19 +30,20 @@ def apply_plan(
         source: A `.keras` file or its unzipped folder; never modified.
         target: The `.keras` file to write; it appears whole or not at all.
         overwrite: Whether `target` may exist.
+        proof: Whether both models are run before `target` gets its name; left out,
+            where Keras had to be asked about the model of the plan.
         progress: Called with the bytes written so far and their total.
 
     Raises:
         SurgeryError: if the plan does not fit the file.
+        NotProvedError: if the new file is not proved; then there is none.
         ArchiveError: if a file cannot be read or written.
     """
     started = time.perf_counter()
     _check_can_apply(plan)
     source, target = read_path(source, "source"), read_path(target, "target")
     with open_archive(source) as archive:
-        transfer(plan, archive, target, overwrite=overwrite, progress=progress)
-    seconds = time.perf_counter() - started
-    return Report(Path(source), Path(target), plan, seconds)
+        return write_proved(plan, archive, target, started, overwrite, proof, progress)
 
 
 def _check_can_apply(plan: Plan) -> None:

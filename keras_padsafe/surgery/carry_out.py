@@ -6,35 +6,48 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_padsafe.archive import open_archive
-from keras_padsafe.errors import SurgeryError
+from keras_padsafe.archive import Archive, open_archive
+from keras_padsafe.errors import NotProvedError, SurgeryError
+from keras_padsafe.proof.certificate import Certificate
 from keras_padsafe.surgery.arguments import read_path
 from keras_padsafe.surgery.live_model import is_live_model, through_archive
+from keras_padsafe.surgery.options import WritingOptions
+from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.request import Request
+from keras_padsafe.surgery.prove import prove
 from keras_padsafe.surgery.report import Report
 from keras_padsafe.surgery.transfer.transfer import transfer
 
 
 def carry_out(
-    request: Request,
     source: Any,
     target: str | os.PathLike[str] | None,
-    overwrite: bool,
-    progress: Callable[[int, int], None] | None,
+    options: WritingOptions,
+    **asked: Any,
 ) -> Report:
-    """Plans and transfers in one reading of the source.
+    """Plans, transfers and proves in one reading of the source.
+
+    Args:
+        source: A file or a live model.
+        target: The file to write.
+        options: What all surgeries take.
+        **asked: What is to be done, as `Request` has it.
 
     Raises:
         SurgeryError: if no target is given for a file.
     """
+    writing: dict[str, Any] = {**options}
+    overwrite, proof = writing.pop("overwrite", False), writing.pop("proof", None)
+    progress = writing.pop("progress", None)
+    request = Request(**asked, **writing)
 
     def operate(read: str, write: str) -> Report:
         started = time.perf_counter()
         with open_archive(read) as archive:
             plan = request.plan(archive)
-            transfer(plan, archive, write, overwrite=overwrite, progress=progress)
-        seconds = time.perf_counter() - started
-        return Report(Path(read), Path(write), plan, seconds)
+            return write_proved(
+                plan, archive, write, started, overwrite, proof, progress
+            )
 
     written = None if target is None else read_path(target, "target")
     if is_live_model(source):
@@ -45,3 +58,56 @@ def carry_out(
             "left out only when `source` is a live model."
         )
     return operate(read_path(source, "source"), written)
+
+
+def write_proved(
+    plan: Plan,
+    source: Archive,
+    target: str,
+    started: float,
+    overwrite: bool,
+    proof: bool | None,
+    progress: Callable[[int, int], None] | None,
+) -> Report:
+    """Writes what a plan makes of an open archive, and proves it where that is due.
+
+    Raises:
+        NotProvedError: if the new file is not proved; then there is none.
+    """
+    certificates: list[Certificate] = []
+
+    def accept(unnamed: Path) -> None:
+        certificate = prove(plan, source.path, unnamed)
+        certificates.append(certificate)
+        if not certificate.passed:
+            raise NotProvedError(_not_proved(certificate, target), certificate)
+
+    due = plan.asked if proof is None else proof
+    transfer(
+        plan,
+        source,
+        target,
+        overwrite=overwrite,
+        progress=progress,
+        accept=accept if due else None,
+    )
+    seconds = time.perf_counter() - started
+    certificate = certificates[0] if certificates else None
+    return Report(source.path, Path(target), plan, seconds, certificate=certificate)
+
+
+def _not_proved(certificate: Certificate, target: str) -> str:
+    wrong = [check for check in certificate.checks if check.status == "failed"]
+    holes = [check for check in certificate.checks if check.status == "skipped"]
+    listed = "\n".join(f"  - {check.name}: {check.detail}" for check in wrong or holes)
+    if wrong:
+        return (
+            f"{target}: the new file is wrong, so it was not kept:\n{listed}\n"
+            "Something in the model depends on the number of ids in a way that a "
+            "surgery cannot keep. Change it in Keras and train it again."
+        )
+    return (
+        f"{target}: the new file could not be proved, so it was not kept:\n{listed}\n"
+        "Settle this, or pass proof=False (--no-proof) to keep a file that is not "
+        "proved."
+    )

@@ -1,11 +1,11 @@
 """Grows a vocabulary of a saved model."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 from keras_padsafe.surgery.carry_out import carry_out
-from keras_padsafe.surgery.planning.request import Request
+from keras_padsafe.surgery.options import WritingOptions
 from keras_padsafe.surgery.report import Report
 
 
@@ -15,14 +15,9 @@ def grow(
     *,
     rows: int | None = None,
     tokens: Sequence[str | int] | None = None,
-    vocabulary: str | None = None,
     new_rows: Any = "mean",
     multiple_of: int | None = None,
-    also: Iterable[str] = (),
-    leave: Iterable[str] = (),
-    optimizer: Literal["keep", "drop"] = "keep",
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[WritingOptions],
 ) -> Report:
     """Adds new ids to a trained model; old ids keep their outputs.
 
@@ -38,18 +33,11 @@ def grow(
         target: The `.keras` file to write. May be left out for a live model.
         rows: The number of new ids, or
         tokens: the new words, one id each.
-        vocabulary: Name of the vocabulary, or of a layer bound to it; may be left out
-            when the model has one.
         new_rows: How the new rows are made: `"mean"`, `"zeros"`, a number,
             `"normal:SEED"`, or the rows themselves, `(new, dim)`. See `NewRows`.
         multiple_of: Round the number of rows up to a multiple of this.
-        also: Arrays of your own classes that belong to the vocabulary, each as
-            `"LAYER:AXIS"` or `"LAYER:AXIS:KEY"`.
-        leave: Layers or arrays that do not, though an axis has the same size.
-        optimizer: `"keep"` lets the optimizer's state grow along, so that training
-            goes on; `"drop"` leaves it behind.
-        overwrite: Whether `target` may exist.
-        progress: Called with the bytes written so far and their total.
+        **options: `vocabulary`, `also`, `leave`, `ask`, `optimizer`, `overwrite`,
+            `proof` and `progress`; see `WritingOptions`.
 
     Returns:
         A `Report`; `Report.tokens` holds the ids of the new words.
@@ -57,6 +45,7 @@ def grow(
     Raises:
         AmbiguousVocabularyError: if something has to be settled by you first; the
             message lists the candidates and the flags.
+        NotProvedError: if the new file is not proved; its certificate says why.
         SurgeryError: if what you ask for cannot be done.
         ArchiveError: if a file cannot be read or written. In every case nothing was
             written.
@@ -71,14 +60,12 @@ def grow(
     >>> grown.layers[0].input_dim
     53
     """
-    request = Request(
-        vocabulary=vocabulary,
+    return carry_out(
+        source,
+        target,
+        options,
         rows=rows,
         tokens=tokens,
         new_rows=new_rows,
         multiple_of=multiple_of,
-        also=also,
-        leave=leave,
-        optimizer=optimizer,
     )
-    return carry_out(request, source, target, overwrite, progress)

@@ -13,11 +13,13 @@ def inspect(
     *,
     also: Iterable[str] = (),
     leave: Iterable[str] = (),
+    ask: bool = False,
 ) -> Inventory:
     """Lists every vocabulary of a saved model and all that is bound to each.
 
-    Reads config.json and the headers of the weights file; no array is loaded, no
-    model is built and Keras is not imported.
+    Reads config.json and the headers of the weights file; no array is loaded. Keras is
+    not imported for a model of known classes; of another, Keras builds it without
+    values, to show what follows the vocabulary.
 
     Args:
         path: A `.keras` file or its unzipped folder.
@@ -25,6 +27,7 @@ def inspect(
             `"LAYER:AXIS"` or `"LAYER:AXIS:KEY"`, where `KEY` is the configuration key
             that holds the size.
         leave: Layers or arrays that do not, though an axis has the same size.
+        ask: `True` asks Keras also where every class of the model is known.
 
     Returns:
         An `Inventory`; `to_json()` gives it as plain data.
@@ -47,4 +50,4 @@ def inspect(
     ['layers/embedding/vars/0']
     """
     with open_archive(read_path(path, "path")) as archive:
-        return read_inventory(archive, also, leave)
+        return read_inventory(archive, also, leave, ask=ask)

@@ -1,13 +1,14 @@
 """Plans a change of one vocabulary of a saved model."""
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import numpy as np
 
 from keras_padsafe.archive import open_archive
 from keras_padsafe.surgery.arguments import read_path
+from keras_padsafe.surgery.options import Options
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.request import Request
 
@@ -15,7 +16,6 @@ from keras_padsafe.surgery.planning.request import Request
 def plan(
     source: str | os.PathLike[str],
     *,
-    vocabulary: str | None = None,
     rows: int | None = None,
     tokens: Sequence[str | int] | None = None,
     keep: Sequence[str | int] | None = None,
@@ -24,9 +24,7 @@ def plan(
     new_vocabulary: Sequence[str | int] | None = None,
     new_rows: Any = "mean",
     multiple_of: int | None = None,
-    also: Iterable[str] = (),
-    leave: Iterable[str] = (),
-    optimizer: Literal["keep", "drop"] = "keep",
+    **options: Unpack[Options],
 ) -> Plan:
     """Plans a change of one vocabulary, without touching anything.
 
@@ -34,8 +32,6 @@ def plan(
 
     Args:
         source: A `.keras` file or its unzipped folder.
-        vocabulary: Name of the vocabulary, or of a layer bound to it; may be left out
-            when the model has one.
         rows: The number of ids to add at the end.
         tokens: Words to add, one id each. If a lookup layer or a WordPiece tokenizer
             feeds the table, it learns them too.
@@ -48,11 +44,7 @@ def plan(
             number, `"normal"` or `"normal:SEED"` with the statistics of the table, or
             the rows themselves, `(new, dim)`. See `NewRows`.
         multiple_of: Round a grown table up to a multiple of this many rows.
-        also: Arrays of your own classes that belong to the vocabulary, each as
-            `"LAYER:AXIS"` or `"LAYER:AXIS:KEY"`.
-        leave: Layers or arrays that do not, though an axis has the same size.
-        optimizer: `"keep"` lets the optimizer's state change along; `"drop"` leaves it
-            behind.
+        **options: `vocabulary`, `also`, `leave`, `ask` and `optimizer`; see `Options`.
 
     Returns:
         A `Plan`, which `apply_plan` carries out and `Plan.save` writes as JSON.
@@ -64,7 +56,6 @@ def plan(
         ArchiveError: if the file cannot be read safely.
     """
     request = Request(
-        vocabulary=vocabulary,
         rows=rows,
         tokens=tokens,
         keep=keep,
@@ -73,9 +64,7 @@ def plan(
         new_vocabulary=new_vocabulary,
         new_rows=new_rows,
         multiple_of=multiple_of,
-        also=also,
-        leave=leave,
-        optimizer=optimizer,
+        **options,
     )
     with open_archive(read_path(source, "source")) as archive:
         return request.plan(archive)

@@ -1,13 +1,13 @@
 """Moves the ids of a saved model to where another vocabulary has them."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import numpy as np
 
 from keras_padsafe.surgery.carry_out import carry_out
-from keras_padsafe.surgery.planning.request import Request
+from keras_padsafe.surgery.options import WritingOptions
 from keras_padsafe.surgery.report import Report
 
 
@@ -18,13 +18,8 @@ def remap(
     row_map: Sequence[int] | np.ndarray | None = None,
     old_vocabulary: Sequence[str | int] | None = None,
     new_vocabulary: Sequence[str | int] | None = None,
-    vocabulary: str | None = None,
     new_rows: Any = "mean",
-    also: Iterable[str] = (),
-    leave: Iterable[str] = (),
-    optimizer: Literal["keep", "drop"] = "keep",
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[WritingOptions],
 ) -> Report:
     """Gives the ids of a trained model new numbers; each keeps its outputs.
 
@@ -35,16 +30,9 @@ def remap(
         row_map: The old id of each new id, or -1 for a new row; or
         old_vocabulary: the word of each old id, from 0 on, and
         new_vocabulary: the word of each new id. Rows follow their words.
-        vocabulary: Name of the vocabulary, or of a layer bound to it; may be left out
-            when the model has one.
         new_rows: How the rows of new ids are made; see `grow`.
-        also: Arrays of your own classes that belong to the vocabulary, each as
-            `"LAYER:AXIS"` or `"LAYER:AXIS:KEY"`.
-        leave: Layers or arrays that do not, though an axis has the same size.
-        optimizer: `"keep"` lets the optimizer's state change along; `"drop"` leaves it
-            behind.
-        overwrite: Whether `target` may exist.
-        progress: Called with the bytes written so far and their total.
+        **options: `vocabulary`, `also`, `leave`, `ask`, `optimizer`, `overwrite`,
+            `proof` and `progress`; see `WritingOptions`.
 
     Returns:
         A `Report`; `Report.plan.row_map` holds the old id of each new one.
@@ -52,6 +40,7 @@ def remap(
     Raises:
         AmbiguousVocabularyError: if something has to be settled by you first; the
             message lists the candidates and the flags.
+        NotProvedError: if the new file is not proved; its certificate says why.
         SurgeryError: if what you ask for cannot be done.
         ArchiveError: if a file cannot be read or written. In every case nothing was
             written.
@@ -70,14 +59,12 @@ def remap(
     >>> report.plan.row_map.ids.tolist()
     [0, -1, 2, 1]
     """
-    request = Request(
-        vocabulary=vocabulary,
+    return carry_out(
+        source,
+        target,
+        options,
         row_map=row_map,
         old_vocabulary=old_vocabulary,
         new_vocabulary=new_vocabulary,
         new_rows=new_rows,
-        also=also,
-        leave=leave,
-        optimizer=optimizer,
     )
-    return carry_out(request, source, target, overwrite, progress)

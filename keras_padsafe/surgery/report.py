@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_padsafe.proof.certificate import Certificate
 from keras_padsafe.surgery.planning.plan import Plan
 
 
@@ -17,6 +18,7 @@ class Report:
         plan: What was changed.
         seconds: How long it took.
         model: The new model, when a live model was given.
+        certificate: What the proof found; `None` if nothing was run.
     """
 
     source: Path | None
@@ -24,6 +26,7 @@ class Report:
     plan: Plan
     seconds: float
     model: Any = None
+    certificate: Certificate | None = None
 
     @property
     def tokens(self) -> dict[str | int, int]:
@@ -41,5 +44,6 @@ class Report:
             "source": str(self.source) if self.source else None,
             "target": str(self.target) if self.target else None,
             "seconds": round(self.seconds, 3),
+            "verdict": self.certificate.verdict if self.certificate else None,
             "plan": self.plan.to_json(with_rows=False),
         }

@@ -1,6 +1,6 @@
 """Finds every vocabulary of a saved model and all that is bound to each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,11 @@ from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import SlotError, find_slots
 from keras_padsafe.surgery.finding.other_takers import find_hashes, find_other_takers
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.unknown_layers import unknown_layers
+from keras_padsafe.surgery.finding.unknown_layers import (
+    OUR_PACKAGE,
+    is_imported_unasked,
+    unknown_layers,
+)
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, Vocabulary
 
 
@@ -40,6 +44,7 @@ class Inventory:
         near_tables: Where no vocabulary was found, the arrays that fell short of the
             proofs asked of a table.
         asked: Whether Keras had to be asked, so that the change must be proved.
+        notes: What a user should know of the whole model.
     """
 
     path: Path
@@ -49,6 +54,7 @@ class Inventory:
     arrays: int
     near_tables: tuple[Unexplained, ...] = ()
     asked: bool = False
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The inventory as plain data, the document behind the table."""
@@ -101,7 +107,22 @@ def _inventory(
         arrays=len(archive.arrays),
         near_tables=() if drafts else (*doubts, *find_near_tables(model)),
         asked=model.asking is not None,
+        notes=tuple(_own_classes(root)),
     )
+
+
+def _own_classes(root: LayerNode) -> Iterator[str]:
+    own = {
+        node.key
+        for node in root.walk()
+        if not node.is_stock and not node.is_operation and not is_imported_unasked(node)
+        if not node.key.startswith(OUR_PACKAGE)
+    }
+    if own:
+        yield (
+            f"The model has classes of your own: {', '.join(sorted(own))}. To load it, "
+            "`verify` needs the module that registers them: --import MODULE."
+        )
 
 
 def _unknown(layer: LayerNode, problem: CannotAsk) -> Unexplained:

@@ -121,7 +121,8 @@ def build_plan(
         tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
         optimizer=optimizer,
         left_alone=tuple(vars(item) for item in vocabulary.left_alone),
-        notes=tuple(_notes(vocabulary, change, rows)),
+        notes=(*inventory.notes, *_notes(vocabulary, change, rows)),
+        asked=inventory.asked,
     )
 
 

@@ -34,11 +34,12 @@ class Request:
     multiple_of: int | None = None
     also: Iterable[str] = ()
     leave: Iterable[str] = ()
+    ask: bool = False
     optimizer: Literal["keep", "drop"] = "keep"
 
     def plan(self, archive: Archive) -> Plan:
         """The plan that this request makes for an open archive."""
-        inventory = read_inventory(archive, self.also, self.leave)
+        inventory = read_inventory(archive, self.also, self.leave, ask=self.ask)
         chosen = choose_vocabulary(inventory, self.vocabulary)
         return build_plan(
             inventory,

@@ -4,6 +4,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
@@ -24,8 +25,11 @@ def transfer(
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    accept: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes `source`, changed by `plan`, to `target`.
+
+    `accept` is called with the file before it gets its name; its error leaves none.
 
     Raises:
         SurgeryError: if the plan was not made for a file like `source`.
@@ -48,6 +52,7 @@ def transfer(
         ],
         overwrite=overwrite,
         progress=progress,
+        accept=accept,
     )
 
 
