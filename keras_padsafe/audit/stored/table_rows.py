@@ -1,6 +1,6 @@
 """Finds the rows of a table that were never trained, or that are equal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,17 +18,15 @@ class RowGroup:
     rows: list[int]
 
 
-def slots_of(path: str, slots: list[ArraySite]) -> list[ArraySite]:
+def slots_of(path: str, slots: Sequence[ArraySite]) -> list[ArraySite]:
     """The slots of a table that only its gradients move; moving averages are none."""
     return [
-        slot
-        for slot in slots
-        if slot.reason == f"slot of {path}" and isinstance(slot.fill, float)
+        slot for slot in slots if slot.slot_of == path and isinstance(slot.fill, float)
     ]
 
 
 def untrained_rows(
-    size: int, slots: list[ArraySite], arrays: Mapping[str, StoredArray]
+    size: int, slots: Sequence[ArraySite], arrays: Mapping[str, StoredArray]
 ) -> np.ndarray:
     """Marks the rows whose slots all hold what they started with.
 

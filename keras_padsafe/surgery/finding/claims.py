@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.arguments import read_texts
+from keras_padsafe.surgery.finding.heads import head_of
 
 _AXIS = re.compile("[0-9]{1,3}")
 
@@ -45,6 +47,19 @@ class Claims:
             for claim in self.also
             for array in layer.arrays.values()
         )
+
+    def uncounted(self, root: LayerNode) -> list[LayerNode]:
+        """Layers of Keras itself with a claimed axis of which no number is known."""
+        return [
+            layer
+            for layer in root.walk()
+            if layer.is_stock and head_of(layer) is None and rule_of(layer.key) is None
+            if any(
+                claim.key is None
+                for array in layer.arrays.values()
+                for claim in self.on(layer, array)
+            )
+        ]
 
     def on(self, layer: LayerNode, array: StoredArray) -> list[Also]:
         """What the user said of an array of `layer`, where its shape has that axis."""

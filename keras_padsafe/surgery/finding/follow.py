@@ -60,7 +60,7 @@ def follower_site(
     array: StoredArray,
     axis: int,
     reason: str,
-    skipping: dict[str, tuple[int, ...]] | None = None,
+    skips: tuple[int, ...] = (),
 ) -> tuple[ArraySite, list[Unexplained]]:
     """The site of an array that follows, and what is not known of it.
 
@@ -69,16 +69,12 @@ def follower_site(
         array: The array.
         axis: The axis that follows.
         reason: What shows it.
-        skipping: For each table with rows that never train, those rows; a slot of it
-            has none for them.
+        skips: Ids for which it is known to have no entry.
     """
     size = array.shape[axis]
     is_bias = len(array.shape) == 1
     role = "head bias" if is_bias else "head kernel" if axis else "embedding table"
-    missing = draft.size - size
-    skips = next(
-        (rows for rows in (skipping or {}).values() if len(rows) == missing > 0), ()
-    )
+    missing = draft.size - len(skips) - size
     site = ArraySite(
         array.path,
         array.shape,
@@ -88,7 +84,7 @@ def follower_site(
         "bias" if is_bias else "rows",
         reason,
         skips=skips,
-        only_appends=missing > 0 and not skips,
+        only_appends=missing > 0,
     )
     if missing >= 0:
         return site, []

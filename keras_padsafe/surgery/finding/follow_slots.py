@@ -29,28 +29,24 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
         )
         return
     starts = _starts(asking)
-    weights = {
-        id(variable): path for path, variable in asking.skeleton.variables.items()
-    }
     sites = {site.path: site for site in draft.arrays}
-    skipping = fixed_rows(model.root)
+    fixed = fixed_rows(model.root)
     for path, axis in found.axes.items():
         array = model.archive.arrays.get(path)
         if array is None or not path.startswith(_OPTIMIZER):
             continue
         kind, start = starts.get(path, ("unknown", None))
-        like = None
-        if kind == "weight":
-            trained = asking.skeleton.model.trainable_variables[start]
-            like = sites.get(weights.get(id(trained), ""))
+        weight = _weight_of(asking, path)
+        like = sites.get(_trained(asking)[start]) if kind == "weight" else None
         if kind == "unknown" or (kind == "weight" and like is None):
             draft.slot_problem = (
                 f"optimizer: what new entries of {path} start with is not known. "
                 f"{_DROP}"
             )
             return
+        skips = fixed.get(weight or "", ())
         site, doubt = follower_site(
-            draft, array, axis, "shown: it follows its weight", skipping
+            draft, array, axis, f"shown: it follows {weight or 'a weight'}", skips
         )
         draft.unexplained += doubt
         draft.slots.append(
@@ -59,8 +55,36 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
                 role=f"{type(asking.skeleton.objects['optimizer']).__name__} slot",
                 fill=like.fill if like else start,
                 like=like.path if like else None,
+                slot_of=weight,
             )
         )
+
+
+def _trained(asking: Asking) -> list[str]:
+    """The path of each trainable variable of the model, in the optimizer's order.
+
+    A part of an array, as the rows of a table that train, goes by the array's path.
+    """
+    paths = {id(variable): path for path, variable in asking.skeleton.variables.items()}
+    holders = {
+        id(variable): f"{group}/vars/0" if group else "vars/0"
+        for group, part in asking.skeleton.objects.items()
+        for variable in getattr(part, "_trainable_variables", ())
+    }
+    trained = asking.skeleton.model.trainable_variables
+    return [paths.get(id(v)) or holders.get(id(v), "") for v in trained]
+
+
+def _weight_of(asking: Asking, path: str) -> str | None:
+    """The array that a slot belongs to, by the name that Keras gives the slot."""
+    slot = asking.skeleton.variables[path]
+    found: tuple[int, str] = (0, "")
+    trained = asking.skeleton.model.trainable_variables
+    for variable, array in zip(trained, _trained(asking), strict=True):
+        name = variable.path.replace("/", "_")
+        if f"{slot.name}_".startswith(f"{name}_"):
+            found = max(found, (len(name), array))
+    return found[1] or None
 
 
 def _starts(asking: Asking) -> dict[str, tuple[str, Any]]:

@@ -80,6 +80,7 @@ def read_inventory(
     check_claims(claims, root, archive)
     model = ModelFile(archive, root, read_graph(root), claims)
     unknown = [n for n in unknown_layers(root) if not claims.settles(n)]
+    unknown += claims.uncounted(root)
     if not ask and not unknown:
         drafts = _find(model)
         if not any(draft.slot_problem for draft in drafts):

@@ -9,7 +9,6 @@ from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import AmbiguousVocabularyError
 from keras_padsafe.facts.optimizer_layout import SlotFill, layout_of
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.saved_model.layer_tree import model_arrays
 from keras_padsafe.surgery.finding.fixed_rows import fixed_rows
 from keras_padsafe.surgery.finding.sites import ArraySite
 
@@ -43,7 +42,7 @@ def find_slots(
             shapes = [variables[pairs[0][0]].shape for pairs in slots]
             _check_shapes(slots, variables, shapes, group)
             _check_trained(sites, fixed)
-            positions = _positions(root, archive, sites, shapes, fixed)
+            positions = _positions(root, sites, shapes, fixed)
             for site, position in positions.items():
                 name = optimizer.get("class_name", "optimizer")
                 skips = fixed.get(site.path, ())
@@ -122,32 +121,24 @@ def _check_shapes(
 
 def _positions(
     root: LayerNode,
-    archive: Archive,
     sites: list[ArraySite],
     shapes: list[tuple[int, ...]],
     fixed: dict[str, tuple[int, ...]],
 ) -> dict[ArraySite, int]:
     """Which trainable variable each site is, counted as the optimizer counts."""
     aligned = _align(root, shapes, fixed)
-    if aligned is not None:
-        return {site: aligned[site.path] for site in sites if site.path in aligned}
-    in_model = Counter(_slot_shape(array, fixed) for array in model_arrays(archive))
-    in_optimizer = Counter(shapes)
-    sizes = {size for site in sites for size in (site.size, _slot_size(site, fixed))}
-    positions: dict[ArraySite, int] = {}
-    for site in sites:
-        shape = _slot_shape(site, fixed)
-        if in_optimizer[shape] == 1 == in_model[shape]:
-            positions[site] = shapes.index(shape)
-    for shape in shapes:
-        known = any(_slot_shape(site, fixed) == shape for site in positions)
-        if not known and sizes & set(shape):
-            raise _refusal(
-                f"optimizer: a slot of shape {shape} may belong to "
-                f"{in_model[shape] or 'none'} of the model's arrays, and the order of "
-                "the model's variables is not in the file"
-            )
-    return positions
+    if aligned is None:
+        raise _refusal(
+            "optimizer: its slots do not go along with the layers in the order in "
+            "which config.json lists them"
+        )
+    trained = {
+        array.path for leaf in _leaves(root) for array in _trainable(leaf).values()
+    }
+    lost = [s.path for s in sites if s.path in trained and s.path not in aligned]
+    if lost:
+        raise _refusal(f"optimizer: which slots are those of {lost[0]} is not known")
+    return {site: aligned[site.path] for site in sites if site.path in aligned}
 
 
 def _slot_shape(
@@ -230,6 +221,7 @@ def _slot_site(
         role=f"{optimizer} slot",
         fill=site.fill if fill == "weight" else fill,
         like=site.path if fill == "weight" else None,
+        slot_of=site.path,
         reason=f"slot of {site.path}",
     )
 

@@ -25,6 +25,7 @@ class ArraySite:
         only_appends: Whether it has fewer entries than there are ids, and the file
             does not say for which ids: new ones can be added at the end, and nothing
             else be done.
+        slot_of: For a variable of an optimizer, the weight that it belongs to.
     """
 
     path: str
@@ -37,6 +38,7 @@ class ArraySite:
     like: str | None = None
     skips: tuple[int, ...] = ()
     only_appends: bool = False
+    slot_of: str | None = None
 
     @property
     def size(self) -> int:
