@@ -74,7 +74,7 @@ def _with_hint(error: Exception) -> str:
             f"{text}"
         )
     return (
-        f"{text} If the model has classes of its own, import their module first: "
+        f"{text}. If the model has classes of its own, import their module first: "
         "--import MODULE on the command line."
     )
 
