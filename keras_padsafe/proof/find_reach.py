@@ -84,7 +84,7 @@ def _attempts(
 ) -> Iterator[tuple[tuple[ModelInput, ...], tuple[int, int]]]:
     """Inputs as the model may want them: what is most usual comes first."""
     unknown = sum(not one.dtype for one in inputs)
-    any_length = any(None in one.shape[1:] for one in inputs)
+    any_length = _takes_any_length(inputs)
     for dtypes in itertools.islice(itertools.product(_DTYPES, repeat=unknown), 27):
         for codes in _CODES:
             for steps in _STEPS if any_length else _STEPS[:1]:
@@ -93,6 +93,10 @@ def _attempts(
                     tuple(one.of(steps, one.dtype or next(names)) for one in inputs),
                     codes,
                 )
+
+
+def _takes_any_length(inputs: list[ModelInput]) -> bool:
+    return any(None in one.shape[1:] for one in inputs)
 
 
 class _Experiment:
@@ -114,13 +118,13 @@ class _Experiment:
             generator.integers(0, min(numbers, _most(one)), (runs, *_size(one)))
             for one in inputs
         ]
+        self._numbers = range(runs)
+        self._any_length = _takes_any_length(leaves_of(structure))
         self._pads: dict[int, float] = {}
         self._output_size = 0
 
     def reach(self) -> Reach:
-        runs = [
-            self._run([c[n] for c in self._codes]) for n in range(len(self._codes[0]))
-        ]
+        runs = [self._run([c[n] for c in self._codes]) for n in self._numbers]
         origins = self._origins()
         direct = [[set() for _ in range(one.places)] for one in self._inputs]
         derived: list[set[int]] = [set() for _ in self._inputs]
@@ -131,19 +135,19 @@ class _Experiment:
             if values is None:
                 unseen.add(number)
                 continue
-            from_inputs = [origins.get(_key(column)) for column in values.T]
-            for origin in from_inputs:
+            found = [origins.get(_key(column)) for column in values.T]
+            for origin in found:
                 if origin is not None:
                     direct[origin[0]][origin[1]].add(number)
-            elsewhere = np.array([origin is None for origin in from_inputs], bool)
+            elsewhere = np.array([origin is None for origin in found], bool)
             if (values[:, elsewhere] != values[:1, elsewhere]).any():
                 unknown[number] = elsewhere
+            else:
+                self._check_length(self._doors[number], values[0, elsewhere])
         if unknown:
             self._trace(runs[0], unknown, derived)
-        for number in unseen:
-            for ways, places in zip(derived, direct, strict=True):
-                if not any(places):
-                    ways.add(number)
+        for ways, places in zip(derived, direct, strict=True):
+            ways |= set() if any(places) else unseen
         return Reach(
             self._structure,
             self._inputs,
@@ -152,6 +156,16 @@ class _Experiment:
             self._pads,
             self._output_size,
         )
+
+    def _check_length(self, door: Door, positions: np.ndarray) -> None:
+        """Refuses a length for which the model counts more steps than it has rows."""
+        if not self._any_length or door.kind != "ids" or not positions.size:
+            return
+        if positions.max() >= door.size:
+            raise ModelFailed(
+                f"The model looks up position {positions.max()} in a table of "
+                f"{door.size} rows ({door.path})."
+            )
 
     def _trace(
         self,

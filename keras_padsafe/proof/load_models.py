@@ -54,8 +54,9 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
 
 
 def said(error: Exception) -> str:
-    """What was raised, as one text and whole."""
-    return f"{type(error).__name__}: {str(error).strip()}"
+    """What was raised, whole, without the colours of a terminal."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    return f"{type(error).__name__}: {text}"
 
 
 def _with_hint(error: Exception) -> str:
@@ -73,7 +74,7 @@ def _with_hint(error: Exception) -> str:
             f"{text}"
         )
     return (
-        f"{text} If the model has classes of its own, import their module first: "
+        f"{text}. If the model has classes of its own, import their module first: "
         "--import MODULE on the command line."
     )
 

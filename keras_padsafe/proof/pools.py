@@ -60,7 +60,7 @@ def old_pool(pair: Pair, part: Part, low: int, above: int) -> np.ndarray | None:
     if words is not None:
         return words
     sizes = _sizes(pair.old, part)
-    if not sizes:
+    if not sizes or _is_hashed(pair, part) or pair.reach.inputs[part.input].is_text:
         return _anything(pair, part)
     last = max(min(sizes) - above, low + 1)
     if pair.changed_ids(part.direct) and pair.change is not None:
@@ -92,7 +92,7 @@ def new_pool(pair: Pair, part: Part, above: int) -> np.ndarray | None:
         pool = None
         if pair.changed_ids(part.direct):
             pool = spread(change.new_ids[change.new_ids < min(_sizes(pair.new, part))])
-        elif pair.changed_ids(part.derived):
+        elif pair.changed_ids(part.derived) and not _is_hashed(pair, part):
             first = min(_sizes(pair.old, part)) - above
             pool = np.arange(first, first + change.new_size - change.old_size)
     if pool is not None and not len(pool):
@@ -133,11 +133,16 @@ def _words(pair: Pair, part: Part, of_door: Any) -> np.ndarray | None:
 
 def _anything(pair: Pair, part: Part) -> np.ndarray | None:
     """Values for a layer that hashes what it gets; `None` if there is none."""
-    if not any(pair.old[n].kind == "buckets" for n in (*part.direct, *part.derived)):
+    if not _is_hashed(pair, part):
         return None
     if pair.reach.inputs[part.input].is_text:
         return np.array([f"word {number}" for number in range(64)], object)
     return np.arange(64)
+
+
+def _is_hashed(pair: Pair, part: Part) -> bool:
+    both = (*part.direct, *part.derived)
+    return any(pair.old[number].kind == "buckets" for number in both)
 
 
 def _sizes(doors: list[Door], part: Part) -> list[int]:

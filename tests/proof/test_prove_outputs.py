@@ -1,0 +1,160 @@
+"""Old ids are found and fed in every kind of model, and what they give is compared."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_padsafe.proof.certificate import Check, verdict_of
+from keras_padsafe.proof.id_change import IdChange
+from keras_padsafe.proof.prove_outputs import prove_outputs
+from keras_padsafe.proof.weight_paths import as_array, saved_arrays
+
+from .models import (
+    ADDED,
+    PROVED,
+    SIZE,
+    Build,
+    any_length,
+    columns_of_one_input,
+    ids_into_table_and_head,
+    ids_that_start_at_one,
+    noisy,
+    one_input_in_two_tables,
+    unseen,
+)
+
+OLD, NEW = "old ids keep their outputs", "new ids give finite outputs"
+APPEND = np.array([*range(SIZE), *[-1] * ADDED])
+MOVED = np.array([0, 4, 3, -1, 2, 1, -1, *range(7, SIZE)])  # 5 and 6 are dropped.
+
+
+def moved(build: Build, ids: np.ndarray, folder: Path) -> tuple[Any, Any, IdChange]:
+    """A model, the same with its rows where `ids` says, and the change; both loaded."""
+    models = []
+    for size in (SIZE, len(ids) if len(ids) != SIZE else SIZE + 1):
+        keras.utils.set_random_seed(1)
+        keras.utils.clear_session(free_memory=False)
+        models.append(build(size))
+    before, marker = models
+    axes = _axes(before, marker)
+    keras.utils.clear_session(free_memory=False)
+    after = build(len(ids))
+    for (path, old), (_, new) in zip(
+        saved_arrays(before), saved_arrays(after), strict=True
+    ):
+        values = as_array(old)
+        if path in axes:
+            made = np.take(values, np.maximum(ids, 0), axes[path])
+            mean = values.mean(axes[path], keepdims=True)
+            is_new = np.expand_dims(ids < 0, tuple(range(1, values.ndim)))
+            values = np.where(np.moveaxis(is_new, 0, axes[path]), mean, made)
+        new.assign(values)
+    before, after = (_loaded(one, folder) for one in (before, after))
+    arrays = frozenset(axes)
+    tables = frozenset(p for p, axis in axes.items() if axis == 0 and "dense" not in p)
+    return before, after, IdChange(ids, SIZE, arrays, tables)
+
+
+def _axes(before: Any, other: Any) -> dict[str, int]:
+    pairs = zip(saved_arrays(before), saved_arrays(other), strict=True)
+    return {
+        path: next(
+            i for i, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)) if m != n
+        )
+        for (path, a), (_, b) in pairs
+        if a.shape != b.shape
+    }
+
+
+def _loaded(model: Any, folder: Path) -> Any:
+    model.save(folder / "model.keras")
+    return keras.models.load_model(folder / "model.keras")
+
+
+def proved(before: Any, after: Any, change: IdChange) -> dict[str, Check]:
+    return {check.name: check for check in prove_outputs(before, after, change)}
+
+
+@pytest.mark.parametrize("ids", [APPEND, MOVED], ids=["append", "moved"])
+@pytest.mark.parametrize("build", PROVED, ids=lambda build: build.__name__)
+def test_is_proved(build: Build, ids: np.ndarray, tmp_path: Path) -> None:
+    if build is ids_that_start_at_one and ids is MOVED:
+        pytest.skip("computed ids cannot be renamed")
+    checks = proved(*moved(build, ids, tmp_path))
+    assert verdict_of(checks.values()) == "proved", checks
+    looked_up = int(checks[OLD].detail.split(";")[1].split()[0])
+    kept = len(set(ids[ids >= 0].tolist()))
+    assert looked_up == kept - (build is ids_that_start_at_one)
+    assert f"{(ids < 0).sum()} new ids" in checks[NEW].detail
+
+
+@pytest.mark.parametrize("build", PROVED, ids=lambda build: build.__name__)
+def test_one_old_row_changed_is_wrong(build: Build, tmp_path: Path) -> None:
+    before, after, change = moved(build, APPEND, tmp_path)
+    for path, variable in saved_arrays(after):
+        if path in change.tables:
+            values = as_array(variable).copy()
+            values[SIZE - 1] += 1e-3
+            variable.assign(values)
+            break
+    assert proved(before, after, change)[OLD].status == "failed"
+
+
+def test_a_new_row_of_nan_is_wrong(tmp_path: Path) -> None:
+    before, after, change = moved(columns_of_one_input, APPEND, tmp_path)
+    values = as_array(after.get_layer("words").embeddings).copy()
+    values[-1] = np.nan
+    after.get_layer("words").embeddings.assign(values)
+    checks = proved(before, after, change)
+    assert (checks[OLD].status, checks[NEW].status) == ("passed", "failed")
+
+
+def test_tables_swapped_are_wrong(tmp_path: Path) -> None:
+    ids = np.arange(SIZE)[::-1].copy()
+    before, after, change = moved(columns_of_one_input, ids, tmp_path)
+    words, items = (after.get_layer(n).embeddings for n in ("words", "items"))
+    first, second = as_array(words).copy(), as_array(items).copy()
+    words.assign(second)
+    items.assign(first)
+    assert proved(before, after, change)[OLD].status == "failed"
+
+
+def test_a_head_in_the_order_of_before_is_wrong(tmp_path: Path) -> None:
+    before, after, change = moved(ids_into_table_and_head, MOVED, tmp_path)
+    assert proved(before, after, change)[OLD].status == "passed"
+    kernel = after.get_layer("head").kernel
+    kernel.assign(as_array(kernel)[:, ::-1])
+    assert proved(before, after, change)[OLD].status == "failed"
+
+
+def test_nan_must_stay_nan(tmp_path: Path) -> None:
+    before, after, change = moved(any_length, APPEND, tmp_path)
+    for model in (before, after):
+        values = as_array(model.get_layer("words").embeddings).copy()
+        values[3] = np.nan
+        model.get_layer("words").embeddings.assign(values)
+    assert proved(before, after, change)[OLD].status == "passed"
+    after.get_layer("words").embeddings.assign(np.nan_to_num(values))
+    assert proved(before, after, change)[OLD].status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("build", "ids", "check", "says"),
+    [
+        (unseen, APPEND, OLD, "no ids were seen to enter layers/unseen/vars/0"),
+        (noisy, APPEND, OLD, "other outputs each time"),
+        (ids_that_start_at_one, MOVED, OLD, "computes ids from input 'ids'"),
+        (one_input_in_two_tables, APPEND, NEW, "feeds other tables"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_is_not_proved(
+    build: Build, ids: np.ndarray, check: str, says: str, tmp_path: Path
+) -> None:
+    checks = proved(*moved(build, ids, tmp_path))
+    assert verdict_of(checks.values()) == "not proved"
+    assert checks[check].status == "skipped"
+    assert says in checks[check].detail

@@ -1,0 +1,216 @@
+"""What `verify` says of whole files: proved, wrong or not proved, and never more."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_padsafe as kp
+
+from ..surgery.reference import run_python
+from .models import ADDED, DIM, SIZE, STEPS, ids, serializable, table
+
+OLD = "old ids keep their outputs"
+BACKEND = keras.backend.backend()
+
+
+def language_model() -> keras.Model:
+    x = ids()
+    h = layers.Dense(SIZE, name="head")(table(SIZE)(x))
+    model = keras.Model(x, h)
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    generator = np.random.default_rng(0)
+    for variable in [*model.optimizer.variables[2:], *model.trainable_variables]:
+        variable.assign(generator.uniform(0.5, 1, variable.shape))
+    model.optimizer.iterations.assign(7)
+    return model
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path, kp.surgery.Plan]:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    language_model().save(source)
+    report = kp.surgery.grow(source, target, rows=ADDED)
+    return source, target, report.plan
+
+
+def test_a_grown_file_is_proved(files: Any) -> None:
+    source, target, _ = files
+    certificate = kp.surgery.verify(source, target)
+    assert (certificate.verdict, certificate.passed) == ("proved", True)
+    assert {check.status for check in certificate.checks} == {"passed"}
+    assert certificate["optimizer goes on"].value == 7
+    assert certificate.to_json()["verdict"] == "proved"
+
+
+def _shift_an_old_row(model: Any) -> None:
+    values = keras.ops.convert_to_numpy(model.get_layer("words").embeddings).copy()
+    values[3] += 1e-3
+    model.get_layer("words").embeddings.assign(values)
+
+
+def _lose_a_new_row(model: Any) -> None:
+    values = keras.ops.convert_to_numpy(model.get_layer("words").embeddings).copy()
+    values[-1] = np.nan
+    model.get_layer("words").embeddings.assign(values)
+
+
+def _forget_the_bias(model: Any) -> None:
+    bias = model.get_layer("head").bias
+    bias.assign(np.zeros(bias.shape))
+
+
+def _reset_a_slot(model: Any) -> None:
+    slot = model.optimizer.variables[2]
+    slot.assign(np.zeros(slot.shape))
+
+
+SPOILED: list[tuple[Callable[[Any], None], set[str]]] = [
+    (_shift_an_old_row, {"kept rows identical", OLD}),
+    (_lose_a_new_row, {"new rows finite", "new ids give finite outputs"}),
+    (_forget_the_bias, {"kept rows identical", OLD}),
+    (_reset_a_slot, {"kept rows identical"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "wrong"), SPOILED, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_spoiled_file_is_wrong(
+    spoil: Callable[[Any], None], wrong: set[str], files: Any, tmp_path: Path
+) -> None:
+    source, target, plan = files
+    model = keras.models.load_model(target)
+    spoil(model)
+    model.save(tmp_path / "spoiled.keras")
+    certificate = kp.surgery.verify(source, tmp_path / "spoiled.keras", plan)
+    assert certificate.verdict == "wrong"
+    assert wrong <= {c.name for c in certificate.checks if c.status == "failed"}
+
+
+def test_a_head_that_did_not_grow_is_wrong(files: Any, tmp_path: Path) -> None:
+    source, _, plan = files
+    other = tmp_path / "other.keras"
+    left = kp.surgery.plan(source, rows=ADDED, leave=["head"])
+    kp.surgery.apply_plan(left, source, other)
+    certificate = kp.surgery.verify(source, other, plan)
+    assert certificate.verdict == "wrong"
+    assert certificate["kept rows identical"].status == "failed"
+    assert kp.surgery.verify(source, other).verdict == "proved"
+
+
+def test_a_file_that_keras_cannot_load_is_wrong(files: Any, tmp_path: Path) -> None:
+    """The units of the head were forgotten, so that its arrays do not fit."""
+    source, _, plan = files
+    kept = tuple(change for change in plan.config if change.path[-1] != "units")
+    broken = dataclasses.replace(plan, config=kept)
+    kp.surgery.apply_plan(broken, source, tmp_path / "broken.keras")
+    certificate = kp.surgery.verify(source, tmp_path / "broken.keras")
+    assert certificate.verdict == "wrong"
+    assert certificate["loads in Keras"].status == "failed"
+
+
+def test_a_class_that_keras_does_not_know(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    run_python(
+        """
+        import sys
+        import keras
+        class Odd(keras.layers.Layer):
+            def call(self, x):
+                return x
+        x = keras.Input((4,), dtype="int32")
+        h = Odd()(keras.layers.Embedding(9, 4)(x))
+        keras.Model(x, keras.layers.Dense(2)(h)).save(sys.argv[1])
+        """,
+        source,
+    )
+    kp.surgery.grow(source, target, rows=ADDED)
+    certificate = kp.surgery.verify(source, target)
+    assert (certificate.verdict, certificate.passed) == ("not proved", False)
+    loads = certificate["loads in Keras"]
+    assert loads.status == "skipped"
+    assert "'Odd'" in loads.detail
+    assert "--import MODULE" in loads.detail
+    assert "Full object config" in loads.detail  # All of what Keras said.
+
+
+@pytest.mark.filterwarnings("ignore:The `lambda`:UserWarning")
+def test_a_lambda_that_keras_refuses(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    x = ids()
+    h = layers.Lambda(lambda x: 2 * x, output_shape=(STEPS, DIM))(table(SIZE)(x))
+    keras.Model(x, layers.Dense(2)(layers.Flatten()(h))).save(source)
+    kp.surgery.grow(source, target, rows=ADDED)
+    certificate = kp.surgery.verify(source, target)
+    assert certificate.verdict == "not proved"
+    assert "enable_unsafe_deserialization" in certificate["loads in Keras"].detail
+
+
+def two_lookups() -> keras.Model:
+    parts, inputs = [], []
+    for name, count in (("user", 7), ("movie", 9)):
+        x = keras.Input((1,), dtype="string", name=name)
+        words = [f"{name}{number}" for number in range(count)]
+        number = layers.StringLookup(vocabulary=words, name=f"{name}_lookup")(x)
+        h = layers.Embedding(count + 1, DIM, name=f"{name}_table")(number)
+        parts.append(layers.Flatten()(h))
+        inputs.append(x)
+    return keras.Model(inputs, layers.Dot(axes=1)(parts))
+
+
+def test_two_lookups_of_text(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    two_lookups().save(source)
+    kp.surgery.grow(source, target, tokens=["movie9"], vocabulary="movie_table")
+    certificate = kp.surgery.verify(source, target)
+    if BACKEND == "tensorflow":
+        assert certificate.verdict == "proved"
+        assert (
+            "1 new ids looked up" in certificate["new ids give finite outputs"].detail
+        )
+    else:
+        assert certificate.verdict in ("proved", "not proved")
+        if certificate.verdict == "not proved":
+            assert "KERAS_BACKEND=tensorflow" in certificate[OLD].detail
+
+
+def test_the_order_of_words(tmp_path: Path) -> None:
+    """A lookup, a table and a lookup back, with a word removed and one added."""
+    if BACKEND != "tensorflow":
+        pytest.skip("Keras runs text on TensorFlow")
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    x = keras.Input((STEPS,), dtype="string")
+    words = [f"w{number}" for number in range(SIZE - 1)]
+    number = layers.StringLookup(vocabulary=words, name="lookup")(x)
+    h = layers.Embedding(SIZE, DIM, name="words")(number)
+    keras.Model(x, layers.Dense(2)(layers.Reshape((STEPS * DIM,))(h))).save(source)
+    kept = [0, *range(SIZE - 1, 2, -1)]
+    kp.surgery.remap(source, target, row_map=kept)
+    assert kp.surgery.verify(source, target).verdict == "proved"
+
+
+@serializable
+class Odd(layers.Layer):
+    """Does not take what it was saved with."""
+
+    def compute_output_spec(self, x: Any) -> Any:
+        return keras.KerasTensor(x.shape, x.dtype)
+
+    def call(self, x: Any) -> Any:
+        raise ValueError("never\nin two lines")
+
+
+def test_a_model_that_never_runs_is_not_proved(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Model(x := ids(), Odd()(table(SIZE)(x))).save(source)
+    kp.surgery.grow(source, target, rows=ADDED)
+    certificate = kp.surgery.verify(source, target)
+    assert certificate.verdict == "not proved"
+    assert "in two lines" in certificate[OLD].detail
