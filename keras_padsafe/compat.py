@@ -6,6 +6,7 @@ Checked on Keras 3.15.1. Keras offers no public way to do any of this:
 - say what a function makes of tensors that have a shape and no value;
 - say under which path of the weights file a layer's variables are saved;
 - list every layer inside a model, those of layers too;
+- read and write a configuration so that a layer described twice is one layer;
 - put the process-wide state of Keras, as its counters of names, back.
 """
 
@@ -20,6 +21,7 @@ from keras.src.backend import set_keras_mask as set_keras_mask
 from keras.src.backend.common import global_state
 from keras.src.saving import saving_lib
 from keras.src.saving.keras_saveable import KerasSaveable
+from keras.src.saving.serialization_lib import ObjectSharingScope as ObjectSharingScope
 from keras.src.utils.naming import to_snake_case
 
 

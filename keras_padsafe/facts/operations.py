@@ -50,8 +50,8 @@ SELECTS_IDS = frozenset(("GetItem", "Slice", "Split", "Take", "Unstack"))
 LOOKUPS = frozenset(("StringLookup", "IntegerLookup", "TextVectorization"))
 """Gives each word an id."""
 
-HASHES = frozenset(("Hashing", "HashedCrossing"))
-"""Gives each word the number of a bin; the number of bins is part of the sum."""
+BINS = frozenset(("Hashing", "HashedCrossing", "Discretization"))
+"""Gives each word or number the number of a bin, of which there are as many as ever."""
 
 COLUMNS = {
     "CategoryEncoding": "num_tokens",

@@ -2,15 +2,15 @@
 
 import copy
 import warnings
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_padsafe.compat import walk_saved
+from keras_padsafe.compat import ObjectSharingScope, walk_saved
 from keras_padsafe.saved_model.config_path import ConfigPath
-from keras_padsafe.skeleton.indexed import watch_indexed
 from keras_padsafe.skeleton.without_values import ShapeOnly, without_values
 
 
@@ -28,7 +28,7 @@ class Skeleton:
             weights file, those of the optimizer among them.
         variables: The variable behind each array, where one stands behind it.
         objects: Each layer, and whatever else is saved, by its group of that file.
-        tables: The arrays whose first axis ids index.
+        tables: The arrays of `Embedding` layers.
         counters: How many words each lookup layer knows, and how many bins each
             Hashing has, by their groups.
         config: What `model.save` would write into config.json.
@@ -59,15 +59,17 @@ def build(config: dict[str, Any]) -> Skeleton:
     Raises:
         NotBuilt: if Keras cannot build it.
     """
-    with without_values(), watch_indexed() as indexed, warnings.catch_warnings():
+    with without_values(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model = keras.saving.deserialize_keras_object(_unbuilt(config))
+            with ObjectSharingScope():
+                model = keras.saving.deserialize_keras_object(_unbuilt(config))
             objects = dict(walk_saved(model))
             objects |= _optimizer(model, config)
             stored = dict(_stored(objects))
             counters = dict(_counters(objects))
-            written = keras.saving.serialize_keras_object(model)
+            with ObjectSharingScope():
+                written = keras.saving.serialize_keras_object(model)
         except Exception as error:
             raise NotBuilt(f"{type(error).__name__}: {error}") from error
     variables = {
@@ -76,10 +78,10 @@ def build(config: dict[str, Any]) -> Skeleton:
     }
     return Skeleton(
         model=model,
-        shapes={path: tuple(array.shape) for path, array in stored.items()},
+        shapes={path: tuple(np.shape(array)) for path, array in stored.items()},
         variables=variables,
         objects=objects,
-        tables=frozenset(_tables(objects, variables, indexed)),
+        tables=frozenset(_tables(objects, variables)),
         counters=counters,
         config=written,
     )
@@ -103,13 +105,10 @@ def _optimizer(model: Any, config: dict[str, Any]) -> dict[str, Any]:
     return {f"optimizer/{path}".rstrip("/"): part for path, part in saved}
 
 
-def _tables(
-    objects: dict[str, Any], variables: dict[str, Any], indexed: Container[int]
-) -> Iterator[str]:
-    for path, variable in variables.items():
-        holder = objects[path.rpartition("/vars/")[0] or path.partition("vars/")[0]]
-        is_embedding = isinstance(holder, keras.layers.Embedding)
-        if (is_embedding and path.endswith("vars/0")) or id(variable) in indexed:
+def _tables(objects: dict[str, Any], variables: dict[str, Any]) -> Iterator[str]:
+    for path in variables:
+        holder = objects[path.partition("vars/")[0].removesuffix("/")]
+        if isinstance(holder, keras.layers.Embedding) and path.endswith("vars/0"):
             yield path
 
 

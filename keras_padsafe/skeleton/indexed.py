@@ -2,34 +2,41 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import keras
 
 
+class Indexing(NamedTuple):
+    """Ids that index one axis of a variable."""
+
+    ids: Any
+    axis: int
+
+
 @contextlib.contextmanager
-def watch_indexed() -> Iterator[dict[int, list[Any]]]:
-    """Yields the ids that index each variable, by the `id()` of the variable.
+def watch_indexed() -> Iterator[dict[int, list[Indexing]]]:
+    """Yields what indexes each variable, by the `id()` of the variable.
 
     Watched are `Embedding` layers and `keras.ops.take`: a layer of the user's own may
     keep a table without an `Embedding`.
     """
-    seen: dict[int, list[Any]] = {}
+    seen: dict[int, list[Indexing]] = {}
     table, real_take = keras.layers.Embedding, keras.ops.take
     real_call = table.call
 
-    def note(variable: Any, ids: Any) -> None:
-        if isinstance(variable, keras.Variable):
-            seen.setdefault(id(variable), []).append(ids)
+    def note(variable: Any, ids: Any, axis: int | None) -> None:
+        if isinstance(variable, keras.Variable) and axis is not None:
+            at = axis % len(variable.shape)
+            seen.setdefault(id(variable), []).append(Indexing(ids, at))
 
     def call(self: Any, inputs: Any) -> Any:
-        note(getattr(self, "_embeddings", None), inputs)
+        note(getattr(self, "_embeddings", None), inputs, 0)
         return real_call(self, inputs)
 
     def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-        if axis == 0:
-            note(x, indices)
+        note(x, indices, axis)
         return real_take(x, indices, axis=axis)
 
     with (

@@ -8,7 +8,7 @@ import keras
 
 from keras_padsafe.compat import compute_output_spec
 from keras_padsafe.skeleton.build import Skeleton
-from keras_padsafe.skeleton.indexed import watch_indexed
+from keras_padsafe.skeleton.indexed import Indexing, watch_indexed
 from keras_padsafe.skeleton.without_values import without_values
 
 _STEPS = 5
@@ -19,15 +19,18 @@ class Inside:
     """What was seen of the ids inside a model.
 
     Attributes:
-        tables: The arrays whose first axis ids index, by path in the weights file.
+        tables: The axis that ids index, for each array that they do, by path in the
+            weights file.
         positions: Those of which no ids come with the batch: a layer makes them, as
             the numbers of positions.
         together: Arrays that the very same ids index.
+        names: The attribute by which each layer is held, by its group of that file.
     """
 
-    tables: frozenset[str]
+    tables: dict[str, int]
     positions: frozenset[str]
     together: frozenset[frozenset[str]]
+    names: dict[str, str]
 
 
 def look_inside(skeleton: Skeleton) -> Inside:
@@ -37,61 +40,76 @@ def look_inside(skeleton: Skeleton) -> Inside:
     one shape all the same do not come with the batch.
     """
     paths = {id(variable): path for path, variable in skeleton.variables.items()}
-    tables, positions = set(skeleton.tables), set[str]()
+    tables = dict.fromkeys(skeleton.tables, 0)
+    positions: set[str] = set()
     together: set[frozenset[str]] = set()
     for layer in skeleton.objects.values():
-        inputs = _inputs(layer, skeleton)
-        if inputs is None:
-            continue
-        first, second = _watch(layer, inputs, 2), _watch(layer, inputs, 3)
-        tables |= {paths[key] for key in first if key in paths}
-        for key in first.keys() & second.keys() & paths.keys():
-            if _shapes(first[key]) == _shapes(second[key]):
-                positions.add(paths[key])
-        together |= set(_together(first, paths))
-    return Inside(frozenset(tables), frozenset(positions), frozenset(together))
+        for inputs in _inputs(layer, skeleton):
+            first, second = _watch(layer, inputs, 2), _watch(layer, inputs, 3)
+            if first is None or second is None:
+                continue
+            known = first.keys() & paths.keys()
+            tables |= {paths[key]: first[key][0].axis for key in known}
+            for key in known & second.keys():
+                if _shapes(first[key]) == _shapes(second[key]):
+                    positions.add(paths[key])
+            together |= set(_together(first, paths))
+            break
+    names = dict(_attributes(skeleton))
+    return Inside(tables, frozenset(positions), frozenset(together), names)
 
 
-def _shapes(ids: list[Any]) -> list[tuple[int, ...]]:
-    return [tuple(getattr(each, "shape", ())) for each in ids]
+def _attributes(skeleton: Skeleton) -> Iterator[tuple[str, str]]:
+    groups = {id(layer): group for group, layer in skeleton.objects.items()}
+    for holder in skeleton.objects.values():
+        for attribute, held in getattr(holder, "__dict__", {}).items():
+            if id(held) in groups and not attribute.startswith("_"):
+                yield groups[id(held)], attribute
+
+
+def _shapes(events: list[Indexing]) -> list[tuple[int, ...]]:
+    return [tuple(getattr(event.ids, "shape", ())) for event in events]
 
 
 def _together(
-    seen: dict[int, list[Any]], paths: dict[int, str]
+    seen: dict[int, list[Indexing]], paths: dict[int, str]
 ) -> Iterator[frozenset[str]]:
     by_ids: dict[int, set[str]] = {}
-    for key, ids in seen.items():
-        for each in ids:
-            by_ids.setdefault(id(each), set()).add(paths.get(key, ""))
+    for key in seen.keys() & paths.keys():
+        for event in seen[key]:
+            by_ids.setdefault(id(event.ids), set()).add(paths[key])
     yield from (frozenset(group) for group in by_ids.values() if len(group) > 1)
 
 
-def _inputs(layer: Any, skeleton: Skeleton) -> Any:
+def _inputs(layer: Any, skeleton: Skeleton) -> Iterator[Any]:
     """What a layer takes, if it is called once in a graph or is the model itself.
 
-    The layers of Keras itself hold no tables but their `Embedding`.
+    The layers of Keras itself hold no tables but their `Embedding`. Of a model that is
+    no graph only the shapes of the inputs are known, so several types are tried.
     """
     if type(layer).__module__.startswith("keras.") or not hasattr(layer, "call"):
-        return None
+        return
     try:
-        return layer.input
+        yield layer.input
+        return
     except (AttributeError, ValueError):
         pass
     built = skeleton.config.get("build_config") or {}
-    if layer is not skeleton.model or "input_shape" not in built:
-        return None
-    return keras.tree.map_shape_structure(
-        lambda shape: keras.KerasTensor(shape, "int32"), built["input_shape"]
-    )
+    if layer is skeleton.model and "input_shape" in built:
+        for dtype in ("int32", "float32"):
+            yield keras.tree.map_shape_structure(
+                lambda shape, dtype=dtype: keras.KerasTensor(shape, dtype),
+                built["input_shape"],
+            )
 
 
-def _watch(layer: Any, inputs: Any, batch: int) -> dict[int, list[Any]]:
-    """The ids that index each variable while the layer is called."""
+def _watch(layer: Any, inputs: Any, batch: int) -> dict[int, list[Indexing]] | None:
+    """What ids index while the layer is called; `None` if it cannot be called so."""
     with without_values(), watch_indexed() as seen:
         try:
             compute_output_spec(layer.call, _sized(inputs, batch))
-        except Exception:  # What cannot be called so shows nothing.
-            return {}
+        except Exception:  # A model's own code may raise anything.
+            return None
     return seen
 
 

@@ -21,6 +21,8 @@ class Variation:
         config: Places of config.json whose number grew by as much.
         counters: Lookup layers that know as many words more, and Hashings with as
             many bins more, by their groups.
+        step_outputs: Whether an output of the model with a vector for each step has
+            vectors that are longer by as much.
     """
 
     by: int
@@ -28,6 +30,7 @@ class Variation:
     odd: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]]
     config: frozenset[ConfigPath]
     counters: frozenset[str]
+    step_outputs: bool
 
 
 def variation(
@@ -57,7 +60,16 @@ def variation(
                 axes[path] = axis
     counters = (g for g, n in raised.counters.items() if base.counters.get(g) == n - by)
     grown = frozenset(_grown(base.config, raised.config, by, ()))
-    return Variation(by, axes, odd, grown, frozenset(counters))
+    steps = any(
+        len(before) > 2 and before[:-1] == after[:-1] and before[-1] == after[-1] - by
+        for before, after in zip(_outputs(base), _outputs(raised), strict=False)
+    )
+    return Variation(by, axes, odd, grown, frozenset(counters), steps)
+
+
+def _outputs(skeleton: Skeleton) -> list[tuple[Any, ...]]:
+    outputs = getattr(skeleton.model, "outputs", None) or []
+    return [tuple(output.shape) for output in outputs]
 
 
 def _raised(

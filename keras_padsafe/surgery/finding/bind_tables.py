@@ -13,6 +13,7 @@ from keras_padsafe.surgery.finding.id_sources import sources_of_table
 from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile, add_config
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.tables import Table, known_tables
+from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.words import lookup_words, tokenizer_words
 
@@ -32,11 +33,18 @@ def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
     known = {site.path for site in vocabulary.arrays}
     vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
     add_config(vocabulary, holding.config)
-    if holding.layer.name not in vocabulary.layers:
-        vocabulary.layers.append(holding.layer.name)
+    for name in names_of(holding.layer):
+        if name not in vocabulary.layers:
+            vocabulary.layers.append(name)
     for path in _whole_table_initializers(holding.layer):
         if path not in vocabulary.initializers:
             vocabulary.initializers.append(path)
+
+
+def names_of(layer: LayerNode) -> list[str]:
+    """A layer's name, and with those of the models around it: `tower/lookup`."""
+    around = [node.name for node in layer.outwards() if node.parent is not None]
+    return list(dict.fromkeys([layer.name, "/".join(reversed(around))]))
 
 
 def _tables(model: ModelFile) -> list[Table]:
@@ -117,11 +125,14 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     for table in tables:
         add_holding(vocabulary, table)
         vocabulary.words += table.words
+        vocabulary.layers += table.other_names
         vocabulary.pad_ids += pad_ids(table.layer)
         vocabulary.masks_zero |= table.layer.config.get("mask_zero") is True
         add_config(vocabulary, id_sites(table.layer, vocabulary.size))
     if model.asking is not None:
-        paths = {site.path for site in vocabulary.arrays} & model.asking.inside.tables
+        paths = {
+            s.path for s in vocabulary.arrays if s.path in model.asking.inside.tables
+        }
         inside = model.asking.inside.positions
         vocabulary.is_made_inside = bool(paths) and paths <= inside
     calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
@@ -163,7 +174,9 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
         if source.class_name in LOOKUPS:
             reason = f"its ids enter {space.tables[0].layer.name!r}"
             _add_lookup(vocabulary, source, model, reason)
-    vocabulary.is_main = any(map(_is_package_key, space.draft.numbers))
+    vocabulary.is_main = any(
+        _counts_text(place, model) for place in space.draft.numbers
+    )
     for layer in model.layers:
         if (alone or vocabulary.is_main) and layer.class_name.endswith("Tokenizer"):
             reason = f"tokenizer of the model of {space.tables[0].layer.name!r}"
@@ -174,8 +187,13 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
                 vocabulary.words.append(words)
 
 
-def _is_package_key(place: ConfigPath) -> bool:
-    return place[-1] in SIZE_KEYS.values()
+def _counts_text(place: ConfigPath, model: ModelFile) -> bool:
+    """Whether a number is the one by which KerasHub counts the ids of text."""
+    node = max(
+        (n for n in model.layers if place[: len(n.path)] == n.path),
+        key=lambda n: len(n.path),
+    )
+    return place[-1] in SIZE_KEYS and is_imported_unasked(node)
 
 
 def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:

@@ -7,7 +7,8 @@ from typing import Any
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.asking import Asking
 
-_MOST_OTHERS = 100
+_NEAR = 16
+_MOST_FAR = 100
 # Records of what was built, and what says how a model was trained.
 _NO_COUNTS = frozenset(
     """
@@ -31,14 +32,35 @@ class Counting:
     problem: str | None = None
 
 
-def counting_numbers(asking: Asking, path: str, axis: int) -> Counting:
-    """The numbers that one axis of an array follows, which is shown and not guessed."""
+def counting_numbers(
+    asking: Asking, path: str, axis: int, *, far: bool = True
+) -> Counting:
+    """The numbers that one axis of an array follows, which is shown and not guessed.
+
+    Numbers that equal the size are tried first, then those near it: a table may have
+    some rows more than its number says.
+
+    Args:
+        asking: Keras, asked about the model.
+        path: The array.
+        axis: Its axis.
+        far: Whether to try numbers of any other size in the end.
+    """
     size = asking.skeleton.shapes[path][axis]
     counts = dict(_counts(asking.config.get("config"), ("config",)))
     equal = [place for place, count in counts.items() if count == size]
-    others = [place for place in counts if place not in equal][:_MOST_OTHERS]
-    for places in (equal, others):
+    near = [p for p, count in counts.items() if 0 < abs(count - size) <= _NEAR]
+    rest = [place for place in counts if place not in equal and place not in near]
+    for places in (equal, near, rest[:_MOST_FAR] if far else []):
         alone = [place for place in places if asking.follows((place,), path, axis)]
+        # A second one that counts part of the rows is no larger than what is left.
+        left = size - max((counts[place] for place in alone), default=size)
+        parts = [place for place in counts if 0 < counts[place] <= left]
+        alone += [
+            place
+            for place in parts
+            if place not in alone and asking.follows((place,), path, axis)
+        ]
         if len(alone) == 1:
             return Counting((alone[0],))
         if alone:
@@ -47,7 +69,7 @@ def counting_numbers(asking: Asking, path: str, axis: int) -> Counting:
     together = _together(asking, equal, path, axis)
     if together:
         return Counting(together)
-    return Counting(problem="follows no number of config.json")
+    return Counting(problem="follows no number of config.json that was tried")
 
 
 def word_lists(asking: Asking) -> list[ConfigPath]:
@@ -84,7 +106,7 @@ def _counts(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
     elif isinstance(value, list):
         if value and {type(item) for item in value} in ({str}, {int}):
             yield path, len(value)
-        for index, inner in enumerate(value if len(value) <= _MOST_OTHERS else ()):
+        for index, inner in enumerate(value if len(value) <= _MOST_FAR else ()):
             yield from _counts(inner, (*path, index))
     elif type(value) is int and value > 0:
         yield path, value

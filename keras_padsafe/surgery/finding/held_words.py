@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from keras_padsafe.archive import Archive
-from keras_padsafe.facts.operations import HASHES, LOOKUPS
+from keras_padsafe.facts.operations import BINS, LOOKUPS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
@@ -67,7 +67,7 @@ def _in_sequential(asking: Asking, group: str) -> bool:
 
 def _bind(model: ModelFile, asking: Asking, draft: Draft, group: str) -> None:
     node = as_node(asking.skeleton.objects[group], group)
-    if node.class_name in HASHES:
+    if node.class_name in BINS:
         draft.unexplained.append(_hashed(draft, group, node))
     elif node.class_name in LOOKUPS:
         site = _site(model.archive, asking, node)
@@ -79,10 +79,10 @@ def _bind(model: ModelFile, asking: Asking, draft: Draft, group: str) -> None:
 def _hashed(draft: Draft, group: str, node: LayerNode) -> Unexplained:
     return Unexplained(
         group,
-        f"{node.class_name} {group!r} makes the ids of {draft.name!r} by a hash into "
-        "bins: no word ever reaches a new row, and more bins would send every word "
-        "elsewhere",
-        "A table behind a hash cannot grow: train a model with more bins",
+        f"{node.class_name} {group!r} makes the ids of {draft.name!r}, which are "
+        "numbers of bins: nothing ever reaches a new row, and more bins would send old "
+        "words elsewhere",
+        "Train a model with more bins instead",
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from keras_padsafe.facts.operations import HASHES, LOOKUPS, MOVES_IDS, SELECTS_IDS
+from keras_padsafe.facts.operations import BINS, LOOKUPS, MOVES_IDS, SELECTS_IDS
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 
@@ -18,7 +18,7 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
     while pending:
         call, whole = pending.pop()
         kind = call.layer.class_name
-        if kind == "InputLayer" or kind in LOOKUPS | HASHES:
+        if kind == "InputLayer" or kind in LOOKUPS | BINS:
             found.append((call.layer, whole))
         elif kind in MOVES_IDS or kind in SELECTS_IDS:
             whole = whole and kind in MOVES_IDS

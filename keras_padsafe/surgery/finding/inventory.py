@@ -17,11 +17,12 @@ from keras_padsafe.surgery.finding.claims import check_claims, read_claims
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
 from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
+from keras_padsafe.surgery.finding.held_heads import bind_held_heads
 from keras_padsafe.surgery.finding.held_words import bind_held_words
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import SlotError, find_slots
-from keras_padsafe.surgery.finding.other_takers import find_hashes, find_other_takers
+from keras_padsafe.surgery.finding.other_takers import find_bins, find_other_takers
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.unknown_layers import (
     OUR_PACKAGE,
@@ -142,9 +143,11 @@ def _find(model: ModelFile) -> list[Draft]:
     drafts = [space.draft for space in spaces]
     for space in spaces:
         space.draft.unexplained += find_other_takers(space, spaces, model)
-        space.draft.unexplained += find_hashes(space, model)
+        space.draft.unexplained += find_bins(space, model)
     for draft in drafts:
         bind_claimed(model, draft)
+    bind_held_heads(model, drafts)
+    for draft in drafts:
         bind_followers(model, draft)
     bind_held_words(model, drafts)
     for draft in drafts:

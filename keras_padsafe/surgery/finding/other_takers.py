@@ -1,6 +1,6 @@
 """Finds what takes the same ids as a table, and would not know the new ones."""
 
-from keras_padsafe.facts.operations import COLUMNS, HASHES
+from keras_padsafe.facts.operations import BINS, COLUMNS
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.id_sources import sources_of_table, takers
 from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile
@@ -49,17 +49,17 @@ def _columns(layer: LayerNode, space: IdSpace) -> str | None:
     return None
 
 
-def find_hashes(space: IdSpace, model: ModelFile) -> list[Unexplained]:
-    """Hashes in front of a table, which never give a new id."""
+def find_bins(space: IdSpace, model: ModelFile) -> list[Unexplained]:
+    """Bins in front of a table, whose numbers are never new ids."""
     return [
         Unexplained(
             source.name,
             f"{source.class_name} {source.name!r} makes the ids of "
-            f"{space.draft.name!r} by a hash into bins: no word ever reaches a "
-            "new row, and more bins would send every word elsewhere",
+            f"{space.draft.name!r}, which are numbers of bins: nothing ever reaches a "
+            "new row, and more bins would send old words elsewhere",
             f"Say --leave {source.name} (leave='{source.name}') if other ids reach "
             "the table too",
         )
         for source, _ in sources_of_table(space.calls)
-        if source.class_name in HASHES and not model.claims.leaves(source)
+        if source.class_name in BINS and not model.claims.leaves(source)
     ]

@@ -28,17 +28,22 @@ def shown_tables(
     }
     by_places: dict[tuple[ConfigPath, ...], Table] = {}
     doubts: list[Unexplained] = []
-    for path in sorted(asking.inside.tables - settled):
+    for path, axis in sorted(
+        asking.inside.tables.items(),
+        key=lambda item: -asking.skeleton.shapes[item[0]][item[1]],
+    ):
+        if path in settled:
+            continue
         shape = asking.skeleton.shapes[path]
         if path in asking.unlike or path not in arrays:
             doubts.append(_unlike(asking, path))
             continue
-        counting = counting_numbers(asking, path, 0)
+        counting = counting_numbers(asking, path, axis, far=not (settled or by_places))
         if counting.problem:
             doubts.append(_uncounted(path, shape, counting.problem))
             continue
         table = by_places.get(counting.places)
-        if table is None or table.size < shape[0]:
+        if table is None or table.size < shape[axis]:
             by_places[counting.places] = _table(asking, path, counting.places, arrays)
     return list(by_places.values()), doubts
 
@@ -66,17 +71,13 @@ def _table(
     arrays: Mapping[str, StoredArray],
 ) -> Table:
     owner = owner_of(asking.root, path)
-    within = f"{owner.weights_path}/" if owner.weights_path else ""
-    relative = path.removeprefix(within).partition("/vars/")[0]
-    is_own = relative.startswith("vars/")
-    name = owner.name if is_own else f"{owner.name}/{relative}"
-    if owner.parent is None:
-        name = owner.name if is_own else relative
+    name, others = _names(asking, path, owner, places)
     counted = [place for place in places if not isinstance(asking.value(place), list)]
     keys = ", ".join(config_key(place) for place in places)
     reason = f"shown: ids index it, and its rows follow {keys}"
-    table = Table(owner, asking.skeleton.shapes[path][0], name)
-    table.arrays.append(table_site(arrays[path], 0, reason))
+    axis = asking.inside.tables[path]
+    table = Table(owner, asking.skeleton.shapes[path][axis], name, others)
+    table.arrays.append(table_site(arrays[path], axis, reason, "embedding table"))
     for place in counted:
         shown = f"shown: the rows of {path} follow it"
         table.config.append(ConfigSite(place, asking.value(place), "table", shown))
@@ -84,6 +85,19 @@ def _table(
         if place not in counted:
             table.words.append(counted_list(asking, place, owner, table.size))
     return table
+
+
+def _names(
+    asking: Asking, path: str, owner: LayerNode, places: tuple[ConfigPath, ...]
+) -> tuple[str, list[str]]:
+    """What people may call a table inside a class, the clearest name first."""
+    group = path.partition("vars/")[0].removesuffix("/")
+    relative = group.removeprefix(owner.weights_path or "").removeprefix("/")
+    own = asking.inside.names.get(group) or relative
+    named = own if owner.parent is None else f"{owner.name}/{own}"
+    keys = [str(place[-1]) for place in places]
+    others = [own, relative, group, *keys, *(f"{owner.name}.{key}" for key in keys)]
+    return named if own else owner.name, [*filter(None, others), owner.name]
 
 
 def _unlike(asking: Asking, path: str) -> Unexplained:

@@ -16,7 +16,8 @@ class Table:
     Attributes:
         layer: The layer that holds them.
         size: The number of ids.
-        name: What the layer of the table is called, if not as `layer`.
+        name: What the table is called, if not as `layer`.
+        other_names: What else people may call it.
         arrays: The tables.
         config: The numbers that count the ids.
         words: Lists of words whose length the rows follow.
@@ -25,6 +26,7 @@ class Table:
     layer: LayerNode
     size: int
     name: str | None = None
+    other_names: list[str] = field(default_factory=list)
     arrays: list[ArraySite] = field(default_factory=list)
     config: list[ConfigSite] = field(default_factory=list)
     words: list[WordsSite] = field(default_factory=list)
@@ -81,7 +83,9 @@ def size_sites(layer: LayerNode, key: str, reason: str) -> list[ConfigSite]:
     return sites
 
 
-def table_site(array: StoredArray, axis: int, reason: str) -> ArraySite:
+def table_site(
+    array: StoredArray, axis: int, reason: str, role: str | None = None
+) -> ArraySite:
     """The site of a table, or of the weights by which a tied one scores ids."""
-    role = "embedding table" if axis == 0 else "output projection"
+    role = role or ("embedding table" if axis == 0 else "output projection")
     return ArraySite(array.path, array.shape, array.dtype, axis, role, "rows", reason)

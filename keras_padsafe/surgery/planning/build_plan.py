@@ -52,7 +52,8 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
             f"Found: {listed}."
         )
     exact = [v for v in found if v.name == name]
-    matches = exact or [v for v in found if name in v.layers]
+    named = exact or [v for v in found if name in v.layers]
+    matches = [v for v in named if not v.is_made_inside] or named
     if len(matches) != 1:
         problem = "several vocabularies go" if matches else "no vocabulary goes"
         raise SurgeryError(
