@@ -7,7 +7,7 @@ from typing import Any
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.asking import Asking
 
-_NEAR = 16
+_NEAR, _VERY_NEAR = 16, 3
 _MOST_FAR = 100
 # Records of what was built, and what says how a model was trained.
 _NO_COUNTS = frozenset(
@@ -44,12 +44,14 @@ def counting_numbers(
         asking: Keras, asked about the model.
         path: The array.
         axis: Its axis.
-        far: Whether to try numbers of any other size in the end.
+        far: Whether to try hard: numbers of any size in the end. Each trial builds
+            the model.
     """
     size = asking.skeleton.shapes[path][axis]
     counts = dict(_counts(asking.config.get("config"), ("config",)))
     equal = [place for place, count in counts.items() if count == size]
-    near = [p for p, count in counts.items() if 0 < abs(count - size) <= _NEAR]
+    reach = _NEAR if far else _VERY_NEAR
+    near = [p for p, count in counts.items() if 0 < abs(count - size) <= reach]
     rest = [place for place in counts if place not in equal and place not in near]
     for places in (equal, near, rest[:_MOST_FAR] if far else []):
         alone = [place for place in places if asking.follows((place,), path, axis)]
