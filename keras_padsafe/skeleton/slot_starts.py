@@ -1,10 +1,12 @@
-"""What the entries of an optimizer's variables start with: ask the optimizer.
+"""What an optimizer's variables belong to and start with: ask the optimizer.
 
 It is built once more, with values, on small variables that stand for those of the
 model: of the same names and numbers of dimensions, each full of a number of its own.
 """
 
 import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -12,21 +14,42 @@ import numpy as np
 
 from keras_padsafe.compat import own_global_state
 
+_SMALL, _MARK = 2, -1000.0
 
-def slot_starts(optimizer: Any, trainable: list[Any]) -> list[tuple[str, Any]]:
-    """For each variable of an optimizer how its entries start.
+
+@dataclass(frozen=True)
+class SlotStart:
+    """How the entries of one variable of an optimizer start.
+
+    Attributes:
+        of: The position of the trainable variable that it belongs to, if that is one
+            of those asked for.
+        number: The number that every entry starts with, if it is one.
+        copies: The position of the trainable variable whose entries it copies, if so.
+    """
+
+    of: int | None = None
+    number: float | None = None
+    copies: int | None = None
+
+
+def slot_starts(
+    optimizer: Any, trainable: Sequence[Any], asked: Sequence[int]
+) -> list[SlotStart]:
+    """How the entries of each variable of an optimizer start, in order.
 
     Args:
         optimizer: A built optimizer; only its configuration counts.
         trainable: The variables that it trains; only names and shapes count.
-
-    Returns:
-        For each variable of the optimizer `("number", start)`,
-        `("weight", position in trainable)`, or `("unknown", None)` where its entries
-        start with different numbers.
+        asked: Positions of those whose slots are wanted. Their stand-ins are told
+            apart by their size.
     """
     with own_global_state():
-        small = [_stand_in(index, weight) for index, weight in enumerate(trainable)]
+        sizes = {position: _SMALL + 1 + n for n, position in enumerate(asked)}
+        small = [
+            _stand_in(position, weight, sizes.get(position, _SMALL))
+            for position, weight in enumerate(trainable)
+        ]
         written = keras.saving.serialize_keras_object(optimizer)
         same = keras.saving.deserialize_keras_object(written)
         same.build(small)
@@ -37,25 +60,30 @@ def slot_starts(optimizer: Any, trainable: list[Any]) -> list[tuple[str, Any]]:
                 getattr(part, "_model_variables_moving_average", ())
             )
         }
-        return [_start(variable, averages) for variable in same.variables]
+        owners = {size: position for position, size in sizes.items()}
+        return [_start(variable, averages, owners) for variable in same.variables]
 
 
-def _start(variable: Any, averages: dict[int, int]) -> tuple[str, Any]:
+def _start(
+    variable: Any, averages: dict[int, int], owners: dict[int, int]
+) -> SlotStart:
+    dims = set(variable.shape)
+    of = owners.get(dims.pop()) if len(dims) == 1 else None
     # The average is 0 until the first step, at which it becomes the weight.
     if id(variable) in averages:
-        return "weight", averages[id(variable)]
+        return SlotStart(of, copies=averages[id(variable)])
     values = np.unique(np.asarray(keras.ops.convert_to_numpy(variable), np.float64))
     if values.size != 1:
-        return "unknown", None
-    value = float(str(np.float32(values[0])))  # 0.1, not 0.10000000149
-    return ("weight", round(-value) - 1000) if value <= -1000 else ("number", value)
+        return SlotStart(of)
+    if values[0] <= _MARK:
+        return SlotStart(of, copies=round(_MARK - values[0]))
+    return SlotStart(of, float(str(np.float32(values[0]))))  # 0.1, not 0.10000000149
 
 
-def _stand_in(index: int, weight: Any) -> Any:
-    shape = tuple(min(dim, 2) for dim in weight.shape)
+def _stand_in(position: int, weight: Any, size: int) -> Any:
     *scopes, name = weight.path.split("/")
     with contextlib.ExitStack() as stack:
         for scope in scopes:
             stack.enter_context(keras.name_scope(scope))
-        marked = np.full(shape, -1000.0 - index, "float32")
+        marked = np.full([size] * len(weight.shape), _MARK - position, "float32")
         return keras.Variable(marked, dtype="float32", name=name)

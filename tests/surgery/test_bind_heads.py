@@ -81,8 +81,8 @@ def test_as_many_classes_as_ids(tmp_path: Path) -> None:
     save(build, SIZE, source)
     _refused(
         source,
-        "classes.*13 units.*pooling over the whole sequence.*--also classes:1"
-        ".*--leave classes",
+        "classes.*13 units.*the last step of the sequence or a pooling"
+        ".*--also classes:1.*--leave classes",
     )
     _settled(build, source, leave=["classes"])
 

@@ -171,10 +171,12 @@ def hierarchical_attention(size: int) -> keras.Model:
     return keras.Model(document, layers.Dense(2)(layers.GlobalMaxPooling1D()(h)))
 
 
-@case()
+@case(also="head:1")
 def next_word_from_last_state(size: int) -> keras.Model:
     x = ids()
-    return keras.Model(x, layers.Dense(size)(layers.LSTM(6)(table(size)(x))))
+    return keras.Model(
+        x, layers.Dense(size, name="head")(layers.LSTM(6)(table(size)(x)))
+    )
 
 
 @case()

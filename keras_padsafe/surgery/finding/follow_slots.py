@@ -1,13 +1,16 @@
 """Binds the optimizer's variables that follow a vocabulary's numbers."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.fixed_rows import fixed_rows
 from keras_padsafe.surgery.finding.follow import follower_site
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.vocabulary import Draft
+
+if TYPE_CHECKING:
+    from keras_padsafe.skeleton.slot_starts import SlotStart
 
 _OPTIMIZER = "optimizer/"
 _DROP = (
@@ -21,6 +24,8 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
     found = asking.vary(draft.numbers) if draft.numbers else "no number is known"
     if isinstance(found, str):
         return
+    from keras_padsafe.skeleton.slot_starts import SlotStart
+
     unlike = [path for path in asking.unlike if path.startswith(_OPTIMIZER)]
     if unlike:
         draft.slot_problem = (
@@ -28,33 +33,34 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
             f"variables cannot be told apart. {_DROP}"
         )
         return
-    starts = _starts(asking)
     sites = {site.path: site for site in draft.arrays}
+    trained = _trained(asking)
+    starts = _starts(asking, [n for n, path in enumerate(trained) if path in sites])
     fixed = fixed_rows(model.root)
     for path, axis in found.axes.items():
         array = model.archive.arrays.get(path)
         if array is None or not path.startswith(_OPTIMIZER):
             continue
-        kind, start = starts.get(path, ("unknown", None))
-        weight = _weight_of(asking, path)
-        like = sites.get(_trained(asking)[start]) if kind == "weight" else None
-        if kind == "unknown" or (kind == "weight" and like is None):
+        start = starts.get(path, SlotStart())
+        weight = None if start.of is None else trained[start.of]
+        copied = None if start.copies is None else sites.get(trained[start.copies])
+        fill = copied.fill if copied else start.number
+        if fill is None:
             draft.slot_problem = (
                 f"optimizer: what new entries of {path} start with is not known. "
                 f"{_DROP}"
             )
             return
         skips = fixed.get(weight or "", ())
-        site, doubt = follower_site(
-            draft, array, axis, f"shown: it follows {weight or 'a weight'}", skips
-        )
+        reason = f"slot of {weight}" if weight else "shown: it follows"
+        site, doubt = follower_site(draft, array, axis, reason, skips)
         draft.unexplained += doubt
         draft.slots.append(
             replace(
                 site,
                 role=f"{type(asking.skeleton.objects['optimizer']).__name__} slot",
-                fill=like.fill if like else start,
-                like=like.path if like else None,
+                fill=fill,
+                like=copied.path if copied else None,
                 slot_of=weight,
             )
         )
@@ -75,19 +81,7 @@ def _trained(asking: Asking) -> list[str]:
     return [paths.get(id(v)) or holders.get(id(v), "") for v in trained]
 
 
-def _weight_of(asking: Asking, path: str) -> str | None:
-    """The array that a slot belongs to, by the name that Keras gives the slot."""
-    slot = asking.skeleton.variables[path]
-    found: tuple[int, str] = (0, "")
-    trained = asking.skeleton.model.trainable_variables
-    for variable, array in zip(trained, _trained(asking), strict=True):
-        name = variable.path.replace("/", "_")
-        if f"{slot.name}_".startswith(f"{name}_"):
-            found = max(found, (len(name), array))
-    return found[1] or None
-
-
-def _starts(asking: Asking) -> dict[str, tuple[str, Any]]:
+def _starts(asking: Asking, asked: list[int]) -> dict[str, "SlotStart"]:
     from keras_padsafe.skeleton.slot_starts import slot_starts
 
     trainable = asking.skeleton.model.trainable_variables
@@ -96,5 +90,5 @@ def _starts(asking: Asking) -> dict[str, tuple[str, Any]]:
         for group, part in asking.skeleton.objects.items()
         if group == "optimizer" or group.startswith(_OPTIMIZER)
         if hasattr(part, "inner_optimizer") or hasattr(part, "iterations")
-        for index, start in enumerate(slot_starts(part, trainable))
+        for index, start in enumerate(slot_starts(part, trainable, asked))
     }
