@@ -16,15 +16,44 @@ def inventory_view(document: dict[str, Any]) -> RenderableType:
         f": {document['model']}, Keras {document['keras_version']}, "
         f"{count(document['arrays'], 'array')}",
     )
-    if not found:
-        return Group(title, "", "No vocabulary: the model has no embedding table.")
-    return Group(title, *(_vocabulary(vocabulary) for vocabulary in found))
+    return Group(
+        title,
+        *(_vocabulary(vocabulary) for vocabulary in found),
+        *([] if found else ["", _none_found(document["near_tables"])]),
+        bullets("Notes on the model", [*_asked(document), *document["notes"]]),
+    )
+
+
+def _none_found(near: list[dict[str, Any]]) -> RenderableType:
+    if not near:
+        return Text("No vocabulary: the model has no embedding table.")
+    return Group(
+        Text("No vocabulary was found whose table and size are known."),
+        bullets("What comes close", map(_settle, near), "bold yellow"),
+    )
+
+
+def _asked(document: dict[str, Any]) -> list[str]:
+    if not document["asked"]:
+        return []
+    return [
+        "Keras was asked what follows the ids. A grown file is proved by running both "
+        "models before it gets its name."
+    ]
+
+
+def _names(found: dict[str, Any]) -> RenderableType:
+    """The names that `--vocabulary` takes, if there are more than the first."""
+    if found["layers"] in ([], [found["name"]]):
+        return Group()
+    return Text(f"Also called by its layers: {', '.join(found['layers'])}")
 
 
 def _vocabulary(found: dict[str, Any]) -> RenderableType:
     return Group(
         "",
         heading(f"Vocabulary {found['name']}", f": {count(found['size'], 'id')}"),
+        _names(found),
         _arrays("Arrays", found["arrays"]),
         table(
             "config.json",
@@ -88,7 +117,11 @@ def _words(site: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _to_settle(found: dict[str, Any]) -> RenderableType:
-    items = [f"{item['problem']}. {item['remedy']}." for item in found["unexplained"]]
+    items = [*map(_settle, found["unexplained"])]
     if found["optimizer_problem"]:
         items.append(found["optimizer_problem"])
     return bullets("To be settled by you before it can grow", items, "bold yellow")
+
+
+def _settle(item: dict[str, Any]) -> str:
+    return f"{item['problem']}. {item['remedy']}."

@@ -26,19 +26,19 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no
 def test_the_one_asked_for(install, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     install("jax", "torch")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert settle_backend() == "torch"
+    assert settle_backend().name == "torch"
 
 
 def test_the_one_of_keras_json(install, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     install("jax", "torch")
     (tmp_path / "keras.json").write_text(json.dumps({"backend": "torch"}))
-    assert settle_backend() == "torch"
+    assert settle_backend().name == "torch"
 
 
 def test_the_one_installed(install, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
     """Keras writes "tensorflow" into keras.json unasked, on any machine."""
     install("torch")
-    assert settle_backend() == "torch"
+    assert settle_backend().name == "torch"
     assert capsys.readouterr().err == "KERAS_BACKEND is not set; running on torch.\n"
 
 
