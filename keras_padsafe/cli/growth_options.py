@@ -1,14 +1,12 @@
 """The options that say what to add, and how they become arguments of surgery."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from keras_padsafe.cli.command import Failure
-
-if TYPE_CHECKING:
-    from keras_padsafe.cli.make_plan import Growth, KnownWords
+from keras_padsafe.cli.make_plan import Growth, KnownWords
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -138,7 +136,7 @@ def read_growth(
     words = [*add, *read_lines("--add-file", add_file)]
     made = {"new_rows": _read_rows(new_rows), "multiple_of": multiple_of}
 
-    def growth(known: "KnownWords") -> dict[str, Any]:
+    def growth(known: KnownWords) -> dict[str, Any]:
         if not by_words:
             return {"rows": rows, **made}
         return {"tokens": as_known(words, known), **made}
@@ -160,7 +158,7 @@ def read_lines(option: str, file: Any, *, empty: bool = False) -> list[Any]:
         ) from None
 
 
-def as_known(words: list[Any], known: "KnownWords") -> list[Any]:
+def as_known(words: list[Any], known: KnownWords) -> list[Any]:
     """The words, as integers if they are those of an IntegerLookup."""
     if any(site.class_name == "IntegerLookup" for site in known):
         return [*map(number_or_word, words)]

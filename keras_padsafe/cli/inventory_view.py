@@ -5,7 +5,14 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from keras_padsafe.cli.sections import bullets, count, heading, shape, table
+from keras_padsafe.cli.sections import (
+    bullets,
+    count,
+    heading,
+    shape,
+    some,
+    table,
+)
 
 
 def inventory_view(document: dict[str, Any]) -> RenderableType:
@@ -37,16 +44,17 @@ def _asked(document: dict[str, Any]) -> list[str]:
     if not document["asked"]:
         return []
     return [
-        "Keras was asked what follows the ids. A grown file is proved by running both "
+        "Keras was asked what follows the ids. A new file is proved by running both "
         "models before it gets its name."
     ]
 
 
 def _names(found: dict[str, Any]) -> RenderableType:
-    """The names that `--vocabulary` takes, if there are more than the first."""
-    if found["layers"] in ([], [found["name"]]):
+    """What `--vocabulary` takes beside the name itself."""
+    others = [name for name in found["layers"] if name != found["name"]]
+    if not others:
         return Group()
-    return Text(f"Also called by its layers: {', '.join(found['layers'])}")
+    return Text(f"Other names for --vocabulary: {some(others)}")
 
 
 def _vocabulary(found: dict[str, Any]) -> RenderableType:

@@ -1,6 +1,6 @@
 """`keras-padsafe remap`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -12,11 +12,8 @@ from keras_padsafe.cli.growth_options import (
     read_lines,
     vocabulary_options,
 )
-from keras_padsafe.cli.make_plan import make_plan
+from keras_padsafe.cli.make_plan import KnownWords, make_plan
 from keras_padsafe.cli.writing import Writing, writing_options
-
-if TYPE_CHECKING:
-    from keras_padsafe.cli.make_plan import KnownWords
 
 
 @click.command(
@@ -68,7 +65,7 @@ def remap(
     old = read_lines("--old-vocabulary", old_vocabulary, empty=True)
     new = read_lines("--new-vocabulary", new_vocabulary, empty=True)
 
-    def change(known: "KnownWords") -> dict[str, Any]:
+    def change(known: KnownWords) -> dict[str, Any]:
         return {
             "old_vocabulary": as_known(old, known),
             "new_vocabulary": as_known(new, known),

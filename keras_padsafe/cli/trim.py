@@ -1,6 +1,6 @@
 """`keras-padsafe trim`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -12,11 +12,8 @@ from keras_padsafe.cli.growth_options import (
     read_lines,
     vocabulary_options,
 )
-from keras_padsafe.cli.make_plan import make_plan
+from keras_padsafe.cli.make_plan import KnownWords, make_plan
 from keras_padsafe.cli.writing import Writing, writing_options
-
-if TYPE_CHECKING:
-    from keras_padsafe.cli.make_plan import KnownWords
 
 
 @click.command(
@@ -46,7 +43,7 @@ def trim(model: str, keep_file: Any, writing: Writing, **settled: Any) -> None:
     """
     lines = read_lines("--keep-file", keep_file)
 
-    def change(known: "KnownWords") -> dict[str, Any]:
+    def change(known: KnownWords) -> dict[str, Any]:
         words = any(isinstance(word, str) for site in known for word in site.words[:1])
         return {"keep": lines if words else [*map(number_or_word, lines)]}
 
