@@ -15,7 +15,7 @@ from keras_padsafe.cli.writing import Writing
 from keras_padsafe.errors import NotProvedError
 
 if TYPE_CHECKING:
-    from keras_padsafe.surgery import Plan, Report
+    from keras_padsafe.surgery import Certificate, Plan, Report
 
 
 def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
@@ -40,9 +40,9 @@ def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
     except NotProvedError as error:
         from keras_padsafe.cli.certificate_view import certificate_view
 
-        document = error.certificate.to_json()
-        show(document, certificate_view, as_json=writing.as_json)
-        click.echo(f"Error: {printable(str(error))}", err=True)
+        found = error.certificate
+        show(found.to_json(), certificate_view, as_json=writing.as_json)
+        click.echo(f"Error: {printable(_not_kept(found))}", err=True)
         click.get_current_context().exit(FINDINGS)
     from keras_padsafe.cli.plan_view import plan_view
     from keras_padsafe.cli.report_view import report_view
@@ -76,6 +76,21 @@ def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":
             proof=writing.proof,
             progress=progress,
         )
+
+
+def _not_kept(found: "Certificate") -> str:
+    """What the certificate, already shown, means for the file."""
+    if found.verdict == "wrong":
+        return (
+            f"{found.target}: the new file is wrong, so it was not kept. Something in "
+            "the model depends on the number of ids in a way that a surgery cannot "
+            "keep. Change it in Keras and train it again."
+        )
+    return (
+        f"{found.target}: the new file could not be proved, so it was not kept. Settle "
+        "what could not be looked at, or add --no-proof to keep a file that is not "
+        "proved."
+    )
 
 
 def _imports(model: str, writing: Writing) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ def report_view(
     return Group(
         heading(target, f": {change_text(plan)}, in {document['seconds']:.2f} s"),
         *plan_parts(plan),
-        _proof(document) if document["certificate"] else _next(document, imports),
         *(["", Text("not proved: --no-proof", "bold yellow")] if declined else []),
+        _proof(document) if document["certificate"] else _next(document, imports),
     )
 
 
