@@ -55,6 +55,8 @@ def surgery_session(modules: tuple[str, ...] = ()) -> Iterator[None]:
         try:
             os.environ["KERAS_BACKEND"] = settle_backend().name
         except Failure as failure:
+            if modules:  # They register classes of Keras, and so import it.
+                raise
             missing = failure
         try:
             _import(modules)

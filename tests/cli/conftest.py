@@ -1,5 +1,6 @@
 """Small saved models, and a way to run a command on them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,12 @@ IMPORT = ("--import", "tests.cli.custom")
 ROOT = Path(__file__).parents[2]
 
 
-def in_new_process(*words: object) -> subprocess.CompletedProcess[str]:
+def in_new_process(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
     """Runs a command where no class of the tests is registered."""
     command = [sys.executable, "-m", "keras_padsafe", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **env}
+    )
 
 
 @pytest.fixture(scope="session")

@@ -105,6 +105,17 @@ def test_what_cannot_be_looked_at_is_not_kept(models: Path, tmp_path: Path) -> N
     assert not out.exists()
 
 
+def test_a_backend_that_is_not_installed(model: Path) -> None:
+    """Only where Keras is needed."""
+    words = ["grow", model, "-o", model.with_name("out.keras"), "--rows", 2]
+    for needs in (["--verify"], list(IMPORT)):
+        done = in_new_process(*words, *needs, KERAS_BACKEND="theano")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "KERAS_BACKEND=theano: that backend is not installed" in done.stderr
+        assert list(model.parent.iterdir()) == [model]
+    assert in_new_process(*words, KERAS_BACKEND="theano").returncode == 0
+
+
 def test_the_next_command_names_the_import(
     run: Run, models: Path, tmp_path: Path
 ) -> None:
