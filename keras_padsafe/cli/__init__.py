@@ -1,8 +1,8 @@
 """The command line: a screen and a JSON document from the same data.
 
 The result goes to stdout; progress, warnings and errors to stderr. Exit codes: 0
-clean, 1 findings, 2 usage or I/O. Nothing here imports Keras at the top of a module,
-so that a command that does not need it starts at once.
+clean, 1 findings or not proved, 2 usage or I/O. Nothing here imports Keras at the top
+of a module, so that a command that does not need it starts at once.
 """
 
 import click

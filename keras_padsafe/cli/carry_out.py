@@ -1,31 +1,105 @@
 """Carries a plan out for a command, with a progress bar, and shows what was done."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+import click
+
+from keras_padsafe.cli.command import FINDINGS
+from keras_padsafe.cli.keras_session import surgery_session
 from keras_padsafe.cli.output import progress_bar, refuse_to_overwrite, show
+from keras_padsafe.cli.printable import printable
+from keras_padsafe.cli.writing import Writing
+from keras_padsafe.errors import NotProvedError
 
 if TYPE_CHECKING:
-    from keras_padsafe.surgery import Plan
+    from keras_padsafe.surgery import Certificate, Plan, Report
 
 
-def carry_out(
-    made: "Plan", model: str, output: str, *, force: bool, as_json: bool
-) -> None:
-    """Writes `output` from `model` by the plan `made`, and shows the report."""
-    from keras_padsafe import surgery
-    from keras_padsafe.cli.plan_view import report_view
+def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
+    """Plans, writes and proves a file as asked, and shows the report.
 
-    if not is_same_file(model, output):  # That has an error of its own.
-        refuse_to_overwrite(output, force=force)
-    with progress_bar(f"Writing {output}", as_json=as_json) as progress:
-        report = surgery.apply_plan(
-            made, model, output, overwrite=force, progress=progress
-        )
-    show(report.to_json(), report_view, as_json=as_json)
+    A file that is not proved is not kept; then its certificate is shown, and the
+    command exits with 1.
+
+    Args:
+        model: The file to read.
+        make: Makes the plan; called where Keras may be imported.
+        writing: How the file is written.
+    """
+    output = writing.output
+    # A file that is to be written over itself has an error of its own.
+    if output is not None and not is_same_file(model, output):
+        refuse_to_overwrite(output, force=writing.force)
+    try:
+        with surgery_session(writing.modules):
+            plan = make()
+            report = None if output is None else _write(plan, model, output, writing)
+    except NotProvedError as error:
+        from keras_padsafe.cli.certificate_view import certificate_view
+
+        found = error.certificate
+        show(found.to_json(), certificate_view, as_json=writing.as_json)
+        click.echo(f"Error: {printable(_not_kept(found))}", err=True)
+        click.get_current_context().exit(FINDINGS)
+    from keras_padsafe.cli.plan_view import plan_view
+    from keras_padsafe.cli.report_view import report_view
+
+    if report is None:
+        show(plan.to_json(), plan_view, as_json=writing.as_json)
+        return
+    view = partial(
+        report_view, imports=_imports(model, writing), declined=writing.proof is False
+    )
+    show(report.to_json(), view, as_json=writing.as_json)
 
 
 def is_same_file(first: str, second: str) -> bool:
     """Whether two paths lead to one file that exists."""
     exist = os.path.exists(first) and os.path.exists(second)
     return exist and os.path.samefile(first, second)
+
+
+def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":
+    from keras_padsafe import surgery
+
+    due = plan.asked if writing.proof is None else writing.proof
+    title = f"Writing {'and proving ' if due else ''}{output}"
+    with progress_bar(title, as_json=writing.as_json) as progress:
+        return surgery.apply_plan(
+            plan,
+            model,
+            output,
+            overwrite=writing.force,
+            proof=writing.proof,
+            progress=progress,
+        )
+
+
+def _not_kept(found: "Certificate") -> str:
+    """What the certificate, already shown, means for the file."""
+    if found.verdict == "wrong":
+        return (
+            f"{found.target}: the new file is wrong, so it was not kept. Something in "
+            "the model depends on the number of ids in a way that a surgery cannot "
+            "keep. Change it in Keras and train it again."
+        )
+    return (
+        f"{found.target}: the new file could not be proved, so it was not kept. Settle "
+        "what could not be looked at, or add --no-proof to keep a file that is not "
+        "proved."
+    )
+
+
+def _imports(model: str, writing: Writing) -> tuple[str, ...]:
+    """The modules that `verify` must import; `MODULE` stands for one not named yet."""
+    from keras_padsafe.archive import open_archive
+    from keras_padsafe.saved_model.layer_tree import read_layer_tree
+    from keras_padsafe.surgery.finding.unknown_layers import own_classes
+
+    if writing.modules:
+        return writing.modules
+    with open_archive(model) as archive:
+        return ("MODULE",) if own_classes(read_layer_tree(archive)) else ()

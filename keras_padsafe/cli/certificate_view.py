@@ -53,6 +53,24 @@ def checks_table(checks: list[dict[str, Any]]) -> RenderableType:
     )
 
 
+def checks_in_short(checks: list[dict[str, Any]]) -> RenderableType:
+    """The names of the checks, by what came of them."""
+    statuses = [
+        status for status in _STYLES if any(c["status"] == status for c in checks)
+    ]
+    return table(
+        "Checks",
+        ("", ""),
+        (
+            (
+                Text(status, _STYLES[status]),
+                ", ".join(c["name"] for c in checks if c["status"] == status),
+            )
+            for status in statuses
+        ),
+    )
+
+
 def not_looked_at(checks: list[dict[str, Any]]) -> RenderableType:
     """Why something could not be looked at, and what to do."""
     return bullets(

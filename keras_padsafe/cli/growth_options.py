@@ -1,14 +1,12 @@
 """The options that say what to add, and how they become arguments of surgery."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from keras_padsafe.cli.command import Failure
-
-if TYPE_CHECKING:
-    from keras_padsafe.surgery.finding.sites import WordsSite
+from keras_padsafe.cli.make_plan import Growth, KnownWords
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -26,6 +24,11 @@ _SETTLING = (
         multiple=True,
         metavar="LAYER",
         help="This layer or array does not, though a size agrees. Repeatable.",
+    ),
+    click.option(
+        "--ask",
+        is_flag=True,
+        help="Ask Keras what follows the ids even if every class is known.",
     ),
 )
 _TARGET = (
@@ -83,12 +86,13 @@ DEFAULTS: dict[str, Any] = {
     "multiple_of": None,
     "also": (),
     "leave": (),
+    "ask": False,
     "optimizer": "keep",
 }
 
 
 def settling_options(function: _Function) -> _Function:
-    """Adds `--also` and `--leave`."""
+    """Adds `--also`, `--leave` and `--ask`."""
     return _add(_SETTLING, function)
 
 
@@ -114,21 +118,30 @@ def _add(options: Sequence[Callable[[Any], Any]], function: Any) -> Any:
 
 
 def read_growth(
-    model: str, *, add: tuple[str, ...], add_file: Any, new_rows: str, **rest: Any
-) -> dict[str, Any]:
-    """The arguments of `surgery.plan` that the options stand for."""
+    *,
+    rows: int | None,
+    add: tuple[str, ...],
+    add_file: Any,
+    new_rows: str,
+    multiple_of: int | None,
+    **settled: Any,
+) -> tuple[Growth, dict[str, Any]]:
+    """What the options say to add, and those that `make_plan` takes as they are."""
     by_words = bool(add) or add_file is not None
-    if by_words == (rest["rows"] is not None):
+    if by_words == (rows is not None):
         raise click.UsageError(
             "Say what to add: either a number, --rows N, or words, --add WORD and "
             "--add-file FILE."
         )
-    words: list[str | int] | None = None
-    if by_words:
-        words = [*add, *read_lines("--add-file", add_file)]
-        if takes_numbers(model, **rest):
-            words = [number_or_word(word) for word in words]
-    return {"tokens": words, "new_rows": _read_rows(new_rows), **rest}
+    words = [*add, *read_lines("--add-file", add_file)]
+    made = {"new_rows": _read_rows(new_rows), "multiple_of": multiple_of}
+
+    def growth(known: KnownWords) -> dict[str, Any]:
+        if not by_words:
+            return {"rows": rows, **made}
+        return {"tokens": as_known(words, known), **made}
+
+    return growth, settled
 
 
 def read_lines(option: str, file: Any, *, empty: bool = False) -> list[Any]:
@@ -145,30 +158,11 @@ def read_lines(option: str, file: Any, *, empty: bool = False) -> list[Any]:
         ) from None
 
 
-def takes_numbers(model: str, **options: Any) -> bool:
-    """Whether the words are the integers of an IntegerLookup."""
-    sites = known_words(model, **options)
-    return any(site.class_name == "IntegerLookup" for site in sites)
-
-
-def known_words(
-    model: str,
-    *,
-    vocabulary: str | None,
-    also: tuple[str, ...],
-    leave: tuple[str, ...],
-    **_: Any,
-) -> list["WordsSite"]:
-    """The words that the model knows for the vocabulary that is meant."""
-    from keras_padsafe import surgery
-
-    found = surgery.inspect(model, also=also, leave=leave).vocabularies
-    return [
-        site
-        for each in found
-        if vocabulary is None or vocabulary == each.name or vocabulary in each.layers
-        for site in each.words
-    ]
+def as_known(words: list[Any], known: KnownWords) -> list[Any]:
+    """The words, as integers if they are those of an IntegerLookup."""
+    if any(site.class_name == "IntegerLookup" for site in known):
+        return [*map(number_or_word, words)]
+    return words
 
 
 def number_or_word(word: str | int) -> str | int:

@@ -4,6 +4,7 @@ import click
 
 from keras_padsafe.cli.command import FINDINGS, Command
 from keras_padsafe.cli.growth_options import model_argument, settling_options
+from keras_padsafe.cli.keras_session import import_option, surgery_session
 from keras_padsafe.cli.output import json_option, show
 
 
@@ -12,11 +13,12 @@ from keras_padsafe.cli.output import json_option, show
     short_help="List what is bound to each vocabulary of a saved model.",
     examples=[
         "inspect model.keras",
-        "inspect model.keras --also token_table:0 --leave position_table --json",
+        "inspect model.keras --also token_table:0 --import my_layers",
     ],
 )
 @model_argument
 @settling_options
+@import_option
 @json_option
 @click.pass_context
 def inspect(
@@ -24,18 +26,23 @@ def inspect(
     model: str,
     also: tuple[str, ...],
     leave: tuple[str, ...],
+    ask: bool,
+    modules: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """List every vocabulary of a saved model, what is bound to it, and why.
 
-    MODEL is a .keras file or its unzipped folder. No array is loaded and no code of
-    the model is run. Exits with 1 if something has to be settled by you before the
-    vocabulary can grow; the flag that settles it is shown.
+    MODEL is a .keras file or its unzipped folder. No array is loaded and no code in
+    the file is run. If the model has classes that are not known here, Keras builds it
+    without values, to show what follows the ids. Exits with 1 if something has to be
+    settled by you before the vocabulary can grow; the flag that settles it is shown.
     """
     from keras_padsafe import surgery
     from keras_padsafe.cli.inventory_view import inventory_view
 
-    inventory = surgery.inspect(model, also=also, leave=leave)
+    with surgery_session(modules):
+        inventory = surgery.inspect(model, also=also, leave=leave, ask=ask)
     show(inventory.to_json(), inventory_view, as_json=as_json)
-    if any(v.unexplained or v.slot_problem for v in inventory.vocabularies):
+    found = inventory.vocabularies
+    if inventory.near_tables or any(v.unexplained or v.slot_problem for v in found):
         ctx.exit(FINDINGS)

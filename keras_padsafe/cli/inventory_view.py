@@ -5,7 +5,14 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from keras_padsafe.cli.sections import bullets, count, heading, shape, table
+from keras_padsafe.cli.sections import (
+    bullets,
+    count,
+    heading,
+    shape,
+    some,
+    table,
+)
 
 
 def inventory_view(document: dict[str, Any]) -> RenderableType:
@@ -16,15 +23,45 @@ def inventory_view(document: dict[str, Any]) -> RenderableType:
         f": {document['model']}, Keras {document['keras_version']}, "
         f"{count(document['arrays'], 'array')}",
     )
-    if not found:
-        return Group(title, "", "No vocabulary: the model has no embedding table.")
-    return Group(title, *(_vocabulary(vocabulary) for vocabulary in found))
+    return Group(
+        title,
+        *(_vocabulary(vocabulary) for vocabulary in found),
+        *([] if found else ["", _none_found(document["near_tables"])]),
+        bullets("Notes on the model", [*_asked(document), *document["notes"]]),
+    )
+
+
+def _none_found(near: list[dict[str, Any]]) -> RenderableType:
+    if not near:
+        return Text("No vocabulary: the model has no embedding table.")
+    return Group(
+        Text("No vocabulary was found whose table and size are known."),
+        bullets("What comes close", map(_settle, near), "bold yellow"),
+    )
+
+
+def _asked(document: dict[str, Any]) -> list[str]:
+    if not document["asked"]:
+        return []
+    return [
+        "Keras was asked what follows the ids. A new file is proved by running both "
+        "models before it gets its name."
+    ]
+
+
+def _names(found: dict[str, Any]) -> RenderableType:
+    """What `--vocabulary` takes beside the name itself."""
+    others = [name for name in found["layers"] if name != found["name"]]
+    if not others:
+        return Group()
+    return Text(f"Other names for --vocabulary: {some(others)}")
 
 
 def _vocabulary(found: dict[str, Any]) -> RenderableType:
     return Group(
         "",
         heading(f"Vocabulary {found['name']}", f": {count(found['size'], 'id')}"),
+        _names(found),
         _arrays("Arrays", found["arrays"]),
         table(
             "config.json",
@@ -88,7 +125,11 @@ def _words(site: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _to_settle(found: dict[str, Any]) -> RenderableType:
-    items = [f"{item['problem']}. {item['remedy']}." for item in found["unexplained"]]
+    items = [*map(_settle, found["unexplained"])]
     if found["optimizer_problem"]:
         items.append(found["optimizer_problem"])
     return bullets("To be settled by you before it can grow", items, "bold yellow")
+
+
+def _settle(item: dict[str, Any]) -> str:
+    return f"{item['problem']}. {item['remedy']}."

@@ -1,4 +1,4 @@
-"""A command that runs models: the backend is settled before Keras is imported."""
+"""Sessions with Keras: the backend is settled before it is imported."""
 
 import importlib
 import importlib.util
@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from keras_padsafe.cli.command import Failure
+from keras_padsafe.errors import PadsafeError
 
 BACKENDS = ("jax", "tensorflow", "torch")
 
@@ -31,15 +33,59 @@ def keras_session(modules: tuple[str, ...] = ()) -> Iterator[None]:
     Args:
         modules: Modules to import first, which register classes of the user.
     """
-    # Must be set before TensorFlow is loaded; it greets on stderr otherwise.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with redirect_stdout(sys.stderr):
-        os.environ["KERAS_BACKEND"] = settle_backend()
+    with _quiet():
+        chosen = settle_backend()
+        if not chosen.is_wanted:
+            name = chosen.name
+            click.echo(f"KERAS_BACKEND is not set; running on {name}.", err=True)
+        os.environ["KERAS_BACKEND"] = chosen.name
         _import(modules)
         yield
 
 
-def settle_backend() -> str:
+@contextmanager
+def surgery_session(modules: tuple[str, ...] = ()) -> Iterator[None]:
+    """`keras_session` for a command that imports Keras only where it must be asked.
+
+    Says nothing of the backend, and a backend that is missing is an error only once
+    Keras is imported.
+    """
+    missing: Failure | None = None
+    with _quiet():
+        try:
+            os.environ["KERAS_BACKEND"] = settle_backend().name
+        except Failure as failure:
+            if modules:  # They register classes of Keras, and so import it.
+                raise
+            missing = failure
+        try:
+            _import(modules)
+            yield
+        except PadsafeError:
+            raise
+        except (ImportError, ValueError):
+            if missing is not None:
+                raise missing from None
+            raise
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # Must be set before TensorFlow is loaded; it greets on stderr otherwise.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The backend to run on, and whether the user or keras.json names it."""
+
+    name: str
+    is_wanted: bool
+
+
+def settle_backend() -> Backend:
     """The backend asked for, or else the one of keras.json, or else one installed.
 
     Raises:
@@ -48,7 +94,7 @@ def settle_backend() -> str:
     installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
     asked = os.environ.get("KERAS_BACKEND")
     if asked in installed:
-        return asked
+        return Backend(asked, True)
     if not installed:
         raise Failure(
             f"Keras needs one of {', '.join(BACKENDS)}, and none is installed. Run: "
@@ -63,9 +109,8 @@ def settle_backend() -> str:
         )
     configured = _configured_backend()
     if configured in installed:
-        return configured
-    click.echo(f"KERAS_BACKEND is not set; running on {installed[0]}.", err=True)
-    return installed[0]
+        return Backend(configured, True)
+    return Backend(installed[0], False)
 
 
 def _configured_backend() -> str:
@@ -85,8 +130,9 @@ def _import(modules: tuple[str, ...]) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except (Exception, SystemExit) as error:
             raise Failure(
-                f"--import {name}: it could not be imported ({error}). Expected: the "
-                "name of a module, as in Python, installed or in this folder."
+                f"--import {name}: it could not be imported ({type(error).__name__}: "
+                f"{error}). Expected: the name of a module, as in Python, installed or "
+                "in this folder."
             ) from None

@@ -10,6 +10,8 @@ from keras_padsafe.cli.growth_options import (
     model_argument,
     read_growth,
 )
+from keras_padsafe.cli.keras_session import import_option, surgery_session
+from keras_padsafe.cli.make_plan import make_plan
 from keras_padsafe.cli.output import (
     json_option,
     refuse_to_overwrite,
@@ -23,28 +25,35 @@ from keras_padsafe.cli.output import (
     short_help="Show what growing would change, and touch nothing.",
     examples=[
         "plan model.keras --add zebra --add okapi --save plan.json",
-        "plan model.keras --rows 100 --multiple-of 64 --json",
+        "plan model.keras --rows 100 --import my_layers --json",
     ],
 )
 @model_argument
 @growth_options
 @click.option("--save", metavar="FILE", help="Write the plan there, as JSON.")
 @click.option("--force", is_flag=True, help="Write over FILE if it exists.")
+@import_option
 @json_option
 def plan(
-    model: str, save: str | None, force: bool, as_json: bool, **growth: Any
+    model: str,
+    save: str | None,
+    force: bool,
+    modules: tuple[str, ...],
+    as_json: bool,
+    **growth: Any,
 ) -> None:
     """Show what growing a vocabulary would change, and touch nothing.
 
     A saved plan can be read, kept under version control, and carried out on this
     model or on another checkpoint of it: keras-padsafe grow --plan FILE.
     """
-    from keras_padsafe import surgery
     from keras_padsafe.cli.plan_view import plan_view
 
     if save is not None:
         refuse_to_overwrite(save, force=force)
-    made = surgery.plan(model, **read_growth(model, **growth))
+    change, settled = read_growth(**growth)
+    with surgery_session(modules):
+        made = make_plan(model, change, **settled)
     if save is not None:
         with writing(save):
             made.save(save)

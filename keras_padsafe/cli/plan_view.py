@@ -1,4 +1,4 @@
-"""The screens of `plan` and `grow`."""
+"""The screen of `plan`, and what it shares with that of a report."""
 
 from typing import Any
 
@@ -6,41 +6,32 @@ from rich.console import Group, RenderableType
 
 from keras_padsafe.cli.sections import (
     bullets,
-    command,
     heading,
     shape,
     some,
     table,
-    titled,
 )
 
 
 def plan_view(document: dict[str, Any]) -> RenderableType:
     """The screen of what `Plan.to_json` gives."""
     return Group(
-        heading("Plan", f": {_change(document)}"),
-        *_parts(document),
+        heading("Plan", f": {change_text(document)}"),
+        *plan_parts(document),
         "",
+        *(_asked() if document["asked"] else ()),
         "The model was not touched.",
     )
 
 
-def report_view(document: dict[str, Any]) -> RenderableType:
-    """The screen of what `Report.to_json` gives."""
-    plan, source, target = document["plan"], document["source"], document["target"]
-    return Group(
-        heading(target, f": {_change(plan)}, in {document['seconds']:.2f} s"),
-        *_parts(plan),
-        titled("Next: prove it", command("verify", source, target)),
-    )
-
-
-def _change(plan: dict[str, Any]) -> str:
+def change_text(plan: dict[str, Any]) -> str:
+    """What becomes of the vocabulary, in a few words."""
     old, new = plan["old_size"], plan["new_size"]
     return f"vocabulary {plan['vocabulary']}, {old:,} -> {new:,} ids"
 
 
-def _parts(plan: dict[str, Any]) -> list[RenderableType]:
+def plan_parts(plan: dict[str, Any]) -> list[RenderableType]:
+    """All that changes, and how."""
     return [
         table(
             "Arrays",
@@ -83,6 +74,13 @@ def _parts(plan: dict[str, Any]) -> list[RenderableType]:
         ),
         bullets("Notes", plan["notes"]),
     ]
+
+
+def _asked() -> tuple[str, ...]:
+    return (
+        "Keras was asked what follows the ids; a file made by this plan is proved by "
+        "running both models before it gets its name.",
+    )
 
 
 def _new_ids(plan: dict[str, Any]) -> RenderableType:

@@ -7,14 +7,13 @@ import click
 from keras_padsafe.cli.carry_out import carry_out
 from keras_padsafe.cli.command import Command
 from keras_padsafe.cli.growth_options import (
+    as_known,
     model_argument,
-    number_or_word,
     read_lines,
-    takes_numbers,
-    target_options,
     vocabulary_options,
 )
-from keras_padsafe.cli.output import json_option
+from keras_padsafe.cli.make_plan import KnownWords, make_plan
+from keras_padsafe.cli.writing import Writing, writing_options
 
 
 @click.command(
@@ -24,11 +23,10 @@ from keras_padsafe.cli.output import json_option
         "remap model.keras -o moved.keras --old-vocabulary old.txt "
         "--new-vocabulary new.txt",
         "remap model.keras -o moved.keras --old-vocabulary old.txt "
-        "--new-vocabulary new.txt --new-rows zeros",
+        "--new-vocabulary new.txt --import my_layers",
     ],
 )
 @model_argument
-@target_options
 @click.option(
     "--old-vocabulary",
     type=click.File(encoding="utf-8-sig"),
@@ -51,25 +49,27 @@ from keras_padsafe.cli.output import json_option
     help="mean, zeros, normal[:SEED] or constant:VALUE.",
 )
 @vocabulary_options
-@json_option
+@writing_options
 def remap(
     model: str,
-    output: str,
     old_vocabulary: Any,
     new_vocabulary: Any,
-    force: bool,
-    as_json: bool,
-    **rest: Any,
+    new_rows: str,
+    writing: Writing,
+    **settled: Any,
 ) -> None:
     """Give the ids of a trained model new numbers; rows follow their words.
 
     Each word keeps its outputs. A line is a word, an empty first line the padding.
     """
-    from keras_padsafe import surgery
-
     old = read_lines("--old-vocabulary", old_vocabulary, empty=True)
     new = read_lines("--new-vocabulary", new_vocabulary, empty=True)
-    if takes_numbers(model, **rest):
-        old, new = [*map(number_or_word, old)], [*map(number_or_word, new)]
-    made = surgery.plan(model, old_vocabulary=old, new_vocabulary=new, **rest)
-    carry_out(made, model, output, force=force, as_json=as_json)
+
+    def change(known: KnownWords) -> dict[str, Any]:
+        return {
+            "old_vocabulary": as_known(old, known),
+            "new_vocabulary": as_known(new, known),
+            "new_rows": new_rows,
+        }
+
+    carry_out(model, lambda: make_plan(model, change, **settled), writing)

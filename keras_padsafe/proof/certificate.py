@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+FORMAT = "keras_padsafe.certificate/1"
+
 Status = Literal["passed", "failed", "skipped", "does not apply"]
 Verdict = Literal["proved", "wrong", "not proved"]
 
@@ -71,6 +73,7 @@ class Certificate:
     def to_json(self) -> dict[str, Any]:
         """The certificate as plain data."""
         return {
+            "format": FORMAT,
             "source": str(self.source),
             "target": str(self.target),
             "backend": self.backend,

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def write_proved(
     certificates: list[Certificate] = []
 
     def accept(unnamed: Path) -> None:
-        certificate = prove(plan, source.path, unnamed)
+        found = prove(plan, source.path, unnamed)
+        certificate = replace(found, target=Path(target))
         certificates.append(certificate)
         if not certificate.passed:
             raise NotProvedError(_not_proved(certificate, target), certificate)

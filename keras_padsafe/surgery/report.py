@@ -45,5 +45,6 @@ class Report:
             "target": str(self.target) if self.target else None,
             "seconds": round(self.seconds, 3),
             "verdict": self.certificate.verdict if self.certificate else None,
+            "certificate": self.certificate.to_json() if self.certificate else None,
             "plan": self.plan.to_json(with_rows=False),
         }

@@ -1,6 +1,9 @@
 """Small saved models, and a way to run a command on them."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +15,24 @@ from keras import layers
 
 from keras_padsafe.cli import main
 
-from .custom import Prior
+from .custom import Doubled, Prior, Shared, Words
 
 Run = Callable[..., Result]
+IMPORT = ("--import", "tests.cli.custom")
+ROOT = Path(__file__).parents[2]
+
+
+def in_new_process(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command where no class of the tests is registered."""
+    command = [sys.executable, "-m", "keras_padsafe", *map(str, words)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **env}
+    )
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models: trained, with two vocabularies, and with a class unknown."""
+    """A folder of models: trained, with two vocabularies, and with classes unknown."""
     folder = tmp_path_factory.mktemp("models")
     ids = keras.Input((6,), dtype="int32", name="ids")
     x = layers.Embedding(50, 8, name="tokens")(ids)
@@ -34,8 +47,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both.append(layers.Embedding(70, 8, name="items")(other))
     keras.Model([ids, other], layers.Concatenate()(both)).save(folder / "two.keras")
 
-    odd = Prior(name="prior")(layers.Embedding(50, 8, name="tokens")(ids))
+    odd = Prior(50, name="prior")(layers.Embedding(50, 8, name="tokens")(ids))
     keras.Model(ids, odd).save(folder / "odd.keras")
+    for name, made in (
+        ("own", Words(50, name="words")(ids)),
+        ("wrong", Shared(50, name="words")(ids)),
+        ("doubled", Doubled()(layers.Embedding(50, 8, name="tokens")(ids))),
+        ("encoded", layers.CategoryEncoding(50, "multi_hot")(ids)),
+        ("without", layers.Rescaling(2.0)(ids)),
+    ):
+        keras.Model(ids, made).save(folder / f"{name}.keras")
     return folder
 
 

@@ -27,6 +27,8 @@ def test_writes_what_the_api_writes(run: Run, model: Path) -> None:
     assert document == {
         "source": str(model),
         "target": str(ours),
+        "verdict": None,
+        "certificate": None,
         "plan": expected["plan"],
     }
     assert result.stderr == ""
@@ -177,6 +179,7 @@ def test_a_bad_file_is_refused(
         (["--add-file", "absent.txt"], "absent.txt"),
         (["--plan", "absent.json"], "absent.json"),
         (["--plan", "absent.json", "--rows", 3], "--plan says already"),
+        (["--plan", "absent.json", "--ask"], "--plan says already"),
         (["--plan", "absent.json", "--dry-run"], "--dry-run"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",

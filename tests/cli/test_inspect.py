@@ -7,10 +7,10 @@ import pytest
 
 from keras_padsafe import surgery
 
-from .conftest import Run
+from .conftest import IMPORT, Run, in_new_process
 
 
-@pytest.mark.parametrize("name", ["trained", "two", "odd"])
+@pytest.mark.parametrize("name", ["trained", "two", "odd", "own", "encoded"])
 def test_json_is_what_the_api_gives(run: Run, models: Path, name: str) -> None:
     path = models / f"{name}.keras"
     result = run("inspect", path, "--json")
@@ -49,7 +49,7 @@ def test_what_is_unexplained_is_a_finding(run: Run, models: Path) -> None:
     assert "To be settled by you before it can grow" in result.stdout
     assert "--also prior:0" in result.stdout
     assert "--leave prior" in result.stdout
-    for settled in (["--leave", "prior"], ["--also", "prior:0"]):
+    for settled in (["--leave", "prior"], ["--also", "prior:0:size"]):
         assert run("inspect", path, *settled).exit_code == 0
 
 
@@ -58,3 +58,43 @@ def test_left_alone_is_listed(run: Run, models: Path) -> None:
     shown = run("inspect", path, "--leave", "prior", env={"COLUMNS": "200"}).stdout
     assert "Left alone" in shown
     assert "left alone as asked" in shown
+
+
+def test_names_and_notes_are_shown(run: Run, models: Path) -> None:
+    shown = run("inspect", models / "own.keras", env={"COLUMNS": "200"}).stdout
+    assert "Vocabulary words/table: 50 ids" in shown
+    assert "Other names for --vocabulary: words\n" in shown
+    assert "Keras was asked what follows the ids." in shown
+    assert "classes of your own: tests_cli>Words" in shown
+    stock = run("inspect", models / "trained.keras").stdout
+    assert "Other names for --vocabulary: head\n" in stock
+    assert "Keras was asked" not in stock
+    assert "Keras was asked" in run("inspect", models / "trained.keras", "--ask").stdout
+
+
+def test_what_is_near_a_table_is_a_finding(run: Run, models: Path) -> None:
+    result = run("inspect", models / "encoded.keras", env={"COLUMNS": "300"})
+    assert result.exit_code == 1
+    assert "What comes close" in result.stdout
+    assert "Such an encoding cannot be grown yet." in result.stdout
+    assert "no embedding table" not in result.stdout
+
+
+def test_no_vocabulary_at_all(run: Run, models: Path) -> None:
+    result = run("inspect", models / "without.keras")
+    assert result.exit_code == 0
+    assert "No vocabulary: the model has no embedding table." in result.stdout
+
+
+def test_a_class_that_must_be_imported(models: Path) -> None:
+    """In a new process, where nothing has registered the class yet."""
+    alone = in_new_process("inspect", models / "own.keras")
+    assert alone.returncode == 1
+    assert "--import MODULE" in alone.stdout
+    assert "no embedding table" not in alone.stdout
+    helped = in_new_process("inspect", models / "own.keras", *IMPORT, "--json")
+    assert helped.returncode == 0, helped.stderr
+    document = json.loads(helped.stdout)
+    assert document["asked"]
+    assert [found["size"] for found in document["vocabularies"]] == [50]
+    assert "tests.cli.custom is imported" in helped.stderr

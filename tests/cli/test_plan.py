@@ -31,7 +31,7 @@ def test_options_reach_the_plan(run: Run, models: Path) -> None:
 def test_also_and_leave_settle(run: Run, models: Path) -> None:
     path = models / "odd.keras"
     grown = json.loads(
-        run("plan", path, "--rows", 2, "--also", "prior:0", "--json").stdout
+        run("plan", path, "--rows", 2, "--also", "prior:0:size", "--json").stdout
     )
     left = json.loads(
         run("plan", path, "--rows", 2, "--leave", "prior", "--json").stdout

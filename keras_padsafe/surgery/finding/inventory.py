@@ -25,8 +25,7 @@ from keras_padsafe.surgery.finding.optimizer_slots import SlotError, find_slots
 from keras_padsafe.surgery.finding.other_takers import find_bins, find_other_takers
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.unknown_layers import (
-    OUR_PACKAGE,
-    is_imported_unasked,
+    own_classes,
     unknown_layers,
 )
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, Vocabulary
@@ -64,6 +63,9 @@ class Inventory:
             "model": self.model,
             "keras_version": self.keras_version,
             "arrays": self.arrays,
+            "asked": self.asked,
+            "notes": list(self.notes),
+            "near_tables": [vars(item) for item in self.near_tables],
             "vocabularies": [v.to_json() for v in self.vocabularies],
         }
 
@@ -114,15 +116,10 @@ def _inventory(
 
 
 def _own_classes(root: LayerNode) -> Iterator[str]:
-    own = {
-        node.key
-        for node in root.walk()
-        if not node.is_stock and not node.is_operation and not is_imported_unasked(node)
-        if not node.key.startswith(OUR_PACKAGE)
-    }
+    own = own_classes(root)
     if own:
         yield (
-            f"The model has classes of your own: {', '.join(sorted(own))}. To load it, "
+            f"The model has classes of your own: {', '.join(own)}. To load it, "
             "`verify` needs the module that registers them: --import MODULE."
         )
 

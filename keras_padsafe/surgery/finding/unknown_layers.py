@@ -22,6 +22,17 @@ def unknown_layers(root: LayerNode) -> list[LayerNode]:
     ]
 
 
+def own_classes(root: LayerNode) -> list[str]:
+    """The classes that Keras knows only once a module of the user's is imported."""
+    own = {
+        node.key
+        for node in root.walk()
+        if not node.is_stock and not node.is_operation and not is_imported_unasked(node)
+        if not node.key.startswith(OUR_PACKAGE)
+    }
+    return sorted(own)
+
+
 def package_of(node: LayerNode) -> str:
     """The package of a layer's class, as the file names it."""
     return node.key.partition(">")[0] or node.module.partition(".")[0]

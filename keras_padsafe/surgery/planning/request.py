@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.finding.inventory import read_inventory
+from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.build_plan import build_plan, choose_vocabulary
 from keras_padsafe.surgery.planning.change import Change
@@ -39,7 +39,11 @@ class Request:
 
     def plan(self, archive: Archive) -> Plan:
         """The plan that this request makes for an open archive."""
-        inventory = read_inventory(archive, self.also, self.leave, ask=self.ask)
+        found = read_inventory(archive, self.also, self.leave, ask=self.ask)
+        return self.plan_from(found)
+
+    def plan_from(self, inventory: Inventory) -> Plan:
+        """The plan that this request makes of what was found in a file."""
         chosen = choose_vocabulary(inventory, self.vocabulary)
         return build_plan(
             inventory,

@@ -1,0 +1,84 @@
+"""The options that say how the file of a surgery is written and proved."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from keras_padsafe.cli.keras_session import import_option
+from keras_padsafe.cli.output import json_option
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What the options say.
+
+    Attributes:
+        output: The file to write; `None` where only the plan is to be shown.
+        force: Whether to write over it.
+        modules: Modules to import, which register classes of the user.
+        proof: Whether to prove the file; `None` where that is due.
+        as_json: Whether to print a document.
+    """
+
+    output: str | None
+    force: bool
+    modules: tuple[str, ...]
+    proof: bool | None
+    as_json: bool
+
+
+_OPTIONS = (
+    click.option("-o", "--output", metavar="OUT", help="The .keras file to write."),
+    click.option("--force", is_flag=True, help="Write over OUT if it exists."),
+    click.option("--dry-run", is_flag=True, help="Show the plan; write nothing."),
+)
+_PROOF = (
+    click.option(
+        "--verify",
+        is_flag=True,
+        help="Run both models before OUT gets its name, and keep it only if proved. "
+        "Done unasked where Keras had to be asked.",
+    ),
+    click.option(
+        "--no-proof", is_flag=True, help="Keep OUT without a proof in any case."
+    ),
+    import_option,
+    json_option,
+)
+
+
+def writing_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options; the command gets them as `writing`."""
+
+    @functools.wraps(function)
+    def collected(
+        *,
+        output: str | None,
+        force: bool,
+        dry_run: bool,
+        verify: bool,
+        no_proof: bool,
+        modules: tuple[str, ...],
+        as_json: bool,
+        **rest: Any,
+    ) -> None:
+        if output is None and not dry_run:
+            raise click.UsageError(
+                "Missing option '-o' / '--output', the .keras file to write. To see "
+                "only what would change, add --dry-run."
+            )
+        if verify and no_proof:
+            raise click.UsageError(
+                "--verify and --no-proof contradict each other. Leave one of them out."
+            )
+        proof = True if verify else False if no_proof else None
+        written = None if dry_run else output
+        function(writing=Writing(written, force, modules, proof, as_json), **rest)
+
+    made: Any = collected
+    for option in reversed((*_OPTIONS, *_PROOF)):
+        made = option(made)
+    return made
