@@ -1,0 +1,1 @@
+from ..surgery.conftest import quick_compile as quick_compile
