@@ -62,7 +62,8 @@ def look_inside(skeleton: Skeleton) -> Inside:
 def _attributes(skeleton: Skeleton) -> Iterator[tuple[str, str]]:
     groups = {id(layer): group for group, layer in skeleton.objects.items()}
     for holder in skeleton.objects.values():
-        for attribute, held in getattr(holder, "__dict__", {}).items():
+        own = vars(holder)  # PyTorch keeps modules in a dictionary of their own.
+        for attribute, held in {**own, **own.get("_modules", {})}.items():
             if id(held) in groups and not attribute.startswith("_"):
                 yield groups[id(held)], attribute
 

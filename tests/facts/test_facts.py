@@ -57,7 +57,7 @@ def test_every_rule_is_about_a_class_that_exists() -> None:
 def test_layouts_are_those_of_keras() -> None:
     for name in dir(keras.optimizers):
         made = getattr(keras.optimizers, name)
-        if not isinstance(made, type) or name in ("Optimizer", "LossScaleOptimizer"):
+        if not isinstance(made, type) or layout_of(name, {}) is None:
             continue
         optimizer = made()
         layout = layout_of(name, optimizer.get_config())

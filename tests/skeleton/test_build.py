@@ -21,10 +21,14 @@ from ..surgery.saved import read
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
+# Not every backend has the factorisation behind the default in narrow floats.
+RECURRENT = {"recurrent_initializer": "zeros"}
+
+
 def language_model(size: int = 13, **options: Any) -> keras.Model:
     x = keras.Input((None,), dtype="int32")
     h = layers.Embedding(size, 4, mask_zero=True, **options)(x)
-    h = layers.Dropout(0.1)(layers.LSTM(4, return_sequences=True)(h))
+    h = layers.Dropout(0.1)(layers.LSTM(4, return_sequences=True, **RECURRENT)(h))
     return keras.Model(x, layers.Dense(size)(h))
 
 
@@ -39,6 +43,10 @@ def assert_like_its_file(model: keras.Model, path: Path) -> None:
 
 @pytest.mark.parametrize("case", zoo.CASES, ids=lambda case: case.name)
 def test_it_has_the_arrays_of_the_file(case: zoo.Case, tmp_path: Path) -> None:
+    if not case.loads:
+        pytest.skip("Keras does not load what it saves of this model")
+    if case.name == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX stores float64 as float32 unless told otherwise")
     assert_like_its_file(case.build(zoo.SIZE), tmp_path / "model.keras")
 
 
