@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.layers import WRAPPERS_OF_ONE_CALL
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.recorded_calls import (
@@ -15,7 +16,6 @@ from keras_padsafe.saved_model.recorded_calls import (
     read_references,
 )
 
-_WRAPPERS_OF_ONE_CALL = ("TimeDistributed",)
 MAX_CALLS = 200_000
 
 
@@ -239,7 +239,7 @@ def _call(
     layer: LayerNode, inputs: list[Call], arguments: dict[str, Any], graph: Graph
 ) -> list[Call]:
     called = layer.original or layer
-    while called.class_name in _WRAPPERS_OF_ONE_CALL and called.children:
+    while called.class_name in WRAPPERS_OF_ONE_CALL and called.children:
         called = called.children[0].original or called.children[0]
     if called.is_graph:
         return _open(called, inputs, graph)

@@ -6,11 +6,9 @@ several; so a swap renames its own group, and shifts the numbers of others.
 
 from collections.abc import Callable, Iterator, Mapping
 
+from keras_padsafe.facts.layers import LIVE_NAMES
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.layer_tree import snake_case
-
-# The class behind this name is called otherwise within Keras.
-_OWN_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
 
 
 def renamed_groups(
@@ -72,7 +70,7 @@ def _class_before(layer: LayerNode) -> str | None:
     if layer.is_operation:
         return None
     if layer.is_stock:
-        return _OWN_NAMES.get(layer.class_name, layer.class_name)
+        return LIVE_NAMES.get(layer.class_name, layer.class_name)
     return layer.class_name
 
 

@@ -12,22 +12,11 @@ from typing import Any
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.layers import MODULES_OF_NO_LAYERS
 from keras_padsafe.saved_model.check_config import check_layer
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import malformed
-
-# Serialized objects that hang below a layer and are not layers themselves.
-_NOT_LAYERS = (
-    "keras.initializers",
-    "keras.regularizers",
-    "keras.constraints",
-    "keras.losses",
-    "keras.metrics",
-    "keras.optimizers",
-    "keras.utils",
-    "builtins",
-)
 
 
 def read_layer_tree(archive: Archive) -> LayerNode:
@@ -102,7 +91,7 @@ def _is_layer(value: Any) -> bool:
     module = value.get("module")
     if not isinstance(config, dict) or "module" not in value:
         return False
-    if isinstance(module, str) and module.startswith(_NOT_LAYERS):
+    if isinstance(module, str) and module.startswith(MODULES_OF_NO_LAYERS):
         return False
     return value["class_name"] not in ("DTypePolicy", "__keras_tensor__", "__tuple__")
 

@@ -6,6 +6,8 @@ Two skeletons that differ in one number of the configuration show what follows i
 from keras_padsafe.skeleton.build import NotBuilt as NotBuilt
 from keras_padsafe.skeleton.build import Skeleton as Skeleton
 from keras_padsafe.skeleton.build import build as build
+from keras_padsafe.skeleton.build import is_registered as is_registered
+from keras_padsafe.skeleton.build import serialized as serialized
 from keras_padsafe.skeleton.look_inside import Inside as Inside
 from keras_padsafe.skeleton.look_inside import look_inside as look_inside
 from keras_padsafe.skeleton.variation import Variation as Variation

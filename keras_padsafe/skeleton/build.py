@@ -87,6 +87,16 @@ def build(config: dict[str, Any]) -> Skeleton:
     )
 
 
+def is_registered(name: str) -> bool:
+    """Whether Keras knows the class of a registered name, as `"my_package>Table"`."""
+    return keras.saving.get_registered_object(name) is not None
+
+
+def serialized(layer: Any) -> dict[str, Any]:
+    """A layer of a skeleton as config.json would describe it."""
+    return keras.saving.serialize_keras_object(layer)
+
+
 def _optimizer(model: Any, config: dict[str, Any]) -> dict[str, Any]:
     """The optimizer, built, and what is saved of it.
 

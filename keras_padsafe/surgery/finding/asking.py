@@ -107,17 +107,10 @@ def ask_keras(archive: Archive, root: LayerNode) -> Asking:
 
 
 def _why_not(error: Exception, root: LayerNode) -> str:
-    import keras
+    from keras_padsafe.skeleton import is_registered
 
-    missing = sorted(
-        {
-            node.key
-            for node in root.walk()
-            if not node.is_stock
-            and not node.is_operation
-            and keras.saving.get_registered_object(node.key) is None
-        }
-    )
+    named = {n.key for n in root.walk() if not n.is_stock and not n.is_operation}
+    missing = sorted(key for key in named if not is_registered(key))
     if missing:
         return (
             f"Keras does not know {', '.join(missing)}. Import the module that "

@@ -28,7 +28,6 @@ def counted_list(
 
 def as_node(layer: Any, group: str) -> LayerNode:
     """A layer that config.json does not spell out, as if it did."""
-    import keras
+    from keras_padsafe.skeleton import serialized
 
-    serialized = keras.saving.serialize_keras_object(layer)
-    return LayerNode((), serialized, weights_path=group)
+    return LayerNode((), serialized(layer), weights_path=group)

@@ -7,18 +7,11 @@ from typing import Any
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import AmbiguousVocabularyError
+from keras_padsafe.facts.layers import UNTRAINED_AT_END
 from keras_padsafe.facts.optimizer_layout import SlotFill, layout_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.fixed_rows import fixed_rows
 from keras_padsafe.surgery.finding.sites import ArraySite
-
-# Variables at the end of a layer's own that training does not touch.
-_UNTRAINED_AT_END = {
-    "BatchNormalization": 2,
-    "Normalization": 3,
-    "SpectralNormalization": 1,
-}
-_SCALARS_OF_LOSS_SCALE = 4
 
 
 class SlotError(AmbiguousVocabularyError):
@@ -199,7 +192,7 @@ def _trainable(layer: LayerNode) -> dict[str, StoredArray]:
     base = f"{layer.weights_path}/" if layer.weights_path else ""
     for node in layer.walk():
         own = sorted(node.arrays.items(), key=lambda item: _variable_order(item[0]))
-        untrained = _UNTRAINED_AT_END.get(node.class_name, 0)
+        untrained = UNTRAINED_AT_END.get(node.class_name, 0)
         for _, array in own[: len(own) - untrained]:
             arrays[array.path.removeprefix(base)] = array
     return arrays

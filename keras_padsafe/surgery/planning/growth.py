@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.surgery.arguments import Word, read_count, read_words
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
@@ -29,6 +30,7 @@ def grown(
             "grow: expected either `rows`, the number of new ids, or `tokens`, the new "
             f"words; received {'both' if rows is not None else 'neither'}."
         )
+    _check_counted(vocabulary, by_words=tokens is not None and multiple_of is None)
     step = 1 if multiple_of is None else read_count(multiple_of, "multiple_of")
     size = vocabulary.size
     if tokens is None:
@@ -40,6 +42,27 @@ def grown(
     ids = _appended(size, _round_up(max(end, size), step)).ids.copy()
     ids[start:end] = NEW
     return Change(RowMap(ids, size), words)
+
+
+def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:
+    """Where the rows of a table follow a list of words, only words can be added."""
+    site = next((site for site in vocabulary.words if site.is_counted), None)
+    if site is None or site.config_path is None:
+        return
+    place = config_key(site.config_path)
+    if not by_words:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: its table has as many rows as {place} "
+            "lists words. Expected: new words, as tokens=[...] (--add WORD), one for "
+            "each new row, and no multiple_of."
+        )
+    if site.end != vocabulary.size:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: its table follows the length of {place}, "
+            f"and has {vocabulary.size} rows for ids up to {site.end - 1}: new words "
+            "would get the ids of rows that are there already. Expected: a row for "
+            "each word at the end. Grow it in Keras."
+        )
 
 
 def _appended(size: int, new_size: int) -> RowMap:

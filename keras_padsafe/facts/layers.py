@@ -1,0 +1,26 @@
+"""What is known of the layers of Keras, by class name."""
+
+UNTRAINED_AT_END = {
+    "BatchNormalization": 2,
+    "Normalization": 3,
+    "SpectralNormalization": 1,
+}
+"""How many variables at the end of a layer's own training does not touch."""
+
+WRAPPERS_OF_ONE_CALL = frozenset(("TimeDistributed",))
+"""Calls the layer inside once for each step, and adds nothing of its own."""
+
+LIVE_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+"""The name of the class itself, where files say another one."""
+
+MODULES_OF_NO_LAYERS = (
+    "keras.initializers",
+    "keras.regularizers",
+    "keras.constraints",
+    "keras.losses",
+    "keras.metrics",
+    "keras.optimizers",
+    "keras.utils",
+    "builtins",
+)
+"""Modules of serialized objects that hang below a layer and are no layers."""
