@@ -14,14 +14,16 @@ import numpy as np
 from keras_padsafe.proof.doors import Door, Watch
 from keras_padsafe.proof.load_models import ModelFailed
 from keras_padsafe.proof.model_inputs import ModelInput, model_inputs
-from keras_padsafe.proof.run_model import leaves_of, run_model, with_leaves
+from keras_padsafe.proof.run_model import run_model
 
+# Every batch that can be is as small and of one shape: a backend that compiles each
+# operation for each shape spends its time on little else.
+ROWS = 4
 _STEPS = (6, 16, 64, 4, 3, 2, 1)
 _DTYPES = ("int32", "string", "float32")
 # How many numbers there are to choose from, and how many runs tell values apart. Few
 # numbers for a model that looks them up where it cannot be watched.
 _CODES = ((250, 5), (2, 30))
-_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Part:
     direct: tuple[int, ...]
     derived: tuple[int, ...]
 
+    @property
+    def doors(self) -> tuple[int, ...]:
+        """All doors that the values have to do with."""
+        return (*self.direct, *self.derived)
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -49,7 +56,6 @@ class Reach:
         structure: The inputs, as the model takes them.
         inputs: The same in a row, with shape and dtype settled.
         parts: Their places.
-        unseen: The numbers of doors where what enters cannot be seen.
         pads: What a comparison masks, by the number of its door.
         output_size: How many numbers one row gives.
     """
@@ -57,7 +63,6 @@ class Reach:
     structure: Any
     inputs: tuple[ModelInput, ...]
     parts: tuple[Part, ...]
-    unseen: frozenset[int]
     pads: dict[int, float]
     output_size: int
 
@@ -68,9 +73,11 @@ def find_reach(model: Any, doors: list[Door]) -> Reach:
     Raises:
         ModelFailed: if the model takes no batch that could be made for it.
     """
+    import keras
+
     structure = model_inputs(model)
     failure: ModelFailed | None = None
-    for inputs, codes in _attempts(leaves_of(structure)):
+    for inputs, codes in _attempts(keras.tree.flatten(structure)):
         try:
             return _Experiment(model, doors, structure, inputs, *codes).reach()
         except ModelFailed as error:
@@ -84,19 +91,13 @@ def _attempts(
 ) -> Iterator[tuple[tuple[ModelInput, ...], tuple[int, int]]]:
     """Inputs as the model may want them: what is most usual comes first."""
     unknown = sum(not one.dtype for one in inputs)
-    any_length = _takes_any_length(inputs)
+    any_length = any(None in one.shape[1:] for one in inputs)
     for dtypes in itertools.islice(itertools.product(_DTYPES, repeat=unknown), 27):
         for codes in _CODES:
             for steps in _STEPS if any_length else _STEPS[:1]:
                 names = iter(dtypes)
-                yield (
-                    tuple(one.of(steps, one.dtype or next(names)) for one in inputs),
-                    codes,
-                )
-
-
-def _takes_any_length(inputs: list[ModelInput]) -> bool:
-    return any(None in one.shape[1:] for one in inputs)
+                settled = [one.of(steps, one.dtype or next(names)) for one in inputs]
+                yield tuple(settled), codes
 
 
 class _Experiment:
@@ -114,106 +115,80 @@ class _Experiment:
         self._structure = structure
         self._inputs = inputs
         generator = np.random.default_rng(0)
-        self._codes = [
-            generator.integers(0, min(numbers, _most(one)), (runs, *_size(one)))
-            for one in inputs
+        shapes = [(runs, one.shape[0] or ROWS, *one.shape[1:]) for one in inputs]
+        most = [127 if one.dtype == "int8" else 250 for one in inputs]
+        self._values = [
+            _values(one, generator.integers(0, min(numbers, n), shape))
+            for one, n, shape in zip(inputs, most, shapes, strict=True)
         ]
-        self._numbers = range(runs)
-        self._any_length = _takes_any_length(leaves_of(structure))
         self._pads: dict[int, float] = {}
         self._output_size = 0
 
     def reach(self) -> Reach:
-        runs = [self._run([c[n] for c in self._codes]) for n in self._numbers]
+        runs = [self._run(list(run)) for run in zip(*self._values, strict=True)]
         origins = self._origins()
         direct = [[set() for _ in range(one.places)] for one in self._inputs]
-        derived: list[set[int]] = [set() for _ in self._inputs]
-        unseen: set[int] = set()
+        hidden: set[int] = set()
         unknown: dict[int, np.ndarray] = {}
         for number in runs[0]:
             values = _stacked([run.get(number) for run in runs])
             if values is None:
-                unseen.add(number)
+                hidden.add(number)
                 continue
-            found = [origins.get(_key(column)) for column in values.T]
-            for origin in found:
-                if origin is not None:
-                    direct[origin[0]][origin[1]].add(number)
+            found = [origins.get(column) for column in map(tuple, values.T.tolist())]
+            for index, place in filter(None, found):
+                direct[index][place].add(number)
             elsewhere = np.array([origin is None for origin in found], bool)
             if (values[:, elsewhere] != values[:1, elsewhere]).any():
                 unknown[number] = elsewhere
             else:
-                self._check_length(self._doors[number], values[0, elsewhere])
-        if unknown:
-            self._trace(runs[0], unknown, derived)
+                _check_positions(self._doors[number], values[0, elsewhere])
+        derived = [self._changed_by(i, runs[0], unknown) for i in range(len(direct))]
         for ways, places in zip(derived, direct, strict=True):
-            ways |= set() if any(places) else unseen
+            ways |= set() if any(places) else hidden
+        parts = tuple(_parts(direct, derived))
         return Reach(
-            self._structure,
-            self._inputs,
-            tuple(_parts(direct, derived)),
-            frozenset(unseen),
-            self._pads,
-            self._output_size,
+            self._structure, self._inputs, parts, self._pads, self._output_size
         )
 
-    def _check_length(self, door: Door, positions: np.ndarray) -> None:
-        """Refuses a length for which the model counts more steps than it has rows."""
-        if not self._any_length or door.kind != "ids" or not positions.size:
-            return
-        if positions.max() >= door.size:
-            raise ModelFailed(
-                f"The model looks up position {positions.max()} in a table of "
-                f"{door.size} rows ({door.path})."
-            )
-
-    def _trace(
+    def _changed_by(
         self,
+        index: int,
         base: dict[int, np.ndarray | None],
         unknown: dict[int, np.ndarray],
-        derived: list[set[int]],
-    ) -> None:
-        """Changes one input at a time, to see what is computed of it."""
-        for index, ways in enumerate(derived):
-            chosen = [codes[int(i == index)] for i, codes in enumerate(self._codes)]
-            found = self._run(chosen)
-            for number, elsewhere in unknown.items():
-                both = _stacked([base[number], found.get(number)])
-                if both is None or (both[0, elsewhere] != both[1, elsewhere]).any():
-                    ways.add(number)
+    ) -> set[int]:
+        """The doors where something else enters if one input alone is changed."""
+        if not unknown:
+            return set()
+        run = self._run([v[int(i == index)] for i, v in enumerate(self._values)])
+        found = set()
+        for number, elsewhere in unknown.items():
+            both = _stacked([base[number], run.get(number)])
+            if both is None or (both[0, elsewhere] != both[1, elsewhere]).any():
+                found.add(number)
+        return found
 
-    def _run(self, codes: list[np.ndarray]) -> dict[int, np.ndarray | None]:
+    def _run(self, leaves: list[np.ndarray]) -> dict[int, np.ndarray | None]:
+        import keras
+
         watch = Watch(self._doors, harmless=True)
-        leaves = [_values(o, c) for o, c in zip(self._inputs, codes, strict=True)]
+        batch = keras.tree.pack_sequence_as(self._structure, leaves)
         with watch.watching():
-            outputs = run_model(self._model, with_leaves(self._structure, leaves))
+            outputs = run_model(self._model, batch)
         self._pads |= watch.pads
-        rows = len(leaves[0])
-        self._output_size = sum(output.size for output in outputs) // rows
-        return {n: _flat(calls) for n, calls in watch.entered.items()}
+        self._output_size = sum(output.size for output in outputs) // len(leaves[0])
+        return {number: watch.seen(number) for number in watch.entered}
 
     def _origins(self) -> dict[tuple[Any, ...], tuple[int, int]]:
         """The input and the place in its rows that each sequence of values is of."""
         found: dict[tuple[Any, ...], tuple[int, int]] = {}
-        for index, (one, codes) in enumerate(
-            zip(self._inputs, self._codes, strict=True)
+        for index, (one, values) in enumerate(
+            zip(self._inputs, self._values, strict=True)
         ):
-            if one.kind == "b":
-                continue
-            values = np.stack([_values(one, c) for c in codes])
-            columns = values.reshape(len(values), -1).T
-            for place, column in enumerate(columns):
-                found[_key(column)] = (index, place % one.places)
+            columns = values.reshape(len(values), -1).T.tolist()
+            for place, column in enumerate(columns if one.kind != "b" else []):
+                found[tuple(column)] = (index, place % one.places)
         return found
-
-
-def _most(one: ModelInput) -> int:
-    return 127 if one.dtype == "int8" else 250
-
-
-def _size(one: ModelInput) -> tuple[int, ...]:
-    rows = _ROWS if one.shape[0] is None else one.shape[0]
-    return (rows, *(int(dim or 1) for dim in one.shape[1:]))
 
 
 def _values(one: ModelInput, codes: np.ndarray) -> np.ndarray:
@@ -222,14 +197,13 @@ def _values(one: ModelInput, codes: np.ndarray) -> np.ndarray:
     return codes.astype(one.numpy_dtype) if one.kind != "b" else codes >= 0
 
 
-def _key(column: np.ndarray) -> tuple[Any, ...]:
-    return tuple(column.tolist())
-
-
-def _flat(calls: list[np.ndarray | None]) -> np.ndarray | None:
-    if any(call is None for call in calls):
-        return None
-    return np.concatenate([np.ravel(call) for call in calls if call is not None])
+def _check_positions(door: Door, positions: np.ndarray) -> None:
+    """Refuses a length for which the model counts more steps than it has rows."""
+    if door.kind == "ids" and positions.max(initial=0) >= door.size > 0:
+        raise ModelFailed(
+            f"The model looks up position {positions.max()} in a table of {door.size} "
+            f"rows ({door.path})."
+        )
 
 
 def _stacked(runs: list[np.ndarray | None]) -> np.ndarray | None:
@@ -245,9 +219,5 @@ def _parts(direct: list[list[set[int]]], derived: list[set[int]]) -> Iterator[Pa
         for place, doors in enumerate(places):
             groups.setdefault(frozenset(doors), []).append(place)
         for doors, members in groups.items():
-            yield Part(
-                index,
-                np.array(members),
-                tuple(sorted(doors)),
-                tuple(sorted(ways - doors)),
-            )
+            ways_of = tuple(sorted(doors)), tuple(sorted(ways - doors))
+            yield Part(index, np.array(members), *ways_of)
