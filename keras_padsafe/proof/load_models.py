@@ -44,7 +44,9 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
     """
     import keras
 
-    with warnings.catch_warnings(record=True) as caught:
+    from keras_padsafe.compat import weights_follow
+
+    with warnings.catch_warnings(record=True) as caught, weights_follow():
         warnings.simplefilter("always")
         try:
             model = keras.models.load_model(path)
