@@ -48,11 +48,9 @@ class Comparison:
 
     def __add__(self, other: "Comparison") -> "Comparison":
         shares = [s for s in (self.share, other.share) if s is not None]
-        worse = max(
-            self,
-            other,
-            key=lambda one: (one.gap / max(one.allowed, 1e-300), one.allowed),
-        )
+        ratios = [one.gap / max(one.allowed, 1e-300) for one in (self, other)]
+        first = (ratios[0], self.allowed) >= (ratios[1], other.allowed)
+        worse = self if first else other
         compared = self.compared + other.compared
         return replace(worse, compared=compared, share=max(shares, default=None))
 
@@ -105,15 +103,20 @@ def _readings(
     before: np.ndarray, after: np.ndarray, change: IdChange | None
 ) -> Iterator[_Reading]:
     """What to lay side by side: outputs as they are, as scores of ids, or as ids."""
+    lengths = list(enumerate(before.shape))
     if before.shape == after.shape:
         yield before, after, None
         if change is None:
             return
-        sizes = {change.old_size, change.new_size}
-        axes = [axis for axis, n in enumerate(before.shape) if axis and {n} == sizes]
+        axes = [a for a, n in lengths if a and n == change.old_size == change.new_size]
     else:
-        axes = [_grown_axis(before.shape, after.shape, change)]
-    assert change is not None
+        axes = [a for a, n in lengths if (n,) != after.shape[a : a + 1]]
+        how = f"shape {before.shape} became {after.shape}"
+        if change is None or before.ndim != after.ndim or len(axes) != 1:
+            raise Differs(how)
+        added = after.shape[axes[0]] - before.shape[axes[0]]
+        if added != change.new_size - change.old_size:
+            raise Differs(f"{how}; {change.old_size} ids became {change.new_size}")
     for axis in axes:
         yield _along(before, after, axis, change)
     is_ids = before.shape == after.shape and before.dtype.kind in "iu"
@@ -121,21 +124,6 @@ def _readings(
         # Ids, such as the likeliest: a new one may be likelier than any old one.
         old = ~np.isin(after, change.new_ids)
         yield change.renamed(before)[old], after[old], None
-
-
-def _grown_axis(
-    before: tuple[int, ...], after: tuple[int, ...], change: IdChange | None
-) -> int:
-    how = f"shape {before} became {after}"
-    if change is None or len(before) != len(after):
-        raise Differs(how)
-    changed = [axis for axis, n in enumerate(before) if n != after[axis]]
-    if len(changed) != 1:
-        raise Differs(how)
-    (axis,) = changed
-    if after[axis] - before[axis] != change.new_size - change.old_size:
-        raise Differs(f"{how}; {change.old_size} ids became {change.new_size}")
-    return axis
 
 
 def _along(

@@ -93,7 +93,7 @@ def _door_of(layer: Any, path: str) -> Door | None:
             return Door(layer, "buckets", path)
         case layers.Masking():
             return Door(layer, "values", path, pad=layer.mask_value)
-        case NaNMasking():
+        case _ if isinstance(layer, NaNMasking):
             return Door(layer, "values", path, pad=np.nan)
     return None
 
@@ -142,15 +142,13 @@ class Watch:
             yield
 
     def _watched(self, number: int, real: Callable[..., Any]) -> Any:
+        is_comparison = type(self._doors[number].what).__name__ == "NotEqual"
+
         def call(*args: Any, **kwargs: Any) -> Any:
             if kwargs.get("reverse") or any(arg is True for arg in args[1:]):
                 return real(*args, **kwargs)
-            if not args:
-                key = next(iter(kwargs))
-                return call(kwargs.pop(key), **kwargs)
-            inputs, *rest = args
-            is_comparison = type(self._doors[number].what).__name__ == "NotEqual"
-            if is_comparison and np.ndim(rest[0]) == 0:
+            inputs, *rest = args or (kwargs.pop(next(iter(kwargs))),)
+            if is_comparison and rest and np.ndim(rest[0]) == 0:
                 self.pads[number] = float(rest[0])
             return real(self._see(number, inputs), *rest, **kwargs)
 

@@ -1,7 +1,8 @@
 """Which inputs of a model reach which of its doors: the model is asked by running it.
 
-Every value of a batch is a number that no other value has, over a few runs; what
-enters a door then says by itself from where it came.
+Over a few runs every value of a batch is a series of numbers that no other value has;
+what enters a door then says by itself from where it came. One input changes at a time:
+what else changes behind it is made of it.
 """
 
 import itertools
@@ -21,20 +22,16 @@ from keras_padsafe.proof.run_model import run_model
 ROWS = 4
 _STEPS = (6, 16, 64, 4, 3, 2, 1)
 _DTYPES = ("int32", "string", "float32")
-# How many numbers there are to choose from, and how many runs tell values apart. Few
-# numbers for a model that looks them up where it cannot be watched.
-_CODES = ((250, 5), (2, 30))
+# How many numbers there are to choose from, and in how many runs each input changes.
+# Few numbers for a model that looks them up where it cannot be watched.
+_CODES = ((250, 2), (2, 16))
 
 
 @dataclass(frozen=True)
 class Part:
-    """Places of one input whose values go the same ways.
+    """Places of one input, in a row laid flat, whose values go the same ways.
 
-    Attributes:
-        input: The number of the input.
-        places: The places, in a row laid flat.
-        direct: The numbers of the doors that the values enter as they are.
-        derived: Those that something computed of them enters.
+    They enter some doors as they are, and something computed of them enters others.
     """
 
     input: int
@@ -44,7 +41,7 @@ class Part:
 
     @property
     def doors(self) -> tuple[int, ...]:
-        """All doors that the values have to do with."""
+        """The numbers of both."""
         return (*self.direct, *self.derived)
 
 
@@ -57,7 +54,7 @@ class Reach:
         inputs: The same in a row, with shape and dtype settled.
         parts: Their places.
         pads: What a comparison masks, by the number of its door.
-        output_size: How many numbers one row gives.
+        output_size: How many numbers one row of a batch gives.
     """
 
     structure: Any
@@ -76,14 +73,13 @@ def find_reach(model: Any, doors: list[Door]) -> Reach:
     import keras
 
     structure = model_inputs(model)
-    failure: ModelFailed | None = None
+    failures: list[ModelFailed] = []
     for inputs, codes in _attempts(keras.tree.flatten(structure)):
         try:
-            return _Experiment(model, doors, structure, inputs, *codes).reach()
+            return _look(model, doors, structure, inputs, *codes)
         except ModelFailed as error:
-            failure = failure or error
-    assert failure is not None
-    raise failure
+            failures.append(error)
+    raise failures[0]
 
 
 def _attempts(
@@ -100,100 +96,75 @@ def _attempts(
                 yield tuple(settled), codes
 
 
-class _Experiment:
-    def __init__(
-        self,
-        model: Any,
-        doors: list[Door],
-        structure: Any,
-        inputs: tuple[ModelInput, ...],
-        numbers: int,
-        runs: int,
-    ) -> None:
-        self._model = model
-        self._doors = doors
-        self._structure = structure
-        self._inputs = inputs
-        generator = np.random.default_rng(0)
-        shapes = [(runs, one.shape[0] or ROWS, *one.shape[1:]) for one in inputs]
-        most = [127 if one.dtype == "int8" else 250 for one in inputs]
-        self._values = [
-            _values(one, generator.integers(0, min(numbers, n), shape))
-            for one, n, shape in zip(inputs, most, shapes, strict=True)
-        ]
-        self._pads: dict[int, float] = {}
-        self._output_size = 0
+def _look(
+    model: Any,
+    doors: list[Door],
+    structure: Any,
+    inputs: tuple[ModelInput, ...],
+    numbers: int,
+    turns: int,
+) -> Reach:
+    import keras
 
-    def reach(self) -> Reach:
-        runs = [self._run(list(run)) for run in zip(*self._values, strict=True)]
-        origins = self._origins()
-        direct = [[set() for _ in range(one.places)] for one in self._inputs]
-        hidden: set[int] = set()
-        unknown: dict[int, np.ndarray] = {}
-        for number in runs[0]:
-            values = _stacked([run.get(number) for run in runs])
-            if values is None:
-                hidden.add(number)
-                continue
-            found = [origins.get(column) for column in map(tuple, values.T.tolist())]
-            for index, place in filter(None, found):
-                direct[index][place].add(number)
-            elsewhere = np.array([origin is None for origin in found], bool)
-            if (values[:, elsewhere] != values[:1, elsewhere]).any():
-                unknown[number] = elsewhere
-            else:
-                _check_positions(self._doors[number], values[0, elsewhere])
-        derived = [self._changed_by(i, runs[0], unknown) for i in range(len(direct))]
-        for ways, places in zip(derived, direct, strict=True):
-            ways |= set() if any(places) else hidden
-        parts = tuple(_parts(direct, derived))
-        return Reach(
-            self._structure, self._inputs, parts, self._pads, self._output_size
-        )
-
-    def _changed_by(
-        self,
-        index: int,
-        base: dict[int, np.ndarray | None],
-        unknown: dict[int, np.ndarray],
-    ) -> set[int]:
-        """The doors where something else enters if one input alone is changed."""
-        if not unknown:
-            return set()
-        run = self._run([v[int(i == index)] for i, v in enumerate(self._values)])
-        found = set()
-        for number, elsewhere in unknown.items():
-            both = _stacked([base[number], run.get(number)])
-            if both is None or (both[0, elsewhere] != both[1, elsewhere]).any():
-                found.add(number)
-        return found
-
-    def _run(self, leaves: list[np.ndarray]) -> dict[int, np.ndarray | None]:
-        import keras
-
-        watch = Watch(self._doors, harmless=True)
-        batch = keras.tree.pack_sequence_as(self._structure, leaves)
+    generator = np.random.default_rng(0)
+    base, *others = [
+        [_values(one, numbers, generator) for one in inputs] for _ in range(turns + 1)
+    ]
+    runs, owners = [base], [-1]
+    for index in range(len(inputs)):
+        runs += [[*base[:index], v[index], *base[index + 1 :]] for v in others]
+        owners += [index] * turns
+    seen, pads, outputs = [], {}, []
+    for leaves in runs:
+        watch = Watch(doors, harmless=True)
         with watch.watching():
-            outputs = run_model(self._model, batch)
-        self._pads |= watch.pads
-        self._output_size = sum(output.size for output in outputs) // len(leaves[0])
-        return {number: watch.seen(number) for number in watch.entered}
+            batch = keras.tree.pack_sequence_as(structure, leaves)
+            outputs = run_model(model, batch)
+        seen.append({number: watch.seen(number) for number in watch.entered})
+        pads |= watch.pads
+    direct = [[set() for _ in range(one.places)] for one in inputs]
+    derived: list[set[int]] = [set() for _ in inputs]
+    origins, hidden = _origins(inputs, runs), set()
+    for number in seen[0]:
+        values = _stacked([run.get(number) for run in seen])
+        if values is None:
+            hidden.add(number)
+            continue
+        found = [origins.get(column) for column in map(tuple, values.T.tolist())]
+        for index, place in filter(None, found):
+            direct[index][place].add(number)
+        made = values[:, np.array([origin is None for origin in found], bool)]
+        moved = np.flatnonzero((made != made[:1]).any(axis=1))
+        for run in moved:
+            derived[owners[run]].add(number)
+        if not len(moved):
+            _check_positions(doors[number], made[0])
+    for ways, places in zip(derived, direct, strict=True):
+        ways |= set() if any(places) else hidden
+    output_size = sum(output.size for output in outputs) // len(base[0])
+    return Reach(structure, inputs, tuple(_parts(direct, derived)), pads, output_size)
 
-    def _origins(self) -> dict[tuple[Any, ...], tuple[int, int]]:
-        """The input and the place in its rows that each sequence of values is of."""
-        found: dict[tuple[Any, ...], tuple[int, int]] = {}
-        for index, (one, values) in enumerate(
-            zip(self._inputs, self._values, strict=True)
-        ):
-            columns = values.reshape(len(values), -1).T.tolist()
-            for place, column in enumerate(columns if one.kind != "b" else []):
-                found[tuple(column)] = (index, place % one.places)
-        return found
+
+def _origins(
+    inputs: tuple[ModelInput, ...], runs: list[list[np.ndarray]]
+) -> dict[tuple[Any, ...], tuple[int, int]]:
+    """The input and the place in its rows that each series of values is of."""
+    found: dict[tuple[Any, ...], tuple[int, int]] = {}
+    for index, one in enumerate(inputs):
+        columns = np.stack([run[index].ravel() for run in runs]).T.tolist()
+        for place, column in enumerate(columns if one.kind != "b" else []):
+            found[tuple(column)] = (index, place % one.places)
+    return found
 
 
-def _values(one: ModelInput, codes: np.ndarray) -> np.ndarray:
+def _values(
+    one: ModelInput, numbers: int, generator: np.random.Generator
+) -> np.ndarray:
+    shape = (one.shape[0] or ROWS, *(int(dim or 1) for dim in one.shape[1:]))
+    most = min(numbers, 127 if one.dtype == "int8" else 250)
+    codes = generator.integers(0, most, shape)
     if one.is_text:
-        return np.array([f"w{c}" for c in codes.ravel()], object).reshape(codes.shape)
+        return np.array([f"w{c}" for c in codes.ravel()], object).reshape(shape)
     return codes.astype(one.numpy_dtype) if one.kind != "b" else codes >= 0
 
 

@@ -19,11 +19,7 @@ class NotShown(Exception):
 class Pair:
     """The doors of a model and of its changed file, one for one, and what reaches them.
 
-    Attributes:
-        reach: Which inputs reach which doors.
-        old: The doors before.
-        new: The doors after, in the same order.
-        change: How the ids change; `None` if they do not.
+    `change` is `None` if ids stay what they are.
     """
 
     reach: Reach
@@ -73,54 +69,45 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     Raises:
         NotShown: if old ids cannot be told from what the model makes of them.
     """
-    change, reach = pair.change, pair.reach.inputs[part.input]
-    known = [_words(doors, part) for doors in (pair.old, pair.new)]
-    direct = derived = False
-    if None not in known:
-        old, new = (np.array(words, object) for words in known)
+    change, one = pair.change, pair.reach.inputs[part.input]
+    old, new = (_words(doors, part) for doors in (pair.old, pair.new))
+    sizes = [_sizes(doors, part) for doors in (pair.old, pair.new)]
+    direct, derived = map(pair.changed_ids, (part.direct, part.derived))
+    beyond = None
+    if old is not None and new is not None:
+        asked = any(map(pair.is_changed, part.doors))
     elif any(pair.old[n].kind == "buckets" for n in part.doors):
-        numbers = range(64)
-        old = [f"word {n}" for n in numbers] if reach.is_text else list(numbers)
-        old = new = np.array(old, object if reach.is_text else int)
-    elif (sizes := _sizes(pair.old, part)) and not reach.is_text:
-        lasts = (sizes, _sizes(pair.new, part))
-        old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in lasts)
-        direct = bool(pair.changed_ids(part.direct))
-        derived = bool(pair.changed_ids(part.derived))
+        numbers = [f"word {n}" if one.is_text else n for n in range(64)]
+        old = new = np.array(numbers, object)
+        asked = False
+    elif sizes[0] and not one.is_text:
+        old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
+        asked = bool(direct or derived)
+        beyond = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype) if asked else None
+        if derived and not direct and change and not change.is_append:
+            raise NotShown(
+                f"the model computes ids from input {one.name!r}, and the change "
+                "renames ids. Compare the outputs on batches of your own."
+            )
     else:
         return None
-    if change is not None and direct:
+    if beyond is not None and direct and change:
         old = old[np.isin(old, change.kept[1])]
         both, fresh = change.renamed(old), np.intersect1d(new, change.new_ids)
-    elif change is not None and derived and not change.is_append:
-        raise NotShown(
-            f"the model computes ids from input {reach.name!r}, and the change renames "
-            "ids. Compare the outputs on batches of your own."
-        )
     else:
-        fresh = new[~_among(new, old)]
-        both = old = old[_among(old, new)]
-    takes_new = direct or derived or (None not in known and _any_changed(pair, part))
-    order = _spread(len(old))
-    return Pool(
-        old[order],
-        both[order],
-        fresh[_spread(len(fresh))] if takes_new else None,
-        _beyond(pair, part) if direct or derived else None,
-    )
+        fresh, old = new[~_among(new, old)], old[_among(old, new)]
+        both = old
+    order, others = _spread(len(old)), _spread(len(fresh))
+    return Pool(old[order], both[order], fresh[others] if asked else None, beyond)
 
 
-def _any_changed(pair: Pair, part: Part) -> bool:
-    return any(map(pair.is_changed, part.doors))
-
-
-def _words(doors: list[Door], part: Part) -> list[object] | None:
+def _words(doors: list[Door], part: Part) -> np.ndarray | None:
     """Words on which all lookups that eat them agree, or else of the first."""
     lists = [doors[n].words for n in part.doors if doors[n].kind == "words"]
     if not lists:
         return None
     common = set(lists[0]).intersection(*lists)
-    return [word for word in lists[0] if not common or word in common]
+    return np.array([w for w in lists[0] if not common or w in common], object)
 
 
 def _sizes(doors: list[Door], part: Part) -> list[int]:
@@ -132,12 +119,11 @@ def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.array([value in known for value in values.tolist()], bool)
 
 
-def _beyond(pair: Pair, part: Part) -> np.ndarray:
-    """Ids that no table has, near and far, as far as the input can hold them."""
-    first = max(*_sizes(pair.old, part), *_sizes(pair.new, part))
-    ids = first + np.unique(np.geomspace(1, 1 << 23, 48).astype(np.int64)) - 1
-    dtype = np.dtype(pair.reach.inputs[part.input].numpy_dtype)
-    return ids[ids <= (np.iinfo(dtype).max if dtype.kind in "iu" else 1 << 24)]
+def _beyond(first: int, dtype: str) -> np.ndarray:
+    """Ids from one on, near and far, as far as an input can hold them."""
+    ids = first - 1 + np.unique(np.geomspace(1, 1 << 23, 48).astype(np.int64))
+    is_whole = np.dtype(dtype).kind in "iu"
+    return ids[ids <= (np.iinfo(dtype).max if is_whole else 1 << 24)]
 
 
 def _spread(count: int) -> np.ndarray:

@@ -157,10 +157,8 @@ def _not_seen(pair: Pair, watch: Watch, change: IdChange) -> str | None:
     for path in sorted(change.tables):
         of_it = [n for n, d in enumerate(pair.old) if d.is_of(frozenset((path,)))]
         entered = [watch.seen(n) for n in of_it]
-        if not of_it:
-            missing.append(path)
-        elif any(ids is None or not ids.size for ids in entered):
-            missing.append(pair.old[of_it[0]].path)
+        if not of_it or any(ids is None or not ids.size for ids in entered):
+            missing.append(pair.old[of_it[0]].path if of_it else path)
     if not missing:
         return None
     return (

@@ -43,9 +43,9 @@ class Sampler:
 
     def samples(self) -> Iterator[tuple[Any, Any]]:
         """Batches with all old ids, or a few thousand of them, for the two models."""
+        old, new = ([p and getattr(p, n) for p in self._pools] for n in ("old", "new"))
         for number in range(min(_BATCHES, self._batches(self._rows))):
-            old = self._batch([p and p.old for p in self._pools], number)
-            yield old, self._batch([p and p.new for p in self._pools], number)
+            yield self._batch(old, number), self._batch(new, number)
 
     def new_sample(self) -> Any:
         """A batch of new ids or words; `None` if no input takes any.
@@ -84,29 +84,30 @@ class Sampler:
 
     def _settled(self, model: Any) -> list[Pool | None]:
         """Leaves out ids of which the model computes some that a table lacks."""
-        margins = np.zeros((len(self._parts), 2), int)
+        over = margins = np.zeros((len(self._parts), 2), int)
+        pools: list[Pool | None] = []
         for _ in range(20):
-            pools = [
-                pool_of(self._pair, part, *margin)
-                for part, margin in zip(self._parts, margins.tolist(), strict=True)
-            ]
-            if not any(
-                p and part.derived for p, part in zip(pools, self._parts, strict=True)
-            ):
-                break
+            margins = margins + over
+            each = zip(self._parts, margins.tolist(), strict=True)
+            pools = [pool_of(self._pair, part, *margin) for part, margin in each]
             watch = Watch(self._pair.old, harmless=True)
-            with watch.watching():
-                run_model(model, self._batch([p and p.old for p in pools], 0))
-            over = np.zeros_like(margins)
-            for index, part in enumerate(self._parts):
-                for number in part.derived:
-                    over[index] += _overshoot(
-                        watch, number, self._pair.old[number].size
-                    )
+            if any(part.derived for part in self._parts):
+                with watch.watching():
+                    run_model(model, self._batch([p and p.old for p in pools], 0))
+            over = np.array([self._overshoot(watch, part) for part in self._parts])
             if not over.any():
                 break
-            margins += over
         return pools
+
+    def _overshoot(self, watch: Watch, part: Part) -> tuple[int, int]:
+        """By how much the ids made of a part are too small, and too large."""
+        under = above = 0
+        for number in part.derived:
+            size, ids = self._pair.old[number].size, watch.seen(number)
+            if size and ids is not None and ids.size:
+                under = max(under, -int(ids.min()))
+                above = max(above, int(ids.max()) - size + 1)
+        return under, above
 
     def _batches(self, rows: int) -> int:
         """How many batches hold all values."""
@@ -120,22 +121,17 @@ class Sampler:
     def _batch(self, values: _Values, number: int, *, padded: bool = False) -> Any:
         import keras
 
-        inputs, generator = self._pair.reach.inputs, np.random.default_rng(number)
-        shapes = [(self._rows, one.places) for one in inputs]
-        leaves = [
-            np.empty(shape, one.numpy_dtype)
-            for one, shape in zip(inputs, shapes, strict=True)
-        ]
+        inputs, rows = self._pair.reach.inputs, self._rows
+        generator = np.random.default_rng(number)
+        leaves = [np.empty((rows, one.places), one.numpy_dtype) for one in inputs]
         for part, pool, pad in zip(self._parts, values, self._pads, strict=True):
-            shape = (self._rows, len(part.places))
+            shape = (rows, len(part.places))
             made = self._values(part, pool, shape, number, generator)
             if padded and pad is not None:
                 made = np.where(self._padding(part), pad, made)
             leaves[part.input][:, part.places] = made
-        shaped = [
-            leaf.reshape(self._rows, *one.shape[1:])
-            for leaf, one in zip(leaves, inputs, strict=True)
-        ]
+        both = zip(leaves, inputs, strict=True)
+        shaped = [leaf.reshape(rows, *one.shape[1:]) for leaf, one in both]
         return keras.tree.pack_sequence_as(self._pair.reach.structure, shaped)
 
     def _values(
@@ -173,11 +169,3 @@ class Sampler:
         step = part.places // (one.places // steps)
         real = np.round(np.linspace(steps, 0, self._rows)).astype(int)
         return step >= real[:, None]
-
-
-def _overshoot(watch: Watch, number: int, size: int) -> tuple[int, int]:
-    """By how much the ids that entered a table are too small, and too large."""
-    entered = watch.seen(number)
-    if not size or entered is None or not entered.size:
-        return 0, 0
-    return max(0, -int(entered.min())), max(0, int(entered.max()) - size + 1)
