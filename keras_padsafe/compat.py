@@ -7,18 +7,24 @@ Checked on Keras 3.15.1. Keras offers no public way to do any of this:
 - say under which path of the weights file a layer's variables are saved;
 - list every layer inside a model, those of layers too;
 - read and write a configuration so that a layer described twice is one layer;
-- put the process-wide state of Keras, as its counters of names, back.
+- put the process-wide state of Keras, as its counters of names, back;
+- build a model whose weights are read next without compiling what draws them first.
 """
 
 import contextlib
 import copy
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
+import keras
+import numpy as np
 from keras.src.backend import compute_output_spec as compute_output_spec
 from keras.src.backend import get_keras_mask as get_keras_mask
+from keras.src.backend import random as backend_random
 from keras.src.backend import set_keras_mask as set_keras_mask
 from keras.src.backend.common import global_state
+from keras.src.initializers import random_initializers
 from keras.src.saving import saving_lib
 from keras.src.saving.keras_saveable import KerasSaveable
 from keras.src.saving.serialization_lib import ObjectSharingScope as ObjectSharingScope
@@ -85,3 +91,40 @@ def own_global_state() -> Iterator[None]:
 def inner_layers(model: Any) -> list[Any]:
     """A model and every layer in it, at any depth, in Keras's order."""
     return model._flatten_layers()
+
+
+class _NumPyDraws:
+    """What initializers draw from, by NumPy."""
+
+    def uniform(
+        self, shape: Any, minval: float = 0.0, maxval: float = 1.0, **kw: Any
+    ) -> Any:
+        return _tensor(np.random.default_rng().uniform(minval, maxval, shape), **kw)
+
+    def normal(
+        self, shape: Any, mean: float = 0.0, stddev: float = 1.0, **kw: Any
+    ) -> Any:
+        return _tensor(np.random.default_rng().normal(mean, stddev, shape), **kw)
+
+    truncated_normal = normal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(backend_random, name)
+
+
+def _tensor(values: Any, dtype: Any = None, seed: Any = None) -> Any:
+    return keras.ops.convert_to_tensor(values, dtype or keras.config.floatx())
+
+
+@contextlib.contextmanager
+def weights_follow() -> Iterator[None]:
+    """Initial values are drawn by NumPy: the weights of the file replace them.
+
+    JAX compiles a draw for each shape, which takes most of the time that loading a
+    small model takes.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    with mock.patch.object(random_initializers, "random", _NumPyDraws()):
+        yield

@@ -17,11 +17,10 @@ class Check:
 
     Attributes:
         name: What was to be shown.
-        status: `"skipped"` means that it could not be looked at: `detail` says why and
-            what to do. `"does not apply"` means that there is nothing to look at.
-        detail: What was found.
-        value: The figure behind it, if there is one: a largest difference, a share of
-            probability, a count.
+        status: `"skipped"`: it could not be looked at. `"does not apply"`: there is
+            nothing to look at.
+        detail: What was found, or why it could not be looked at and what to do.
+        value: The figure behind it, such as a largest difference, if there is one.
     """
 
     name: str
@@ -65,10 +64,7 @@ class Certificate:
         return self.verdict == "proved"
 
     def __getitem__(self, name: str) -> Check:
-        for check in self.checks:
-            if check.name == name:
-                return check
-        raise KeyError(name)
+        return {check.name: check for check in self.checks}[name]
 
     def to_json(self) -> dict[str, Any]:
         """The certificate as plain data."""

@@ -1,13 +1,14 @@
 """Compares what a model gives with what its changed file gives."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from keras_padsafe.proof.id_change import IdChange, kept_of
 
 _SCALE = 1e-6
+_Reading = tuple[np.ndarray, np.ndarray, float | None]
 
 
 class Differs(Exception):
@@ -45,19 +46,13 @@ class Comparison:
         how = "identical to the last bit" if exact else f"differ by {self.gap:.1e}"
         return f"{how} (allowed {self.allowed:.1e})"
 
-    @property
-    def _ratio(self) -> float:
-        return self.gap / max(self.allowed, 1e-300)
-
     def __add__(self, other: "Comparison") -> "Comparison":
         shares = [s for s in (self.share, other.share) if s is not None]
-        worse = max(self, other, key=lambda one: (one._ratio, one.allowed))
-        return Comparison(
-            self.compared + other.compared,
-            worse.gap,
-            worse.allowed,
-            max(shares, default=None),
-        )
+        ratios = [one.gap / max(one.allowed, 1e-300) for one in (self, other)]
+        first = (ratios[0], self.allowed) >= (ratios[1], other.allowed)
+        worse = self if first else other
+        compared = self.compared + other.compared
+        return replace(worse, compared=compared, share=max(shares, default=None))
 
 
 def compare_outputs(
@@ -89,99 +84,71 @@ def compare_outputs(
 def _compare(
     before: np.ndarray, after: np.ndarray, change: IdChange | None, rounding: float
 ) -> Comparison:
-    if before.shape != after.shape:
+    """What the first reading shows in which the outputs agree, or else the first."""
+    found: list[Comparison | Differs] = []
+    for was, is_now, share in _readings(before, after, change):
+        try:
+            one = replace(_laid_beside(was, is_now, rounding), share=share)
+            if one.agrees:
+                return one
+            found.append(one)
+        except Differs as error:
+            found.append(error)
+    if isinstance(found[0], Differs):
+        raise found[0]
+    return found[0]
+
+
+def _readings(
+    before: np.ndarray, after: np.ndarray, change: IdChange | None
+) -> Iterator[_Reading]:
+    """What to lay side by side: outputs as they are, as scores of ids, or as ids."""
+    lengths = list(enumerate(before.shape))
+    if before.shape == after.shape:
+        yield before, after, None
         if change is None:
-            raise Differs(f"shape {before.shape} became {after.shape}")
-        return _along(
-            before, after, _grown_axis(before, after, change), change, rounding
-        )
-    try:
-        plain = _laid_beside(before, after, rounding)
-    except Differs as error:
-        plain = error
-    if isinstance(plain, Comparison) and plain.agrees:
-        return plain
-    for other in _reordered(before, after, change, rounding):
-        if other.agrees:
-            return other
-    if isinstance(plain, Differs):
-        raise plain
-    return plain
-
-
-def _reordered(
-    before: np.ndarray, after: np.ndarray, change: IdChange | None, rounding: float
-) -> Any:
-    """The same outputs, taken for scores of ids or for ids, in their new order."""
-    if change is None:
-        return
-    for axis, size in enumerate(before.shape):
-        if axis and size == change.old_size == change.new_size:
-            try:
-                yield _along(before, after, axis, change, rounding)
-            except Differs:
-                continue
-    is_ids = before.dtype.kind in "iu" and after.dtype.kind in "iu"
+            return
+        axes = [a for a, n in lengths if a and n == change.old_size == change.new_size]
+    else:
+        axes = [a for a, n in lengths if (n,) != after.shape[a : a + 1]]
+        how = f"shape {before.shape} became {after.shape}"
+        if change is None or before.ndim != after.ndim or len(axes) != 1:
+            raise Differs(how)
+        added = after.shape[axes[0]] - before.shape[axes[0]]
+        if added != change.new_size - change.old_size:
+            raise Differs(f"{how}; {change.old_size} ids became {change.new_size}")
+    for axis in axes:
+        yield _along(before, after, axis, change)
+    is_ids = before.shape == after.shape and before.dtype.kind in "iu"
     if is_ids and before.size and 0 <= before.min() <= before.max() < change.old_size:
         # Ids, such as the likeliest: a new one may be likelier than any old one.
         old = ~np.isin(after, change.new_ids)
-        if (change.renamed(before)[old] == after[old]).all():
-            yield Comparison(compared=int(old.sum()))
-
-
-def _grown_axis(before: np.ndarray, after: np.ndarray, change: IdChange) -> int:
-    changed = [
-        axis
-        for axis in range(min(before.ndim, after.ndim))
-        if before.shape[axis] != after.shape[axis]
-    ]
-    if before.ndim != after.ndim or len(changed) != 1:
-        raise Differs(f"shape {before.shape} became {after.shape}")
-    (axis,) = changed
-    if after.shape[axis] - before.shape[axis] != change.new_size - change.old_size:
-        raise Differs(
-            f"shape {before.shape} became {after.shape}; {change.old_size} ids became "
-            f"{change.new_size}"
-        )
-    return axis
+        yield change.renamed(before)[old], after[old], None
 
 
 def _along(
-    before: np.ndarray, after: np.ndarray, axis: int, change: IdChange, rounding: float
-) -> Comparison:
-    """Compares the scores of the ids that both have."""
+    before: np.ndarray, after: np.ndarray, axis: int, change: IdChange
+) -> _Reading:
+    """The scores of the ids that both have, and the share that new ids take.
+
+    Probabilities are divided by their sum over those ids; a softmax over more ids
+    changes them by that factor alone.
+    """
     ids = change.along(before.shape[axis], after.shape[axis])
     if ids is None:
         raise NotCompared(
             f"an output of shape {before.shape} became {after.shape}, and which of the "
             f"{change.old_size} ids it leaves out is not known"
         )
+    before, after = np.moveaxis(before, axis, -1), np.moveaxis(after, axis, -1)
+    (new, old), added = kept_of(ids), np.flatnonzero(ids < 0)
     if before.dtype.kind != "f":
-        new, old = kept_of(ids)
-        return _laid_beside(before.take(old, axis), after.take(new, axis), rounding)
-    was, kept, share = _aligned(
-        np.moveaxis(before, axis, -1), np.moveaxis(after, axis, -1), ids
-    )
-    found = _laid_beside(was, kept, rounding)
-    return Comparison(found.compared, found.gap, found.allowed, share)
-
-
-def _aligned(
-    before: np.ndarray, after: np.ndarray, ids: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """The scores of the ids that both have, and the share that new ids take.
-
-    Probabilities are divided by their sum over those ids; a softmax over more ids
-    changes them by that factor alone.
-    """
-    new, old = kept_of(ids)
-    added = np.flatnonzero(ids < 0)
+        return before[..., old], after[..., new], None
     for scores in (lambda x: x, np.exp):
         with np.errstate(over="ignore"):
             p, q = scores(before.astype("f8")), scores(after.astype("f8"))
         if _sums_to_one(p) and _sums_to_one(q):
-            p, q, share = p[..., old], q[..., new], _share(q, added)
-            return _divided(p), _divided(q), share
+            return _divided(p[..., old]), _divided(q[..., new]), _share(q, added)
     with np.errstate(invalid="ignore"):
         q = np.exp(after.astype("f8") - after.max(-1, keepdims=True))
         share = _share(q / q.sum(-1, keepdims=True), added)
@@ -195,13 +162,9 @@ def _share(probabilities: np.ndarray, added: np.ndarray) -> float | None:
 
 
 def _sums_to_one(values: np.ndarray) -> bool:
-    sums = values.sum(-1)
-    finite = np.isfinite(sums)
-    return bool(
-        finite.any()
-        and (values[finite] >= 0).all()
-        and np.allclose(sums[finite], 1.0, atol=1e-2)
-    )
+    finite = np.isfinite(sums := values.sum(-1))
+    positive = finite.any() and (values[finite] >= 0).all()
+    return bool(positive and np.allclose(sums[finite], 1.0, atol=1e-2))
 
 
 def _divided(values: np.ndarray) -> np.ndarray:

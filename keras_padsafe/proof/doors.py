@@ -46,65 +46,56 @@ class Door:
 
 def find_doors(model: Any) -> list[Door]:
     """The doors of a model; those of the same model with other sizes in one order."""
+    import keras
+
     from keras_padsafe.compat import inner_layers
 
-    groups, doors = layer_groups(model), []
+    groups, doors, owned = layer_groups(model), [], set()
     for layer in inner_layers(model):
-        door = _door_of(layer, groups.get(id(layer), "?"))
-        doors += [door] if door else []
-        doors += [
-            Door(operation, "values", "?")
-            for operation in getattr(layer, "operations", [])
-            if type(operation).__name__ == "NotEqual"
-        ]
-    owned = {id(v) for door in doors for v in getattr(door.what, "variables", [])}
-    return doors + [d for d in _hand_written(model) if id(d.what) not in owned]
+        if door := _door_of(layer, groups.get(id(layer), "?")):
+            doors.append(door)
+            owned |= {id(variable) for variable in layer.variables}
+        for operation in getattr(layer, "operations", []):
+            if type(operation).__name__ == "NotEqual":
+                doors.append(Door(operation, "values", "?"))
+    doors += [  # A layer of the user's own might look these up.
+        Door(value, "ids", path, value.shape[0])
+        for path, value in saved_arrays(model)
+        if isinstance(value, keras.Variable)
+        and id(value) not in owned
+        and len(value.shape) > 1
+    ]
+    return doors
 
 
 def _door_of(layer: Any, path: str) -> Door | None:
-    import keras
+    from keras import layers
 
     from keras_padsafe.layers import NaNMasking
 
-    layers = keras.layers
-    if isinstance(layer, layers.Embedding):
-        return Door(layer, "ids", path, layer.input_dim, pad=_pad_id(layer))
-    if isinstance(layer, layers.StringLookup | layers.IntegerLookup):
-        if layer.invert:
+    match layer:
+        case layers.Embedding():
+            pad = getattr(layer, "pad_id", None)
+            pad = next(iter(pad), None) if isinstance(pad, list | tuple) else pad
+            pad = 0 if pad is None and layer.mask_zero else pad
+            return Door(layer, "ids", path, layer.input_dim, pad=pad)
+        case layers.StringLookup() | layers.IntegerLookup() if layer.invert:
             return Door(layer, "ids", path, layer.vocabulary_size())
-        return Door(layer, "words", path, words=_words(layer))
-    if isinstance(layer, layers.TextVectorization):
-        many = layer.get_config()["split"] is not None
-        return Door(layer, "words", path, words=_words(layer), many=many)
-    if isinstance(layer, layers.CategoryEncoding):
-        return Door(layer, "ids", path, layer.num_tokens)
-    if isinstance(layer, layers.Hashing):
-        return Door(layer, "buckets", path)
-    if isinstance(layer, layers.Masking):
-        return Door(layer, "values", path, pad=layer.mask_value)
-    return (
-        Door(layer, "values", path, pad=np.nan) if type(layer) is NaNMasking else None
-    )
-
-
-def _pad_id(layer: Any) -> int | None:
-    pad = getattr(layer, "pad_id", None)
-    if isinstance(pad, list | tuple):
-        pad = pad[0] if pad else None
-    return 0 if pad is None and layer.mask_zero else pad
-
-
-def _words(layer: Any) -> tuple[Any, ...]:
-    return tuple(layer.get_vocabulary(include_special_tokens=False))
-
-
-def _hand_written(model: Any) -> Iterator[Door]:
-    """Variables that a layer might look up itself, by `keras.ops.take`."""
-    import keras
-
-    for path, value in saved_arrays(model):
-        if isinstance(value, keras.Variable) and len(value.shape) > 1:
-            yield Door(value, "ids", path, value.shape[0])
+        case (
+            layers.StringLookup() | layers.IntegerLookup() | layers.TextVectorization()
+        ):
+            words = tuple(layer.get_vocabulary(include_special_tokens=False))
+            many = layer.get_config().get("split") is not None
+            return Door(layer, "words", path, words=words, many=many)
+        case layers.CategoryEncoding():
+            return Door(layer, "ids", path, layer.num_tokens)
+        case layers.Hashing():
+            return Door(layer, "buckets", path)
+        case layers.Masking():
+            return Door(layer, "values", path, pad=layer.mask_value)
+        case _ if isinstance(layer, NaNMasking):
+            return Door(layer, "values", path, pad=np.nan)
+    return None
 
 
 class Watch:
@@ -116,8 +107,8 @@ class Watch:
 
     Attributes:
         entered: What entered each door, by its number, call by call; `None` where the
-            values could not be seen, as in a compiled loop.
-        pads: What an operation compares with, by the number of its door.
+            values could not be seen.
+        pads: What a comparison masks, by the number of its door.
     """
 
     def __init__(self, doors: list[Door], *, harmless: bool = False) -> None:
@@ -125,6 +116,12 @@ class Watch:
         self._harmless = harmless
         self.entered: dict[int, list[np.ndarray | None]] = {}
         self.pads: dict[int, float] = {}
+
+    def seen(self, number: int) -> np.ndarray | None:
+        """All that entered a door, laid flat; `None` if not all of it was seen."""
+        calls = self.entered.get(number, [])
+        seen = [np.ravel(call) for call in calls if call is not None]
+        return np.concatenate(seen) if seen and len(seen) == len(calls) else None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -137,24 +134,23 @@ class Watch:
                 if isinstance(door.what, keras.Variable):
                     variables |= {id(door.what): number, id(door.what.value): number}
                 else:
-                    call = self._watched(number, door, door.what.call)
+                    call = self._watched(number, door.what.call)
                     own = mock.patch.dict(door.what.__dict__, {"call": call})
                     stack.enter_context(own)
             take = self._watched_take(variables, keras.ops.take)
             stack.enter_context(mock.patch.object(keras.ops, "take", take))
             yield
 
-    def _watched(self, number: int, door: Door, real: Callable[..., Any]) -> Any:
+    def _watched(self, number: int, real: Callable[..., Any]) -> Any:
+        is_comparison = type(self._doors[number].what).__name__ == "NotEqual"
+
         def call(*args: Any, **kwargs: Any) -> Any:
             if kwargs.get("reverse") or any(arg is True for arg in args[1:]):
                 return real(*args, **kwargs)
-            if not args:
-                key = next(iter(kwargs))
-                return call(kwargs.pop(key), **kwargs)
-            inputs, *rest = args
-            if type(door.what).__name__ == "NotEqual" and np.ndim(rest[0]) == 0:
+            inputs, *rest = args or (kwargs.pop(next(iter(kwargs))),)
+            if is_comparison and rest and np.ndim(rest[0]) == 0:
                 self.pads[number] = float(rest[0])
-            return real(self._see(number, door, inputs), *rest, **kwargs)
+            return real(self._see(number, inputs), *rest, **kwargs)
 
         return call
 
@@ -162,31 +158,30 @@ class Watch:
         def take(x: Any, indices: Any, axis: int | None = None) -> Any:
             number = variables.get(id(x))
             if number is not None and axis == 0:
-                indices = self._see(number, self._doors[number], indices)
+                indices = self._see(number, indices)
             return real(x, indices, axis=axis)
 
         return take
 
-    def _see(self, number: int, door: Door, value: Any) -> Any:
-        seen = self.entered.setdefault(number, [])
+    def _see(self, number: int, value: Any) -> Any:
         try:
             values = as_numpy(value)
         except Exception:  # Staged for a compiled loop, or ragged: each in its own way.
-            seen.append(None)
+            values = None
+        self.entered.setdefault(number, []).append(values)
+        if values is None or not self._harmless:
             return value
-        seen.append(values)
-        return _replaced(door, value, values) if self._harmless else value
+        return _replaced(self._doors[number], value, values)
 
 
 def _replaced(door: Door, value: Any, values: np.ndarray) -> Any:
     """As much of what the door can take, in the place of what entered."""
-    import keras
+    from keras import ops
 
     if door.kind == "ids":
-        ids = keras.ops.clip(value, 0, door.size - 1)
-        return keras.ops.cast(ids, value.dtype)
-    if door.kind == "words" and door.words:
-        if values.dtype.kind == "O":
-            return np.full(values.shape, door.words[0], object)
-        return keras.ops.full_like(value, door.words[0])
-    return value
+        return ops.cast(ops.clip(value, 0, door.size - 1), value.dtype)
+    if door.kind != "words" or not door.words:
+        return value
+    if values.dtype.kind == "O":
+        return np.full(values.shape, door.words[0], object)
+    return ops.full_like(value, door.words[0])

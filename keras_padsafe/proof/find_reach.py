@@ -1,7 +1,8 @@
 """Which inputs of a model reach which of its doors: the model is asked by running it.
 
-Every value of a batch is a number that no other value has, over a few runs; what
-enters a door then says by itself from where it came.
+Over a few runs every value of a batch is a series of numbers that no other value has;
+what enters a door then says by itself from where it came. One input changes at a time:
+what else changes behind it is made of it.
 """
 
 import itertools
@@ -14,31 +15,34 @@ import numpy as np
 from keras_padsafe.proof.doors import Door, Watch
 from keras_padsafe.proof.load_models import ModelFailed
 from keras_padsafe.proof.model_inputs import ModelInput, model_inputs
-from keras_padsafe.proof.run_model import leaves_of, run_model, with_leaves
+from keras_padsafe.proof.run_model import run_model
 
+# Every batch that can be is as small and of one shape: a backend that compiles each
+# operation for each shape spends its time on little else.
+ROWS = 4
 _STEPS = (6, 16, 64, 4, 3, 2, 1)
 _DTYPES = ("int32", "string", "float32")
-# How many numbers there are to choose from, and how many runs tell values apart. Few
-# numbers for a model that looks them up where it cannot be watched.
-_CODES = ((250, 5), (2, 30))
-_ROWS = 2
+# How many numbers there are to choose from, and in how many runs each input changes.
+# Few numbers for a model that looks them up where it cannot be watched.
+_CODES = ((250, 2), (2, 16))
 
 
 @dataclass(frozen=True)
 class Part:
-    """Places of one input whose values go the same ways.
+    """Places of one input, in a row laid flat, whose values go the same ways.
 
-    Attributes:
-        input: The number of the input.
-        places: The places, in a row laid flat.
-        direct: The numbers of the doors that the values enter as they are.
-        derived: Those that something computed of them enters.
+    They enter some doors as they are, and something computed of them enters others.
     """
 
     input: int
     places: np.ndarray
     direct: tuple[int, ...]
     derived: tuple[int, ...]
+
+    @property
+    def doors(self) -> tuple[int, ...]:
+        """The numbers of both."""
+        return (*self.direct, *self.derived)
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,13 @@ class Reach:
         structure: The inputs, as the model takes them.
         inputs: The same in a row, with shape and dtype settled.
         parts: Their places.
-        unseen: The numbers of doors where what enters cannot be seen.
         pads: What a comparison masks, by the number of its door.
-        output_size: How many numbers one row gives.
+        output_size: How many numbers one row of a batch gives.
     """
 
     structure: Any
     inputs: tuple[ModelInput, ...]
     parts: tuple[Part, ...]
-    unseen: frozenset[int]
     pads: dict[int, float]
     output_size: int
 
@@ -68,15 +70,16 @@ def find_reach(model: Any, doors: list[Door]) -> Reach:
     Raises:
         ModelFailed: if the model takes no batch that could be made for it.
     """
+    import keras
+
     structure = model_inputs(model)
-    failure: ModelFailed | None = None
-    for inputs, codes in _attempts(leaves_of(structure)):
+    failures: list[ModelFailed] = []
+    for inputs, codes in _attempts(keras.tree.flatten(structure)):
         try:
-            return _Experiment(model, doors, structure, inputs, *codes).reach()
+            return _look(model, doors, structure, inputs, *codes)
         except ModelFailed as error:
-            failure = failure or error
-    assert failure is not None
-    raise failure
+            failures.append(error)
+    raise failures[0]
 
 
 def _attempts(
@@ -84,152 +87,94 @@ def _attempts(
 ) -> Iterator[tuple[tuple[ModelInput, ...], tuple[int, int]]]:
     """Inputs as the model may want them: what is most usual comes first."""
     unknown = sum(not one.dtype for one in inputs)
-    any_length = _takes_any_length(inputs)
+    any_length = any(None in one.shape[1:] for one in inputs)
     for dtypes in itertools.islice(itertools.product(_DTYPES, repeat=unknown), 27):
         for codes in _CODES:
             for steps in _STEPS if any_length else _STEPS[:1]:
                 names = iter(dtypes)
-                yield (
-                    tuple(one.of(steps, one.dtype or next(names)) for one in inputs),
-                    codes,
-                )
+                settled = [one.of(steps, one.dtype or next(names)) for one in inputs]
+                yield tuple(settled), codes
 
 
-def _takes_any_length(inputs: list[ModelInput]) -> bool:
-    return any(None in one.shape[1:] for one in inputs)
+def _look(
+    model: Any,
+    doors: list[Door],
+    structure: Any,
+    inputs: tuple[ModelInput, ...],
+    numbers: int,
+    turns: int,
+) -> Reach:
+    import keras
 
-
-class _Experiment:
-    def __init__(
-        self,
-        model: Any,
-        doors: list[Door],
-        structure: Any,
-        inputs: tuple[ModelInput, ...],
-        numbers: int,
-        runs: int,
-    ) -> None:
-        self._model = model
-        self._doors = doors
-        self._structure = structure
-        self._inputs = inputs
-        generator = np.random.default_rng(0)
-        self._codes = [
-            generator.integers(0, min(numbers, _most(one)), (runs, *_size(one)))
-            for one in inputs
-        ]
-        self._numbers = range(runs)
-        self._any_length = _takes_any_length(leaves_of(structure))
-        self._pads: dict[int, float] = {}
-        self._output_size = 0
-
-    def reach(self) -> Reach:
-        runs = [self._run([c[n] for c in self._codes]) for n in self._numbers]
-        origins = self._origins()
-        direct = [[set() for _ in range(one.places)] for one in self._inputs]
-        derived: list[set[int]] = [set() for _ in self._inputs]
-        unseen: set[int] = set()
-        unknown: dict[int, np.ndarray] = {}
-        for number in runs[0]:
-            values = _stacked([run.get(number) for run in runs])
-            if values is None:
-                unseen.add(number)
-                continue
-            found = [origins.get(_key(column)) for column in values.T]
-            for origin in found:
-                if origin is not None:
-                    direct[origin[0]][origin[1]].add(number)
-            elsewhere = np.array([origin is None for origin in found], bool)
-            if (values[:, elsewhere] != values[:1, elsewhere]).any():
-                unknown[number] = elsewhere
-            else:
-                self._check_length(self._doors[number], values[0, elsewhere])
-        if unknown:
-            self._trace(runs[0], unknown, derived)
-        for ways, places in zip(derived, direct, strict=True):
-            ways |= set() if any(places) else unseen
-        return Reach(
-            self._structure,
-            self._inputs,
-            tuple(_parts(direct, derived)),
-            frozenset(unseen),
-            self._pads,
-            self._output_size,
-        )
-
-    def _check_length(self, door: Door, positions: np.ndarray) -> None:
-        """Refuses a length for which the model counts more steps than it has rows."""
-        if not self._any_length or door.kind != "ids" or not positions.size:
-            return
-        if positions.max() >= door.size:
-            raise ModelFailed(
-                f"The model looks up position {positions.max()} in a table of "
-                f"{door.size} rows ({door.path})."
-            )
-
-    def _trace(
-        self,
-        base: dict[int, np.ndarray | None],
-        unknown: dict[int, np.ndarray],
-        derived: list[set[int]],
-    ) -> None:
-        """Changes one input at a time, to see what is computed of it."""
-        for index, ways in enumerate(derived):
-            chosen = [codes[int(i == index)] for i, codes in enumerate(self._codes)]
-            found = self._run(chosen)
-            for number, elsewhere in unknown.items():
-                both = _stacked([base[number], found.get(number)])
-                if both is None or (both[0, elsewhere] != both[1, elsewhere]).any():
-                    ways.add(number)
-
-    def _run(self, codes: list[np.ndarray]) -> dict[int, np.ndarray | None]:
-        watch = Watch(self._doors, harmless=True)
-        leaves = [_values(o, c) for o, c in zip(self._inputs, codes, strict=True)]
+    generator = np.random.default_rng(0)
+    base, *others = [
+        [_values(one, numbers, generator) for one in inputs] for _ in range(turns + 1)
+    ]
+    runs, owners = [base], [-1]
+    for index in range(len(inputs)):
+        runs += [[*base[:index], v[index], *base[index + 1 :]] for v in others]
+        owners += [index] * turns
+    seen, pads, outputs = [], {}, []
+    for leaves in runs:
+        watch = Watch(doors, harmless=True)
         with watch.watching():
-            outputs = run_model(self._model, with_leaves(self._structure, leaves))
-        self._pads |= watch.pads
-        rows = len(leaves[0])
-        self._output_size = sum(output.size for output in outputs) // rows
-        return {n: _flat(calls) for n, calls in watch.entered.items()}
-
-    def _origins(self) -> dict[tuple[Any, ...], tuple[int, int]]:
-        """The input and the place in its rows that each sequence of values is of."""
-        found: dict[tuple[Any, ...], tuple[int, int]] = {}
-        for index, (one, codes) in enumerate(
-            zip(self._inputs, self._codes, strict=True)
-        ):
-            if one.kind == "b":
-                continue
-            values = np.stack([_values(one, c) for c in codes])
-            columns = values.reshape(len(values), -1).T
-            for place, column in enumerate(columns):
-                found[_key(column)] = (index, place % one.places)
-        return found
-
-
-def _most(one: ModelInput) -> int:
-    return 127 if one.dtype == "int8" else 250
-
-
-def _size(one: ModelInput) -> tuple[int, ...]:
-    rows = _ROWS if one.shape[0] is None else one.shape[0]
-    return (rows, *(int(dim or 1) for dim in one.shape[1:]))
+            batch = keras.tree.pack_sequence_as(structure, leaves)
+            outputs = run_model(model, batch)
+        seen.append({number: watch.seen(number) for number in watch.entered})
+        pads |= watch.pads
+    direct = [[set() for _ in range(one.places)] for one in inputs]
+    derived: list[set[int]] = [set() for _ in inputs]
+    origins, hidden = _origins(inputs, runs), set()
+    for number in seen[0]:
+        values = _stacked([run.get(number) for run in seen])
+        if values is None:
+            hidden.add(number)
+            continue
+        found = [origins.get(column) for column in map(tuple, values.T.tolist())]
+        for index, place in filter(None, found):
+            direct[index][place].add(number)
+        made = values[:, np.array([origin is None for origin in found], bool)]
+        moved = np.flatnonzero((made != made[:1]).any(axis=1))
+        for run in moved:
+            derived[owners[run]].add(number)
+        if not len(moved):
+            _check_positions(doors[number], made[0])
+    for ways, places in zip(derived, direct, strict=True):
+        ways |= set() if any(places) else hidden
+    output_size = sum(output.size for output in outputs) // len(base[0])
+    return Reach(structure, inputs, tuple(_parts(direct, derived)), pads, output_size)
 
 
-def _values(one: ModelInput, codes: np.ndarray) -> np.ndarray:
+def _origins(
+    inputs: tuple[ModelInput, ...], runs: list[list[np.ndarray]]
+) -> dict[tuple[Any, ...], tuple[int, int]]:
+    """The input and the place in its rows that each series of values is of."""
+    found: dict[tuple[Any, ...], tuple[int, int]] = {}
+    for index, one in enumerate(inputs):
+        columns = np.stack([run[index].ravel() for run in runs]).T.tolist()
+        for place, column in enumerate(columns if one.kind != "b" else []):
+            found[tuple(column)] = (index, place % one.places)
+    return found
+
+
+def _values(
+    one: ModelInput, numbers: int, generator: np.random.Generator
+) -> np.ndarray:
+    shape = (one.shape[0] or ROWS, *(int(dim or 1) for dim in one.shape[1:]))
+    most = min(numbers, 127 if one.dtype == "int8" else 250)
+    codes = generator.integers(0, most, shape)
     if one.is_text:
-        return np.array([f"w{c}" for c in codes.ravel()], object).reshape(codes.shape)
+        return np.array([f"w{c}" for c in codes.ravel()], object).reshape(shape)
     return codes.astype(one.numpy_dtype) if one.kind != "b" else codes >= 0
 
 
-def _key(column: np.ndarray) -> tuple[Any, ...]:
-    return tuple(column.tolist())
-
-
-def _flat(calls: list[np.ndarray | None]) -> np.ndarray | None:
-    if any(call is None for call in calls):
-        return None
-    return np.concatenate([np.ravel(call) for call in calls if call is not None])
+def _check_positions(door: Door, positions: np.ndarray) -> None:
+    """Refuses a length for which the model counts more steps than it has rows."""
+    if door.kind == "ids" and positions.max(initial=0) >= door.size > 0:
+        raise ModelFailed(
+            f"The model looks up position {positions.max()} in a table of {door.size} "
+            f"rows ({door.path})."
+        )
 
 
 def _stacked(runs: list[np.ndarray | None]) -> np.ndarray | None:
@@ -245,9 +190,5 @@ def _parts(direct: list[list[set[int]]], derived: list[set[int]]) -> Iterator[Pa
         for place, doors in enumerate(places):
             groups.setdefault(frozenset(doors), []).append(place)
         for doors, members in groups.items():
-            yield Part(
-                index,
-                np.array(members),
-                tuple(sorted(doors)),
-                tuple(sorted(ways - doors)),
-            )
+            ways_of = tuple(sorted(doors)), tuple(sorted(ways - doors))
+            yield Part(index, np.array(members), *ways_of)

@@ -42,10 +42,7 @@ class IdChange:
     @property
     def is_append(self) -> bool:
         """Whether every old id stays what it is, and new ones follow."""
-        first = self.ids[: self.old_size]
-        return len(first) == self.old_size and bool(
-            (first == np.arange(self.old_size)).all()
-        )
+        return np.array_equal(self.ids[: self.old_size], np.arange(self.old_size))
 
     def renamed(self, old: np.ndarray) -> np.ndarray:
         """The new id of each old one that is kept; others stay."""

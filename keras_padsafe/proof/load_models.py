@@ -44,7 +44,9 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
     """
     import keras
 
-    with warnings.catch_warnings(record=True) as caught:
+    from keras_padsafe.compat import weights_follow
+
+    with warnings.catch_warnings(record=True) as caught, weights_follow():
         warnings.simplefilter("always")
         try:
             model = keras.models.load_model(path)
@@ -61,11 +63,12 @@ def said(error: Exception) -> str:
 
 def _with_hint(error: Exception) -> str:
     text = said(error)
+    option = "--import MODULE on the command line."
     missing = re.search(r"Could not (?:locate|deserialize) \w+ '([^']+)'", text)
     if missing:
         return (
             f"Keras does not know the class {missing[1]!r}. Import the module that "
-            f"registers it first: --import MODULE on the command line. {text}"
+            f"registers it first: {option} {text}"
         )
     if "unsafe" in text:
         return (
@@ -73,10 +76,7 @@ def _with_hint(error: Exception) -> str:
             "keras.config.enable_unsafe_deserialization() and verify in Python. "
             f"{text}"
         )
-    return (
-        f"{text}. If the model has classes of its own, import their module first: "
-        "--import MODULE on the command line."
-    )
+    return f"{text}. If it has classes of its own, import their module first: {option}"
 
 
 def load_pair(
@@ -86,31 +86,25 @@ def load_pair(
     name = "loads in Keras"
     # The new file first: in a new process, Keras has then given no names yet, as it
     # will be for whoever uses the file.
-    try:
-        after: Loaded | ModelFailed = _load(target)
-    except ModelFailed as error:
-        after = error
-    try:
-        before = _load(source)
-    except ModelFailed as error:
-        detail = f"Keras cannot load the file before. {error}"
+    after, before = _load(target), _load(source)
+    if isinstance(before, ModelFailed):
+        detail = f"Keras cannot load the file before. {before}"
         return Check(name, "skipped", detail), None
     if isinstance(after, ModelFailed):
         return Check(name, "failed", str(after)), None
-    known = {_without_numbers(text) for text in before.warnings}
-    fresh = [text for text in after.warnings if _without_numbers(text) not in known]
+    known = {re.sub(r"\d+", "", text) for text in before.warnings}
+    fresh = [t for t in after.warnings if re.sub(r"\d+", "", t) not in known]
     also = "".join(f"; Keras warned: {text}" for text in fresh)
     detail = f"as {type(after.model).__name__}{also}"
     return Check(name, "passed", detail), (before, after)
 
 
-def _load(archive: Archive) -> Loaded:
-    model, messages = load_model(archive.path)
+def _load(archive: Archive) -> Loaded | ModelFailed:
+    try:
+        model, messages = load_model(archive.path)
+    except ModelFailed as error:
+        return error
     return Loaded(model, tuple(messages), dict(_differences(model, archive)))
-
-
-def _without_numbers(text: str) -> str:
-    return re.sub(r"\d+", "", text)
 
 
 def _differences(model: Any, archive: Archive) -> Iterator[tuple[str, str]]:
@@ -135,18 +129,21 @@ def _same_values(here: np.ndarray, stored: np.ndarray) -> bool:
     return np.array_equal(here, stored, equal_nan=here.dtype.kind == "f")
 
 
+def _few(problems: list[tuple[str, str]]) -> str:
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return "; ".join(f"{path}: {how}" for path, how in problems[:3]) + more
+
+
 def check_arrays(before: Loaded, after: Loaded) -> Check:
     """Whether Keras read every array of the new file, where it read those before."""
     name = "arrays as Keras loads them"
     wrong = [
-        f"{path}: {how}"
+        (path, how)
         for path, how in sorted(after.unread.items())
         if not path.startswith(_OPTIMIZER) and path not in before.unread
     ]
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        detail = "; ".join(wrong[:3]) + more
-        return Check(name, "failed", detail, float(len(wrong)))
+        return Check(name, "failed", _few(wrong), float(len(wrong)))
     return Check(name, "passed", "each with the shape and the bits of the file", 0.0)
 
 
@@ -164,8 +161,8 @@ def check_optimizer(
         detail = "Keras does not read its state from the file before either"
         return Check(name, "does not apply", detail + _warned(before))
     if unread := _unread_slots(after):
-        detail = "; ".join(f"{path}: {how}" for path, how in unread[:3])
-        return Check(name, "failed", detail + _warned(after), float(len(unread)))
+        detail = _few(unread) + _warned(after)
+        return Check(name, "failed", detail, float(len(unread)))
     optimizer = after.model.optimizer
     steps = int(optimizer.iterations)
     detail = f"{type(optimizer).__name__} at step {steps}, {len(slots)} variables"

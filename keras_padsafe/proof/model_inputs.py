@@ -11,13 +11,7 @@ from keras_padsafe.proof.load_models import ModelFailed
 
 @dataclass(frozen=True)
 class ModelInput:
-    """One input of a model.
-
-    Attributes:
-        name: Its name, for messages.
-        shape: Its shape; `None` where any length will do.
-        dtype: Its dtype; `""` if the model does not say.
-    """
+    """One input: `None` in its shape is any length, `""` any dtype."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -59,7 +53,11 @@ def model_inputs(model: Any) -> Any:
     """
     import keras
 
-    symbolic = _symbolic_inputs(model)
+    try:
+        symbolic = model.input
+    except AttributeError:  # A Sequential model that was never called has a list only.
+        listed = getattr(model, "inputs", None)
+        symbolic = listed[0] if listed and len(listed) == 1 else listed or None
     if symbolic is not None:
         return keras.tree.map_structure(
             lambda t: ModelInput(t.name, tuple(t.shape), str(t.dtype)), symbolic
@@ -74,15 +72,6 @@ def model_inputs(model: Any) -> Any:
             "ever called. Call it once on a batch and save it again."
         )
     return _of_shapes("inputs", config["input_shape"])
-
-
-def _symbolic_inputs(model: Any) -> Any:
-    """The inputs in the structure in which the model takes them, if it knows them."""
-    try:
-        return model.input
-    except AttributeError:  # A Sequential model that was never called has a list only.
-        inputs = getattr(model, "inputs", None)
-        return inputs[0] if inputs and len(inputs) == 1 else inputs or None
 
 
 def _of_shapes(name: str, shape: Any) -> Any:

@@ -1,7 +1,6 @@
 """Which values each place of an input may take, old and new."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,11 +19,7 @@ class NotShown(Exception):
 class Pair:
     """The doors of a model and of its changed file, one for one, and what reaches them.
 
-    Attributes:
-        reach: Which inputs reach which doors.
-        old: The doors before.
-        new: The doors after, in the same order.
-        change: How the ids change; `None` if they do not.
+    `change` is `None` if ids stay what they are.
     """
 
     reach: Reach
@@ -44,8 +39,26 @@ class Pair:
         return [n for n in doors if self.old[n].kind == "ids" and self.is_changed(n)]
 
 
-def old_pool(pair: Pair, part: Part, low: int, above: int) -> np.ndarray | None:
-    """What places may take in both models, by their old ids; `None` for plain values.
+@dataclass(frozen=True)
+class Pool:
+    """The values that some places of an input may take.
+
+    Attributes:
+        old: What both models know, as the old one calls it.
+        new: The same, as the new one calls it.
+        fresh: What the new model alone knows; `None` if the vocabulary is not asked
+            for here.
+        beyond: Ids that neither model has; `None` if they cannot be asked for.
+    """
+
+    old: np.ndarray
+    new: np.ndarray
+    fresh: np.ndarray | None
+    beyond: np.ndarray | None
+
+
+def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
+    """What places may take; `None` if they take plain values.
 
     Args:
         pair: The models.
@@ -56,95 +69,68 @@ def old_pool(pair: Pair, part: Part, low: int, above: int) -> np.ndarray | None:
     Raises:
         NotShown: if old ids cannot be told from what the model makes of them.
     """
-    words = _words(pair, part, lambda o, n: [w for w in o.words if w in set(n.words)])
-    if words is not None:
-        return words
-    sizes = _sizes(pair.old, part)
-    if not sizes or _is_hashed(pair, part) or pair.reach.inputs[part.input].is_text:
-        return _anything(pair, part)
-    last = max(min(sizes) - above, low + 1)
-    if pair.changed_ids(part.direct) and pair.change is not None:
-        _, kept = pair.change.kept
-        return spread(np.unique(kept[(kept >= low) & (kept < last)]))
-    if pair.changed_ids(part.derived) and pair.change and not pair.change.is_append:
-        name = pair.reach.inputs[part.input].name
-        raise NotShown(
-            f"the model computes ids from input {name!r}, and the change renames ids. "
-            "Compare the outputs on batches of your own."
-        )
-    return spread(np.arange(low, last))
-
-
-def new_pool(pair: Pair, part: Part, above: int) -> np.ndarray | None:
-    """New ids or words only; `None` for places that take none.
-
-    Raises:
-        NotShown: if another door that the same values enter has none of them.
-    """
-    change = pair.change
-    if change is None:
+    change, one = pair.change, pair.reach.inputs[part.input]
+    old, new = (_words(doors, part) for doors in (pair.old, pair.new))
+    sizes = [_sizes(doors, part) for doors in (pair.old, pair.new)]
+    direct, derived = map(pair.changed_ids, (part.direct, part.derived))
+    beyond = None
+    if old is not None and new is not None:
+        asked = any(map(pair.is_changed, part.doors))
+    elif any(pair.old[n].kind == "buckets" for n in part.doors):
+        numbers = [f"word {n}" if one.is_text else n for n in range(64)]
+        old = new = np.array(numbers, object)
+        asked = False
+    elif sizes[0] and not one.is_text:
+        old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
+        asked = bool(direct or derived)
+        beyond = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype) if asked else None
+        if derived and not direct and change and not change.is_append:
+            raise NotShown(
+                f"the model computes ids from input {one.name!r}, and the change "
+                "renames ids. Compare the outputs on batches of your own."
+            )
+    else:
         return None
-    both = (*part.direct, *part.derived)
-    pool = _words(
-        pair, part, lambda o, n: [w for w in n.words if w not in set(o.words)]
-    )
-    if pool is None or not any(map(pair.is_changed, both)):
-        pool = None
-        if pair.changed_ids(part.direct):
-            pool = spread(change.new_ids[change.new_ids < min(_sizes(pair.new, part))])
-        elif pair.changed_ids(part.derived) and not _is_hashed(pair, part):
-            first = min(_sizes(pair.old, part)) - above
-            pool = np.arange(first, first + change.new_size - change.old_size)
-    if pool is not None and not len(pool):
-        raise NotShown(
-            f"input {pair.reach.inputs[part.input].name!r} feeds other tables or "
-            "lookups too, which lack the new ids or words. Compare the outputs of the "
-            "new model on batches of your own"
-        )
-    return pool
+    if beyond is not None and direct and change:
+        old = old[np.isin(old, change.kept[1])]
+        both, fresh = change.renamed(old), np.intersect1d(new, change.new_ids)
+    else:
+        fresh, old = new[~_among(new, old)], old[_among(old, new)]
+        both = old
+    order, others = _spread(len(old)), _spread(len(fresh))
+    return Pool(old[order], both[order], fresh[others] if asked else None, beyond)
 
 
-def spread(values: np.ndarray) -> np.ndarray:
-    """The values in an order of chance, the smallest and the largest first.
-
-    At most a few thousand of them, taken evenly.
-    """
-    if len(values) > _MOST:
-        values = values[np.linspace(0, len(values) - 1, _MOST).astype(np.int64)]
-    ends, middle = values[[-1, 0][: len(values)]], values[1:-1]
-    return np.concatenate([ends, np.random.default_rng(0).permutation(middle)])
-
-
-def _words(pair: Pair, part: Part, of_door: Any) -> np.ndarray | None:
+def _words(doors: list[Door], part: Part) -> np.ndarray | None:
     """Words on which all lookups that eat them agree, or else of the first."""
-    numbers = [n for n in (*part.direct, *part.derived) if pair.old[n].kind == "words"]
-    lists = []
-    for number in numbers:
-        old, new = pair.old[number], pair.new[number]
-        lists.append(of_door(old, new) if pair.is_changed(number) else list(new.words))
+    lists = [doors[n].words for n in part.doors if doors[n].kind == "words"]
     if not lists:
         return None
-    common = [
-        word for word in lists[0] if all(word in other for other in map(set, lists[1:]))
-    ]
-    chosen = common or lists[0]
-    return spread(np.array(chosen, object)) if chosen else np.array([], object)
-
-
-def _anything(pair: Pair, part: Part) -> np.ndarray | None:
-    """Values for a layer that hashes what it gets; `None` if there is none."""
-    if not _is_hashed(pair, part):
-        return None
-    if pair.reach.inputs[part.input].is_text:
-        return np.array([f"word {number}" for number in range(64)], object)
-    return np.arange(64)
-
-
-def _is_hashed(pair: Pair, part: Part) -> bool:
-    both = (*part.direct, *part.derived)
-    return any(pair.old[number].kind == "buckets" for number in both)
+    common = set(lists[0]).intersection(*lists)
+    return np.array([w for w in lists[0] if not common or w in common], object)
 
 
 def _sizes(doors: list[Door], part: Part) -> list[int]:
-    both = (*part.direct, *part.derived)
-    return [doors[n].size for n in both if doors[n].kind == "ids"]
+    return [doors[n].size for n in part.doors if doors[n].kind == "ids"]
+
+
+def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    known = set(others.tolist())
+    return np.array([value in known for value in values.tolist()], bool)
+
+
+def _beyond(first: int, dtype: str) -> np.ndarray:
+    """Ids from one on, near and far, as far as an input can hold them."""
+    ids = first - 1 + np.unique(np.geomspace(1, 1 << 23, 48).astype(np.int64))
+    is_whole = np.dtype(dtype).kind in "iu"
+    return ids[ids <= (np.iinfo(dtype).max if is_whole else 1 << 24)]
+
+
+def _spread(count: int) -> np.ndarray:
+    """An order of chance, the last and the first before all others.
+
+    Of more than a few thousand, some are taken evenly.
+    """
+    order = np.linspace(0, count - 1, min(count, _MOST)).astype(np.int64)
+    middle = np.random.default_rng(0).permutation(order[1:-1])
+    return np.concatenate([order[[-1, 0][:count]], middle])

@@ -1,7 +1,6 @@
 """Runs a model and its changed file side by side, on ids that both know."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,44 +18,32 @@ from keras_padsafe.proof.id_change import IdChange
 from keras_padsafe.proof.load_models import ModelFailed
 from keras_padsafe.proof.pools import NotShown, Pair
 from keras_padsafe.proof.run_model import run_model, tolerance
-from keras_padsafe.proof.samples import Sample, Sampler
+from keras_padsafe.proof.samples import Sampler
 
 _OLD, _NEW = "old ids keep their outputs", "new ids give finite outputs"
 
 
-@dataclass
-class _Entered:
-    """The ids that were seen to enter the tables of the vocabulary."""
-
-    seen: dict[int, set[int]] = field(default_factory=dict)
-
-    def add(self, pair: Pair, watch: Watch) -> None:
-        for number, calls in watch.entered.items():
-            if not pair.is_changed(number) or pair.old[number].kind != "ids":
-                continue
-            found = self.seen.setdefault(number, set())
-            for call in calls:
-                found |= set() if call is None else set(np.unique(call).tolist())
-
-
-def prove_outputs(before: Any, after: Any, change: IdChange) -> Iterator[Check]:
+def prove_outputs(
+    before: Any, after: Any, change: IdChange, reload: Callable[[], Any]
+) -> Iterator[Check]:
     """Compares what two loaded models compute.
 
     Args:
         before: The model before.
         after: The model after.
         change: How the ids of a vocabulary changed.
+        reload: Loads the model before once more.
     """
     try:
         pair, sampler = pair_models(before, after, change)
-        yield from _compare_old(before, after, pair, sampler)
+        yield from _compare_old(before, after, pair, change, sampler, reload)
     except (ModelFailed, NotShown, NotCompared) as error:
         yield Check(_OLD, "skipped", str(error))
         if len(change.new_ids):
             yield Check(_NEW, "skipped", "for the same reason")
         return
     if len(change.new_ids):
-        yield _check_new(before, after, pair, sampler)
+        yield _check_new(before, after, pair, change, sampler)
 
 
 def pair_models(
@@ -76,91 +63,134 @@ def pair_models(
 
 
 def _compare_old(
-    before: Any, after: Any, pair: Pair, sampler: Sampler
-) -> Iterator[Check]:
-    total, entered, rounding = Comparison(), _Entered(), tolerance(before)
-    for sample in sampler.samples():
-        old = _watched(before, sample.old, pair, entered)
+    before: Any,
+    after: Any,
+    pair: Pair,
+    change: IdChange,
+    sampler: Sampler,
+    reload: Callable[[], Any],
+) -> list[Check]:
+    watch, total, rounding = Watch(pair.old), Comparison(), tolerance(before)
+    note = ""
+    for batch, renamed in sampler.samples():
+        with watch.watching():
+            old = run_model(before, batch)
         try:
             try:
-                new = run_model(after, sample.new)
+                new = run_model(after, renamed)
             except ModelFailed as error:
                 raise Differs(f"the new model fails on them. {error}") from error
-            total += compare_outputs(old, new, pair.change, rounding)
+            total += compare_outputs(old, new, change, rounding)
             if not total.agrees:
                 raise Differs(str(total))
         except Differs as error:
-            yield _differs(before, sample, old, str(error), total, rounding)
-            return
-    yield _not_seen(pair, entered) or _agrees(pair, total, entered)
+            detail = _unsteady(before, reload, batch, old, rounding)
+            if detail:
+                return [Check(_OLD, "skipped", detail)]
+            return [Check(_OLD, "failed", str(error), total.gap or None)]
+        note = _not_grown(new, change)
+    if detail := _moved_beyond(before, after, pair, sampler):
+        return [Check(_OLD, "failed", detail)]
+    if detail := _not_seen(pair, watch, change):
+        return [Check(_OLD, "skipped", detail)]
+    if not total.compared:
+        return [Check(_OLD, "skipped", "the model before gives no finite output")]
+    if seen := _looked_up(pair, watch):
+        note = f"; {min(map(len, seen))} of {change.old_size} ids looked up{note}"
+    checks = [Check(_OLD, "passed", f"{total}{note}", total.gap)]
     if total.share is not None:
         detail = f"new ids take at most {total.share:.2%} of the probability"
-        yield Check("probability of new ids", "passed", detail, total.share)
+        checks.append(Check("probability of new ids", "passed", detail, total.share))
+    return checks
 
 
-def _watched(model: Any, batch: Any, pair: Pair, entered: _Entered) -> list[np.ndarray]:
-    watch = Watch(pair.old)
-    with watch.watching():
-        outputs = run_model(model, batch)
-    entered.add(pair, watch)
-    return outputs
-
-
-def _differs(
-    before: Any,
-    sample: Sample,
+def _unsteady(
+    model: Any,
+    reload: Callable[[], Any],
+    batch: Any,
     old: list[np.ndarray],
-    how: str,
-    total: Comparison,
     rounding: float,
-) -> Check:
-    """What a difference shows: nothing, if the model differs from itself as well."""
-    again = run_model(before, sample.old)
-    try:
-        steady = compare_outputs(old, again, None, rounding).agrees
-    except Differs:
-        steady = False
-    if steady:
-        return Check(_OLD, "failed", how, total.gap or None)
-    detail = "the model gives other outputs each time that it runs on one batch"
-    return Check(_OLD, "skipped", detail)
+) -> str | None:
+    """Why a difference shows nothing: the model before does not agree with itself."""
+    for again, when in ((lambda: model, "runs on one batch"), (reload, "is loaded")):
+        try:
+            agrees = compare_outputs(
+                old, run_model(again(), batch), None, rounding
+            ).agrees
+        except Differs:
+            agrees = False
+        if not agrees:
+            return f"the model before gives other outputs each time that it {when}"
+    return None
 
 
-def _not_seen(pair: Pair, entered: _Entered) -> Check | None:
-    """The check, if ids of the vocabulary were not seen to be looked up."""
-    change = pair.change
-    assert change is not None
-    tables = [n for n, door in enumerate(pair.old) if door.is_of(change.tables)]
-    missing = [
-        path
-        for path in sorted(change.tables)
-        if not any(pair.old[n].is_of(frozenset((path,))) for n in tables)
-    ]
-    missing += [
-        pair.old[n].path
-        for n in tables
-        if n in pair.reach.unseen or not entered.seen.get(n)
-    ]
+def _not_grown(outputs: list[np.ndarray], change: IdChange) -> str:
+    """What to know of outputs that look like scores of ids and have none for new ids.
+
+    They may as well be classes, as many as there were ids by chance.
+    """
+    return "".join(
+        f"; output {number} has {change.old_size} units and does not grow"
+        for number, output in enumerate(outputs)
+        if change.new_size > change.old_size == output.shape[-1] and output.ndim > 2
+    )
+
+
+def _moved_beyond(before: Any, after: Any, pair: Pair, sampler: Sampler) -> str | None:
+    """What is wrong where a model brings ids that no table has into range by itself."""
+    batch, change = sampler.beyond_sample(), pair.change
+    if batch is None or change is None:
+        return None
+    watches = [Watch(doors, harmless=True) for doors in (pair.old, pair.new)]
+    for model, watch in zip((before, after), watches, strict=True):
+        try:
+            with watch.watching():
+                run_model(model, batch)
+        except ModelFailed:  # They go straight into something that is not watched.
+            return None
+    for number, door in enumerate(pair.old):
+        old, new = (watch.seen(number) for watch in watches)
+        if door.kind != "ids" or old is None or new is None or old.shape != new.shape:
+            continue
+        legal, rows = (old >= 0) & (old < door.size), old
+        if pair.is_changed(number):
+            legal &= np.isin(old, change.kept[1])
+            rows = change.renamed(np.where(legal, old, 0).astype(int))
+        if (rows != new)[legal].any():
+            return (
+                "the model itself brings ids beyond the table into range, and they "
+                f"reach other rows now ({door.path})"
+            )
+    return None
+
+
+def _looked_up(pair: Pair, watch: Watch) -> list[set[int]]:
+    """The ids that were seen to enter each table of the vocabulary."""
+    numbers = pair.changed_ids(tuple(watch.entered))
+    entered = [watch.seen(number) for number in numbers]
+    return [set() if ids is None else set(np.unique(ids).tolist()) for ids in entered]
+
+
+def _not_seen(pair: Pair, watch: Watch, change: IdChange) -> str | None:
+    """Which tables of the vocabulary no ids were seen to enter."""
+    missing = []
+    for path in sorted(change.tables):
+        of_it = [n for n, d in enumerate(pair.old) if d.is_of(frozenset((path,)))]
+        entered = [watch.seen(n) for n in of_it]
+        if not of_it or any(ids is None or not ids.size for ids in entered):
+            missing.append(pair.old[of_it[0]].path if of_it else path)
     if not missing:
         return None
-    detail = (
+    return (
         f"no ids were seen to enter {', '.join(missing)}. Ids are seen where a layer "
         "of Keras or `keras.ops.take(table, ids, axis=0)` looks them up, outside of "
         "compiled loops. Compare the outputs on batches of your own"
     )
-    return Check(_OLD, "skipped", detail)
 
 
-def _agrees(pair: Pair, total: Comparison, entered: _Entered) -> Check:
-    if not total.compared:
-        return Check(_OLD, "skipped", "the model before gives no finite output")
-    assert pair.change is not None
-    seen = [len(ids) for ids in entered.seen.values()]
-    ids = f"; {min(seen)} of {pair.change.old_size} ids looked up" if seen else ""
-    return Check(_OLD, "passed", f"{total}{ids}", total.gap)
-
-
-def _check_new(before: Any, after: Any, pair: Pair, sampler: Sampler) -> Check:
+def _check_new(
+    before: Any, after: Any, pair: Pair, change: IdChange, sampler: Sampler
+) -> Check:
     try:
         batch = sampler.new_sample()
     except NotShown as error:
@@ -168,20 +198,18 @@ def _check_new(before: Any, after: Any, pair: Pair, sampler: Sampler) -> Check:
     if batch is None:
         detail = "no input takes ids or words of the vocabulary"
         return Check(_NEW, "does not apply", detail)
-    watch, entered = Watch(pair.new), _Entered()
+    watch = Watch(pair.new)
     try:
         with watch.watching():
             outputs = run_model(after, batch)
     except ModelFailed as error:
         return Check(_NEW, "failed", str(error))
-    entered.add(pair, watch)
-    assert pair.change is not None
-    seen = set(pair.change.new_ids.tolist()).intersection(*entered.seen.values())
     if not all_finite(outputs):
-        if all_finite(run_model(before, next(sampler.samples()).old)):
+        if all_finite(run_model(before, next(sampler.samples())[0])):
             return Check(_NEW, "failed", "NaN or infinite values")
         detail = "old ids do not give finite outputs either"
         return Check(_NEW, "skipped", detail)
+    seen = set(change.new_ids.tolist()).intersection(*_looked_up(pair, watch))
     if not seen:
         return Check(_NEW, "skipped", "no new id was seen to be looked up")
     return Check(_NEW, "passed", f"all finite; {len(seen)} new ids looked up")

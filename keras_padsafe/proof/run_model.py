@@ -1,6 +1,5 @@
 """Runs a loaded model on the user's backend, leaving it as it was."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,8 @@ def run_model(model: Any, batch: Any) -> list[np.ndarray]:
     try:
         with keras.StatelessScope():
             outputs = model(batch, training=False)
-        leaves = [o for o in leaves_of(outputs) if o is not None]
-        return [as_numpy(output) for output in leaves]
+        leaves = keras.tree.flatten(outputs)
+        return [as_numpy(output) for output in leaves if output is not None]
     except Exception as error:
         raise ModelFailed(_with_hint(error, batch)) from error
 
@@ -32,10 +31,8 @@ def run_model(model: Any, batch: Any) -> list[np.ndarray]:
 def _with_hint(error: Exception, batch: Any) -> str:
     import keras
 
-    takes_text = any(
-        isinstance(value, np.ndarray) and value.dtype.kind == "O"
-        for value in leaves_of(batch)
-    )
+    values = keras.tree.flatten(batch)
+    takes_text = any(np.asarray(value).dtype.kind == "O" for value in values)
     backend = keras.backend.backend()
     if takes_text and backend != "tensorflow":
         return (
@@ -43,26 +40,6 @@ def _with_hint(error: Exception, batch: Any) -> str:
             f"KERAS_BACKEND=tensorflow and verify again. Keras: {said(error)}"
         )
     return f"The model does not take the batch made for it: {said(error)}"
-
-
-def leaves_of(structure: Any) -> list[Any]:
-    """The leaves of a structure, in the order in which `map_structure` meets them.
-
-    On PyTorch `keras.tree.flatten` sorts dictionaries and `map_structure` does not.
-    """
-    import keras
-
-    found: list[Any] = []
-    keras.tree.map_structure(lambda leaf: found.append(leaf), structure)
-    return found
-
-
-def with_leaves(structure: Any, leaves: Iterable[Any]) -> Any:
-    """The same structure with other leaves."""
-    import keras
-
-    following = iter(leaves)
-    return keras.tree.map_structure(lambda _: next(following), structure)
 
 
 def tolerance(model: Any) -> float:

@@ -2,25 +2,17 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from keras_padsafe.proof.doors import Watch
-from keras_padsafe.proof.find_reach import Part
-from keras_padsafe.proof.pools import Pair, new_pool, old_pool
-from keras_padsafe.proof.run_model import run_model, with_leaves
+from keras_padsafe.proof.find_reach import ROWS, Part
+from keras_padsafe.proof.pools import NotShown, Pair, Pool, pool_of
+from keras_padsafe.proof.run_model import run_model
 
-_ROWS, _BATCHES, _NUMBERS = 64, 16, 1 << 22
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A batch as the old model calls its ids, and the same as the new one does."""
-
-    old: Any
-    new: Any
+_MANY_ROWS, _BATCHES, _NUMBERS = 64, 16, 1 << 22
+_Values = list[np.ndarray | None]
 
 
 class Sampler:
@@ -29,29 +21,31 @@ class Sampler:
     Args:
         pair: The models, and which inputs reach what.
         model: The old model, which is run until every id is one that it has.
+
+    Raises:
+        NotShown: if old ids cannot be told from what the model makes of them.
     """
 
     def __init__(self, pair: Pair, model: Any) -> None:
-        self._pair = pair
-        parts = pair.reach.parts
-        self._low, self._above = [0] * len(parts), [0] * len(parts)
-        self._pads = [self._pad(part) for part in parts]
-        self._settle(model)
+        self._pair, self._parts = pair, pair.reach.parts
+        self._pads = [self._pad(part) for part in self._parts]
+        fixed = (one.shape[0] for one in pair.reach.inputs if one.shape[0])
+        self._rows = next(fixed, ROWS)
+        self._pools = self._settled(model)
+        if self._rows == ROWS and self._batches(ROWS) > _BATCHES:
+            most = _NUMBERS // max(pair.reach.output_size, 1)
+            self._rows = max(ROWS, min(_MANY_ROWS, most))
 
     @property
     def has_pads(self) -> bool:
         """Whether it is known of any input what stands for padding."""
         return any(pad is not None for pad in self._pads)
 
-    def samples(self) -> Iterator[Sample]:
-        """Batches with all old ids, or with a few thousand of them."""
-        pools = self._old_pools()
-        rows = self._rows(pools)
-        for number in range(self._count(pools, rows)):
-            yield Sample(
-                self._batch(pools, rows, number),
-                self._batch(self._renamed(pools), rows, number),
-            )
+    def samples(self) -> Iterator[tuple[Any, Any]]:
+        """Batches with all old ids, or a few thousand of them, for the two models."""
+        old, new = ([p and getattr(p, n) for p in self._pools] for n in ("old", "new"))
+        for number in range(min(_BATCHES, self._batches(self._rows))):
+            yield self._batch(old, number), self._batch(new, number)
 
     def new_sample(self) -> Any:
         """A batch of new ids or words; `None` if no input takes any.
@@ -59,108 +53,86 @@ class Sampler:
         Raises:
             NotShown: if an input feeds other tables too, which lack them.
         """
-        pair, parts = self._pair, self._pair.reach.parts
-        new = [
-            new_pool(pair, part, above)
-            for part, above in zip(parts, self._above, strict=True)
-        ]
-        if all(pool is None for pool in new):
-            return None
-        rest = self._renamed(self._old_pools())
-        pools = [
-            old if one is None else one for one, old in zip(new, rest, strict=True)
-        ]
-        return self._batch(pools, self._rows(pools), 0)
+        for part, pool in zip(self._parts, self._pools, strict=True):
+            if pool and pool.fresh is not None and not len(pool.fresh):
+                raise NotShown(
+                    f"input {self._pair.reach.inputs[part.input].name!r} feeds other "
+                    "tables or lookups too, which lack the new ids or words. Compare "
+                    "the outputs of the new model on batches of your own"
+                )
+        return self._instead([p and p.fresh for p in self._pools])
+
+    def beyond_sample(self) -> Any:
+        """A batch of ids that no table has; `None` if no input takes any."""
+        return self._instead([p and p.beyond for p in self._pools])
 
     def rows_of_ids(self, *, padded: bool) -> Any:
         """A batch without what stands for padding, or one that ends in it."""
-        pools = [
-            None if pool is None else pool[[v != pad for v in pool]]
-            for pool, pad in zip(self._old_pools(), self._pads, strict=True)
+        values = [
+            pool and pool.old[[value != pad for value in pool.old]]
+            for pool, pad in zip(self._pools, self._pads, strict=True)
         ]
-        return self._batch(pools, self._fixed_rows() or 8, 0, padded=padded)
+        return self._batch(values, 0, padded=padded)
 
-    def _old_pools(self) -> list[np.ndarray | None]:
-        return [
-            old_pool(self._pair, part, low, above)
-            for part, low, above in zip(
-                self._pair.reach.parts, self._low, self._above, strict=True
-            )
-        ]
+    def _instead(self, chosen: _Values) -> Any:
+        """A batch of these values; of ordinary ones where there are none."""
+        if all(values is None for values in chosen):
+            return None
+        both = zip(chosen, self._pools, strict=True)
+        values = [pool and pool.new if one is None else one for one, pool in both]
+        return self._batch(values, 0)
 
-    def _renamed(self, pools: list[np.ndarray | None]) -> list[np.ndarray | None]:
-        change = self._pair.change
-        return [
-            change.renamed(pool)
-            if change and pool is not None and self._pair.changed_ids(part.direct)
-            else pool
-            for part, pool in zip(self._pair.reach.parts, pools, strict=True)
-        ]
-
-    def _settle(self, model: Any) -> None:
+    def _settled(self, model: Any) -> list[Pool | None]:
         """Leaves out ids of which the model computes some that a table lacks."""
+        over = margins = np.zeros((len(self._parts), 2), int)
+        pools: list[Pool | None] = []
         for _ in range(20):
-            watch, settled = Watch(self._pair.old, harmless=True), True
-            pools = self._old_pools()
-            with watch.watching():
-                run_model(model, self._batch(pools, self._rows(pools), 0))
-            for index, part in enumerate(self._pair.reach.parts):
-                for number in part.derived:
-                    under, over = _overshoot(watch, number, self._pair.old[number].size)
-                    self._low[index] += under
-                    self._above[index] += over
-                    settled = settled and not under and not over
-            if settled:
-                return
+            margins = margins + over
+            each = zip(self._parts, margins.tolist(), strict=True)
+            pools = [pool_of(self._pair, part, *margin) for part, margin in each]
+            watch = Watch(self._pair.old, harmless=True)
+            if any(part.derived for part in self._parts):
+                with watch.watching():
+                    run_model(model, self._batch([p and p.old for p in pools], 0))
+            over = np.array([self._overshoot(watch, part) for part in self._parts])
+            if not over.any():
+                break
+        return pools
 
-    def _rows(self, pools: list[np.ndarray | None]) -> int:
-        if fixed := self._fixed_rows():
-            return fixed
-        needed = [
-            math.ceil(len(pool) / len(part.places) / 2)
-            for part, pool in zip(self._pair.reach.parts, pools, strict=True)
-            if pool is not None
-        ]
-        most = max(1, _NUMBERS // max(self._pair.reach.output_size, 1))
-        return min(_ROWS, most, max(4, *needed, 0))
+    def _overshoot(self, watch: Watch, part: Part) -> tuple[int, int]:
+        """By how much the ids made of a part are too small, and too large."""
+        under = above = 0
+        for number in part.derived:
+            size, ids = self._pair.old[number].size, watch.seen(number)
+            if size and ids is not None and ids.size:
+                under = max(under, -int(ids.min()))
+                above = max(above, int(ids.max()) - size + 1)
+        return under, above
 
-    def _fixed_rows(self) -> int | None:
-        return next((o.shape[0] for o in self._pair.reach.inputs if o.shape[0]), None)
-
-    def _count(self, pools: list[np.ndarray | None], rows: int) -> int:
+    def _batches(self, rows: int) -> int:
+        """How many batches hold all values."""
         counts = [
-            math.ceil(len(pool) / (rows * len(part.places)))
-            for part, pool in zip(self._pair.reach.parts, pools, strict=True)
-            if pool is not None
+            math.ceil(len(pool.old) / (rows * len(part.places)))
+            for part, pool in zip(self._parts, self._pools, strict=True)
+            if pool
         ]
-        return min(_BATCHES, max(1, *counts, 0))
+        return max(1, *counts, 0)
 
-    def _batch(
-        self,
-        pools: list[np.ndarray | None],
-        rows: int,
-        number: int,
-        *,
-        padded: bool = False,
-    ) -> Any:
-        inputs, generator = self._pair.reach.inputs, np.random.default_rng(number)
+    def _batch(self, values: _Values, number: int, *, padded: bool = False) -> Any:
+        import keras
+
+        inputs, rows = self._pair.reach.inputs, self._rows
+        generator = np.random.default_rng(number)
         leaves = [np.empty((rows, one.places), one.numpy_dtype) for one in inputs]
-        for index, (part, pool) in enumerate(
-            zip(self._pair.reach.parts, pools, strict=True)
-        ):
+        for part, pool, pad in zip(self._parts, values, self._pads, strict=True):
             shape = (rows, len(part.places))
-            values = self._values(part, pool, shape, number, generator)
-            pad = self._pads[index]
+            made = self._values(part, pool, shape, number, generator)
             if padded and pad is not None:
-                values = np.where(self._padding(part, rows), pad, values)
-            leaves[part.input][:, part.places] = values
-        return with_leaves(
-            self._pair.reach.structure,
-            [
-                leaf.reshape(rows, *one.shape[1:])
-                for leaf, one in zip(leaves, inputs, strict=True)
-            ],
-        )
+                made = np.where(self._padding(part), pad, made)
+            leaves[part.input][:, part.places] = made
+        both = zip(leaves, inputs, strict=True)
+        shaped = [leaf.reshape(rows, *one.shape[1:]) for leaf, one in both]
+        return keras.tree.pack_sequence_as(self._pair.reach.structure, shaped)
 
     def _values(
         self,
@@ -171,47 +143,29 @@ class Sampler:
         generator: np.random.Generator,
     ) -> np.ndarray:
         one, count = self._pair.reach.inputs[part.input], math.prod(shape)
-        if pool is None:
-            if one.is_text:
-                return np.full(shape, "word", object)
-            if one.kind != "f":
-                return np.ones(shape)
+        if pool is None and one.kind == "f":
             return generator.normal(size=shape)
-        if not len(pool):
-            return np.full(shape, "word" if one.is_text else 0, object)
+        if pool is None or not len(pool):
+            plain = "word" if one.is_text else int(pool is None)
+            return np.full(shape, plain, object)
         chosen = pool[np.arange(number * count, (number + 1) * count) % len(pool)]
-        if one.is_text and self._takes_sentences(part):
+        if one.is_text and any(self._pair.old[n].many for n in part.doors):
             chosen = chosen + " " + chosen[::-1] + " " + np.roll(chosen, 1)
         return chosen.reshape(shape)
-
-    def _takes_sentences(self, part: Part) -> bool:
-        doors = [self._pair.old[n] for n in (*part.direct, *part.derived)]
-        return any(door.many for door in doors)
 
     def _pad(self, part: Part) -> float | None:
         """What stands for padding; a mask is False or 0 there."""
         for number in part.direct:
-            pad = self._pair.old[number].pad
-            pad = self._pair.reach.pads.get(number, pad)
+            pad = self._pair.reach.pads.get(number, self._pair.old[number].pad)
             if pad is not None:
                 return pad
         is_mask = self._pair.reach.inputs[part.input].kind in "biu"
-        return 0 if is_mask and not part.direct and not part.derived else None
+        return 0 if is_mask and not part.doors else None
 
-    def _padding(self, part: Part, rows: int) -> np.ndarray:
+    def _padding(self, part: Part) -> np.ndarray:
         """Marks the last steps: none in the first row, all in the last."""
         one = self._pair.reach.inputs[part.input]
         steps = int(one.shape[1] or 1) if len(one.shape) > 1 else 1
         step = part.places // (one.places // steps)
-        real = np.round(np.linspace(steps, 0, rows)).astype(int)
+        real = np.round(np.linspace(steps, 0, self._rows)).astype(int)
         return step >= real[:, None]
-
-
-def _overshoot(watch: Watch, number: int, size: int) -> tuple[int, int]:
-    """By how much the ids that entered a table are too small, and too large."""
-    if size == 0:
-        return 0, 0
-    calls = [c for c in watch.entered.get(number, []) if c is not None and c.size]
-    lowest = min((int(call.min()) for call in calls), default=0)
-    highest = max((int(call.max()) for call in calls), default=0)
-    return max(0, -lowest), max(0, highest - size + 1)

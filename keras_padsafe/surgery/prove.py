@@ -36,6 +36,7 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
     from keras_padsafe.proof.load_models import (
         check_arrays,
         check_optimizer,
+        load_model,
         load_pair,
     )
     from keras_padsafe.proof.prove_outputs import prove_outputs
@@ -47,7 +48,9 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
     before, after = pair
     yield check_arrays(before, after)
     yield check_optimizer(before, after, target, dropped=plan.optimizer == "drop")
-    yield from prove_outputs(before.model, after.model, id_change(plan))
+    yield from prove_outputs(
+        before.model, after.model, id_change(plan), lambda: load_model(source.path)[0]
+    )
 
 
 def id_change(plan: Plan) -> IdChange:

@@ -192,6 +192,57 @@ def noisy(size: int) -> keras.Model:
     return keras.Model(x := ids(), Noisy()(table(size)(x)))
 
 
+@serializable
+class IntoRange(layers.Layer):
+    """Brings ids into range by itself."""
+
+    def __init__(self, how: str, number: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.how, self.number = how, number
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "how": self.how, "number": self.number}
+
+    def call(self, x: Any) -> Any:
+        match self.how:
+            case "modulo":
+                return x % self.number
+            case "divided":
+                return x // self.number
+            case "clipped":
+                return ops.clip(x, 0, self.number - 1)
+            case "unknown":
+                return ops.where(x < self.number, x, ops.ones_like(x))
+
+
+def _into_range(size: int, how: str, number: int) -> keras.Model:
+    return keras.Model(x := ids(), flat(table(size)(IntoRange(how, number)(x))))
+
+
+def modulo(size: int) -> keras.Model:
+    return _into_range(size, "modulo", size)
+
+
+def clipped(size: int) -> keras.Model:
+    return _into_range(size, "clipped", size)
+
+
+def divided_by_size(size: int) -> keras.Model:
+    return _into_range(size, "divided", size)
+
+
+def divided_by_ten(size: int) -> keras.Model:
+    return _into_range(size, "divided", 10)
+
+
+def unknown_beyond(size: int) -> keras.Model:
+    return _into_range(size, "unknown", size)
+
+
+def head_that_stays(size: int) -> keras.Model:
+    return keras.Model(x := ids(), layers.Dense(SIZE, name="head")(table(size)(x)))
+
+
 PROVED: list[Build] = [
     dictionary_of_inputs,
     sentences_of_words,

@@ -18,11 +18,17 @@ from .models import (
     SIZE,
     Build,
     any_length,
+    clipped,
     columns_of_one_input,
+    divided_by_size,
+    divided_by_ten,
+    head_that_stays,
     ids_into_table_and_head,
     ids_that_start_at_one,
+    modulo,
     noisy,
     one_input_in_two_tables,
+    unknown_beyond,
     unseen,
 )
 
@@ -75,7 +81,10 @@ def _loaded(model: Any, folder: Path) -> Any:
 
 
 def proved(before: Any, after: Any, change: IdChange) -> dict[str, Check]:
-    return {check.name: check for check in prove_outputs(before, after, change)}
+    return {
+        check.name: check
+        for check in prove_outputs(before, after, change, lambda: before)
+    }
 
 
 @pytest.mark.parametrize("ids", [APPEND, MOVED], ids=["append", "moved"])
@@ -101,6 +110,43 @@ def test_one_old_row_changed_is_wrong(build: Build, tmp_path: Path) -> None:
             variable.assign(values)
             break
     assert proved(before, after, change)[OLD].status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("build", "status"),
+    [
+        (modulo, "failed"),
+        (clipped, "failed"),
+        (divided_by_size, "failed"),
+        (divided_by_ten, "passed"),
+        (unknown_beyond, "passed"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_ids_beyond_the_table(build: Build, status: str, tmp_path: Path) -> None:
+    """Where the model brings them into range, they must reach the rows of before."""
+    check = proved(*moved(build, APPEND, tmp_path))[OLD]
+    assert check.status == status, check
+    assert ("reach other rows now" in check.detail) == (status == "failed")
+
+
+def test_ids_beyond_a_table_too_large_to_be_traced(tmp_path: Path) -> None:
+    """What enters the table is what was fed, so that nothing seems to be computed."""
+    before, after = modulo(300), modulo(303)
+    values = as_array(before.get_layer("words").embeddings)
+    after.get_layer("words").embeddings.assign(np.pad(values, [(0, 3), (0, 0)]))
+    for old, new in zip(before.weights[1:], after.weights[1:], strict=True):
+        new.assign(as_array(old))
+    path = frozenset({"layers/embedding/vars/0"})
+    change = IdChange(np.array([*range(300), *[-1] * 3]), 300, path, path)
+    check = proved(before, after, change)[OLD]
+    assert (check.status, "reach other rows" in check.detail) == ("failed", True), check
+
+
+def test_scores_that_do_not_grow_are_told(tmp_path: Path) -> None:
+    check = proved(*moved(head_that_stays, APPEND, tmp_path))[OLD]
+    assert check.status == "passed"
+    assert f"output 0 has {SIZE} units and does not grow" in check.detail
 
 
 def test_a_new_row_of_nan_is_wrong(tmp_path: Path) -> None:
