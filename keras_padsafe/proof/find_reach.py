@@ -20,7 +20,7 @@ from keras_padsafe.proof.run_model import run_model
 # Every batch that can be is as small and of one shape: a backend that compiles each
 # operation for each shape spends its time on little else.
 ROWS = 4
-_STEPS = (6, 16, 64, 4, 3, 2, 1)
+_STEPS = (6, 16, 64, 4, 3, 2, 1, 1024)
 _DTYPES = ("int32", "string", "float32")
 # How many numbers there are to choose from, and in how many runs each input changes.
 # Few numbers for a model that looks them up where it cannot be watched.
