@@ -21,6 +21,5 @@ MODULES_OF_NO_LAYERS = (
     "keras.metrics",
     "keras.optimizers",
     "keras.utils",
-    "builtins",
 )
 """Modules of serialized objects that hang below a layer and are no layers."""

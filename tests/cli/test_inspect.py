@@ -63,7 +63,7 @@ def test_left_alone_is_listed(run: Run, models: Path) -> None:
 def test_names_and_notes_are_shown(run: Run, models: Path) -> None:
     shown = run("inspect", models / "own.keras", env={"COLUMNS": "200"}).stdout
     assert "Vocabulary words/table: 50 ids" in shown
-    assert "Other names for --vocabulary: table, " in shown
+    assert "Other names for --vocabulary: words, table, " in shown
     assert "Keras was asked what follows the ids." in shown
     assert "classes of your own: tests_cli>Words" in shown
     stock = run("inspect", models / "trained.keras").stdout

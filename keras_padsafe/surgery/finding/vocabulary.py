@@ -62,6 +62,7 @@ class Draft:
 
     def finish(self) -> "Vocabulary":
         """The vocabulary, complete."""
+        self.layers = list(dict.fromkeys(self.layers))
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in vars(self).items()
