@@ -6,7 +6,8 @@ Checked on Keras 3.15.1. Keras offers no public way to do any of this:
 - say what a function makes of tensors that have a shape and no value;
 - say under which path of the weights file a layer's variables are saved;
 - list every layer inside a model, those of layers too;
-- read and write a configuration so that a layer described twice is one layer;
+- read and write a configuration so that a layer described twice is one layer, and
+  whoever calls, no code of it is run;
 - put the process-wide state of Keras, as its counters of names, back;
 - build a model whose weights are read next without compiling what draws them first.
 """
@@ -28,6 +29,7 @@ from keras.src.initializers import random_initializers
 from keras.src.saving import saving_lib
 from keras.src.saving.keras_saveable import KerasSaveable
 from keras.src.saving.serialization_lib import ObjectSharingScope as ObjectSharingScope
+from keras.src.saving.serialization_lib import SafeModeScope as SafeModeScope
 from keras.src.utils.naming import to_snake_case
 
 

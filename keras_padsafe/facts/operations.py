@@ -59,3 +59,6 @@ COLUMNS = {
     "MultiHot": "num_classes",
 }
 """Makes a column for each id, and the key that counts them."""
+
+NAME_IDS = frozenset(("ignore_class", "class_id", "target_class_ids"))
+"""Arguments of Keras's losses and metrics that are ids, or lists of them."""

@@ -3,5 +3,8 @@
 IMPORTED_UNASKED = ("keras_hub", "keras_rs")
 """Packages that surgery imports where a file names a class of theirs."""
 
+IMPORTED_BY_KERAS = ("keras_cv", "keras_nlp")
+"""Packages that Keras would import by itself where a file names a class of theirs."""
+
 SIZE_KEYS = frozenset(("vocabulary_size", "vocab_size", "text_vocab_size"))
 """The keys by which KerasHub's models count the ids of their text."""

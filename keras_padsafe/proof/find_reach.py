@@ -21,6 +21,7 @@ from keras_padsafe.proof.run_model import run_model
 # operation for each shape spends its time on little else.
 ROWS = 4
 _STEPS = (6, 16, 64, 4, 3, 2, 1, 1024)
+_MOST_PLACES = 1 << 20
 _DTYPES = ("int32", "string", "float32")
 # How many numbers there are to choose from, and in how many runs each input changes.
 # Few numbers for a model that looks them up where it cannot be watched.
@@ -93,7 +94,8 @@ def _attempts(
             for steps in _STEPS if any_length else _STEPS[:1]:
                 names = iter(dtypes)
                 settled = [one.of(steps, one.dtype or next(names)) for one in inputs]
-                yield tuple(settled), codes
+                if max((one.places for one in settled), default=0) <= _MOST_PLACES:
+                    yield tuple(settled), codes
 
 
 def _look(

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.compat import ObjectSharingScope, walk_saved
+from keras_padsafe.compat import ObjectSharingScope, SafeModeScope, walk_saved
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.skeleton.without_values import ShapeOnly, without_values
 
@@ -62,7 +62,7 @@ def build(config: dict[str, Any]) -> Skeleton:
     with without_values(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with ObjectSharingScope():
+            with ObjectSharingScope(), SafeModeScope(True):
                 model = keras.saving.deserialize_keras_object(_unbuilt(config))
             objects = dict(walk_saved(model))
             objects |= _optimizer(model, config)
@@ -70,7 +70,7 @@ def build(config: dict[str, Any]) -> Skeleton:
             counters = dict(_counters(objects))
             with ObjectSharingScope():
                 written = keras.saving.serialize_keras_object(model)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise NotBuilt(f"{type(error).__name__}: {error}") from error
     variables = {
         path: array.variable if isinstance(array, ShapeOnly) else array

@@ -40,7 +40,7 @@ def look_inside(skeleton: Skeleton) -> Inside:
     one shape all the same do not come with the batch.
     """
     paths = {id(variable): path for path, variable in skeleton.variables.items()}
-    tables = dict.fromkeys(skeleton.tables, 0)
+    tables = dict.fromkeys(sorted(skeleton.tables), 0)
     positions: set[str] = set()
     together: set[frozenset[str]] = set()
     for layer in skeleton.objects.values():

@@ -31,14 +31,16 @@ def without_values() -> Iterator[None]:
     optimizers know a variable by its `tf.Variable`, which a variable without a value
     lacks; there the methods of the other backends stand in.
 
-    One thread at a time. Counters of names and the chance of Python are as before.
+    One thread at a time, and no other notices. Counters of names and the chance of
+    Python and NumPy are as before.
     """
     variable, optimizer = keras.Variable, keras.optimizers.Optimizer
     base = next(c for c in optimizer.__mro__ if c.__name__ == "BaseOptimizer")
-    chance = random.getstate()
+    chance, numpy_chance = random.getstate(), np.random.get_state()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_LOCK)
         stack.callback(random.setstate, chance)
+        stack.callback(np.random.set_state, numpy_chance)
         stack.enter_context(own_global_state())
         for name, stand_in in (
             ("__init__", _shaped_init(variable.__init__)),
@@ -46,12 +48,23 @@ def without_values() -> Iterator[None]:
             ("numpy", _shape_only),
             ("__array__", lambda self, dtype=None, copy=None: _shape_only(self)),
         ):
-            stack.enter_context(mock.patch.object(variable, name, stand_in))
+            stack.enter_context(_here(variable, name, stand_in))
         for name in ("_var_key", "add_variable_from_reference", "assign"):
             own = getattr(base, name)
-            stack.enter_context(mock.patch.object(optimizer, name, own, create=True))
+            stack.enter_context(_here(optimizer, name, own))
         stack.enter_context(keras.StatelessScope(initialize_variables=False))
         yield
+
+
+def _here(owner: type, name: str, stand_in: Any) -> Any:
+    """Replaces a method, for calls of this thread alone."""
+    real, thread = getattr(owner, name), threading.get_ident()
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        chosen = stand_in if threading.get_ident() == thread else real
+        return chosen(*args, **kwargs)
+
+    return mock.patch.object(owner, name, method, create=True)
 
 
 def _shaped_init(real: Any) -> Any:

@@ -1,6 +1,7 @@
 """Every name in facts/ is a class of Keras, of ours, or of KerasHub."""
 
 import importlib
+import inspect
 import pkgutil
 from typing import Any
 
@@ -23,17 +24,29 @@ def _operations_of_keras() -> set[str]:
     return names
 
 
+ARGUMENTS = {"NAME_IDS"}
 KNOWN = {*dir(keras.layers), *_operations_of_keras(), *dir(kp.layers)}
 FACTS = {
     name: value
     for name, value in vars(operations).items()
-    if name.isupper() and isinstance(value, frozenset | dict)
+    if name.isupper() and isinstance(value, frozenset | dict) and name not in ARGUMENTS
 }
 
 
 @pytest.mark.parametrize("name", FACTS)
 def test_every_class_exists(name: str) -> None:
     assert not set(FACTS[name]) - KNOWN
+
+
+def test_every_argument_that_names_ids_exists() -> None:
+    arguments = {
+        name
+        for room in (keras.losses, keras.metrics)
+        for made in vars(room).values()
+        if isinstance(made, type)
+        for name in inspect.signature(made.__init__).parameters
+    }
+    assert arguments >= operations.NAME_IDS
 
 
 def test_every_layer_of_keras_that_ids_index_has_a_rule() -> None:

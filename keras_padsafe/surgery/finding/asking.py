@@ -1,12 +1,13 @@
 """Keras, asked what follows a number of config.json."""
 
 import importlib
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from keras_padsafe.archive import Archive
-from keras_padsafe.facts.packages import IMPORTED_UNASKED
+from keras_padsafe.facts.packages import IMPORTED_BY_KERAS, IMPORTED_UNASKED
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.unknown_layers import package_of
@@ -91,6 +92,13 @@ def ask_keras(archive: Archive, root: LayerNode) -> Asking:
                 f"the file names classes of {package}, which cannot be imported "
                 f"({error}). Install it: pip install {package.replace('_', '-')}"
             ) from None
+    named = {n.module.partition(".")[0] for n in root.walk()} & set(IMPORTED_BY_KERAS)
+    foreign = sorted(named - sys.modules.keys())
+    if foreign:
+        raise CannotAsk(
+            f"the file names classes of {foreign[0]}, which is not imported unasked. "
+            f"Say --import {foreign[0]}, or import it first"
+        )
     from keras_padsafe.skeleton import NotBuilt, build, look_inside
 
     config = archive.config or {}

@@ -2,6 +2,7 @@
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.claims import Also
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of
@@ -52,7 +53,10 @@ def _add_numbers(
     """Adds the numbers that count a claimed axis: said, known, or shown."""
     head = head_of(layer)
     if claim.key is not None:
-        add_config(vocabulary, _said(layer, claim, vocabulary.size))
+        said = _said(layer, claim)
+        add_config(vocabulary, said)
+        if model.asking is None and any(s.value != vocabulary.size for s in said):
+            _ask_for_key(layer, claim, vocabulary)
     elif head is not None and head.size == vocabulary.size:
         add_config(vocabulary, head.config)
     elif model.asking is not None and not _is_counted(model, array, claim, vocabulary):
@@ -69,16 +73,16 @@ def _add_numbers(
         _ask_for_key(layer, claim, vocabulary)
 
 
-def _said(layer: LayerNode, claim: Also, size: int) -> list[ConfigSite]:
+def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:
     return [
         ConfigSite(
             (*node.path, "config", claim.key),
-            size,
+            node.config[claim.key],
             "table",
             f"said: --also {claim.text}",
         )
         for node in layer.outwards()
-        if claim.key is not None and node.config.get(claim.key) == size
+        if claim.key is not None and is_count(node.config.get(claim.key))
     ][:1]
 
 

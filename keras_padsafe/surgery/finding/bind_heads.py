@@ -4,15 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from keras_padsafe.facts.operations import NAME_IDS, RECURRENT
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.bind_tables import add_holding, bind_inverse_lookups
 from keras_padsafe.surgery.finding.heads import (
     Head,
     head_of,
     last_weights,
     output_producers,
+    reshaped_units,
 )
 from keras_padsafe.surgery.finding.id_sources import is_reverse
 from keras_padsafe.surgery.finding.logits import follow_logits
@@ -62,6 +65,7 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
         vocabulary = space.draft
         _bind_heads_by_object(model, vocabulary)
         _look_at_other_units(model, space, known=set(candidates))
+        _look_at_reshapes(model, space)
         followed = follow_logits(
             model.graph, space.logits, vocabulary.size, model.claims
         )
@@ -125,6 +129,10 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
             for array in layer.arrays.values()
             if array.shape[-1:] == (vocabulary.size,) and array.path not in bound
         ]
+        if layer.class_name in RECURRENT and layer.config.get("units") == (
+            vocabulary.size
+        ):
+            vocabulary.unexplained.append(_recurrent(layer, vocabulary.size))
         if arrays and _is_claimed(layer, model):
             head = head_of(layer)
             if head is not None and head.size == vocabulary.size:
@@ -137,6 +145,39 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
             )
             flags = settling_flags(layer.name, len(arrays[0].shape) - 1)
             vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
+
+
+def _recurrent(layer: LayerNode, size: int) -> Unexplained:
+    return Unexplained(
+        layer.name,
+        f"{layer.class_name} {layer.name!r} has {size} units that reach an output of "
+        "the model: they may score ids",
+        f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, it cannot be "
+        "grown, since each of its units sees all others",
+    )
+
+
+def _look_at_reshapes(model: ModelFile, space: IdSpace) -> None:
+    """Outputs with a unit for each id that are cut out of more units than that."""
+    size = space.draft.size
+    downstream = model.graph.downstream(space.calls)
+    for call in model.graph.back_from_outputs(
+        lambda call: reshaped_units(call.layer, size) is not None
+    ):
+        heads = [head_of(source.layer) for source in call.inputs]
+        wide = [head for head in heads if head is not None and head.size != size]
+        if call in downstream and wide and not model.claims.leaves(wide[0].layer):
+            layer = wide[0].layer
+            space.draft.unexplained.append(
+                Unexplained(
+                    call.layer.name,
+                    f"{call.layer.class_name} {call.layer.name!r} makes {size} units at "
+                    f"a time of the {wide[0].size} of {layer.class_name} "
+                    f"{layer.name!r}: they may score ids",
+                    f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, it "
+                    "cannot be grown in the file",
+                )
+            )
 
 
 def _follows(vocabulary: Draft, path: str, model: ModelFile) -> bool:
@@ -174,13 +215,16 @@ def _bind_heads_by_object(model: ModelFile, vocabulary: Draft) -> None:
 
 
 def _bind_metrics(model: ModelFile, space: IdSpace) -> None:
-    """Metrics that count the classes of an output which scores ids."""
+    """Losses and metrics that count or name the classes of an output over ids."""
     vocabulary = space.draft
     compiled = model.root.serialized.get("compile_config") or {}
-    for key in ("metrics", "weighted_metrics"):
+    for key in ("metrics", "weighted_metrics", "loss"):
         for output, path, metrics in _metrics_of(compiled.get(key), model):
             if output not in space.over_ids:
                 continue
+            for inner, id_ in _named_ids(metrics):
+                place = ("compile_config", key, *path, *inner)
+                add_config(vocabulary, [ConfigSite(place, id_, "id", "names an id")])
             for inner in _class_counts(metrics, vocabulary.size):
                 place = ("compile_config", key, *path, *inner)
                 reason = "metric over the classes of the head"
@@ -193,7 +237,7 @@ def _metrics_of(
 ) -> Iterator[tuple[Call, ConfigPath, Any]]:
     """Each output of the model with the metrics compiled for it, and their place."""
     outputs = model.graph.outputs
-    if isinstance(metrics, dict):
+    if isinstance(metrics, dict) and "class_name" not in metrics:
         by_name = {_output_name(call): call for call in outputs}
         for name, own in metrics.items():
             if name in by_name:
@@ -211,6 +255,21 @@ def _output_name(call: Call) -> str:
     while layer.parent is not None and not layer.parent.is_graph:
         layer = layer.parent
     return layer.name
+
+
+def _named_ids(value: Any) -> Iterator[tuple[ConfigPath, int]]:
+    """The ids that losses and metrics of Keras know by their number."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in NAME_IDS and is_count(inner):
+                yield (key,), inner
+            elif key in NAME_IDS and isinstance(inner, list):
+                yield from (((key, n), id_) for n, id_ in enumerate(inner))
+            else:
+                yield from (((key, *path), id_) for path, id_ in _named_ids(inner))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from (((index, *path), id_) for path, id_ in _named_ids(inner))
 
 
 def _class_counts(value: Any, size: int) -> Iterator[ConfigPath]:

@@ -8,6 +8,7 @@ from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.arguments import read_texts
 from keras_padsafe.surgery.finding.heads import head_of
 
@@ -117,18 +118,18 @@ def _check_also(claim: Also, root: LayerNode, archive: Archive) -> None:
             f"{archive.path}: also: {claim.text!r}: no array of {claim.place!r} has an "
             f"axis {claim.axis}. Expected: an axis of its arrays. Shapes: {shapes}."
         )
-    sizes = [
-        (node.config.get(claim.key), array.shape[claim.axis])
-        for layer, array in fitting
+    counts = [
+        node.config[claim.key]
+        for layer, _ in fitting
         for node in layer.outwards()
-        if claim.key in node.config
+        if claim.key in node.config and is_count(node.config[claim.key])
     ]
-    if claim.key is not None and not any(value == size for value, size in sizes):
+    if claim.key is not None and not counts:
         wanted = sorted({array.shape[claim.axis] for _, array in fitting})
         raise SurgeryError(
             f"{archive.path}: also: {claim.text!r}: no configuration key {claim.key!r} "
-            f"of {claim.place!r} holds {' or '.join(map(str, wanted))}, the size of "
-            "the axis. Expected: the key that does, or none."
+            f"of {claim.place!r} holds a number. Expected: the key that counts the "
+            f"{' or '.join(map(str, wanted))} entries of the axis, or none."
         )
 
 

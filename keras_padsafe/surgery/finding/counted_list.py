@@ -26,6 +26,17 @@ def counted_list(
     return site.counted()
 
 
+def is_numbered(asking: Asking, place: ConfigPath, size: int) -> bool:
+    """Whether it is known which ids the words of a counted list have.
+
+    A lookup layer numbers them, or there is a row for each and no other.
+    """
+    found = asking.vary([place])
+    return bool(not isinstance(found, str) and found.counters) or (
+        len(asking.value(place)) == size
+    )
+
+
 def as_node(layer: Any, group: str) -> LayerNode:
     """A layer that config.json does not spell out, as if it did."""
     from keras_padsafe.skeleton import serialized

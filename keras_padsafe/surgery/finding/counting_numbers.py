@@ -8,7 +8,7 @@ from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.asking import Asking
 
 _NEAR, _VERY_NEAR = 16, 3
-_MOST_FAR = 100
+_MOST = 100  # Each trial builds the model.
 # Records of what was built, and what says how a model was trained.
 _NO_COUNTS = frozenset(
     """
@@ -49,15 +49,15 @@ def counting_numbers(
     """
     size = asking.skeleton.shapes[path][axis]
     counts = dict(_counts(asking.config.get("config"), ("config",)))
-    equal = [place for place, count in counts.items() if count == size]
+    equal = [place for place, count in counts.items() if count == size][:_MOST]
     reach = _NEAR if far else _VERY_NEAR
-    near = [p for p, count in counts.items() if 0 < abs(count - size) <= reach]
+    near = [p for p, count in counts.items() if 0 < abs(count - size) <= reach][:_MOST]
     rest = [place for place in counts if place not in equal and place not in near]
-    for places in (equal, near, rest[:_MOST_FAR] if far else []):
+    for places in (equal, near, rest[:_MOST] if far else []):
         alone = [place for place in places if asking.follows((place,), path, axis)]
         # A second one that counts part of the rows is no larger than what is left.
         left = size - max((counts[place] for place in alone), default=size)
-        parts = [place for place in counts if 0 < counts[place] <= left]
+        parts = [place for place in counts if 0 < counts[place] <= left][:_MOST]
         alone += [
             place
             for place in parts
@@ -108,7 +108,8 @@ def _counts(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
     elif isinstance(value, list):
         if value and {type(item) for item in value} in ({str}, {int}):
             yield path, len(value)
-        for index, inner in enumerate(value if len(value) <= _MOST_FAR else ()):
+        plain = all(type(item) in (int, str) for item in value)
+        for index, inner in enumerate(() if plain and len(value) > _MOST else value):
             yield from _counts(inner, (*path, index))
     elif type(value) is int and value > 0:
         yield path, value

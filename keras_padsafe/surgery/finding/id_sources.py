@@ -26,6 +26,19 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
     return found
 
 
+def are_computed(calls: Iterable[Call]) -> bool:
+    """Whether an operation may have made other ids of those that enter a table."""
+    pending = [c.inputs[0] for c in calls if c.inputs and not is_reverse(c)]
+    while pending:
+        call = pending.pop()
+        kind = call.layer.class_name
+        if kind in MOVES_IDS or kind in SELECTS_IDS:
+            pending.extend(call.inputs)
+        elif call.layer.is_operation:
+            return True
+    return False
+
+
 def sources_of_table(calls: list[Call]) -> list[tuple[LayerNode, bool]]:
     """The sources of what is fed to the calls of a table, first arguments only."""
     fed = [call.inputs[0] for call in calls if call.inputs and not is_reverse(call)]

@@ -19,11 +19,13 @@ from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
 from keras_padsafe.surgery.finding.held_heads import bind_held_heads
 from keras_padsafe.surgery.finding.held_words import bind_held_words
+from keras_padsafe.surgery.finding.id_sources import are_computed
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import SlotError, find_slots
 from keras_padsafe.surgery.finding.other_takers import find_bins, find_other_takers
 from keras_padsafe.surgery.finding.sites import ConfigSite
+from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
     own_classes,
     unknown_layers,
@@ -82,9 +84,12 @@ def read_inventory(
     claims = read_claims(also, leave)
     check_claims(claims, root, archive)
     model = ModelFile(archive, root, read_graph(root), claims)
-    unknown = [n for n in unknown_layers(root) if not claims.settles(n)]
+    unknown = [n for n in unknown_layers(root) if not claims.leaves(n)]
     unknown += claims.uncounted(root)
-    if not ask and not unknown:
+    tables = [
+        call for t in known_tables(root) for call in model.graph.calls_of(t.layer)
+    ]
+    if not ask and not unknown and not are_computed(tables):
         drafts = _find(model)
         if not any(draft.slot_problem for draft in drafts):
             return _inventory(model, drafts)
@@ -92,7 +97,9 @@ def read_inventory(
         model = replace(model, asking=ask_keras(archive, root))
     except CannotAsk as problem:
         drafts = _find(model)
-        doubts = [_unknown(layer, problem) for layer in unknown]
+        doubts = [
+            _unknown(layer, problem) for layer in unknown if not claims.settles(layer)
+        ]
         for draft in drafts:
             draft.unexplained += doubts
         return _inventory(model, drafts, tuple(doubts))

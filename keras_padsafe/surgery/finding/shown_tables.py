@@ -6,7 +6,7 @@ from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.counted_list import counted_list
+from keras_padsafe.surgery.finding.counted_list import counted_list, is_numbered
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import Table, table_site
@@ -30,7 +30,7 @@ def shown_tables(
     doubts: list[Unexplained] = []
     for path, axis in sorted(
         asking.inside.tables.items(),
-        key=lambda item: -asking.skeleton.shapes[item[0]][item[1]],
+        key=lambda item: (-asking.skeleton.shapes[item[0]][item[1]], item[0]),
     ):
         if path in settled:
             continue
@@ -41,6 +41,11 @@ def shown_tables(
         counting = counting_numbers(asking, path, axis, far=not (settled or by_places))
         if counting.problem:
             doubts.append(_uncounted(path, shape, counting.problem))
+            continue
+        words = [p for p in counting.places if isinstance(asking.value(p), list)]
+        if any(not is_numbered(asking, place, shape[axis]) for place in words):
+            problem = "follows a list of words, and which ids these have is not known"
+            doubts.append(_uncounted(path, shape, problem))
             continue
         table = by_places.get(counting.places)
         if table is None or table.size < shape[axis]:

@@ -46,10 +46,11 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
     if name is None and len(meant) == 1:
         return meant[0]
     if name is None:
+        made = "" if meant else " The model makes the ids of each itself, as positions."
         raise AmbiguousVocabularyError(
-            f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
+            f"{inventory.path}: which vocabulary is meant is not known. Expected: the "
             "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
-            f"Found: {listed}."
+            f"Found: {listed}.{made}"
         )
     exact = [v for v in found if v.name == name]
     named = exact or [v for v in found if name in v.layers]
