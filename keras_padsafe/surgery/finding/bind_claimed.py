@@ -55,8 +55,9 @@ def _add_numbers(
     if claim.key is not None:
         said = _said(layer, claim)
         add_config(vocabulary, said)
-        if model.asking is None and any(s.value != vocabulary.size for s in said):
-            _ask_for_key(layer, claim, vocabulary)
+        for site in said:
+            if model.asking is None and site.value != vocabulary.size:
+                vocabulary.unexplained.append(_unequal(layer, claim, site))
     elif head is not None and head.size == vocabulary.size:
         add_config(vocabulary, head.config)
     elif model.asking is not None and not _is_counted(model, array, claim, vocabulary):
@@ -71,6 +72,15 @@ def _add_numbers(
         )
     elif model.asking is None and not layer.is_stock:
         _ask_for_key(layer, claim, vocabulary)
+
+
+def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Unexplained:
+    return Unexplained(
+        layer.name,
+        f"{claim.key} of {layer.name!r} is {site.value}, and Keras could not be asked "
+        f"whether axis {claim.axis} of {claim.place} follows it",
+        "Say --import MODULE with the module that registers the class",
+    )
 
 
 def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:

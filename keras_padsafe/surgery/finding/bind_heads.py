@@ -171,11 +171,11 @@ def _look_at_reshapes(model: ModelFile, space: IdSpace) -> None:
             space.draft.unexplained.append(
                 Unexplained(
                     call.layer.name,
-                    f"{call.layer.class_name} {call.layer.name!r} makes {size} units at "
-                    f"a time of the {wide[0].size} of {layer.class_name} "
+                    f"{call.layer.class_name} {call.layer.name!r} makes rows of {size} "
+                    f"of the {wide[0].size} units of {layer.class_name} "
                     f"{layer.name!r}: they may score ids",
-                    f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, it "
-                    "cannot be grown in the file",
+                    f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, "
+                    "it cannot be grown in the file",
                 )
             )
 

@@ -119,17 +119,19 @@ def _check_also(claim: Also, root: LayerNode, archive: Archive) -> None:
             f"axis {claim.axis}. Expected: an axis of its arrays. Shapes: {shapes}."
         )
     counts = [
-        node.config[claim.key]
-        for layer, _ in fitting
+        count
+        for layer, array in fitting
         for node in layer.outwards()
-        if claim.key in node.config and is_count(node.config[claim.key])
+        if is_count(count := node.config.get(claim.key or ""))
+        if not node.is_stock or count == array.shape[claim.axis]
     ]
     if claim.key is not None and not counts:
         wanted = sorted({array.shape[claim.axis] for _, array in fitting})
         raise SurgeryError(
             f"{archive.path}: also: {claim.text!r}: no configuration key {claim.key!r} "
-            f"of {claim.place!r} holds a number. Expected: the key that counts the "
-            f"{' or '.join(map(str, wanted))} entries of the axis, or none."
+            f"of {claim.place!r} counts entries, or holds "
+            f"{' or '.join(map(str, wanted))}, the size of the axis. Expected: the key "
+            "that does, or none."
         )
 
 

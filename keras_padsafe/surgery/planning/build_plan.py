@@ -46,9 +46,9 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
     if name is None and len(meant) == 1:
         return meant[0]
     if name is None:
-        made = "" if meant else " The model makes the ids of each itself, as positions."
+        made = "" if meant else " The model makes their ids itself, as positions."
         raise AmbiguousVocabularyError(
-            f"{inventory.path}: which vocabulary is meant is not known. Expected: the "
+            f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
             "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
             f"Found: {listed}.{made}"
         )
