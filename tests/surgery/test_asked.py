@@ -1,0 +1,275 @@
+"""Models that Keras is asked about: what follows is bound, what moves is refused."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_padsafe as kp
+from keras_padsafe.errors import AmbiguousVocabularyError, NotProvedError, SurgeryError
+
+from .reference import run_python
+from .saved import digest, read
+from .zoo import ADDED, DIM, SIZE, ids
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+class Configured(layers.Layer):
+    """Keeps what it was made with, and gives it back as its configuration."""
+
+    def __init__(self, own: dict[str, Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.own = own
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.own}
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Remainders(Configured):
+    """Ids of any size, brought into range by the number of rows."""
+
+    def __init__(self, rows: int, **options: Any) -> None:
+        super().__init__({"rows": rows}, **options)
+        self.table = layers.Embedding(rows, DIM)
+
+    def call(self, x: Any) -> Any:
+        return self.table(ops.mod(x, self.own["rows"]))
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class UnknownLast(Configured):
+    """One row more than its number says, for unknown ids."""
+
+    def __init__(self, words: int, **options: Any) -> None:
+        super().__init__({"words": words}, **options)
+        self.table = layers.Embedding(words + 1, DIM)
+
+    def call(self, x: Any) -> Any:
+        words = self.own["words"]
+        known = ops.logical_and(x >= 0, x < words)
+        return self.table(ops.where(known, x, words))
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Specials(Configured):
+    """A table whose rows two numbers count together."""
+
+    def __init__(self, words: int, special: int, **options: Any) -> None:
+        super().__init__({"words": words, "special": special}, **options)
+        self.table = layers.Embedding(words + special, DIM)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Listed(Configured):
+    """A table with as many rows as its configuration lists words."""
+
+    def __init__(self, words: list[str], spare: int = 0, **options: Any) -> None:
+        super().__init__({"words": list(words), "spare": spare}, **options)
+        self.table = layers.Embedding(len(words) + bool(spare), DIM)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Short(Configured):
+    """A table, and a head that scores all ids but the first two."""
+
+    def __init__(self, words: int, **options: Any) -> None:
+        super().__init__({"words": words}, **options)
+        self.table = layers.Embedding(words, DIM)
+        self.head = layers.Dense(words - 2)
+
+    def call(self, x: Any) -> Any:
+        return self.head(self.table(x))
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Recommender(keras.Model):
+    """Users and movies, with tables of one size."""
+
+    def __init__(self, users: int, movies: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.sizes = {"users": users, "movies": movies}
+        self.user_table = layers.Embedding(users, DIM)
+        self.movie_table = layers.Embedding(movies, DIM)
+
+    def call(self, x: Any) -> Any:
+        return ops.sum(self.user_table(x[:, 0]) * self.movie_table(x[:, 1]), -1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.sizes}
+
+
+def saved(layer: layers.Layer, path: Path) -> Path:
+    x = ids()
+    keras.Model(x, layer(x)).save(path)
+    return path
+
+
+def grow(source: Path, **options: Any) -> kp.surgery.Report:
+    return kp.surgery.grow(source, source.with_name("new.keras"), **options)
+
+
+@pytest.mark.parametrize("layer", [Remainders, UnknownLast])
+def test_a_number_that_moves_old_answers_is_refused(layer: Any, tmp_path: Path) -> None:
+    source = saved(layer(SIZE), tmp_path / "old.keras")
+    before = digest(source)
+    with pytest.raises(NotProvedError, match="into range") as caught:
+        grow(source, rows=ADDED)
+    assert caught.value.certificate.verdict == "wrong"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.keras"]
+    assert digest(source) == before
+
+
+def test_a_file_that_is_wrong_is_kept_if_that_is_asked(tmp_path: Path) -> None:
+    source = saved(Remainders(SIZE), tmp_path / "old.keras")
+    report = grow(source, rows=ADDED, proof=False)
+    assert report.certificate is None
+    assert (tmp_path / "new.keras").exists()
+
+
+def test_of_two_numbers_that_count_the_user_says_which(tmp_path: Path) -> None:
+    source = saved(Specials(SIZE, 2, name="table"), tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match=r"(?s)each of several numbers.*--also"):
+        grow(source, rows=ADDED)
+    place = "layers/specials/table/vars/0:0:words"
+    report = grow(source, rows=ADDED, also=place)
+    assert report.certificate is not None
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert (config["words"], config["special"]) == (SIZE + ADDED, 2)
+
+
+def test_a_list_that_is_counted_takes_words_only(tmp_path: Path) -> None:
+    words = [f"word {number}" for number in range(SIZE)]
+    source = saved(Listed(words), tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match="--add WORD"):
+        grow(source, rows=ADDED)
+    assert grow(source, tokens=["zebra"]).tokens == {"zebra": SIZE}
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert config["words"] == [*words, "zebra"]
+
+
+def test_words_without_known_ids_are_not_numbered(tmp_path: Path) -> None:
+    words = [f"word {number}" for number in range(SIZE)]
+    source = saved(Listed(words, spare=1), tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match="which ids these have is not known"):
+        grow(source, tokens=["zebra"])
+
+
+def test_a_head_with_fewer_units_grows_and_is_not_moved(tmp_path: Path) -> None:
+    source = saved(Short(SIZE), tmp_path / "old.keras")
+    report = grow(source, rows=ADDED)
+    shapes = {change.path: change.new_shape for change in report.plan.arrays}
+    assert shapes["layers/short/head/vars/1"] == (SIZE - 2 + ADDED,)
+    with pytest.raises(SurgeryError, match="the file does not say for which"):
+        kp.surgery.plan(source, keep=[0, 3, 5])
+
+
+def test_tables_of_one_size_are_told_apart(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    model = Recommender(SIZE, SIZE)
+    model.compile("adam", "mse")
+    model.fit(np.ones((2, 2), "int32"), np.ones(2), verbose=0)
+    model.save(source)
+    with pytest.raises(AmbiguousVocabularyError, match=r"user_table.*movie_table"):
+        grow(source, rows=ADDED)
+    report = grow(source, rows=ADDED, vocabulary="movies")
+    assert report.certificate is not None
+    new = keras.models.load_model(tmp_path / "new.keras")
+    assert new.movie_table.input_dim == SIZE + ADDED
+    assert new.user_table.input_dim == SIZE
+    slots = [c.path for c in report.plan.arrays if c.path.startswith("optimizer")]
+    assert len(slots) == 2
+
+
+def test_bins_in_front_of_a_table_are_refused(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    x = keras.Input((5,))
+    bins = layers.Discretization([0.0, 1.0], name="bins")(x)
+    keras.Model(x, layers.Embedding(3, DIM)(bins)).save(source)
+    with pytest.raises(AmbiguousVocabularyError, match=r"(?s)numbers of bins.*--leave"):
+        grow(source, rows=ADDED)
+
+
+def test_ids_that_losses_and_metrics_name_move_along(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    x = ids()
+    h = layers.Embedding(SIZE, DIM)(x)
+    model = keras.Model(x, layers.Dense(SIZE, name="head")(h))
+    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=7)
+    metric = keras.metrics.IoU(SIZE, target_class_ids=[3, 7])
+    model.compile("sgd", loss, metrics=[metric])
+    model.save(source)
+    kp.surgery.trim(source, tmp_path / "new.keras", keep=[0, 3, 7])
+    compiled = read(tmp_path / "new.keras").config["compile_config"]
+    assert compiled["loss"]["config"]["ignore_class"] == 2
+    assert compiled["metrics"][0]["config"]["target_class_ids"] == [1, 2]
+    assert compiled["metrics"][0]["config"]["num_classes"] == 3
+
+
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+def test_recurrent_units_as_many_as_ids_are_asked(layer: Any, tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    x = ids()
+    h = layers.Embedding(SIZE, DIM)(x)
+    keras.Model(x, layer(SIZE, return_sequences=True)(h)).save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="may score ids"):
+        grow(source, rows=ADDED)
+
+
+def test_ids_changed_on_the_way_are_proved_without_a_class_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "old.keras"
+    x = ids()
+    keras.Model(x, layers.Embedding(SIZE, DIM)(ops.mod(x, SIZE))).save(source)
+    with pytest.raises(NotProvedError):
+        grow(source, rows=ADDED)
+
+
+def test_other_threads_keep_their_values(tmp_path: Path) -> None:
+    source = saved(Short(SIZE), tmp_path / "old.keras")
+    running, wrong = True, []
+
+    def train() -> None:
+        variable = keras.Variable(np.zeros(2, "float32"))
+        while running:
+            variable.assign(np.ones(2, "float32"))
+            made = keras.Variable(np.ones(2, "float32"))
+            for each in (variable, made):
+                if not (keras.ops.convert_to_numpy(each) == 1).all():
+                    wrong.append(each)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    for _ in range(5):
+        kp.surgery.inspect(source)
+    running = False
+    thread.join()
+    assert not wrong
+
+
+def test_a_plan_is_the_same_in_every_process(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    model = Recommender(SIZE, SIZE)
+    model(np.ones((2, 2), "int32"))
+    model.save(source)
+    script = """
+        import sys
+        from tests.surgery import test_asked
+        import keras_padsafe as kp
+        found = kp.surgery.inspect(sys.argv[1]).vocabularies
+        print([(v.name, v.layers, [a.path for a in v.arrays]) for v in found])
+    """
+    root = Path(__file__).parents[2]
+    assert len({run_python(script, source, folder=root) for _ in range(3)}) == 1
