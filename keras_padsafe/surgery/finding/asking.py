@@ -99,8 +99,13 @@ def ask_keras(archive: Archive, root: LayerNode) -> Asking:
             f"the file names classes of {foreign[0]}, which is not imported unasked. "
             f"Say --import {foreign[0]}, or import it first"
         )
-    from keras_padsafe.skeleton import NotBuilt, build, look_inside
-
+    try:
+        from keras_padsafe.skeleton import NotBuilt, build, look_inside
+    except ImportError as error:
+        raise CannotAsk(
+            f"Keras cannot be imported ({error}). Install one of its backends: "
+            'pip install "keras-padsafe[jax]"'
+        ) from None
     config = archive.config or {}
     try:
         skeleton = build(config)

@@ -89,7 +89,8 @@ def read_inventory(
     tables = [
         call for t in known_tables(root) for call in model.graph.calls_of(t.layer)
     ]
-    if not ask and not unknown and not are_computed(tables):
+    computed = are_computed(tables)
+    if not ask and not unknown and not computed:
         drafts = _find(model)
         if not any(draft.slot_problem for draft in drafts):
             return _inventory(model, drafts)
@@ -100,6 +101,7 @@ def read_inventory(
         doubts = [
             _unknown(layer, problem) for layer in unknown if not claims.settles(layer)
         ]
+        doubts += [_unproved(problem)] if computed else []
         for draft in drafts:
             draft.unexplained += doubts
         return _inventory(model, drafts, tuple(doubts))
@@ -129,6 +131,15 @@ def _own_classes(root: LayerNode) -> Iterator[str]:
             f"The model has classes of your own: {', '.join(own)}. To load it, "
             "`verify` needs the module that registers them: --import MODULE."
         )
+
+
+def _unproved(problem: CannotAsk) -> Unexplained:
+    return Unexplained(
+        "",
+        "operations of the model change ids before they enter a table, so a new file "
+        f"has to be proved, and Keras could not be asked: {problem}",
+        "Settle that first",
+    )
 
 
 def _unknown(layer: LayerNode, problem: CannotAsk) -> Unexplained:
