@@ -136,9 +136,9 @@ def _check_settled(
             f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
         )
         raise AmbiguousVocabularyError(
-            f"{inventory.path}: vocabulary {vocabulary.name!r} has "
-            f"{len(vocabulary.unexplained)} things that the file does not explain, and "
-            f"nothing is guessed. Settle each:\n{listed}"
+            f"{inventory.path}: not all that may belong to vocabulary "
+            f"{vocabulary.name!r} is known, and nothing is guessed. Settle each:\n"
+            f"{listed}"
         )
     if vocabulary.slot_problem and optimizer == "keep":
         raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
