@@ -115,7 +115,8 @@ def test_rows_that_no_batch_had(name: str, tmp_path: Path) -> None:
 def test_every_optimizer_that_keeps_slots(name: str, tmp_path: Path) -> None:
     path = tmp_path / "trained.keras"
     train(KNOWN[name]()).save(path)
-    if name == "sgd":
+    # SGD keeps nothing; Adafactor adds a constant to all that it keeps.
+    if name in ("sgd", "adafactor"):
         assert not len(check_weights(path))
     else:
         assert_untrained(path, [0, *SEEN])
