@@ -65,7 +65,7 @@ def is_same_file(first: str, second: str) -> bool:
 def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":
     from keras_padsafe import surgery
 
-    due = plan.asked if writing.proof is None else writing.proof
+    due = plan.needs_proof if writing.proof is None else writing.proof
     title = f"Writing {'and proving ' if due else ''}{output}"
     with progress_bar(title, as_json=writing.as_json) as progress:
         return surgery.apply_plan(

@@ -19,7 +19,7 @@ def plan_view(document: dict[str, Any]) -> RenderableType:
         heading("Plan", f": {change_text(document)}"),
         *plan_parts(document),
         "",
-        *(_asked() if document["asked"] else ()),
+        *(_proved() if document["needs_proof"] else ()),
         "The model was not touched.",
     )
 
@@ -76,10 +76,10 @@ def plan_parts(plan: dict[str, Any]) -> list[RenderableType]:
     ]
 
 
-def _asked() -> tuple[str, ...]:
+def _proved() -> tuple[str, ...]:
     return (
-        "Keras was asked what follows the ids; a file made by this plan is proved by "
-        "running both models before it gets its name.",
+        "A file made by this plan is proved by running both models before it gets its "
+        "name.",
     )
 
 

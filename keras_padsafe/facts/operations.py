@@ -60,5 +60,8 @@ COLUMNS = {
 }
 """Makes a column for each id, and the key that counts them."""
 
+COMPARES = frozenset(("Equal", "NotEqual"))
+"""Compares each value with another one: a number beside ids is an id itself."""
+
 NAME_IDS = frozenset(("ignore_class", "class_id", "target_class_ids"))
 """Arguments of Keras's losses and metrics that are ids, or lists of them."""

@@ -27,12 +27,14 @@ class Call:
         layer: The layer called; for a layer inside `TimeDistributed`, that layer.
         inputs: The calls whose outputs it takes, masks apart, in argument order.
         arguments: The recorded arguments, positional ones under "0", "1", ...
+        places: Where config.json records each.
         consumers: The calls that take its output.
     """
 
     layer: LayerNode
     inputs: list["Call"] = field(default_factory=list)
     arguments: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, ConfigPath] = field(default_factory=dict)
     consumers: list["Call"] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -138,11 +140,11 @@ def _open_sequential(
     for layer in model.children:
         if layer.class_name == "InputLayer":
             if inputs is None:
-                current = [_add(layer, [], {}, graph)]
+                current = [_add(Call(layer), graph)]
             elif inputs:
                 graph.input_layers.append((layer, inputs[0]))
         else:
-            current = _call(layer, current, {}, graph)
+            current = _call(Call(layer, current), graph)
     return current
 
 
@@ -156,7 +158,7 @@ def _open_functional(
         if layer is None:
             raise _unknown_tensor(model, "its input_layers name", made_by.layer)
         if inputs is None:
-            results[layer.name, 0] = [_add(layer, [], {}, graph)]
+            results[layer.name, 0] = [_add(Call(layer), graph)]
         elif position < len(inputs):
             results[layer.name, 0] = [inputs[position]]
             graph.input_layers.append((layer, inputs[position]))
@@ -232,31 +234,27 @@ def _take(call: RecordedCall, results: _Results, graph: Graph) -> list[Call]:
         graph.shape_records.append(ShapeRecord(tensor.path, tensor.shape, source))
         if not tensor.is_mask:
             taken.append(source)
-    return _call(call.layer, taken, call.arguments, graph)
+    return _call(Call(call.layer, taken, call.arguments, call.places), graph)
 
 
-def _call(
-    layer: LayerNode, inputs: list[Call], arguments: dict[str, Any], graph: Graph
-) -> list[Call]:
-    called = layer.original or layer
+def _call(call: Call, graph: Graph) -> list[Call]:
+    called = call.layer.original or call.layer
     while called.class_name in WRAPPERS_OF_ONE_CALL and called.children:
         called = called.children[0].original or called.children[0]
     if called.is_graph:
-        return _open(called, inputs, graph)
-    return [_add(called, inputs, arguments, graph)]
+        return _open(called, call.inputs, graph)
+    call.layer = called
+    return [_add(call, graph)]
 
 
-def _add(
-    layer: LayerNode, inputs: list[Call], arguments: dict[str, Any], graph: Graph
-) -> Call:
+def _add(call: Call, graph: Graph) -> Call:
     if len(graph.calls) >= MAX_CALLS:
         raise SurgeryError(
             f"Model: nested models open up into more than {MAX_CALLS} calls. "
             "Expected: a model that a person could have built. If it is one, please "
             "report it."
         )
-    call = Call(layer, list(inputs), arguments)
-    for source in inputs:
+    for source in call.inputs:
         source.consumers.append(call)
     graph.calls.append(call)
     return call

@@ -47,12 +47,14 @@ class RecordedCall:
         number: Which of its calls this is.
         tensors: The tensors that it takes, in argument order.
         arguments: All arguments, positional ones under "0", "1", ...
+        places: Where config.json records each argument.
     """
 
     layer: LayerNode
     number: int
     tensors: list[RecordedTensor]
     arguments: dict[str, Any]
+    places: dict[str, ConfigPath]
 
 
 def read_calls(layer: LayerNode) -> list[RecordedCall]:
@@ -119,7 +121,11 @@ def _read_call(layer: LayerNode, number: int, node: Any) -> RecordedCall:
         for place, tensor in _tensors(node, path)
     ]
     positional = {str(index): value for index, value in enumerate(args)}
-    return RecordedCall(layer, number, tensors, {**positional, **kwargs})
+    places: dict[str, ConfigPath] = {
+        **{str(index): (*path, "args", index) for index in range(len(args))},
+        **{key: (*path, "kwargs", key) for key in kwargs},
+    }
+    return RecordedCall(layer, number, tensors, {**positional, **kwargs}, places)
 
 
 def _read_tensor(

@@ -31,7 +31,7 @@ def apply_plan(
         target: The `.keras` file to write; it appears whole or not at all.
         overwrite: Whether `target` may exist.
         proof: Whether both models are run before `target` gets its name; left out,
-            where Keras had to be asked about the model of the plan.
+            where the plan needs it (`Plan.needs_proof`).
         progress: Called with the bytes written so far and their total.
 
     Raises:

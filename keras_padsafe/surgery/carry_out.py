@@ -84,7 +84,7 @@ def write_proved(
         if not certificate.passed:
             raise NotProvedError(_not_proved(certificate, target), certificate)
 
-    due = plan.asked if proof is None else proof
+    due = plan.needs_proof if proof is None else proof
     transfer(
         plan,
         source,
@@ -105,8 +105,8 @@ def _not_proved(certificate: Certificate, target: str) -> str:
     if wrong:
         return (
             f"{target}: the new file is wrong, so it was not kept:\n{listed}\n"
-            "Something in the model depends on the number of ids in a way that a "
-            "surgery cannot keep. Change it in Keras and train it again."
+            "Something in the model depends on the ids, or on how many there are, in a "
+            "way that a surgery cannot keep. Change it in Keras and train it again."
         )
     return (
         f"{target}: the new file could not be proved, so it was not kept:\n{listed}\n"

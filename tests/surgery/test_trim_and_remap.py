@@ -131,3 +131,54 @@ def test_a_map_without_some_ids() -> None:
     assert whole.without([1], [1]).ids.tolist() == [2, -1, 0]
     assert whole.without([3], []).ids.tolist() == [-1, 1, -1, 0]
     assert whole.without([], []) == whole
+
+
+def masked_by_hand(path: Path, real: object) -> Path:
+    """A model that reads its ids beside the table that they enter."""
+    ids = keras.Input((None,), dtype="int32")
+    vectors = layers.Embedding(SIZE, DIM)(ids)
+    weights = keras.ops.cast(real(ids), "float32")[..., None]  # type: ignore[operator]
+    total = keras.ops.sum(vectors * weights, axis=1)
+    keras.Model(ids, layers.Dense(1)(total)).save(path)
+    return path
+
+
+SHIFTED = [-1, *range(SIZE)]
+
+
+@pytest.mark.parametrize(
+    "real",
+    [
+        lambda ids: keras.ops.not_equal(ids, 0),
+        lambda ids: ids != np.int32(SIZE - 1),
+        lambda ids: keras.ops.equal(ids, keras.ops.convert_to_tensor(3)),
+        lambda ids: keras.ops.not_equal(ids, -1),
+    ],
+)
+def test_an_id_that_ids_are_compared_with_moves_along(
+    tmp_path: Path, real: object
+) -> None:
+    source = masked_by_hand(tmp_path / "old.keras", real)
+    target = tmp_path / "new.keras"
+    kp.surgery.remap(source, target, row_map=SHIFTED)
+    before, after = (keras.models.load_model(path) for path in (source, target))
+    ids = np.array([[0, 3, 7, SIZE - 1, 0], [3, 3, 1, 2, 5]])
+    assert np.array_equal(before.predict(ids), after.predict(ids + 1))
+
+
+def test_an_id_beyond_the_table_that_ids_are_compared_with(tmp_path: Path) -> None:
+    source = masked_by_hand(tmp_path / "old.keras", lambda ids: ids != SIZE)
+    with pytest.raises(SurgeryError, match=f"id {SIZE} means padding"):
+        kp.surgery.grow(source, tmp_path / "new.keras", rows=1)
+
+
+@pytest.mark.parametrize("real", [lambda ids: ids > 3, lambda ids: ids[:, ::-1] != 3])
+def test_what_else_reads_ids_is_proved_where_they_move(
+    tmp_path: Path, real: object
+) -> None:
+    source = masked_by_hand(tmp_path / "old.keras", real)
+    target = tmp_path / "new.keras"
+    with pytest.raises(kp.errors.NotProvedError, match="depends on the ids"):
+        kp.surgery.remap(source, target, row_map=SHIFTED)
+    assert not target.exists()
+    assert kp.surgery.grow(source, target, rows=1).certificate is None

@@ -50,19 +50,20 @@ def is_reverse(call: Call) -> bool:
     return True in (call.arguments.get("reverse"), call.arguments.get("1"))
 
 
-def takers(graph: Graph, source: LayerNode) -> list[Call]:
-    """The calls that take in the ids of a source, moved about but not changed."""
-    found: list[Call] = []
-    pending = graph.calls_of(source)
+def takers(graph: Graph, source: LayerNode) -> list[tuple[Call, bool]]:
+    """The calls that take in the ids of a source, unchanged, and whether as a whole."""
+    found: list[tuple[Call, bool]] = []
+    pending = [(call, True) for call in graph.calls_of(source)]
     seen: set[Call] = set()
     while pending:
-        call = pending.pop()
+        call, whole = pending.pop()
         for consumer in call.consumers:
             if consumer in seen:
                 continue
             seen.add(consumer)
-            if consumer.layer.class_name in MOVES_IDS:
-                pending.append(consumer)
+            kind = consumer.layer.class_name
+            if kind in MOVES_IDS or kind in SELECTS_IDS:
+                pending.append((consumer, whole and kind in MOVES_IDS))
             else:
-                found.append(consumer)
+                found.append((consumer, whole))
     return found

@@ -23,7 +23,11 @@ from keras_padsafe.surgery.finding.id_sources import are_computed
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import SlotError, find_slots
-from keras_padsafe.surgery.finding.other_takers import find_bins, find_other_takers
+from keras_padsafe.surgery.finding.other_takers import (
+    bind_compared,
+    find_bins,
+    find_other_takers,
+)
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
@@ -159,6 +163,7 @@ def _find(model: ModelFile) -> list[Draft]:
     for space in spaces:
         space.draft.unexplained += find_other_takers(space, spaces, model)
         space.draft.unexplained += find_bins(space, model)
+        bind_compared(space, spaces, model)
     for draft in drafts:
         bind_claimed(model, draft)
     bind_held_heads(model, drafts)

@@ -49,6 +49,7 @@ class Draft:
     is_made_inside: bool = False
     words: list[WordsSite] = field(default_factory=list)
     closed_tokenizers: list[str] = field(default_factory=list)
+    read_by: list[str] = field(default_factory=list)
     unexplained: list[Unexplained] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -92,6 +93,8 @@ class Vocabulary:
         words: Lookup layers and tokenizers that name the ids.
         closed_tokenizers: Tokenizers that hold their words in a form, as byte pairs,
             that cannot take a whole word in.
+        read_by: Layers and operations that read the ids themselves, as numbers: where
+            old ids get other numbers, only a proof shows that they do not mind.
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
         notes: Anything else that a user should know before a change.
@@ -111,6 +114,7 @@ class Vocabulary:
     is_made_inside: bool
     words: tuple[WordsSite, ...]
     closed_tokenizers: tuple[str, ...]
+    read_by: tuple[str, ...]
     unexplained: tuple[Unexplained, ...]
     left_alone: tuple[LeftAlone, ...]
     notes: tuple[str, ...]

@@ -20,7 +20,7 @@ from keras_padsafe.surgery.planning.plan import (
     Plan,
     WordsChange,
 )
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap
+from keras_padsafe.surgery.planning.row_map import RowMap
 
 _ZEROS_INITIALIZER = {
     "module": "keras.initializers",
@@ -124,7 +124,7 @@ def build_plan(
         optimizer=optimizer,
         left_alone=tuple(vars(item) for item in vocabulary.left_alone),
         notes=(*inventory.notes, *_notes(vocabulary, change, rows)),
-        asked=inventory.asked,
+        needs_proof=inventory.asked or _are_read(vocabulary, change.row_map),
     )
 
 
@@ -159,16 +159,18 @@ def _check_given_rows(
         )
 
 
+def _are_read(vocabulary: Vocabulary, row_map: RowMap) -> bool:
+    return bool(vocabulary.read_by) and row_map.moves_ids
+
+
 def _is_table(site: ArraySite) -> bool:
     return site.axis == 0 and len(site.shape) == 2 and site.fill == "rows"
 
 
 def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
     """Refuses to move ids where an array does not say which of them it has."""
-    kept = min(row_map.old_size, row_map.size)
-    appends = np.array_equal(row_map.ids[:kept], np.arange(row_map.old_size))
     short = next((site for site in sites if site.only_appends), None)
-    if short is not None and not (appends and (row_map.ids[kept:] == NEW).all()):
+    if short is not None and not row_map.is_append:
         raise SurgeryError(
             f"row_map: array {short.path} has {short.size} entries for "
             f"{row_map.old_size} ids, and the file does not say for which. Expected: "

@@ -97,8 +97,8 @@ class Plan:
         optimizer: `"keep"` or `"drop"` the optimizer's state.
         left_alone: Arrays with an axis of the same size that do not change, and why.
         notes: What else a user should know before.
-        asked: Whether Keras had to be asked about the model, so that a file made by
-            the plan must be proved.
+        needs_proof: Whether a file made by the plan must be proved: Keras had to be
+            asked about the model, or operations of it read ids that get new numbers.
     """
 
     vocabulary: str
@@ -113,7 +113,7 @@ class Plan:
     optimizer: Literal["keep", "drop"] = "keep"
     left_alone: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
-    asked: bool = False
+    needs_proof: bool = False
 
     def inverse(self) -> "Plan":
         """The plan that undoes this one on the file it made.
@@ -179,7 +179,7 @@ class Plan:
             "words": [asdict(change) for change in self.words],
             "left_alone": list(self.left_alone),
             "notes": list(self.notes),
-            "asked": self.asked,
+            "needs_proof": self.needs_proof,
         }
 
     @classmethod
@@ -285,7 +285,7 @@ def _read(document: dict[str, Any]) -> Plan:
         optimizer=document["optimizer"],
         left_alone=tuple(document["left_alone"]),
         notes=tuple(document["notes"]),
-        asked=bool(document.get("asked", False)),
+        needs_proof=bool(document.get("needs_proof", False)),
     )
 
 

@@ -97,6 +97,17 @@ class RowMap:
         return len(self.ids)
 
     @property
+    def is_append(self) -> bool:
+        """Whether every old id stays what it is, and new ones follow."""
+        return self == RowMap.append(self.old_size, max(self.size - self.old_size, 0))
+
+    @property
+    def moves_ids(self) -> bool:
+        """Whether an old id gets another number."""
+        new, old = self.kept
+        return not np.array_equal(new, old)
+
+    @property
     def new_ids(self) -> np.ndarray:
         """The ids whose rows are made anew."""
         return np.flatnonzero(self.ids == NEW)
