@@ -198,6 +198,9 @@ def _check_new(
     if batch is None:
         detail = "no input takes ids or words of the vocabulary"
         return Check(_NEW, "does not apply", detail)
+    if astray := _astray(pair):
+        detail = f"the words of {astray} are not seen to reach a table of the ids"
+        return Check(_NEW, "skipped", detail)
     watch = Watch(pair.new)
     try:
         with watch.watching():
@@ -213,6 +216,17 @@ def _check_new(
     if not seen:
         return Check(_NEW, "skipped", "no new id was seen to be looked up")
     return Check(_NEW, "passed", f"all finite; {len(seen)} new ids looked up")
+
+
+def _astray(pair: Pair) -> str | None:
+    """A lookup that takes in the new words, where none of its ids enters a table."""
+    for part in pair.reach.parts:
+        for number in part.doors:
+            door = pair.old[number]
+            if door.kind == "words" and pair.is_changed(number):
+                if not pair.changed_ids(part.doors):
+                    return door.path
+    return None
 
 
 def all_finite(outputs: list[np.ndarray]) -> bool:

@@ -204,3 +204,21 @@ def test_is_not_proved(
     assert verdict_of(checks.values()) == "not proved"
     assert checks[check].status == "skipped"
     assert says in checks[check].detail
+
+
+def lookup_beside_a_table(size: int) -> keras.Model:
+    """The words of its lookup are read as numbers; its table has ids of its own."""
+    words = keras.Input((4,), dtype="int64")
+    ids = keras.Input((4,), dtype="int32")
+    known = keras.layers.IntegerLookup(vocabulary=[*range(10, 10 + size)])(words)
+    vectors = keras.layers.Embedding(size, 4)(ids)
+    known = keras.ops.expand_dims(keras.ops.cast(known, "float32"), -1)
+    return keras.Model([words, ids], vectors * known)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="looks words up")
+def test_a_new_word_that_reaches_no_table_proves_nothing(tmp_path: Path) -> None:
+    checks = proved(*moved(lookup_beside_a_table, APPEND, tmp_path))
+    assert checks[OLD].status == "passed"
+    assert checks[NEW].status == "skipped"
+    assert "integer_lookup" in checks[NEW].detail
