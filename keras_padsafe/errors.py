@@ -4,6 +4,7 @@ Each message says what happened, where, what was expected, what was received and
 how to mend it, and never shows the contents of a tensor.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,3 +71,11 @@ class NonFiniteError(PadsafeError):
     def __init__(self, message: str, report: "AuditReport | None" = None) -> None:
         super().__init__(message)
         self.report = report
+
+
+def message_of(error: Exception) -> str:
+    """What Keras raised, without the configuration that it repeats at the end."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    for sign in ("Full object config:", "\n\nconfig={"):
+        text = text.partition(sign)[0]
+    return f"{type(error).__name__}: {text.strip()}"

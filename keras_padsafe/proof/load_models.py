@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_padsafe.archive import Archive
+from keras_padsafe.errors import message_of
 from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check
 from keras_padsafe.proof.weight_paths import as_array, saved_arrays
@@ -55,14 +56,8 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
     return model, [str(warning.message) for warning in caught]
 
 
-def said(error: Exception) -> str:
-    """What was raised, whole, without the colours of a terminal."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-    return f"{type(error).__name__}: {text}"
-
-
 def _with_hint(error: Exception) -> str:
-    text = said(error)
+    text = message_of(error)
     option = "--import MODULE on the command line."
     missing = re.search(r"Could not (?:locate|deserialize) \w+ '([^']+)'", text)
     if missing:

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_padsafe.proof.load_models import ModelFailed, said
+from keras_padsafe.errors import message_of
+from keras_padsafe.proof.load_models import ModelFailed
 
 # Largest difference, relative to the largest output, that another order of the same
 # sums can make.
@@ -37,9 +38,9 @@ def _with_hint(error: Exception, batch: Any) -> str:
     if takes_text and backend != "tensorflow":
         return (
             f"The model takes text, which Keras does not run on {backend}. Set "
-            f"KERAS_BACKEND=tensorflow and verify again. Keras: {said(error)}"
+            f"KERAS_BACKEND=tensorflow and verify again. Keras: {message_of(error)}"
         )
-    return f"The model does not take the batch made for it: {said(error)}"
+    return f"The model does not take the batch made for it: {message_of(error)}"
 
 
 def tolerance(model: Any) -> float:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_padsafe.compat import ObjectSharingScope, SafeModeScope, walk_saved
+from keras_padsafe.errors import message_of
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.skeleton.without_values import ShapeOnly, without_values
 
@@ -71,7 +72,7 @@ def build(config: dict[str, Any]) -> Skeleton:
             with ObjectSharingScope():
                 written = keras.saving.serialize_keras_object(model)
         except (Exception, SystemExit) as error:
-            raise NotBuilt(f"{type(error).__name__}: {error}") from error
+            raise NotBuilt(message_of(error)) from error
     variables = {
         path: array.variable if isinstance(array, ShapeOnly) else array
         for path, array in stored.items()

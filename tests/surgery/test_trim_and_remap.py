@@ -182,3 +182,15 @@ def test_what_else_reads_ids_is_proved_where_they_move(
         kp.surgery.remap(source, target, row_map=SHIFTED)
     assert not target.exists()
     assert kp.surgery.grow(source, target, rows=1).certificate is None
+
+
+def test_ids_of_unknown_words_may_share_a_name(tmp_path: Path) -> None:
+    words = keras.Input((4,), dtype="string")
+    known = layers.StringLookup(vocabulary=["a", "b", "c"], num_oov_indices=2)
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Model(words, layers.Embedding(5, DIM)(known(words))).save(source)
+    old = ["[UNK]", "[UNK]", "a", "b", "c"]
+    new = ["[UNK]", "[UNK]", "c", "d", "a"]
+    report = kp.surgery.remap(source, target, old_vocabulary=old, new_vocabulary=new)
+    assert report.plan.row_map.ids.tolist() == [0, 1, 4, -1, 2]
+    assert report.tokens == {"d": 3}

@@ -51,7 +51,7 @@ class Asking:
             try:
                 found = variation(self.config, self.skeleton, sorted(places, key=str))
             except NotBuilt as error:
-                found = _shortened(error)
+                found = str(error)
             self._known[places] = found
         return self._known[places]
 
@@ -129,12 +129,4 @@ def _why_not(error: Exception, root: LayerNode) -> str:
             f"Keras does not know {', '.join(missing)}. Import the module that "
             "registers it first (--import MODULE)"
         )
-    return f"Keras cannot build the model. It says: {_shortened(error)}"
-
-
-def _shortened(error: Exception) -> str:
-    """Keras's message without the configuration that it repeats at the end."""
-    text = str(error)
-    for sign in ("Full object config:", "\n\nconfig={"):
-        text = text.partition(sign)[0]
-    return text.strip()
+    return f"Keras cannot build the model. It says: {error}"

@@ -124,7 +124,7 @@ def _inventory(
         arrays=len(archive.arrays),
         near_tables=() if drafts else (*doubts, *find_near_tables(model)),
         asked=model.asking is not None,
-        notes=tuple(_own_classes(root)),
+        notes=tuple(_own_classes(root) if model.asking is None else ()),
     )
 
 

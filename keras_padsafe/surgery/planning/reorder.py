@@ -69,22 +69,34 @@ def reworded(
     """
     old = read_words(old, "old_vocabulary")
     new = read_words(new, "new_vocabulary")
-    _check_lists(vocabulary, old, new)
+    first = _unknown_words(vocabulary, old, new)
+    _check_lists(vocabulary, old, new, first)
     place = {word: id_ for id_, word in enumerate(old)}
     ids = np.array([place.get(word, NEW) for word in new], np.int64)
+    ids[:first] = np.arange(first)
     added = tuple(word for word in new if word not in place)
     for site in vocabulary.words:
         check_new_words(added, site)
     return _checked(vocabulary, Change(RowMap(ids, vocabulary.size), added))
 
 
-def _check_lists(
+def _unknown_words(
     vocabulary: Vocabulary, old: Sequence[Word], new: Sequence[Word]
+) -> int:
+    """How many ids at the front have one word for all, as `[UNK]`, in both lists."""
+    count = len(_fixed_ids(vocabulary))
+    is_same = old[:count] == new[:count] and len(new) >= count
+    return count if is_same and _fixed_ids(vocabulary) == list(range(count)) else 0
+
+
+def _check_lists(
+    vocabulary: Vocabulary, old: Sequence[Word], new: Sequence[Word], first: int
 ) -> None:
     for name, words in (("old_vocabulary", old), ("new_vocabulary", new)):
         if not words:
             raise SurgeryError(f"{name}: expected a list of words; received none.")
-        doubled = [word for word, count in Counter(words).items() if count > 1][:5]
+        once = [*dict.fromkeys(words[:first]), *words[first:]]
+        doubled = [word for word, count in Counter(once).items() if count > 1][:5]
         if doubled:
             raise SurgeryError(
                 f"{name}: some words stand in it more than once, for example "
