@@ -76,6 +76,8 @@ class NonFiniteError(PadsafeError):
 def message_of(error: Exception) -> str:
     """What Keras raised, without the configuration that it repeats at the end."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    for sign in ("Full object config:", "\n\nconfig={"):
-        text = text.partition(sign)[0]
+    text = text.partition("Full object config:")[0]
+    told, _, repeated = text.partition("\n\nconfig={")
+    cause = repeated.rpartition("Exception encountered: ")[2] if repeated else ""
+    text = f"{told} {cause}"
     return f"{type(error).__name__}: {text.strip()}"

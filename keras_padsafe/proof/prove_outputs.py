@@ -223,9 +223,9 @@ def _astray(pair: Pair) -> str | None:
     for part in pair.reach.parts:
         for number in part.doors:
             door = pair.old[number]
-            if door.kind == "words" and pair.is_changed(number):
-                if not pair.changed_ids(part.doors):
-                    return door.path
+            asked = door.kind == "words" and pair.is_changed(number)
+            if asked and not pair.changed_ids(part.doors):
+                return door.path
     return None
 
 

@@ -94,6 +94,24 @@ class Short(Configured):
 
 
 @keras.saving.register_keras_serializable("tests.asked")
+class Tagger(keras.Model):
+    """A table, a hidden layer, and a head whose units a number of its own counts."""
+
+    def __init__(self, words: int, tags: int, width: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.own = {"words": words, "tags": tags, "width": width}
+        self.table = layers.Embedding(words, DIM)
+        self.hidden = layers.Dense(width)
+        self.head = layers.Dense(tags)
+
+    def call(self, x: Any) -> Any:
+        return self.head(self.hidden(self.table(x)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.own}
+
+
+@keras.saving.register_keras_serializable("tests.asked")
 class Recommender(keras.Model):
     """Users and movies, with tables of one size."""
 
@@ -173,6 +191,25 @@ def test_a_head_with_fewer_units_grows_and_is_not_moved(tmp_path: Path) -> None:
     assert shapes["layers/short/head/vars/1"] == (SIZE - 2 + ADDED,)
     with pytest.raises(SurgeryError, match="the file does not say for which"):
         kp.surgery.plan(source, keep=[0, 3, 5])
+
+
+def test_units_that_another_number_counts_are_asked_about(tmp_path: Path) -> None:
+    model = Tagger(SIZE, SIZE, SIZE)
+    model(np.zeros((1, 3), "int32"))
+    model.save(tmp_path / "old.keras")
+    asks = "array head/vars/0 .* which config.tags counts"
+    with pytest.raises(AmbiguousVocabularyError, match=asks) as asked:
+        grow(tmp_path / "old.keras", rows=2)
+    assert "width" not in str(asked.value)
+    report = grow(tmp_path / "old.keras", rows=2, also=["head/vars/0:1:tags"])
+    assert _shapes(report)["head/vars/0"] == (SIZE, SIZE + 2)
+    assert _shapes(report)["head/vars/1"] == (SIZE + 2,)
+    left = grow(tmp_path / "old.keras", rows=2, leave="head/vars/0", overwrite=True)
+    assert "head/vars/0" not in _shapes(left)
+
+
+def _shapes(report: kp.surgery.Report) -> dict[str, tuple[int, ...]]:
+    return {change.path: change.new_shape for change in report.plan.arrays}
 
 
 def test_tables_of_one_size_are_told_apart(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def counting_numbers(
     """
     size = asking.skeleton.shapes[path][axis]
     counts = dict(_counts(asking.config.get("config"), ("config",)))
-    equal = [place for place, count in counts.items() if count == size][:_MOST]
+    equal = equal_numbers(asking, size)
     reach = _NEAR if far else _VERY_NEAR
     near = [p for p, count in counts.items() if 0 < abs(count - size) <= reach][:_MOST]
     rest = [place for place in counts if place not in equal and place not in near]
@@ -72,6 +72,12 @@ def counting_numbers(
     if together:
         return Counting(together)
     return Counting(problem="follows no number of config.json that was tried")
+
+
+def equal_numbers(asking: Asking, size: int) -> list[ConfigPath]:
+    """The numbers of the configuration that are `size`."""
+    counts = _counts(asking.config.get("config"), ("config",))
+    return [place for place, count in counts if count == size][:_MOST]
 
 
 def word_lists(asking: Asking) -> list[ConfigPath]:

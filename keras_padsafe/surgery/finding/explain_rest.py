@@ -1,8 +1,9 @@
 """Accounts for every other array with an axis of the vocabulary's size."""
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
 from keras_padsafe.surgery.finding.model_file import ModelFile, settling_flags
 from keras_padsafe.surgery.finding.vocabulary import Draft, LeftAlone, Unexplained
 
@@ -19,7 +20,11 @@ def explain_rest(model: ModelFile, vocabulary: Draft, every: list[Draft]) -> Non
     for layer, array in model.arrays():
         if vocabulary.size not in array.shape or array.path in bound:
             continue
+        other = _scores_by(array, model, vocabulary)
         reason = _reason(layer, array, model, vocabulary)
+        if other is not None and not model.claims.leaves(layer, array.path):
+            vocabulary.unexplained.append(_doubt(array, other, vocabulary))
+            continue
         if reason is not None:
             left = LeftAlone(array.path, array.shape, reason)
             vocabulary.left_alone.append(left)
@@ -36,6 +41,43 @@ def explain_rest(model: ModelFile, vocabulary: Draft, every: list[Draft]) -> Non
             )
         )
     _refuse_quantised(vocabulary)
+
+
+def _scores_by(
+    array: StoredArray, model: ModelFile, vocabulary: Draft
+) -> ConfigPath | None:
+    """Another number, as large as the vocabulary, that counts units nothing reads.
+
+    A width of the model moves the inputs of some layer too; units that score ids, or
+    classes, move nothing but themselves.
+    """
+    asking, path = model.asking, array.path
+    if asking is None or not vocabulary.numbers or path in asking.unlike:
+        return None
+    for place in equal_numbers(asking, vocabulary.size):
+        if place in vocabulary.numbers or len(array.shape) < 2:
+            continue
+        found = asking.vary((place,))
+        axes = {} if isinstance(found, str) else found.axes
+        weights = [p for p in axes if not p.startswith("optimizer/")]
+        shapes = [asking.skeleton.shapes[p] for p in weights]
+        last = [axes[p] == len(s) - 1 for p, s in zip(weights, shapes, strict=True)]
+        if path in axes and all(last) and not found.odd:
+            return place
+    return None
+
+
+def _doubt(array: StoredArray, place: ConfigPath, vocabulary: Draft) -> Unexplained:
+    key, axis = config_key(place), len(array.shape) - 1
+    where = f"{array.path}:{axis}:{place[-1]}"
+    return Unexplained(
+        array.path,
+        f"array {array.path} of shape {array.shape} has {vocabulary.size} units, which "
+        f"{key} counts and no other array takes in: they may score ids, or as many "
+        "classes",
+        f"Say --also {where} (also='{where}') if they score ids, --leave {array.path} "
+        f"(leave='{array.path}') if not",
+    )
 
 
 def _reason(
