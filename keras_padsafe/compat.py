@@ -14,7 +14,7 @@ Checked on Keras 3.15.1. Keras offers no public way to do any of this:
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -39,6 +39,21 @@ def walk_saved(model: Any) -> Iterator[tuple[str, Any]]:
     The walk of Keras's own `saving_lib._save_state`, which gives away no objects.
     """
     yield from _walk(model, "", set())
+
+
+def saved_arrays(
+    objects: Iterable[tuple[str, Any]],
+) -> Iterator[tuple[str, Any]]:
+    """What these objects save: path in the weights file and value.
+
+    A value is a `keras.Variable` where the object saves one as it is.
+    """
+    for group, saved in objects:
+        store: dict[str, Any] = {}
+        if hasattr(saved, "save_own_variables"):
+            saved.save_own_variables(store)
+        for key, value in store.items():
+            yield (f"{group}/vars/{key}" if group else f"vars/{key}"), value
 
 
 def _walk(saved: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:

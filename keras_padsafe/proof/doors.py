@@ -9,7 +9,6 @@ from unittest import mock
 import numpy as np
 
 from keras_padsafe.proof.run_model import as_numpy
-from keras_padsafe.proof.weight_paths import layer_groups, saved_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +47,11 @@ def find_doors(model: Any) -> list[Door]:
     """The doors of a model; those of the same model with other sizes in one order."""
     import keras
 
-    from keras_padsafe.compat import inner_layers
+    from keras_padsafe.compat import inner_layers, saved_arrays, walk_saved
 
-    groups, doors, owned = layer_groups(model), [], set()
+    walk = list(walk_saved(model))
+    groups = {id(saved): group for group, saved in walk}
+    doors, owned = [], set()
     for layer in inner_layers(model):
         if door := _door_of(layer, groups.get(id(layer), "?")):
             doors.append(door)
@@ -60,7 +61,7 @@ def find_doors(model: Any) -> list[Door]:
                 doors.append(Door(operation, "values", "?"))
     doors += [  # A layer of the user's own might look these up.
         Door(value, "ids", path, value.shape[0])
-        for path, value in saved_arrays(model)
+        for path, value in saved_arrays(walk)
         if isinstance(value, keras.Variable)
         and id(value) not in owned
         and len(value.shape) > 1

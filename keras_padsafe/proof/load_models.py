@@ -11,9 +11,8 @@ import numpy as np
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import message_of
-from keras_padsafe.proof.bits import bits
+from keras_padsafe.proof.bits import as_array, bits
 from keras_padsafe.proof.certificate import Check
-from keras_padsafe.proof.weight_paths import as_array, saved_arrays
 
 _OPTIMIZER = "optimizer/"
 
@@ -104,8 +103,10 @@ def _load(archive: Archive) -> Loaded | ModelFailed:
 
 def _differences(model: Any, archive: Archive) -> Iterator[tuple[str, str]]:
     """Where a loaded model differs from its file: Keras skips what does not fit."""
+    from keras_padsafe.compat import saved_arrays, walk_saved
+
     found: set[str] = set()
-    for path, value in saved_arrays(model):
+    for path, value in saved_arrays(walk_saved(model)):
         found.add(path)
         stored, here = archive.arrays.get(path), as_array(value)
         if stored is None:

@@ -9,7 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.compat import ObjectSharingScope, SafeModeScope, walk_saved
+from keras_padsafe.compat import (
+    ObjectSharingScope,
+    SafeModeScope,
+    saved_arrays,
+    walk_saved,
+)
 from keras_padsafe.errors import message_of
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.skeleton.without_values import ShapeOnly, without_values
@@ -67,7 +72,7 @@ def build(config: dict[str, Any]) -> Skeleton:
                 model = keras.saving.deserialize_keras_object(_unbuilt(config))
             objects = dict(walk_saved(model))
             objects |= _optimizer(model, config)
-            stored = dict(_stored(objects))
+            stored = dict(saved_arrays(objects.items()))
             counters = dict(_counters(objects))
             with ObjectSharingScope():
                 written = keras.saving.serialize_keras_object(model)
@@ -136,16 +141,6 @@ _LOOKUPS = (
     keras.layers.IntegerLookup,
     keras.layers.TextVectorization,
 )
-
-
-def _stored(objects: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What each object saves, by the path that it gets."""
-    for group, saved in objects.items():
-        if hasattr(saved, "save_own_variables"):
-            store: dict[str, Any] = {}
-            saved.save_own_variables(store)
-            for name, array in store.items():
-                yield (f"{group}/vars/{name}" if group else f"vars/{name}"), array
 
 
 def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import keras
 import numpy as np
 import pytest
 
+from keras_padsafe.compat import saved_arrays as arrays_of
+from keras_padsafe.compat import walk_saved
+from keras_padsafe.proof.bits import as_array
 from keras_padsafe.proof.certificate import Check, verdict_of
 from keras_padsafe.proof.id_change import IdChange
 from keras_padsafe.proof.prove_outputs import prove_outputs
-from keras_padsafe.proof.weight_paths import as_array, saved_arrays
 
 from .models import (
     ADDED,
@@ -35,6 +37,11 @@ from .models import (
 OLD, NEW = "old ids keep their outputs", "new ids give finite outputs"
 APPEND = np.array([*range(SIZE), *[-1] * ADDED])
 MOVED = np.array([0, 4, 3, -1, 2, 1, -1, *range(7, SIZE)])  # 5 and 6 are dropped.
+
+
+def saved_arrays(model: Any) -> Any:
+    """What a model saves, by path."""
+    return arrays_of(walk_saved(model))
 
 
 def moved(build: Build, ids: np.ndarray, folder: Path) -> tuple[Any, Any, IdChange]:

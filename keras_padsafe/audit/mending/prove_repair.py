@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_padsafe.archive import Archive
-from keras_padsafe.proof.bits import bits
+from keras_padsafe.proof.bits import as_array, bits
 from keras_padsafe.proof.certificate import Check
 from keras_padsafe.proof.compare_outputs import Differs, compare_outputs
 from keras_padsafe.proof.load_models import (
@@ -19,7 +19,6 @@ from keras_padsafe.proof.pools import NotShown
 from keras_padsafe.proof.prove_outputs import all_finite, pair_models
 from keras_padsafe.proof.run_model import run_model, tolerance
 from keras_padsafe.proof.samples import Sampler
-from keras_padsafe.proof.weight_paths import as_array
 
 _ORDINARY = "rows without padding keep their outputs"
 _PADDED = "rows with padding"
