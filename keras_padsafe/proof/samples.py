@@ -47,20 +47,34 @@ class Sampler:
         for number in range(min(_BATCHES, self._batches(self._rows))):
             yield self._batch(old, number), self._batch(new, number)
 
-    def new_sample(self) -> Any:
-        """A batch of new ids or words; `None` if no input takes any.
+    def new_samples(self) -> Iterator[tuple[str, Any]]:
+        """What takes new ids or words, and a batch of them.
+
+        All inputs come together, but each that takes words has a batch for itself: a
+        word may share the batch with an id that is looked up in its place.
 
         Raises:
             NotShown: if an input feeds other tables too, which lack them.
         """
-        for part, pool in zip(self._parts, self._pools, strict=True):
-            if pool and pool.fresh is not None and not len(pool.fresh):
+        fresh = [pool and pool.fresh for pool in self._pools]
+        words: list[tuple[str, _Values]] = []
+        for part, values in zip(self._parts, fresh, strict=True):
+            name = f"input {self._pair.reach.inputs[part.input].name!r}"
+            if values is not None and not len(values):
                 raise NotShown(
-                    f"input {self._pair.reach.inputs[part.input].name!r} feeds other "
+                    f"{name} feeds other "
                     "tables or lookups too, which lack the new ids or words. Compare "
                     "the outputs of the new model on batches of your own"
                 )
-        return self._instead([p and p.fresh for p in self._pools])
+            if any(self._pair.old[n].kind == "words" for n in part.doors):
+                alone = [
+                    v if p is part else None
+                    for p, v in zip(self._parts, fresh, strict=True)
+                ]
+                words.append((name, alone))
+        for name, chosen in [("all inputs", fresh), *words]:
+            if (batch := self._instead(chosen)) is not None:
+                yield name, batch
 
     def beyond_sample(self) -> Any:
         """A batch of ids that no table has; `None` if no input takes any."""
