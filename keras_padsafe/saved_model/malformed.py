@@ -1,6 +1,6 @@
 """Says that config.json holds a value of a kind that Keras never writes."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
@@ -31,6 +31,6 @@ def shortly(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def is_count(value: Any) -> bool:
+def is_count(value: Any) -> TypeGuard[int]:
     """Whether a value is an integer that can count or number something."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -58,7 +58,9 @@ def _scores_by(
         if place in vocabulary.numbers or len(array.shape) < 2:
             continue
         found = asking.vary((place,))
-        axes = {} if isinstance(found, str) else found.axes
+        if isinstance(found, str):
+            continue
+        axes = found.axes
         weights = [p for p in axes if not p.startswith("optimizer/")]
         shapes = [asking.skeleton.shapes[p] for p in weights]
         last = [axes[p] == len(s) - 1 for p, s in zip(weights, shapes, strict=True)]
