@@ -73,7 +73,7 @@ class NonFiniteError(PadsafeError):
         self.report = report
 
 
-def message_of(error: Exception) -> str:
+def message_of(error: BaseException) -> str:
     """What Keras raised, without the configuration that it repeats at the end."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     text = text.partition("Full object config:")[0]

@@ -33,6 +33,8 @@ def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
     # A file that is to be written over itself has an error of its own.
     if output is not None and not is_same_file(model, output):
         refuse_to_overwrite(output, force=writing.force)
+    if writing.id_map is not None:
+        refuse_to_overwrite(writing.id_map, force=writing.force)
     try:
         with surgery_session(writing.modules):
             plan = make()
@@ -44,6 +46,9 @@ def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
         show(found.to_json(), certificate_view, as_json=writing.as_json)
         click.echo(f"Error: {printable(_not_kept(found))}", err=True)
         click.get_current_context().exit(FINDINGS)
+    if writing.id_map is not None:
+        plan.save_map(writing.id_map)
+        click.echo(f"Table of ids written to {writing.id_map}", err=True)
     from keras_padsafe.cli.plan_view import plan_view
     from keras_padsafe.cli.report_view import report_view
 

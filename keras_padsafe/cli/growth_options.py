@@ -74,6 +74,15 @@ _GROWTH = (
         metavar="K",
         help="Round the number of rows up to a multiple of K.",
     ),
+    click.option(
+        "--at", type=int, metavar="ID", help="Put new ids here; later ones move up."
+    ),
+    click.option("--before", metavar="WORD", help="Put new ids before this word."),
+    click.option(
+        "--pad",
+        is_flag=True,
+        help="The one new id means padding: a row of zeros, masked. Usually --at 0.",
+    ),
     *_SETTLING,
     _OPTIMIZER,
 )
@@ -84,6 +93,9 @@ DEFAULTS: dict[str, Any] = {
     "vocabulary": None,
     "new_rows": "mean",
     "multiple_of": None,
+    "at": None,
+    "before": None,
+    "pad": False,
     "also": (),
     "leave": (),
     "ask": False,
@@ -124,6 +136,9 @@ def read_growth(
     add_file: Any,
     new_rows: str,
     multiple_of: int | None,
+    at: int | None,
+    before: str | None,
+    pad: bool,
     **settled: Any,
 ) -> tuple[Growth, dict[str, Any]]:
     """What the options say to add, and those that `make_plan` takes as they are."""
@@ -134,9 +149,16 @@ def read_growth(
             "--add-file FILE."
         )
     words = [*add, *read_lines("--add-file", add_file)]
-    made = {"new_rows": _read_rows(new_rows), "multiple_of": multiple_of}
+    made: dict[str, Any] = {
+        "new_rows": _read_rows(new_rows),
+        "multiple_of": multiple_of,
+        "at": at,
+        "pad": pad,
+    }
 
     def growth(known: KnownWords) -> dict[str, Any]:
+        if before is not None:
+            made["before"] = as_known([before], known)[0]
         if not by_words:
             return {"rows": rows, **made}
         return {"tokens": as_known(words, known), **made}

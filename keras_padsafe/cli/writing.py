@@ -19,6 +19,7 @@ class Writing:
         output: The file to write; `None` where only the plan is to be shown.
         force: Whether to write over it.
         modules: Modules to import, which register classes of the user.
+        id_map: The file to write what becomes of each id.
         proof: Whether to prove the file; `None` where that is due.
         as_json: Whether to print a document.
     """
@@ -26,6 +27,7 @@ class Writing:
     output: str | None
     force: bool
     modules: tuple[str, ...]
+    id_map: str | None
     proof: bool | None
     as_json: bool
 
@@ -34,6 +36,12 @@ _OPTIONS = (
     click.option("-o", "--output", metavar="OUT", help="The .keras file to write."),
     click.option("--force", is_flag=True, help="Write over OUT if it exists."),
     click.option("--dry-run", is_flag=True, help="Show the plan; write nothing."),
+    click.option(
+        "--map",
+        "id_map",
+        metavar="FILE",
+        help="Write what becomes of each id as CSV: old_id,new_id,word.",
+    ),
 )
 _PROOF = (
     click.option(
@@ -59,6 +67,7 @@ def writing_options(function: Callable[..., None]) -> Callable[..., None]:
         output: str | None,
         force: bool,
         dry_run: bool,
+        id_map: str | None,
         verify: bool,
         no_proof: bool,
         modules: tuple[str, ...],
@@ -76,7 +85,9 @@ def writing_options(function: Callable[..., None]) -> Callable[..., None]:
             )
         proof = True if verify else False if no_proof else None
         written = None if dry_run else output
-        function(writing=Writing(written, force, modules, proof, as_json), **rest)
+        function(
+            writing=Writing(written, force, modules, id_map, proof, as_json), **rest
+        )
 
     made: Any = collected
     for option in reversed((*_OPTIONS, *_PROOF)):

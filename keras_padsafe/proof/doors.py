@@ -24,6 +24,7 @@ class Door:
         words: The words that it knows.
         many: Whether a text holds several words.
         pad: What stands for padding.
+        pad_word: The word that does.
     """
 
     what: Any
@@ -33,6 +34,7 @@ class Door:
     words: tuple[Any, ...] = ()
     many: bool = False
     pad: float | None = None
+    pad_word: Any = None
 
     def is_of(self, arrays: frozenset[str]) -> bool:
         """Whether one of these arrays of the weights file is its own."""
@@ -87,7 +89,8 @@ def _door_of(layer: Any, path: str) -> Door | None:
         ):
             words = tuple(layer.get_vocabulary(include_special_tokens=False))
             many = layer.get_config().get("split") is not None
-            return Door(layer, "words", path, words=words, many=many)
+            word = layer.get_config().get("mask_token")
+            return Door(layer, "words", path, words=words, many=many, pad_word=word)
         case layers.CategoryEncoding():
             return Door(layer, "ids", path, layer.num_tokens)
         case layers.Hashing():

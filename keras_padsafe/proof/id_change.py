@@ -16,6 +16,7 @@ class IdChange:
         tables: Those of them that are looked up by id.
         partial: The same as `ids`, and its old size, for arrays that have no entry for
             some of the ids.
+        pad: The new id that means padding, if one does.
     """
 
     ids: np.ndarray
@@ -23,6 +24,7 @@ class IdChange:
     arrays: frozenset[str]
     tables: frozenset[str]
     partial: tuple[tuple[np.ndarray, int], ...] = ()
+    pad: int | None = None
 
     @property
     def new_size(self) -> int:

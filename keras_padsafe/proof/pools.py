@@ -1,6 +1,7 @@
 """Which values each place of an input may take, old and new."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from keras_padsafe.proof.doors import Door
 from keras_padsafe.proof.find_reach import Part, Reach
 from keras_padsafe.proof.id_change import IdChange
 
-_MOST = 4096
+_MOST, _REAL = 4096, 2
 
 
 class NotShown(Exception):
@@ -75,7 +76,7 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     direct, derived = map(pair.changed_ids, (part.direct, part.derived))
     beyond = None
     if old is not None and new is not None:
-        asked = any(map(pair.is_changed, part.doors))
+        asked = any(map(pair.is_changed, part.doors)) or bool(_new_pads(pair, part))
     elif any(pair.old[n].kind == "buckets" for n in part.doors):
         numbers = [f"word {n}" if one.is_text else n for n in range(64)]
         old = new = np.array(numbers, object)
@@ -98,7 +99,23 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         fresh, old = new[~_among(new, old)], old[_among(old, new)]
         both = old
     order, others = _spread(len(old)), _spread(len(fresh))
-    return Pool(old[order], both[order], fresh[others] if asked else None, beyond)
+    fresh = fresh[others]
+    pads = _new_pads(pair, part)
+    if pads and asked:  # A row has some real tokens too.
+        words = [word for word in pads if word is not None]
+        some = [*both[order][:_REAL], *(words or fresh)]
+        fresh = np.array(some, both.dtype)
+    return Pool(old[order], both[order], fresh if asked else None, beyond)
+
+
+def _new_pads(pair: Pair, part: Part) -> list[Any]:
+    """Where an id becomes padding: the word for it in each lookup, or `None`."""
+    if pair.change is None or pair.change.pad is None:
+        return []
+    doors = [n for n in part.doors if pair.old[n].pad_word != pair.new[n].pad_word]
+    return [pair.new[n].pad_word for n in doors] or [
+        None for _ in pair.changed_ids(part.doors)
+    ]
 
 
 def _words(doors: list[Door], part: Part) -> np.ndarray | None:

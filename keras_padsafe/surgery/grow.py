@@ -17,6 +17,9 @@ def grow(
     tokens: Sequence[str | int] | None = None,
     new_rows: Any = "mean",
     multiple_of: int | None = None,
+    at: int | None = None,
+    before: str | int | None = None,
+    pad: bool = False,
     **options: Unpack[WritingOptions],
 ) -> Report:
     """Adds new ids to a trained model; old ids keep their outputs.
@@ -36,6 +39,12 @@ def grow(
         new_rows: How the new rows are made: `"mean"`, `"zeros"`, a number,
             `"normal:SEED"`, or the rows themselves, `(new, dim)`. See `NewRows`.
         multiple_of: Round the number of rows up to a multiple of this.
+        at: The id of the first new one; old ids from there on move up. Left out, new
+            ids go to the end, or
+        before: before this word.
+        pad: Whether the one new id means padding: its row is zero, the table masks
+            it, and a lookup layer calls it by the new word. `keras.layers.Embedding`
+            masks id 0 only.
         **options: `vocabulary`, `also`, `leave`, `ask`, `optimizer`, `overwrite`,
             `proof` and `progress`; see `WritingOptions`.
 
@@ -68,4 +77,7 @@ def grow(
         tokens=tokens,
         new_rows=new_rows,
         multiple_of=multiple_of,
+        at=at,
+        before=before,
+        pad=pad,
     )

@@ -24,6 +24,9 @@ def plan(
     new_vocabulary: Sequence[str | int] | None = None,
     new_rows: Any = "mean",
     multiple_of: int | None = None,
+    at: int | None = None,
+    before: str | int | None = None,
+    pad: bool = False,
     **options: Unpack[Options],
 ) -> Plan:
     """Plans a change of one vocabulary, without touching anything.
@@ -44,6 +47,12 @@ def plan(
             number, `"normal"` or `"normal:SEED"` with the statistics of the table, or
             the rows themselves, `(new, dim)`. See `NewRows`.
         multiple_of: Round a grown table up to a multiple of this many rows.
+        at: The id of the first new one; old ids from there on move up. Left out, new
+            ids go to the end, or
+        before: before this word.
+        pad: Whether the one new id means padding: its row is zero, the table masks
+            it, and a lookup layer calls it by the new word. `keras.layers.Embedding`
+            masks id 0 only.
         **options: `vocabulary`, `also`, `leave`, `ask` and `optimizer`; see `Options`.
 
     Returns:
@@ -64,6 +73,9 @@ def plan(
         new_vocabulary=new_vocabulary,
         new_rows=new_rows,
         multiple_of=multiple_of,
+        at=at,
+        before=before,
+        pad=pad,
         **options,
     )
     with open_archive(read_path(source, "source")) as archive:

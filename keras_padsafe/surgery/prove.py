@@ -63,4 +63,5 @@ def id_change(plan: Plan) -> IdChange:
         arrays=frozenset(change.path for change in weights),
         tables=frozenset(c.path for c in weights if c.role == "embedding table"),
         partial=tuple((own.ids, own.old_size) for own in partial.values()),
+        pad=plan.pad,
     )

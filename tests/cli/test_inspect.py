@@ -65,7 +65,6 @@ def test_names_and_notes_are_shown(run: Run, models: Path) -> None:
     assert "Vocabulary words/table: 50 ids" in shown
     assert "Other names for --vocabulary: words, table, " in shown
     assert "Keras was asked what follows the ids." in shown
-    assert "classes of your own: tests_cli>Words" in shown
     stock = run("inspect", models / "trained.keras").stdout
     assert "Other names for --vocabulary: head\n" in stock
     assert "Keras was asked" not in stock

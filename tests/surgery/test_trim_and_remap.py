@@ -194,3 +194,13 @@ def test_ids_of_unknown_words_may_share_a_name(tmp_path: Path) -> None:
     report = kp.surgery.remap(source, target, old_vocabulary=old, new_vocabulary=new)
     assert report.plan.row_map.ids.tolist() == [0, 1, 4, -1, 2]
     assert report.tokens == {"d": 3}
+
+
+def test_words_move_with_their_ids(tmp_path: Path) -> None:
+    words = keras.Input((4,), dtype="string")
+    known = layers.StringLookup(vocabulary=["a", "b", "c"])
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Model(words, layers.Embedding(4, DIM)(known(words))).save(source)
+    kp.surgery.remap(source, target, row_map=[0, 3, 1, 2])
+    config = read(target).config["config"]["layers"][1]["config"]
+    assert config["vocabulary"] == ["c", "a", "b"]

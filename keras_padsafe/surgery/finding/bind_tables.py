@@ -7,7 +7,7 @@ from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
-from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids
+from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
 from keras_padsafe.surgery.finding.heads import Head
 from keras_padsafe.surgery.finding.id_sources import sources_of_table
 from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile, add_config
@@ -129,6 +129,10 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
         vocabulary.pad_ids += pad_ids(table.layer)
         vocabulary.masks_zero |= table.layer.config.get("mask_zero") is True
         add_config(vocabulary, id_sites(table.layer, vocabulary.size))
+        padding = [] if table.name else padding_sites(table.layer)
+        add_config(vocabulary, padding)
+        if not padding:
+            vocabulary.maskless.append(table.name or table.layer.name)
     if model.asking is not None:
         paths = {
             s.path for s in vocabulary.arrays if s.path in model.asking.inside.tables

@@ -1,6 +1,7 @@
 """Rows that a layer keeps out of training, and for which no optimizer has a slot."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -31,6 +32,17 @@ def pad_ids(layer: LayerNode) -> list[int]:
     found = pad_id if isinstance(pad_id, list) else [pad_id]
     zero = [0] if layer.config.get("mask_zero") is True else []
     return [*zero, *(id_ for id_ in found if isinstance(id_, int))]
+
+
+def padding_sites(layer: LayerNode) -> list[ConfigSite]:
+    """Where a table would say which id is padding, if it has none."""
+    base = (*layer.path, "config")
+    extendable = layer.key == "keras_padsafe>ExtendableEmbedding"
+    key: Literal["pad_id", "mask_zero"] = "pad_id" if extendable else "mask_zero"
+    if key not in layer.config or pad_ids(layer):
+        return []
+    reason = f"{key} says what is padding"
+    return [ConfigSite((*base, key), layer.config[key], key, reason)]
 
 
 def id_sites(layer: LayerNode, size: int) -> list[ConfigSite]:

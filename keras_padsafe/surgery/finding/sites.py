@@ -1,7 +1,7 @@
 """The places of a file that are bound to one vocabulary."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from keras_padsafe.saved_model.config_path import ConfigPath
 
@@ -55,14 +55,31 @@ class ConfigSite:
         follows: `"table"` if it counts the ids and so changes by as many as they do,
             `"record"` if it repeats such a count, `"tokens"` if it is the number of
             words, `"cap"` if it must not be less than that, `"id"` if it is an id
-            itself, `"first"` if it counts some of the first ids.
+            itself, `"first"` if it counts some of the first ids; `"mask_zero"`,
+            `"pad_id"` or `"mask_token"` if it says whether an id is padding, or with
+            which word, and does not yet.
         reason: Why we believe so.
     """
 
     path: ConfigPath
-    value: int
-    follows: Literal["table", "record", "tokens", "cap", "id", "first"]
+    value: Any
+    follows: Literal[
+        "table",
+        "record",
+        "tokens",
+        "cap",
+        "id",
+        "first",
+        "mask_zero",
+        "pad_id",
+        "mask_token",
+    ]
     reason: str
+
+    @property
+    def is_padding(self) -> bool:
+        """Whether it says what padding is."""
+        return self.follows in ("mask_zero", "pad_id", "mask_token")
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Draft:
     words: list[WordsSite] = field(default_factory=list)
     closed_tokenizers: list[str] = field(default_factory=list)
     read_by: list[str] = field(default_factory=list)
+    maskless: list[str] = field(default_factory=list)
     unexplained: list[Unexplained] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -95,6 +96,8 @@ class Vocabulary:
             that cannot take a whole word in.
         read_by: Layers and operations that read the ids themselves, as numbers: where
             old ids get other numbers, only a proof shows that they do not mind.
+        maskless: Tables of which no configuration can be told what is padding, such as
+            those inside classes of the user's own.
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
         notes: Anything else that a user should know before a change.
@@ -115,6 +118,7 @@ class Vocabulary:
     words: tuple[WordsSite, ...]
     closed_tokenizers: tuple[str, ...]
     read_by: tuple[str, ...]
+    maskless: tuple[str, ...]
     unexplained: tuple[Unexplained, ...]
     left_alone: tuple[LeftAlone, ...]
     notes: tuple[str, ...]
@@ -123,6 +127,15 @@ class Vocabulary:
     def has_head(self) -> bool:
         """Whether the model scores each id, so that new ids take probability."""
         return any(site.role != "embedding table" for site in self.arrays)
+
+    @property
+    def word_ids(self) -> dict[str | int, int]:
+        """The id of each word that a lookup layer of the file knows."""
+        ids: dict[str | int, int] = {}
+        for site in self.words:
+            for number, word in enumerate(site.words):
+                ids.setdefault(word, site.first_id + number)
+        return ids
 
     def to_json(self) -> dict[str, Any]:
         """The vocabulary as plain data, the document behind the table."""
@@ -140,6 +153,7 @@ class Vocabulary:
                     "reason": site.reason,
                 }
                 for site in self.config
+                if not site.is_padding
             ],
             "initializers": [config_key(path) for path in self.initializers],
             "pad_ids": list(self.pad_ids),

@@ -145,6 +145,10 @@ def _decoded(text: bytes, layer: LayerNode) -> str:
 
 def _counts(layer: LayerNode, site: WordsSite) -> list[ConfigSite]:
     sites: list[ConfigSite] = []
+    if "mask_token" in layer.config and layer.config["mask_token"] is None:
+        place = (*layer.path, "config", "mask_token")
+        reason = "mask_token says which word is padding"
+        sites.append(ConfigSite(place, None, "mask_token", reason))
     for key, follows in (("vocabulary_size", "tokens"), ("max_tokens", "cap")):
         value = layer.config.get(key)
         if isinstance(value, int):

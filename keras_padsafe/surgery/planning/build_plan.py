@@ -1,6 +1,6 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from keras_padsafe.surgery.finding.unreachable_words import unreachable_words_no
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
+from keras_padsafe.surgery.planning.padding import takes_mask_token
 from keras_padsafe.surgery.planning.plan import (
     ArrayChange,
     ConfigChange,
@@ -98,8 +99,10 @@ def build_plan(
     _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
     size = change.row_map.size
     check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
-    words = [_words_change(site, change) for site in vocabulary.words]
-    end = words[0].first_id + words[0].new_count if words else 0
+    masks = takes_mask_token(vocabulary, change)
+    words = [_words_change(site, change, masks) for site in vocabulary.words]
+    end = words[0].new_first_id + words[0].new_count if words else 0
+    padding = _padding(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
     _check_appends([*vocabulary.arrays, *slots], change.row_map)
     return Plan(
@@ -109,22 +112,26 @@ def build_plan(
         row_map=change.row_map,
         new_rows=rows,
         arrays=tuple(
-            _array(site, change.row_map) for site in [*vocabulary.arrays, *slots]
+            _array(site, change, padding) for site in [*vocabulary.arrays, *slots]
         ),
         config=tuple(
             change
             for change in [
-                *(_config(site, change.row_map, end) for site in vocabulary.config),
+                *(_config(site, change, end) for site in vocabulary.config),
                 *(_initializer(path) for path in vocabulary.initializers),
             ]
             if change.old != change.new
         ),
-        words=tuple(change for change in words if change.added or change.removed),
+        words=tuple(w for w in words if _is_changed(w, change.row_map)),
         tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
         optimizer=optimizer,
         left_alone=tuple(vars(item) for item in vocabulary.left_alone),
         notes=(*inventory.notes, *_notes(vocabulary, change, rows)),
-        needs_proof=inventory.asked or _are_read(vocabulary, change.row_map),
+        needs_proof=inventory.asked
+        or change.pad is not None
+        or _are_read(vocabulary, change.row_map),
+        pad=change.pad,
+        old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
 
 
@@ -163,6 +170,10 @@ def _are_read(vocabulary: Vocabulary, row_map: RowMap) -> bool:
     return bool(vocabulary.read_by) and row_map.moves_ids
 
 
+def _known_words(vocabulary: Vocabulary) -> dict[int, str | int]:
+    return {id_: word for word, id_ in vocabulary.word_ids.items()}
+
+
 def _is_table(site: ArraySite) -> bool:
     return site.axis == 0 and len(site.shape) == 2 and site.fill == "rows"
 
@@ -178,11 +189,31 @@ def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
         )
 
 
-def _array(site: ArraySite, row_map: RowMap) -> ArrayChange:
+@dataclass(frozen=True)
+class _Padding:
+    """The tables that get a row of zeros for padding, and those that never train it."""
+
+    tables: frozenset[str] = frozenset()
+    untrained: frozenset[str] = frozenset()
+
+
+def _padding(vocabulary: Vocabulary, change: Change) -> _Padding:
+    if change.pad is None:
+        return _Padding()
+    sites = vocabulary.arrays
+    tables = frozenset(s.path for s in sites if s.role == "embedding table")
+    fixed = any(site.follows == "pad_id" for site in vocabulary.config)
+    return _Padding(tables, tables if fixed else frozenset())
+
+
+def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
+    row_map = change.row_map
     if site.only_appends:
         missing = tuple(range(row_map.old_size - site.size))
         site = replace(site, skips=missing)
     new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
+    if site.slot_of in padding.untrained:
+        new_skips = np.union1d(new_skips, [change.pad])
     shape = list(site.shape)
     shape[site.axis] = row_map.size - len(new_skips)
     return ArrayChange(
@@ -192,7 +223,7 @@ def _array(site: ArraySite, row_map: RowMap) -> ArrayChange:
         site.dtype,
         site.axis,
         site.role,
-        site.fill,
+        0.0 if (site.like or site.path) in padding.tables else site.fill,
         site.reason,
         site.like,
         site.skips,
@@ -200,7 +231,8 @@ def _array(site: ArraySite, row_map: RowMap) -> ArrayChange:
     )
 
 
-def _config(site: ConfigSite, row_map: RowMap, end: int) -> ConfigChange:
+def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
+    row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
             new = site.value + row_map.size - row_map.old_size
@@ -212,6 +244,12 @@ def _config(site: ConfigSite, row_map: RowMap, end: int) -> ConfigChange:
             new = _new_id(site, row_map)
         case "first":
             new = _new_count(site, row_map)
+        case "mask_zero" if pad is not None:
+            new = True
+        case "pad_id" if pad is not None:
+            new = pad
+        case "mask_token" if pad == 0:
+            new = change.words[0]
     return ConfigChange(site.path, site.value, new, site.reason)
 
 
@@ -246,7 +284,10 @@ def _initializer(path: ConfigPath) -> ConfigChange:
     )
 
 
-def _words_change(site: WordsSite, change: Change) -> WordsChange:
+def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
+    # A list without the words for padding and unknown words gets none for padding.
+    unlisted = masks and site.first_id > 0
+    added = () if unlisted else change.words
     kept = set(change.row_map.kept[1].tolist())
     removed = tuple(
         word
@@ -258,12 +299,20 @@ def _words_change(site: WordsSite, change: Change) -> WordsChange:
         config_path=site.config_path,
         assets=site.assets,
         first_id=site.first_id,
+        new_first_id=site.first_id + unlisted,
         count=len(site.words),
-        new_count=len(site.words) - len(removed) + len(change.words),
-        added=change.words,
+        new_count=len(site.words) - len(removed) + len(added),
+        added=added,
         removed=removed,
         reason=site.reason,
     )
+
+
+def _is_changed(change: WordsChange, row_map: RowMap) -> bool:
+    if change.added or change.removed or change.new_first_id != change.first_id:
+        return True
+    first, end = change.first_id, change.first_id + change.count
+    return not np.array_equal(row_map.ids[first:end], np.arange(first, end))
 
 
 def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:

@@ -12,7 +12,11 @@ class Change:
     Attributes:
         row_map: The old id of each new id.
         words: The new words, by the first new ids in order.
+        pad: The new id that is to mean padding, if one is.
+        old_words: The words of the old ids, where they were given.
     """
 
     row_map: RowMap
     words: tuple[str | int, ...] = ()
+    pad: int | None = None
+    old_words: tuple[str | int, ...] = ()

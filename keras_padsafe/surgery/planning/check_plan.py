@@ -47,6 +47,8 @@ def check_plan(plan: "Plan") -> None:
     for token, id_ in plan.tokens.items():
         known = _is_word(token) and is_count(id_) and id_ < plan.new_size
         _expect(known, "tokens", "words with ids of the new table", (token, id_))
+    known = plan.pad is None or plan.pad in plan.row_map.new_ids.tolist()
+    _expect(known, "pad", "a new id, or null", plan.pad)
     for note in plan.notes:
         _expect(isinstance(note, str), "notes", "texts", note)
     _check_rows(plan)
@@ -134,7 +136,7 @@ def _check_words(change: "WordsChange", place: str) -> None:
         _check_path(change.config_path, f"{place}.config_path")
     known = all(isinstance(name, str) for name in change.assets)
     _expect(known, f"{place}.assets", "names of assets", change.assets)
-    for name in ("first_id", "count", "new_count"):
+    for name in ("first_id", "new_first_id", "count", "new_count"):
         value = getattr(change, name)
         _expect(is_count(value), f"{place}.{name}", "a number that counts", value)
     for name in ("added", "removed"):

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.surgery.arguments import Word, read_count, read_words
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
 from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.padding import padded
+from keras_padsafe.surgery.planning.place import Place
+from keras_padsafe.surgery.planning.reorder import unfixed
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_size
 
 
@@ -16,8 +21,9 @@ def grown(
     rows: int | None,
     tokens: Sequence[Word] | None,
     multiple_of: int | None,
+    place: Place,
 ) -> Change:
-    """The change that adds `rows` ids, or one id for each of `tokens`, at the end.
+    """The change that adds `rows` ids, or one id for each of `tokens`.
 
     A table with more rows than words has spare rows; new words take those first, and
     their rows are made anew.
@@ -33,15 +39,23 @@ def grown(
     _check_counted(vocabulary, by_words=tokens is not None and multiple_of is None)
     step = 1 if multiple_of is None else read_count(multiple_of, "multiple_of")
     size = vocabulary.size
-    if tokens is None:
-        wanted = size + read_count(rows, "rows")
-        return Change(_appended(size, _round_up(wanted, step)))
-    words = _words(tokens, vocabulary)
-    start = vocabulary.words[0].end if vocabulary.words else size
-    end = start + len(words)
+    words = () if tokens is None else _words(tokens, vocabulary)
+    count = len(words) if rows is None else read_count(rows, "rows")
+    start = place.start(vocabulary)
+    if start is not None:
+        check_size(_round_up(size + count, step), "new ids")
+        more = _round_up(size + count, step) - size - count
+        parts = np.arange(start), [NEW] * count, np.arange(start, size), [NEW] * more
+        change = Change(RowMap(np.concatenate(parts).astype(np.int64), size), words)
+        if place.pad:
+            return padded(vocabulary, change, start, count)
+        return unfixed(vocabulary, change)
+    start = vocabulary.words[0].end if vocabulary.words and words else size
+    end = start + count
     ids = _appended(size, _round_up(max(end, size), step)).ids.copy()
     ids[start:end] = NEW
-    return Change(RowMap(ids, size), words)
+    change = Change(RowMap(ids, size), words)
+    return padded(vocabulary, change, start, count) if place.pad else change
 
 
 def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:

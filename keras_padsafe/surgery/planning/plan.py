@@ -1,6 +1,8 @@
 """A change of one vocabulary, written down before anything is touched."""
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +11,7 @@ from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.planning.check_plan import check_plan
+from keras_padsafe.surgery.planning.id_map import id_map_text
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.row_map import RowMap
 
@@ -59,6 +62,7 @@ class WordsChange:
         config_path: Where config.json lists the words, if it does.
         assets: The files that list them, if they do.
         first_id: The id of the first word listed.
+        new_first_id: The same after.
         count: The number of words before.
         new_count: The number of words after.
         added: Words of the new ids, in order; new ids may be more than words.
@@ -70,6 +74,7 @@ class WordsChange:
     config_path: ConfigPath | None
     assets: tuple[str, ...]
     first_id: int
+    new_first_id: int
     count: int
     new_count: int
     added: tuple[str | int, ...]
@@ -98,7 +103,11 @@ class Plan:
         left_alone: Arrays with an axis of the same size that do not change, and why.
         notes: What else a user should know before.
         needs_proof: Whether a file made by the plan must be proved: Keras had to be
-            asked about the model, or operations of it read ids that get new numbers.
+            asked about the model, an id becomes padding, or operations of the model
+            read ids that get new numbers.
+        pad: The new id that means padding, if one does.
+        old_words: The words of old ids, as far as they are known; not part of the
+            JSON.
     """
 
     vocabulary: str
@@ -114,6 +123,10 @@ class Plan:
     left_alone: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     needs_proof: bool = False
+    pad: int | None = None
+    old_words: Mapping[int, str | int] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def inverse(self) -> "Plan":
         """The plan that undoes this one on the file it made.
@@ -146,6 +159,8 @@ class Plan:
             words=tuple(
                 replace(
                     change,
+                    first_id=change.new_first_id,
+                    new_first_id=change.first_id,
                     count=change.new_count,
                     new_count=change.count,
                     added=change.removed,
@@ -154,6 +169,8 @@ class Plan:
                 for change in self.words
             ),
             tokens={},
+            pad=None,
+            old_words={},
             notes=(),
         )
 
@@ -180,6 +197,7 @@ class Plan:
             "left_alone": list(self.left_alone),
             "notes": list(self.notes),
             "needs_proof": self.needs_proof,
+            "pad": self.pad,
         }
 
     @classmethod
@@ -215,13 +233,23 @@ class Plan:
             SurgeryError: if the file cannot be written.
         """
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        try:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise SurgeryError(
-                f"{path!s}: the plan could not be written ({error}). Expected: the "
-                "name of a file in a folder that exists and can be written to."
-            ) from None
+        write_text(path, text + "\n", "the plan")
+
+    def save_map(self, path: str | os.PathLike[str]) -> None:
+        """Writes what became of each id as CSV: `old_id,new_id,word`.
+
+        For data that was stored with the old ids. A new id has no old one, and one
+        that was dropped no new one. Words are those that the file, or whoever made the
+        plan, has for the ids; a plan read from a file knows those of new ids only.
+
+        Raises:
+            SurgeryError: if the file cannot be written.
+        """
+        write_text(
+            path,
+            id_map_text(self.row_map, self.tokens, self.old_words),
+            "the table of ids",
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> "Plan":
@@ -235,6 +263,21 @@ class Plan:
         except (OSError, ValueError, RecursionError) as error:
             raise SurgeryError(f"{path}: no plan could be read ({error}).") from None
         return cls.from_json(document)
+
+
+def write_text(path: str | os.PathLike[str], text: str, what: str) -> None:
+    """Writes a text file.
+
+    Raises:
+        SurgeryError: if it cannot be written.
+    """
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SurgeryError(
+            f"{path!s}: {what} could not be written ({error}). Expected: the name of a "
+            "file in a folder that exists and can be written to."
+        ) from None
 
 
 def _read(document: dict[str, Any]) -> Plan:
@@ -271,6 +314,7 @@ def _read(document: dict[str, Any]) -> Plan:
         words=tuple(
             WordsChange(
                 **{
+                    "new_first_id": change["first_id"],
                     **change,
                     "config_path": change["config_path"]
                     and tuple(change["config_path"]),
@@ -286,6 +330,7 @@ def _read(document: dict[str, Any]) -> Plan:
         left_alone=tuple(document["left_alone"]),
         notes=tuple(document["notes"]),
         needs_proof=bool(document.get("needs_proof", False)),
+        pad=document.get("pad"),
     )
 
 

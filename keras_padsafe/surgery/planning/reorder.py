@@ -22,7 +22,7 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
         SurgeryError: if a word or id is not there.
     """
     asked = read_words(keep, "keep")
-    ids = _word_ids(vocabulary)
+    ids = vocabulary.word_ids
     pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
     wanted = {*_fixed_ids(vocabulary), *pads}
     missing: list[Word] = []
@@ -41,7 +41,7 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
             f"{'word of it, or id' if ids else 'id'} from 0 to {vocabulary.size - 1}."
         )
     ids = np.array(sorted(wanted), np.int64)
-    return _checked(vocabulary, Change(RowMap(ids, vocabulary.size)))
+    return unfixed(vocabulary, Change(RowMap(ids, vocabulary.size)))
 
 
 def remapped(vocabulary: Vocabulary, row_map: Sequence[int] | np.ndarray) -> Change:
@@ -50,7 +50,7 @@ def remapped(vocabulary: Vocabulary, row_map: Sequence[int] | np.ndarray) -> Cha
     Raises:
         SurgeryError: if the map moves an id that a layer knows by its number.
     """
-    return _checked(vocabulary, Change(RowMap(row_map, vocabulary.size)))
+    return unfixed(vocabulary, Change(RowMap(row_map, vocabulary.size)))
 
 
 def reworded(
@@ -77,7 +77,8 @@ def reworded(
     added = tuple(word for word in new if word not in place)
     for site in vocabulary.words:
         check_new_words(added, site)
-    return _checked(vocabulary, Change(RowMap(ids, vocabulary.size), added))
+    change = Change(RowMap(ids, vocabulary.size), added, old_words=old)
+    return unfixed(vocabulary, change)
 
 
 def _unknown_words(
@@ -107,22 +108,13 @@ def _check_lists(
             f"old_vocabulary: received {len(old)} words. Expected: at most "
             f"{vocabulary.size}, the ids of vocabulary {vocabulary.name!r}."
         )
-    known = {id_: word for word, id_ in _word_ids(vocabulary).items()}
+    known = {id_: word for word, id_ in vocabulary.word_ids.items()}
     wrong = [word for id_, word in enumerate(old) if known.get(id_, word) != word]
     if wrong:
         raise SurgeryError(
             f"old_vocabulary: {len(wrong)} words have other ids in the file, for "
             f"example {wrong[:5]}. Expected: the words in the order of their ids."
         )
-
-
-def _word_ids(vocabulary: Vocabulary) -> dict[Word, int]:
-    """The id of each word that a lookup layer of the file knows."""
-    ids: dict[Word, int] = {}
-    for site in vocabulary.words:
-        for number, word in enumerate(site.words):
-            ids.setdefault(word, site.first_id + number)
-    return ids
 
 
 def _fixed_ids(vocabulary: Vocabulary) -> list[int]:
@@ -133,7 +125,12 @@ def _fixed_ids(vocabulary: Vocabulary) -> list[int]:
     return sorted(id_ for id_ in fixed if 0 <= id_ < vocabulary.size)
 
 
-def _checked(vocabulary: Vocabulary, change: Change) -> Change:
+def unfixed(vocabulary: Vocabulary, change: Change) -> Change:
+    """The change, if no id moves that a layer knows by its number.
+
+    Raises:
+        SurgeryError: if one does.
+    """
     ids = change.row_map.ids
     moved = [
         id_ for id_ in _fixed_ids(vocabulary) if id_ >= len(ids) or ids[id_] != id_

@@ -13,6 +13,7 @@ from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.build_plan import build_plan, choose_vocabulary
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.growth import grown
+from keras_padsafe.surgery.planning.place import Place
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.reorder import remapped, reworded, trimmed
 
@@ -32,6 +33,9 @@ class Request:
     new_vocabulary: Sequence[Word] | None = None
     new_rows: Any = "mean"
     multiple_of: int | None = None
+    at: int | None = None
+    before: Word | None = None
+    pad: bool = False
     also: Iterable[str] = ()
     leave: Iterable[str] = ()
     ask: bool = False
@@ -70,6 +74,12 @@ class Request:
                 f"multiple_of: `{asked[0]}` says already how many rows there are to "
                 "be. Expected: multiple_of beside `rows` or `tokens` only."
             )
+        place = Place(self.at, self.before, self.pad)
+        if place != Place() and asked[0] not in ("rows", "tokens"):
+            raise SurgeryError(
+                f"at, before, pad: they say where new ids go, and `{asked[0]}` says so "
+                "already. Expected: one of them beside `rows` or `tokens` only."
+            )
         if self.keep is not None:
             return trimmed(vocabulary, self.keep)
         if self.row_map is not None:
@@ -81,4 +91,4 @@ class Request:
                     "word of each old id."
                 )
             return reworded(vocabulary, self.old_vocabulary, self.new_vocabulary)
-        return grown(vocabulary, self.rows, self.tokens, self.multiple_of)
+        return grown(vocabulary, self.rows, self.tokens, self.multiple_of, place)

@@ -188,7 +188,7 @@ def _new_words(change: WordsChange, words: list[Any], row_map: RowMap) -> list[A
         )
     added = iter(change.added)
     result: list[Any] = []
-    for old in row_map.ids[change.first_id :].tolist():
+    for old in row_map.ids[change.new_first_id :].tolist():
         if old == NEW:
             word = next(added, None)
         else:
