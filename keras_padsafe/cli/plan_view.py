@@ -12,6 +12,8 @@ from keras_padsafe.cli.sections import (
     table,
 )
 
+_MOST = 8
+
 
 def plan_view(document: dict[str, Any]) -> RenderableType:
     """The screen of what `Plan.to_json` gives."""
@@ -63,6 +65,7 @@ def plan_parts(plan: dict[str, Any]) -> list[RenderableType]:
                 for change in plan["words"]
             ),
         ),
+        _moved_ids(plan),
         _new_ids(plan),
         table(
             "Left alone",
@@ -83,13 +86,28 @@ def _proved() -> tuple[str, ...]:
     )
 
 
+def _moved_ids(plan: dict[str, Any]) -> RenderableType:
+    """Old ids that get other numbers; those of `_MOST` stretches, and how many more."""
+    moved, start = [], 0
+    for old, length in plan["row_map"]:
+        if old not in (-1, start):
+            moved.append((_span(old, length), _span(start, length)))
+        start += length
+    rest = len(moved) - _MOST
+    more = [("...", f"{rest} more; --map writes all")] if rest > 0 else []
+    return table("Moved ids", ("old", "new"), [*moved[:_MOST], *more])
+
+
 def _new_ids(plan: dict[str, Any]) -> RenderableType:
     made, start = [], 0
     for old, length in plan["row_map"]:
         if old == -1:
             made.append(_span(start, length))
         start += length
-    facts = [("ids", some(made)), ("rows", plan["new_rows"])]
+    facts = [
+        ("ids", some(made)),
+        ("rows", plan["new_rows"] if plan["pad"] is None else "zeros, for padding"),
+    ]
     if plan["tokens"]:
         listed = some([f"{word} = {id_}" for word, id_ in plan["tokens"]])
         facts.append(("words", listed))

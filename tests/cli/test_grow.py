@@ -41,6 +41,25 @@ def test_says_the_new_ids_and_what_to_run_next(run: Run, model: Path) -> None:
     assert f"keras-padsafe verify {model} '{out}'" in result.stdout
 
 
+def test_a_padding_token_in_one_command(run: Run, model: Path) -> None:
+    out, ids = model.with_name("padded.keras"), model.with_name("ids.csv")
+    words = ("--add", "[PAD]", "--at", "0", "--pad", "--map", ids)
+    result = run("grow", model, "-o", out, *words)
+    assert result.exit_code == 0, result.stderr
+    shown = " ".join(result.stdout.split())
+    assert "0 to 49 1 to 50" in shown
+    assert "[PAD] = 0" in shown
+    assert "PROVED" in shown
+    assert ids.read_text().splitlines()[:3] == [
+        "old_id,new_id,word",
+        ",0,[PAD]",
+        "0,1,",
+    ]
+    again = run("grow", model, "-o", out, "--force", *words[:-2], "--map", model)
+    assert again.exit_code == 2
+    assert "exists already" in run("grow", model, "-o", "x.keras", *words).stderr
+
+
 def test_dry_run_writes_nothing(run: Run, model: Path) -> None:
     out = model.with_name("out.keras")
     words = ["--rows", 3, "--dry-run", "--json"]

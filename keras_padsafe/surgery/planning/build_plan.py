@@ -318,7 +318,7 @@ def _is_changed(change: WordsChange, row_map: RowMap) -> bool:
 def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     notes = list(vocabulary.notes)
     spare = change.row_map.new_ids[change.row_map.new_ids < vocabulary.size]
-    if spare.size:
+    if spare.size and not change.row_map.moves_ids:
         notes.append(
             f"{spare.size} new words take rows that the table had to spare, from id "
             f"{spare[0]} on; those rows are made anew."
