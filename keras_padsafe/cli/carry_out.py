@@ -1,7 +1,6 @@
 """Carries a plan out for a command, with a progress bar, and shows what was done."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ import click
 
 from keras_padsafe.cli.command import FINDINGS
 from keras_padsafe.cli.keras_session import surgery_session
-from keras_padsafe.cli.output import progress_bar, refuse_to_overwrite, show
+from keras_padsafe.cli.output import progress_bar, settle_target, show
 from keras_padsafe.cli.printable import printable
 from keras_padsafe.cli.writing import Writing
 from keras_padsafe.errors import NotProvedError
@@ -18,7 +17,12 @@ if TYPE_CHECKING:
     from keras_padsafe.surgery import Certificate, Plan, Report
 
 
-def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
+def carry_out(
+    model: str,
+    make: Callable[[], "Plan"],
+    writing: Writing,
+    reads: Sequence[str | None] = (),
+) -> None:
     """Plans, writes and proves a file as asked, and shows the report.
 
     A file that is not proved is not kept; then its certificate is shown, and the
@@ -28,11 +32,11 @@ def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
         model: The file to read.
         make: Makes the plan; called where Keras may be imported.
         writing: How the file is written.
+        reads: What else the command reads.
     """
     output = writing.output
-    # A file that is to be written over itself has an error of its own.
-    if output is not None and not is_same_file(model, output):
-        refuse_to_overwrite(output, force=writing.force)
+    if output is not None:
+        settle_target(output, force=writing.force, inputs=[model, *reads])
     try:
         with surgery_session(writing.modules):
             plan = make()
@@ -54,12 +58,6 @@ def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
         report_view, imports=_imports(model, writing), declined=writing.proof is False
     )
     show(report.to_json(), view, as_json=writing.as_json)
-
-
-def is_same_file(first: str, second: str) -> bool:
-    """Whether two paths lead to one file that exists."""
-    exist = os.path.exists(first) and os.path.exists(second)
-    return exist and os.path.samefile(first, second)
 
 
 def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":
