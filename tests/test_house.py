@@ -14,7 +14,15 @@ PACKAGE = Path(keras_padsafe.__file__).parent
 
 # The rooms from the lowest up: none imports one above it.
 FLOORS = (
-    ("errors", "types", "version", "registration", "compat", "unicode_names"),
+    (
+        "errors",
+        "arguments",
+        "types",
+        "version",
+        "registration",
+        "compat",
+        "unicode_names",
+    ),
     ("facts", "archive", "ops", "initializers"),
     ("saved_model", "layers", "losses", "metrics"),
     ("skeleton", "proof"),

@@ -2,12 +2,17 @@
 
 import errno
 import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from keras_padsafe.archive.leftovers import (
+    remove_leftovers,
+    removed_when_killed,
+    temporary_beside,
+)
+from keras_padsafe.archive.target import Input, check_target, take_name
 from keras_padsafe.errors import ArchiveError
 
 _FIXES = {
@@ -19,44 +24,81 @@ _FIXES = {
     errno.EROFS: "The folder is read-only; choose another.",
     errno.ENOENT: "Make the folder first.",
     errno.ENOTDIR: "Make the folder first.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 
 
 @contextmanager
 def atomic_file(
-    target: Path, size: int, accept: Callable[[Path], None] | None = None
+    target: Path,
+    size: int,
+    *,
+    overwrite: bool,
+    inputs: Collection[Input] = (),
+    accept: Callable[[Path], None] | None = None,
 ) -> Iterator[int]:
     """Yields a descriptor to write `size` bytes to, which then become `target`.
 
     The bytes go to a temporary file in the target's folder, are flushed to disk, and
     take the target's name in one step, once `accept`, called with the temporary file,
-    has raised nothing. On any error, and on an interrupt, the temporary file is
-    removed and the target is as it was.
+    has raised nothing. On any error, an interrupt, SIGTERM and SIGHUP the temporary
+    file is removed and the target is as it was; what a dead process left in the folder
+    is removed first.
+
+    Args:
+        target: The file to write; where a link leads, is written.
+        size: How many bytes it will have.
+        overwrite: Whether it may exist, now or when it is finished.
+        inputs: What it may never be: what is read.
+        accept: Called with the finished file before it has its name.
+
+    Raises:
+        ArchiveError: if it cannot be written there; nothing was.
     """
-    token = secrets.token_hex(4)
-    temporary = target.with_name(f".{target.stem}.{token}.tmp{target.suffix}")
-    with _explaining(target):
+    with explaining(target):
+        target = Path(os.path.realpath(target))
+        check_target(target, overwrite=overwrite, inputs=inputs)
+        remove_leftovers(target.parent)
         _check_space(target.parent, size)
+        temporary = temporary_beside(target)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(temporary, flags, 0o666)  # less the umask
-        try:
+        with removed_when_killed(temporary):
+            descriptor = os.open(temporary, flags, 0o666)  # less the umask
             try:
-                yield descriptor
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            if accept is not None:
-                accept(temporary)
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+                try:
+                    yield descriptor
+                    os.fsync(descriptor)
+                    if accept is not None:
+                        accept(temporary)
+                finally:
+                    os.close(descriptor)
+                check_target(target, overwrite=overwrite, inputs=inputs)
+                take_name(temporary, target, overwrite=overwrite)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
         _flush_folder(target.parent)
 
 
+def write_file(
+    target: str | os.PathLike[str],
+    contents: str | bytes,
+    *,
+    overwrite: bool,
+    inputs: Collection[Input] = (),
+) -> None:
+    """Writes bytes, or a text as UTF-8, as `atomic_file` writes."""
+    data = memoryview(contents if isinstance(contents, bytes) else contents.encode())
+    path = Path(target)
+    with atomic_file(path, len(data), overwrite=overwrite, inputs=inputs) as descriptor:
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+
 @contextmanager
-def _explaining(target: Path) -> Iterator[None]:
+def explaining(target: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what the system says against a target into an error that names it."""
     try:
         yield
     except OSError as error:

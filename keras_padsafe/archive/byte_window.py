@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from keras_padsafe.archive.positioned import read_at
 from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
 
 
@@ -29,7 +30,9 @@ class ByteWindow:
             # A pipe or a device would block, or never end.
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise BrokenRule("it is not a regular file", "Give a file's path.")
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            # It may have become a pipe since, which must not block.
+            flags = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+            descriptor = os.open(path, os.O_RDONLY | flags)
             return cls(str(path), descriptor, 0, os.fstat(descriptor).st_size)
 
     def part(self, name: str, start: int, size: int) -> "ByteWindow":
@@ -51,7 +54,7 @@ class ByteWindow:
         self._checked(offset, len(buffer))
         position = self.start + offset
         while buffer:
-            count = os.preadv(self.descriptor, [buffer], position)
+            count = read_at(self.descriptor, buffer, position)
             if count == 0:
                 raise BrokenRule("the file became shorter while it was read")
             buffer, position = buffer[count:], position + count
@@ -63,3 +66,19 @@ class ByteWindow:
                 FETCH_AGAIN,
             )
         return count
+
+
+def read_whole_file(path: Path, most: int) -> bytes:
+    """A regular file of at most `most` bytes, whole.
+
+    Raises:
+        ArchiveError: if it is none.
+    """
+    window = ByteWindow.of_file(path)
+    try:
+        with refusing(str(path)):
+            if window.size > most:
+                raise BrokenRule(f"it has {window.size} bytes, over {most}")
+            return window.read(0, window.size)
+    finally:
+        os.close(window.descriptor)

@@ -2,16 +2,15 @@
 
 import os
 import zlib
-from collections.abc import Callable
 
 from keras_padsafe.archive.crc import combine_crc
 from keras_padsafe.archive.limits import KIB, MIB
+from keras_padsafe.archive.positioned import write_at
+from keras_padsafe.arguments import Progress
 
 BLOCK = MIB
 # Below this, to copy bytes into a buffer costs less than a system call.
 _SMALL = 64 * KIB
-
-Progress = Callable[[int, int], None]
 
 
 class CheckedOutput:
@@ -61,7 +60,7 @@ class CheckedOutput:
         self.flush()
         view = memoryview(data)
         while view:
-            count = os.pwrite(self._descriptor, view, offset)
+            count = write_at(self._descriptor, view, offset)
             view, offset = view[count:], offset + count
 
     def _emit(self, data: bytes | bytearray | memoryview, crc: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_padsafe.archive import hdf5, strict_zip
 from keras_padsafe.archive.archive import Archive, Asset, Contents, Kind, WeightsFile
-from keras_padsafe.archive.byte_window import ByteWindow
+from keras_padsafe.archive.byte_window import ByteWindow, read_whole_file
 from keras_padsafe.archive.foreign import (
     refuse_foreign_directory,
     refuse_unknown_file,
@@ -24,6 +24,8 @@ from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
 from keras_padsafe.archive.sharded import SHARD_MAP_SUFFIX, read_sharded
 from keras_padsafe.archive.stored_array import stored_arrays
 from keras_padsafe.archive.strict_json import parse_object
+from keras_padsafe.arguments import read_path
+from keras_padsafe.errors import ArchiveError
 
 _DEFAULT_LIMITS = Limits()
 
@@ -48,7 +50,9 @@ def open_archive(
     Raises:
         ArchiveError: The file is none of these, damaged, or breaks a rule.
     """
-    path = Path(path)
+    path = Path(read_path(path, "path", ArchiveError))
+    if not isinstance(limits, Limits):
+        raise ArchiveError(f"limits: expected Limits; received {limits!r:.60}.")
     with refusing(str(path)), ExitStack() as files:
         if path.is_dir():
             contents = _read_directory(path, limits, files)
@@ -134,21 +138,20 @@ def _asset_names(path: Path, limits: Limits) -> Iterator[str]:
 def _asset_file(folder: Path, name: str) -> Asset:
     path = folder / name
     size = os.stat(path).st_size
-    return Asset(name, size, lambda: _read_whole_file(path, size))
+
+    def read() -> bytes:
+        contents = read_whole_file(path, size)
+        with refusing(str(path)):
+            if len(contents) != size:
+                raise BrokenRule("it changed while it was read", FETCH_AGAIN)
+        return contents
+
+    return Asset(name, size, read)
 
 
 def _read_json_file(path: Path, limits: Limits) -> bytes:
-    size = os.stat(path).st_size
-    _check_json_size(path.name, size, limits)
-    return _read_whole_file(path, size)
-
-
-def _read_whole_file(path: Path, size: int) -> bytes:
-    with ExitStack() as files, refusing(str(path)):
-        window = _open_window(path, files)
-        if window.size != size:
-            raise BrokenRule("it changed while it was read", FETCH_AGAIN)
-        return window.read(0, size)
+    _check_json_size(path.name, os.stat(path).st_size, limits)
+    return read_whole_file(path, limits.max_json_bytes)
 
 
 def _check_json_size(name: str, size: int, limits: Limits) -> None:

@@ -25,6 +25,9 @@ _LOCATOR, _LOCATOR_SIGNATURE = struct.Struct("<4sIQI"), b"PK\6\7"
 _CENTRAL, _CENTRAL_SIGNATURE = struct.Struct("<4s6H3I5H2I"), b"PK\1\2"
 _LOCAL = struct.Struct("<4s5H3I2H")
 _IN_ZIP64_16, _IN_ZIP64_32 = 0xFFFF, 0xFFFFFFFF
+_ALL_ONES = (_IN_ZIP64_16,) * 4 + (_IN_ZIP64_32,) * 2
+# Of one member in the directory, beside its name: Keras and `zipfile` need 28.
+_MOST_EXTRA_BYTES = 1_024
 _ZIP64_EXTRA = 0x0001
 
 STORED, DEFLATED = 0, 8
@@ -95,10 +98,15 @@ def _find_directory(window: ByteWindow, limits: Limits) -> tuple[int, int, int]:
         raise BrokenRule(
             "it is cut short, or bytes follow the end of its zip directory", FETCH_AGAIN
         )
-    if _IN_ZIP64_16 in (count_here, count) or _IN_ZIP64_32 in (size, start):
-        tail_start, disk, first_disk, count_here, count, size, start = _find_zip64(
-            window, tail_start
-        )
+    wide = _find_zip64(window, tail_start)
+    if wide is not None:
+        narrow = (disk, first_disk, count_here, count, size, start)
+        tail_start, *numbers = wide
+        # `zipfile` leaves true what fits; elsewhere all ones stand for "see above".
+        for said, true, ones in zip(narrow, numbers, _ALL_ONES, strict=True):
+            if said not in (true, ones):
+                raise BrokenRule("its zip directory is described in two different ways")
+        disk, first_disk, count_here, count, size, start = numbers
     if disk or first_disk or count_here != count:
         raise BrokenRule("it is one part of a split zip file")
     if count > limits.max_members:
@@ -108,19 +116,28 @@ def _find_directory(window: ByteWindow, limits: Limits) -> tuple[int, int, int]:
             "its zip directory is not where its end says; bytes were added or lost",
             FETCH_AGAIN,
         )
+    if size > count * (_CENTRAL.size + limits.max_name_bytes + _MOST_EXTRA_BYTES):
+        raise BrokenRule(f"its zip directory has {size} bytes for {count} members")
     return start, size, count
 
 
-def _find_zip64(window: ByteWindow, tail_start: int) -> tuple[int, ...]:
-    """Sections 4.3.14 and 4.3.15: the same numbers for large files."""
+def _find_zip64(window: ByteWindow, tail_start: int) -> tuple[int, ...] | None:
+    """Sections 4.3.14 and 4.3.15: the same numbers, where a locator stands.
+
+    Not only where the end record cannot hold them: `zipfile` writes them from 2 GiB
+    on, and keeps the true ones in the end record up to 4.
+    """
     locator_start = tail_start - _LOCATOR.size
     end64_start = locator_start - _END64.size
+    if locator_start < 0:
+        return None
     locator = _LOCATOR.unpack(window.read(locator_start, _LOCATOR.size))
+    if locator[0] != _LOCATOR_SIGNATURE:
+        return None
+    if end64_start < 0 or locator != (_LOCATOR_SIGNATURE, 0, end64_start, 1):
+        raise BrokenRule("its zip64 directory is damaged", FETCH_AGAIN)
     end64 = _END64.unpack(window.read(end64_start, _END64.size))
-    if locator != (_LOCATOR_SIGNATURE, 0, end64_start, 1) or end64[:2] != (
-        _END64_SIGNATURE,
-        _END64.size - 12,
-    ):
+    if end64[:2] != (_END64_SIGNATURE, _END64.size - 12):
         raise BrokenRule("its zip64 directory is damaged", FETCH_AGAIN)
     return end64_start, *end64[4:]
 

@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from keras_padsafe.archive.archive import Archive, Asset
-from keras_padsafe.archive.atomic_file import atomic_file
-from keras_padsafe.archive.checked_output import CheckedOutput, Progress
+from keras_padsafe.archive.atomic_file import atomic_file, explaining
+from keras_padsafe.archive.checked_output import CheckedOutput
 from keras_padsafe.archive.member_names import CONFIG, METADATA, WEIGHTS
 from keras_padsafe.archive.new_array import NewArray
+from keras_padsafe.archive.target import check_target
 from keras_padsafe.archive.weights_writer import WeightsWriter
 from keras_padsafe.archive.zip_writer import (
     ZipEntry,
     archive_size,
     directory,
     lay_out,
+)
+from keras_padsafe.arguments import (
+    Progress,
+    read_flag,
+    read_path,
+    read_progress,
 )
 from keras_padsafe.errors import ArchiveError
 
@@ -64,8 +71,13 @@ def write_archive(
     Raises:
         ArchiveError: Nothing was written, and the message says why.
     """
-    path = Path(os.path.realpath(target))
-    _check_target(path, source, overwrite)
+    path = Path(read_path(target, "target", ArchiveError))
+    overwrite = read_flag(overwrite, "overwrite", ArchiveError)
+    progress = read_progress(progress, "progress", ArchiveError)
+    inputs = [source.path, *(file.data.descriptor for file in source.contents.weights)]
+    _check_target(path, source)
+    with explaining(path):
+        check_target(Path(os.path.realpath(path)), overwrite=overwrite, inputs=inputs)
     _check_known(assets, source.assets, "asset")
     weights = WeightsWriter(source, arrays, drop, rename)
     before = [
@@ -78,8 +90,11 @@ def write_archive(
         | {WEIGHTS: weights.size}
         | {member.name: member.size for member in after}
     )
-    with atomic_file(path, archive_size(entries), accept) as descriptor:
-        output = CheckedOutput(descriptor, archive_size(entries), progress)
+    size = archive_size(entries)
+    with atomic_file(
+        path, size, overwrite=overwrite, inputs=inputs, accept=accept
+    ) as descriptor:
+        output = CheckedOutput(descriptor, size, progress)
         for member in before:
             _write_member(output, entries[member.name], member.read())
         _write_weights(output, entries[WEIGHTS], weights)
@@ -90,7 +105,7 @@ def write_archive(
         source.check_unchanged()
 
 
-def _check_target(target: Path, source: Archive, overwrite: bool) -> None:
+def _check_target(target: Path, source: Archive) -> None:
     if source.contents.config_bytes is None:
         raise ArchiveError(
             f"{source.path}: it holds weights without a model, so no {_SUFFIX} file "
@@ -101,21 +116,8 @@ def _check_target(target: Path, source: Archive, overwrite: bool) -> None:
             f"{target}: the file to write must end with {_SUFFIX}, or Keras would not "
             "load it."
         )
-    if not target.parent.is_dir():
+    if not os.path.isdir(os.path.realpath(target.parent)):
         raise ArchiveError(f"{target}: its folder does not exist. Make it first.")
-    if not os.path.exists(target):
-        return
-    if any(
-        os.path.samestat(os.stat(target), os.fstat(file.data.descriptor))
-        for file in source.contents.weights
-    ):
-        raise ArchiveError(
-            f"{target}: this is the source itself. Write to another name."
-        )
-    if not overwrite or target.is_dir():
-        raise ArchiveError(
-            f"{target}: it exists already. Choose another name, or allow overwriting."
-        )
 
 
 def _check_known(given: Collection[str], known: Collection[str], what: str) -> None:

@@ -3,12 +3,12 @@
 import os
 
 from keras_padsafe.archive import open_archive
+from keras_padsafe.arguments import read_path
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.mending.plan_repair import Edit, place_of, plan_repair
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
-from keras_padsafe.surgery.arguments import read_path
 
 # These use a mask, so that ordinary rows are safe: what fails are empty rows, NaN
 # behind the mask, and masks taken from the tensors of others.

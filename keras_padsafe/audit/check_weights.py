@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from keras_padsafe.archive import Archive, StoredArray, open_archive
+from keras_padsafe.arguments import read_path
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.stored.stored_values import FLOATS, is_nan, not_finite, pieces
 from keras_padsafe.audit.stored.table_findings import table_findings
 from keras_padsafe.audit.weights_report import WeightsReport
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
-from keras_padsafe.surgery.arguments import read_path
 from keras_padsafe.surgery.finding.inventory import read_inventory
 
 _SHOWN = 8

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keras_padsafe.archive import open_archive, write_archive
+from keras_padsafe.arguments import read_path
 from keras_padsafe.audit.mending.plan_repair import place_of, plan_repair
 from keras_padsafe.audit.mending.rewrite_config import rewrite_config
 from keras_padsafe.audit.repair_report import RepairReport, Swapped
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.group_names import renamed_groups
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
-from keras_padsafe.surgery.arguments import read_path
 
 
 def repair(

@@ -1,18 +1,13 @@
 """`keras-padsafe audit`."""
 
-from pathlib import Path
-
 import click
 
+from keras_padsafe.archive.atomic_file import write_file
 from keras_padsafe.cli.command import FINDINGS, Command
 from keras_padsafe.cli.growth_options import model_argument
 from keras_padsafe.cli.keras_session import import_option, keras_session
-from keras_padsafe.cli.output import (
-    json_option,
-    refuse_to_overwrite,
-    show,
-    writing,
-)
+from keras_padsafe.cli.output import json_option, settle_target, show
+from keras_padsafe.cli.printable import printable
 
 
 @click.command(
@@ -64,8 +59,9 @@ def audit(
     from keras_padsafe.cli.audit_view import audit_view
     from keras_padsafe.cli.read_batch import read_batch
 
+    reads = [model, batch_file]
     if html is not None:
-        refuse_to_overwrite(html, force=force)
+        settle_target(html, force=force, inputs=reads)
     if batch_file is None:
         report = audit_file(model)
     else:
@@ -83,8 +79,9 @@ def audit(
     if html is not None:
         from keras_padsafe.cli.audit_html import audit_html
 
-        with writing(html):
-            Path(html).write_text(audit_html(document), encoding="utf-8")
+        page = audit_html(printable(document))
+        inputs = settle_target(html, force=force, inputs=reads)
+        write_file(html, page, overwrite=force, inputs=inputs)
     show(document, audit_view, as_json=as_json)
     if not report.passed:
         ctx.exit(FINDINGS)

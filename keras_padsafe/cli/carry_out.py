@@ -1,15 +1,15 @@
 """Carries a plan out for a command, with a progress bar, and shows what was done."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from keras_padsafe.archive.atomic_file import write_file
 from keras_padsafe.cli.command import FINDINGS
 from keras_padsafe.cli.keras_session import surgery_session
-from keras_padsafe.cli.output import progress_bar, refuse_to_overwrite, show
+from keras_padsafe.cli.output import progress_bar, settle_target, show
 from keras_padsafe.cli.printable import printable
 from keras_padsafe.cli.writing import Writing
 from keras_padsafe.errors import NotProvedError
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from keras_padsafe.surgery import Certificate, Plan, Report
 
 
-def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
+def carry_out(
+    model: str,
+    make: Callable[[], "Plan"],
+    writing: Writing,
+    reads: Sequence[str | None] = (),
+) -> None:
     """Plans, writes and proves a file as asked, and shows the report.
 
     A file that is not proved is not kept; then its certificate is shown, and the
@@ -28,13 +33,14 @@ def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
         model: The file to read.
         make: Makes the plan; called where Keras may be imported.
         writing: How the file is written.
+        reads: What else the command reads.
     """
     output = writing.output
-    # A file that is to be written over itself has an error of its own.
-    if output is not None and not is_same_file(model, output):
-        refuse_to_overwrite(output, force=writing.force)
+    read = [model, *reads]
+    if output is not None:
+        settle_target(output, force=writing.force, inputs=read)
     if writing.id_map is not None:
-        refuse_to_overwrite(writing.id_map, force=writing.force)
+        settle_target(writing.id_map, force=writing.force, inputs=[*read, output])
     try:
         with surgery_session(writing.modules):
             plan = make()
@@ -47,7 +53,12 @@ def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
         click.echo(f"Error: {printable(_not_kept(found))}", err=True)
         click.get_current_context().exit(FINDINGS)
     if writing.id_map is not None:
-        plan.save_map(writing.id_map)
+        inputs = settle_target(
+            writing.id_map, force=writing.force, inputs=[*read, output]
+        )
+        write_file(
+            writing.id_map, plan.map_text(), overwrite=writing.force, inputs=inputs
+        )
         click.echo(f"Table of ids written to {writing.id_map}", err=True)
     from keras_padsafe.cli.plan_view import plan_view
     from keras_padsafe.cli.report_view import report_view
@@ -59,12 +70,6 @@ def carry_out(model: str, make: Callable[[], "Plan"], writing: Writing) -> None:
         report_view, imports=_imports(model, writing), declined=writing.proof is False
     )
     show(report.to_json(), view, as_json=writing.as_json)
-
-
-def is_same_file(first: str, second: str) -> bool:
-    """Whether two paths lead to one file that exists."""
-    exist = os.path.exists(first) and os.path.exists(second)
-    return exist and os.path.samefile(first, second)
 
 
 def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":

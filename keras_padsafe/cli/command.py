@@ -1,6 +1,11 @@
-"""What every command shares: examples under its help, and errors that exit with 2."""
+"""What every command shares: examples under its help, and how it ends."""
 
+import errno
+import os
+import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 import click
@@ -22,7 +27,7 @@ class Failure(click.ClickException):
         click.echo(f"Error: {printable(self.message)}", file=file, err=True)
 
 
-class _WithExamples(click.Command):
+class Command(click.Command):
     """A command whose help ends with examples, unwrapped, to be copied.
 
     Args:
@@ -39,21 +44,68 @@ class _WithExamples(click.Command):
                 formatter.write(f"  keras-padsafe {example}\n")
 
 
-class Command(_WithExamples):
-    """A command that reports every error raised on purpose without a traceback."""
+class Group(Command, click.Group):
+    """The group of all commands, listed in the order of their use.
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except PadsafeError as error:
-            raise Failure(str(error)) from None
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(_INTERRUPTED)
-
-
-class Group(_WithExamples, click.Group):
-    """The group of all commands, listed in the order of their use."""
+    Started, it ends with 0, 1, 2 or 130, whatever happens: a traceback would leave
+    with 1, which reads as findings.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        for stream in (sys.stdout, sys.stderr):
+            # What the terminal cannot show is spelled out.
+            with suppress(AttributeError, ValueError):
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        with suppress(OSError, ValueError):  # stderr may be full or closed as well.
+            sys.exit(self._outcome(*args, **extra))
+        sys.exit(FAILURE)
+
+    def _outcome(self, *args: Any, **extra: Any) -> int:
+        """Runs a command, says what went wrong, and returns the exit code."""
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code if isinstance(code, int) else 0
+        except click.UsageError as error:
+            error.message = printable(error.message)
+            error.show()
+        except click.ClickException as error:
+            error.show()
+        except PadsafeError as error:
+            Failure(str(error)).show()
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            return _INTERRUPTED
+        except OSError as error:
+            _give_up_stdout()
+            if error.errno != errno.EPIPE:  # Else nobody reads, so nobody is told.
+                Failure(f"the result could not be written ({error}).").show()
+        except SystemExit:  # So click and rich end when nobody reads any more.
+            _give_up_stdout()
+        except MemoryError:
+            Failure("there is not enough memory for this.").show()
+        except Exception as error:
+            Failure(_unforeseen(error)).show()
+        return FAILURE
+
+
+def _give_up_stdout() -> None:
+    """Else Python would try again on its way out, and complain."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _unforeseen(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}, line "
+        f"{where.lineno}). This was not foreseen. Please report it, with the command."
+    )

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from keras_padsafe.archive.atomic_file import explaining
 from keras_padsafe.cli.command import FINDINGS, Command
 from keras_padsafe.cli.keras_session import keras_session
-from keras_padsafe.cli.output import json_option, refuse_to_overwrite, show, writing
+from keras_padsafe.cli.output import json_option, settle_target, show
 
 
 @click.command(
@@ -38,7 +39,12 @@ def demo(ctx: click.Context, keep: str | None, force: bool, as_json: bool) -> No
         click.echo("Loading Keras ...", err=True)
         from keras_padsafe.cli.story import tell
 
-        document = tell(before, after, lambda step: click.echo(f"{step} ...", err=True))
+        document = tell(
+            before,
+            after,
+            lambda step: click.echo(f"{step} ...", err=True),
+            overwrite=force,
+        )
     document["seconds"]["total"] = round(time.perf_counter() - started, 2)
 
     from keras_padsafe.cli.story_view import story_view
@@ -51,9 +57,9 @@ def demo(ctx: click.Context, keep: str | None, force: bool, as_json: bool) -> No
 def _files(keep: str | None, *, force: bool) -> tuple[Path, Path]:
     """The files to write, in a folder that exists."""
     folder = Path(keep or tempfile.mkdtemp(prefix="keras_padsafe_demo_"))
-    with writing(folder):
+    with explaining(folder):
         folder.mkdir(parents=True, exist_ok=True)
     before, after = folder / "names-2002.keras", folder / "names-grown.keras"
     for path in (before, after):
-        refuse_to_overwrite(str(path), force=force)
+        settle_target(path, force=force)
     return before, after

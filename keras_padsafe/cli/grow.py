@@ -10,6 +10,7 @@ from keras_padsafe.cli.growth_options import (
     DEFAULTS,
     growth_options,
     model_argument,
+    read_by,
     read_growth,
 )
 from keras_padsafe.cli.make_plan import make_plan
@@ -46,10 +47,11 @@ def grow(model: str, plan_file: str | None, writing: Writing, **growth: Any) -> 
 
     if plan_file is not None:
         _check_usage(writing, growth)
-        carry_out(model, lambda: surgery.Plan.load(plan_file), writing)
+        carry_out(model, lambda: surgery.Plan.load(plan_file), writing, [plan_file])
         return
     change, settled = read_growth(**growth)
-    carry_out(model, lambda: make_plan(model, change, **settled), writing)
+    reads = read_by(growth)
+    carry_out(model, lambda: make_plan(model, change, **settled), writing, reads)
 
 
 def _check_usage(writing: Writing, growth: dict[str, Any]) -> None:

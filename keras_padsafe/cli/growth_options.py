@@ -1,6 +1,6 @@
 """The options that say what to add, and how they become arguments of surgery."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -178,6 +178,11 @@ def read_lines(option: str, file: Any, *, empty: bool = False) -> list[Any]:
             f"{option} {file.name}: it is not UTF-8 ({error.reason} at byte "
             f"{error.start}). Expected: one word a line, as UTF-8 text."
         ) from None
+
+
+def read_by(growth: Mapping[str, Any]) -> list[str | None]:
+    """The files that the options name, which are read."""
+    return [getattr(growth["add_file"], "name", None), growth["new_rows"]]
 
 
 def as_known(words: list[Any], known: KnownWords) -> list[Any]:

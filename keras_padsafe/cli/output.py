@@ -3,14 +3,15 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_padsafe.cli.command import Failure
+from keras_padsafe.archive.atomic_file import explaining
+from keras_padsafe.archive.target import check_target
 from keras_padsafe.cli.printable import printable
 
 if TYPE_CHECKING:
@@ -60,22 +61,24 @@ def progress_bar(
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def refuse_to_overwrite(target: str, *, force: bool) -> None:
-    """Stops before a file is lost, and names the flag that allows it."""
-    if os.path.exists(target) and not force:
-        raise Failure(
-            f"{target}: it exists already. Choose another name, or add --force to "
-            "write over it."
-        )
+def settle_target(
+    target: str | os.PathLike[str],
+    *,
+    force: bool,
+    inputs: Sequence[str | None] = (),
+) -> tuple[str, ...]:
+    """Refuses a file that may not be written, before any work is done for it.
 
+    Args:
+        target: The file.
+        force: Whether it may exist.
+        inputs: What the command reads; `None` where it reads nothing.
 
-@contextmanager
-def writing(target: str | Path) -> Iterator[None]:
-    """Turns an error of the disk into a message that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise Failure(
-            f"{target}: it could not be written ({error.strerror}). Check the folder, "
-            "or choose another."
-        ) from None
+    Returns:
+        The inputs that are files, for the writer, which looks again.
+    """
+    read = tuple(path for path in inputs if path is not None and os.path.exists(path))
+    with explaining(target):
+        path = Path(os.path.realpath(target))
+        check_target(path, overwrite=force, inputs=read)
+    return read

@@ -4,20 +4,17 @@ from typing import Any
 
 import click
 
+from keras_padsafe.archive.atomic_file import write_file
 from keras_padsafe.cli.command import Command
 from keras_padsafe.cli.growth_options import (
     growth_options,
     model_argument,
+    read_by,
     read_growth,
 )
 from keras_padsafe.cli.keras_session import import_option, surgery_session
 from keras_padsafe.cli.make_plan import make_plan
-from keras_padsafe.cli.output import (
-    json_option,
-    refuse_to_overwrite,
-    show,
-    writing,
-)
+from keras_padsafe.cli.output import json_option, settle_target, show
 
 
 @click.command(
@@ -49,13 +46,14 @@ def plan(
     """
     from keras_padsafe.cli.plan_view import plan_view
 
+    reads = [model, *read_by(growth)]
     if save is not None:
-        refuse_to_overwrite(save, force=force)
+        settle_target(save, force=force, inputs=reads)
     change, settled = read_growth(**growth)
     with surgery_session(modules):
         made = make_plan(model, change, **settled)
     if save is not None:
-        with writing(save):
-            made.save(save)
+        inputs = settle_target(save, force=force, inputs=reads)
+        write_file(save, made.text(), overwrite=force, inputs=inputs)
         click.echo(f"Plan written to {save}", err=True)
     show(made.to_json(), plan_view, as_json=as_json)

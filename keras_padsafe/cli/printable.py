@@ -18,7 +18,7 @@ def printable(value: Any) -> Any:
     if isinstance(value, str):
         return "".join(_sign(sign) for sign in value)
     if isinstance(value, dict):
-        return {key: printable(item) for key, item in value.items()}
+        return {printable(key): printable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [printable(item) for item in value]
     return value

@@ -1,5 +1,6 @@
 """A batch from a file: what a model takes, and the targets if they are there."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def read_batch(path: str) -> Batch:
         Failure: if the file cannot be read, or holds no numbers.
     """
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError("it is not a regular file")  # A pipe would wait for ever.
         # Pickled objects would run code.
         with open(path, "rb") as file:
             loaded = np.load(file, allow_pickle=False)

@@ -72,4 +72,5 @@ def remap(
             "new_rows": new_rows,
         }
 
-    carry_out(model, lambda: make_plan(model, change, **settled), writing)
+    reads = [old_vocabulary.name, new_vocabulary.name]
+    carry_out(model, lambda: make_plan(model, change, **settled), writing, reads)

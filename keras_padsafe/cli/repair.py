@@ -2,14 +2,13 @@
 
 import click
 
-from keras_padsafe.cli.carry_out import is_same_file
 from keras_padsafe.cli.command import FINDINGS, Command
 from keras_padsafe.cli.growth_options import model_argument, target_options
 from keras_padsafe.cli.keras_session import import_option, keras_session
 from keras_padsafe.cli.output import (
     json_option,
     progress_bar,
-    refuse_to_overwrite,
+    settle_target,
     show,
 )
 
@@ -47,8 +46,7 @@ def repair(
     from keras_padsafe import audit
     from keras_padsafe.cli.repair_view import repair_view
 
-    if not is_same_file(model, output):  # That has an error of its own.
-        refuse_to_overwrite(output, force=force)
+    settle_target(output, force=force, inputs=[model])
     with (
         keras_session(modules),
         progress_bar(f"Writing {output}", as_json=as_json) as progress,

@@ -1,5 +1,6 @@
 """The story that `demo` tells, from training to the table of before and after."""
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_padsafe import surgery
+from keras_padsafe.archive.atomic_file import write_file
 from keras_padsafe.cli.names_task import (
     MAX_WORDS,
     PAD,
@@ -49,13 +51,16 @@ class Clock:
         self.seconds[name] = round(time.perf_counter() - started, 2)
 
 
-def tell(before: Path, after: Path, say: Callable[[str], None]) -> dict[str, Any]:
+def tell(
+    before: Path, after: Path, say: Callable[[str], None], *, overwrite: bool
+) -> dict[str, Any]:
     """Trains, grows, verifies, tunes and measures.
 
     Args:
         before: The file to save the trained model to.
         after: The file to write the grown model to.
         say: Called with what happens next.
+        overwrite: Whether they may exist.
 
     Returns:
         All that was found, as plain data.
@@ -65,9 +70,9 @@ def tell(before: Path, after: Path, say: Callable[[str], None]) -> dict[str, Any
         split, encoder, new_words = read_names_task(SEED)
     with clock.step("train", f"Training on {len(split.train):,} names of 2002"):
         model = _train(split.train, encoder)
-        model.save(before)
+        _save(model, before, overwrite=overwrite)
     with clock.step("grow", f"Growing the saved file by {len(new_words):,} words"):
-        report = surgery.grow(before, after, tokens=new_words, overwrite=True)
+        report = surgery.grow(before, after, tokens=new_words, overwrite=overwrite)
     with clock.step("verify", "Verifying the grown file against the old one"):
         certificate = surgery.verify(before, after)
     grown = encoder.grown(report.tokens)
@@ -113,6 +118,13 @@ def _classifier(encoder: Encoder) -> Model:
         keras.optimizers.Adam(LEARNING_RATE), "sparse_categorical_crossentropy"
     )
     return model
+
+
+def _save(model: Model, path: Path, *, overwrite: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="keras_padsafe_") as folder:
+        saved = Path(folder, "saved.keras")
+        model.save(saved)
+        write_file(path, saved.read_bytes(), overwrite=overwrite)
 
 
 def _train(names: Sequence[Name], encoder: Encoder) -> Model:

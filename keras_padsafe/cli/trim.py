@@ -47,4 +47,5 @@ def trim(model: str, keep_file: Any, writing: Writing, **settled: Any) -> None:
         words = any(isinstance(word, str) for site in known for word in site.words[:1])
         return {"keep": lines if words else [*map(number_or_word, lines)]}
 
-    carry_out(model, lambda: make_plan(model, change, **settled), writing)
+    reads = [keep_file.name]
+    carry_out(model, lambda: make_plan(model, change, **settled), writing, reads)

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 
 from keras_padsafe.archive import open_archive
+from keras_padsafe.arguments import read_path
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
-from keras_padsafe.surgery.arguments import read_path
-from keras_padsafe.surgery.carry_out import write_proved
+from keras_padsafe.surgery.carry_out import read_how, write_proved
 from keras_padsafe.surgery.planning.check_plan import check_plan
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.report import Report
@@ -42,8 +42,9 @@ def apply_plan(
     started = time.perf_counter()
     _check_can_apply(plan)
     source, target = read_path(source, "source"), read_path(target, "target")
+    how = read_how(overwrite, proof, progress)
     with open_archive(source) as archive:
-        return write_proved(plan, archive, target, started, overwrite, proof, progress)
+        return write_proved(plan, archive, target, started, *how)
 
 
 def _check_can_apply(plan: Plan) -> None:

@@ -1,7 +1,6 @@
-"""Reads what a caller passes: paths, counts, words and claims of any type."""
+"""Reads what a caller says of a vocabulary: counts, words and claims of any type."""
 
 import operator
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,22 +11,6 @@ from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
 
 Word = str | int
-
-
-def read_path(value: Any, name: str) -> str:
-    """A path as text.
-
-    Raises:
-        SurgeryError: if it is none.
-    """
-    if isinstance(value, str | os.PathLike):
-        path = os.fspath(value)
-        if isinstance(path, str) and "\0" not in path:
-            return path
-    raise SurgeryError(
-        f"{name}: expected the path of a file, as text or a Path; received "
-        f"{shortly(value)}."
-    )
 
 
 def read_count(value: Any, name: str) -> int:

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from keras_padsafe.archive import Archive, open_archive
+from keras_padsafe.arguments import (
+    Progress,
+    read_flag,
+    read_path,
+    read_progress,
+)
 from keras_padsafe.errors import NotProvedError, SurgeryError
 from keras_padsafe.proof.certificate import Certificate
-from keras_padsafe.surgery.arguments import read_path
 from keras_padsafe.surgery.live_model import is_live_model, through_archive
 from keras_padsafe.surgery.options import WritingOptions
 from keras_padsafe.surgery.planning.plan import Plan
@@ -38,17 +43,18 @@ def carry_out(
         SurgeryError: if no target is given for a file.
     """
     writing: dict[str, Any] = {**options}
-    overwrite, proof = writing.pop("overwrite", False), writing.pop("proof", None)
-    progress = writing.pop("progress", None)
+    how = read_how(
+        writing.pop("overwrite", False),
+        writing.pop("proof", None),
+        writing.pop("progress", None),
+    )
     request = Request(**asked, **writing)
 
     def operate(read: str, write: str) -> Report:
         started = time.perf_counter()
         with open_archive(read) as archive:
             plan = request.plan(archive)
-            return write_proved(
-                plan, archive, write, started, overwrite, proof, progress
-            )
+            return write_proved(plan, archive, write, started, *how)
 
     written = None if target is None else read_path(target, "target")
     if is_live_model(source):
@@ -59,6 +65,21 @@ def carry_out(
             "left out only when `source` is a live model."
         )
     return operate(read_path(source, "source"), written)
+
+
+def read_how(
+    overwrite: Any, proof: Any, progress: Any
+) -> tuple[bool, bool | None, Progress | None]:
+    """The arguments that say how a file is written, each of its type.
+
+    Raises:
+        SurgeryError: naming the one that is not.
+    """
+    return (
+        read_flag(overwrite, "overwrite"),
+        None if proof is None else read_flag(proof, "proof"),
+        read_progress(progress, "progress"),
+    )
 
 
 def write_proved(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from keras_padsafe.archive import open_archive
-from keras_padsafe.surgery.arguments import read_path
+from keras_padsafe.arguments import read_path
 from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 
 

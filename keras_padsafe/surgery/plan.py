@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from keras_padsafe.archive import open_archive
-from keras_padsafe.surgery.arguments import read_path
+from keras_padsafe.arguments import read_path
 from keras_padsafe.surgery.options import Options
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.request import Request

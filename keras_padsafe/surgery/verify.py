@@ -3,6 +3,7 @@
 import os
 
 from keras_padsafe.archive import Archive, open_archive
+from keras_padsafe.arguments import read_path
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.proof.certificate import Certificate
 from keras_padsafe.surgery.planning.plan import Plan
@@ -50,6 +51,7 @@ def verify(
     >>> certificate["old ids keep their outputs"].value
     0.0
     """
+    source, target = read_path(source, "source"), read_path(target, "target")
     if plan is not None and not isinstance(plan, Plan):
         raise SurgeryError(
             f"plan: expected a Plan; received {type(plan).__name__}. Read a saved one "

@@ -1,10 +1,12 @@
 """Every zip file that could mean two things is refused, and the rule is named."""
 
+import os
 import struct
 import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +71,69 @@ def test_sizes_past_32_bits_round_trip(tmp_path: Path) -> None:
             assert members[info.filename].header_offset == info.header_offset
 
 
+@pytest.mark.parametrize("limit", [0, 100, 1500, 1 << 31])
+@pytest.mark.parametrize("most", [2, 65_535])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_zip64_where_zipfile_writes_it(
+    limit: int, most: int, streamed: bool, monkeypatch: Any, tmp_path: Path
+) -> None:
+    """Its bounds are lowered, so that each record turns wide in a small file."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", most)
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        for name, contents in MEMBERS.items():
+            if streamed:
+                with archive.open(name, "w", force_zip64=True) as member:
+                    member.write(contents)
+            else:
+                archive.writestr(name, contents)
+    members = _read(tmp_path / "a.keras")
+    assert {name: member.read() for name, member in members.items()} == MEMBERS
+
+
+@pytest.mark.parametrize(
+    "size", [(1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, 5 << 30], ids=hex
+)
+def test_sparse_files_that_zipfile_wrote(size: int, tmp_path: Path) -> None:
+    """The records of `zipfile` around weights of any size, without their bytes."""
+    path = tmp_path / "a.keras"
+    with open(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for name in ("metadata.json", "config.json"):
+            archive.writestr(name, b"{}")
+        info = zipfile.ZipInfo("model.weights.h5")
+        info.header_offset = file.tell()
+        info.file_size = info.compress_size = size
+        info.CRC = 0
+        file.write(info.FileHeader(zip64=True))
+        file.seek(size, os.SEEK_CUR)
+        archive.start_dir = file.tell()
+        archive.filelist.append(info)
+        archive.NameToInfo[info.filename] = info
+        archive.writestr("assets/words.txt", b"words")
+    members = _read(path)
+    assert members["model.weights.h5"].size == size
+    assert members["assets/words.txt"].read() == b"words"
+
+
+def test_zip64_that_says_something_else(monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    path = _zip(tmp_path / "a.keras")
+    data = bytearray(path.read_bytes())
+    path.write_bytes(_set(data, _end(data) + 8, "<H", 3))
+    with pytest.raises(ArchiveError, match="two different ways"):
+        _read(path)
+
+
+def test_a_directory_of_padding(tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("config.json")
+        info.comment = bytes(60_000)
+        archive.writestr(info, b"{}")
+    with pytest.raises(ArchiveError, match="bytes for 1 members"):
+        _read(path)
+
+
 def test_many_members_need_zip64(tmp_path: Path) -> None:
     entries = lay_out({f"assets/{number}": 0 for number in range(70_000)})
     path = tmp_path / "a.keras"
@@ -123,7 +188,10 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
         "stray bytes",
     ),
     "central signature": (lambda d: _set(d, _central(d), "<B", 1), "is damaged"),
-    "zip64 missing": (lambda d: _set(d, _end(d) + 16, "<I", 0xFFFFFFFF), "zip64"),
+    "zip64 missing": (
+        lambda d: _set(d, _end(d) + 16, "<I", 0xFFFFFFFF),
+        "bytes were added",
+    ),
     "encrypted": (lambda d: _set(d, _central(d) + 8, "<H", 1), "encrypted"),
     "streamed": (lambda d: _set(d, _central(d) + 8, "<H", 8), "streamed"),
     "lzma": (lambda d: _set(d, _central(d) + 10, "<H", 14), "by method 14"),

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +71,7 @@ def test_starts_without_keras(arguments: list[str], model: Path) -> None:
     places = {"MODEL": str(model), "OUT": str(model.with_name("out.keras"))}
     code = f"""
 import sys
+import zipfile
 from keras_padsafe.cli import main
 try:
     main({[places.get(word, word) for word in arguments]!r})
@@ -117,3 +120,105 @@ def test_json_survives_a_narrow_pipe(model: Path) -> None:
         env={**os.environ, "COLUMNS": "20", "PYTHONIOENCODING": "ascii"},
     )
     assert json.loads(done.stdout)["vocabularies"][0]["size"] == 50
+
+
+def ends(*words: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "keras_padsafe", *map(str, words)]
+    return subprocess.run(command, stderr=subprocess.PIPE, check=False, **options)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")
+def test_a_full_disk_under_stdout_is_no_finding(model: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        for words in (["--json"], []):
+            done = ends("inspect", model, *words, stdout=full)
+            assert done.returncode == 2
+            assert b"could not be written" in done.stderr
+            assert b"Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_finding(model: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = ends("inspect", model, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (2, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_terminal_that_cannot_show_a_name(encoding: str, model: Path) -> None:
+    named = model.rename(model.with_name("größe-字.keras"))
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = ends("audit", named, stdout=subprocess.PIPE, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert ("字" if encoding == "utf-8" else "\\u5b57").encode() in done.stdout
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("odd"), RecursionError(), KeyError("k"), MemoryError()]
+)
+def test_what_nobody_foresaw_is_no_finding(
+    run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("keras_padsafe.surgery.inspect", fail)
+    result = run("inspect", model)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "MODEL", "--force", "--html"],
+        ["plan", "MODEL", "--rows", "2", "--force", "--save"],
+        ["grow", "MODEL", "--rows", "2", "--force", "-o"],
+        ["repair", "MODEL", "--force", "-o"],
+    ],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize("through", ["name", "link", "hard link"])
+def test_no_output_is_ever_the_source(
+    run: Run, model: Path, words: list[str], through: str
+) -> None:
+    before = model.read_bytes()
+    target = model
+    if through != "name":
+        target = model.with_name("other.keras")
+        (os.link if through == "hard link" else os.symlink)(model, target)
+    words = [str(model) if word == "MODEL" else word for word in words]
+    result = run(*words, target)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the source itself" in result.stderr
+    assert model.read_bytes() == before
+
+
+def test_no_output_is_what_the_command_reads_beside(run: Run, model: Path) -> None:
+    words = model.with_name("words.txt")
+    words.write_text("zebra\n")
+    for more in (["--save", words, "--force"],):
+        result = run("plan", model, "--add-file", words, *more)
+        assert result.exit_code == 2
+        assert "the source itself" in result.stderr
+    assert words.read_text() == "zebra\n"
+
+
+def test_a_page_and_a_screen_show_no_sign_that_steers(run: Run, models: Path) -> None:
+    steering = "a\x1b[2J\u202eb"
+    with zipfile.ZipFile(models / "without.keras") as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    members["config.json"] = members["config.json"].replace(
+        b'"rescaling"', json.dumps(steering).encode()
+    )
+    assert b"\\u202e" in members["config.json"]
+    evil = models / "evil.keras"
+    with zipfile.ZipFile(evil, "w") as new:
+        for name, contents in members.items():
+            new.writestr(name, contents)
+    page = models / "page.html"
+    result = run("audit", evil, "--html", page, "--force")
+    shown = result.stdout + result.stderr + page.read_text(encoding="utf-8")
+    assert not {"\x1b", "\u202e"} & set(shown)

@@ -129,5 +129,5 @@ def test_file_name_in_place_of_a_plan(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "no/plan.json", "a\0b"])
 def test_save_to_no_file(name: str, document: dict[str, Any], tmp_path: Path) -> None:
     plan = Plan.from_json(json.loads(json.dumps(document)))
-    with pytest.raises(SurgeryError, match="the plan could not be written"):
+    with pytest.raises(SurgeryError, match=r"plan could not be written|path: expected"):
         plan.save(tmp_path / name)

@@ -132,7 +132,7 @@ def test_is_refused_where_the_words_differ_in_number(
     ("text", "message"),
     [
         ("", "no plan could be read"),
-        ("[]", "expected a document of format"),
+        ("[]", "no plan could be read.*must hold a JSON object"),
         ('{"format": "other"}', "received format 'other'"),
         ('{"format": "keras_padsafe.plan/1"}', "incomplete or altered"),
     ],

@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_padsafe.errors import SurgeryError
+from keras_padsafe.archive.atomic_file import write_file
+from keras_padsafe.archive.byte_window import read_whole_file
+from keras_padsafe.archive.limits import MIB, Limits
+from keras_padsafe.archive.refusal import SAVE_AGAIN
+from keras_padsafe.archive.strict_json import parse_object
+from keras_padsafe.arguments import read_flag, read_path
+from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.planning.check_plan import check_plan
@@ -16,6 +22,8 @@ from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.row_map import RowMap
 
 FORMAT = "keras_padsafe.plan/1"
+_MOST_PLAN_BYTES = 256 * MIB  # new rows may be spelled out
+_PLAN_LIMITS = Limits(max_json_bytes=_MOST_PLAN_BYTES)
 
 
 @dataclass(frozen=True)
@@ -226,17 +234,24 @@ class Plan:
         check_plan(plan)
         return plan
 
-    def save(self, path: str | Path) -> None:
-        """Writes the plan as a JSON file.
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+        """Writes the plan as a JSON file, whole or not at all.
+
+        Args:
+            path: The file.
+            overwrite: Whether it may exist.
 
         Raises:
             SurgeryError: if the file cannot be written.
         """
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        write_text(path, text + "\n", "the plan")
+        self._write(path, self.text(), "the plan", overwrite)
 
-    def save_map(self, path: str | os.PathLike[str]) -> None:
-        """Writes what became of each id as CSV: `old_id,new_id,word`.
+    def text(self) -> str:
+        """The plan as `save` writes it."""
+        return json.dumps(self.to_json(), indent=1) + "\n"
+
+    def save_map(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+        """Writes what becomes of each id as CSV: `old_id,new_id,word`.
 
         For data that was stored with the old ids. A new id has no old one, and one
         that was dropped no new one. Words are those that the file, or whoever made the
@@ -245,39 +260,37 @@ class Plan:
         Raises:
             SurgeryError: if the file cannot be written.
         """
-        write_text(
-            path,
-            id_map_text(self.row_map, self.tokens, self.old_words),
-            "the table of ids",
-        )
+        self._write(path, self.map_text(), "the table of ids", overwrite)
+
+    def map_text(self) -> str:
+        """The table of ids as `save_map` writes it."""
+        return id_map_text(self.row_map, self.tokens, self.old_words)
+
+    @staticmethod
+    def _write(path: Any, text: str, what: str, overwrite: Any) -> None:
+        try:
+            name = read_path(path, "path")
+            write_file(name, text, overwrite=read_flag(overwrite, "overwrite"))
+        except ArchiveError as error:
+            raise SurgeryError(f"{what} could not be written: {error}") from None
 
     @classmethod
-    def load(cls, path: str | Path) -> "Plan":
+    def load(cls, path: str | os.PathLike[str]) -> "Plan":
         """Reads a plan from a JSON file.
 
         Raises:
             SurgeryError: if the file is not one.
         """
+        name = read_path(path, "path")
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise SurgeryError(f"{path}: no plan could be read ({error}).") from None
+            text = read_whole_file(Path(name), _MOST_PLAN_BYTES)
+            document = parse_object(name, text, _PLAN_LIMITS)
+        except ArchiveError as error:
+            what = str(error).removesuffix(f" {SAVE_AGAIN}")
+            raise SurgeryError(
+                f"no plan could be read: {what} Expected: what Plan.save wrote."
+            ) from None
         return cls.from_json(document)
-
-
-def write_text(path: str | os.PathLike[str], text: str, what: str) -> None:
-    """Writes a text file.
-
-    Raises:
-        SurgeryError: if it cannot be written.
-    """
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise SurgeryError(
-            f"{path!s}: {what} could not be written ({error}). Expected: the name of a "
-            "file in a folder that exists and can be written to."
-        ) from None
 
 
 def _read(document: dict[str, Any]) -> Plan:

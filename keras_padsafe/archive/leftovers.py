@@ -1,0 +1,104 @@
+"""Temporary files: their names say whose they are, so that none outlives its writer."""
+
+import hashlib
+import os
+import platform
+import re
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from types import FrameType
+
+# Whose process ids they are, the process, when it started, and a token.
+_NAME = re.compile(r"\.keras_padsafe-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}\.keras")
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+def temporary_beside(target: Path) -> Path:
+    """A new name in the folder of `target`, short whatever the length of that one.
+
+    It ends as a model's does: a proof loads the file before it has its own name.
+    """
+    pid = os.getpid()
+    mark = f"{_machine()}-{pid}-{_started(pid) or 0}-{secrets.token_hex(4)}"
+    return target.with_name(f".keras_padsafe-{mark}.keras")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files of processes of this machine that are no more."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _is_leftover(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+@contextmanager
+def removed_when_killed(path: Path) -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP remove a file before they do what they always do.
+
+    A handler of the program's own is left alone: it may well go on. Only the main
+    thread may set one; what another leaves behind, the next run removes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [s for s in _SIGNALS if signal.getsignal(s) is signal.SIG_DFL]
+
+    def remove(number: int, frame: FrameType | None) -> None:
+        with suppress(OSError):
+            os.unlink(path)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    for number in ours:
+        signal.signal(number, remove)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _is_leftover(name: str) -> bool:
+    match = _NAME.fullmatch(name)
+    if match is None or match[1] != _machine():
+        return False
+    pid, started = int(match[2]), int(match[3])
+    return not _is_alive(pid) or (started > 0 and _started(pid) != started)
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # There a file in use cannot be removed.
+        return pid == os.getpid()
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # It is another user's.
+        return True
+    return True
+
+
+def _started(pid: int) -> int | None:
+    """When a process started, in the ticks of the system; `None` if it cannot say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+@cache
+def _machine() -> str:
+    """One id space of processes: a machine, and a container on it."""
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
