@@ -66,7 +66,9 @@ _GROWTH = (
         default="mean",
         show_default=True,
         metavar="SPEC",
-        help="mean, zeros, normal[:SEED], constant:VALUE, or a .npy file of rows.",
+        help="mean, zeros, normal[:SEED], constant:VALUE, covariance[:SCALE[:SEED]], "
+        "like:WORD, unknown, pieces, a .npy file of rows, or a .json file that says "
+        "which old words a new one is like.",
     ),
     click.option(
         "--multiple-of",
@@ -201,6 +203,8 @@ def number_or_word(word: str | int) -> str | int:
 
 
 def _read_rows(spec: str) -> Any:
+    if spec.endswith(".json"):
+        return _read_likes(spec)
     if not spec.endswith(".npy"):
         return spec
     import numpy as np
@@ -212,3 +216,22 @@ def _read_rows(spec: str) -> Any:
             f"--new-rows {spec}: no rows could be read ({error}). Expected: a matrix "
             "of numbers, (new, dim), that numpy.save wrote."
         ) from None
+
+
+def _read_likes(spec: str) -> dict[str, Any]:
+    import json
+
+    try:
+        with open(spec, encoding="utf-8") as file:
+            likes = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise Failure(f"--new-rows {spec}: {error}.{_LIKES}") from None
+    if not isinstance(likes, dict):
+        raise Failure(f"--new-rows {spec}: it holds no JSON object.{_LIKES}")
+    return likes
+
+
+_LIKES = (
+    ' Expected: new words, and for each an old word or several, as {"okapi": '
+    '["giraffe", "zebra"]}.'
+)

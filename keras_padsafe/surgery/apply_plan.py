@@ -54,8 +54,9 @@ def _check_can_apply(plan: Plan) -> None:
             "`keras_padsafe.surgery.Plan.load(path)`."
         )
     check_plan(plan)
-    if plan.new_rows.kind == "rows" and plan.new_rows.rows is None:
+    spelled = {"rows": plan.new_rows.rows, "mix": plan.new_rows.mix}
+    if spelled.get(plan.new_rows.kind, ()) is None:
         raise SurgeryError(
-            "plan: its new rows were given as numbers, and it lacks them, as the "
+            "plan: its new rows were spelled out, and it lacks them, as the "
             "record within a grown file does. Expected: a plan that Plan.save wrote."
         )

@@ -37,7 +37,11 @@ def grow(
         rows: The number of new ids, or
         tokens: the new words, one id each.
         new_rows: How the new rows are made: `"mean"`, `"zeros"`, a number,
-            `"normal:SEED"`, or the rows themselves, `(new, dim)`. See `NewRows`.
+            `"normal:SEED"`, `"covariance:SCALE:SEED"`, `"like:WORD"`, `"unknown"`, the
+            row of unknown words, `"pieces"`, the mean of the WordPieces of each word,
+            a mapping such as `{"okapi": ["giraffe", "zebra"]}` of new words to the old
+            ones whose mean they take, or the rows themselves, `(new, dim)`. See
+            `NewRows` for formulas and sources.
         multiple_of: Round the number of rows up to a multiple of this.
         at: The id of the first new one; old ids from there on move up. Left out, new
             ids go to the end, or

@@ -43,9 +43,7 @@ def plan(
         row_map: The old id of each new id, or -1 for a new row.
         old_vocabulary: The word of each old id, from 0 on.
         new_vocabulary: The word of each new id; rows follow their words.
-        new_rows: How the new rows are made: `"mean"` of the old rows, `"zeros"`, a
-            number, `"normal"` or `"normal:SEED"` with the statistics of the table, or
-            the rows themselves, `(new, dim)`. See `NewRows`.
+        new_rows: How the new rows are made, as in `grow`.
         multiple_of: Round a grown table up to a multiple of this many rows.
         at: The id of the first new one; old ids from there on move up. Left out, new
             ids go to the end, or

@@ -12,6 +12,7 @@ from keras import layers
 
 import keras_padsafe as kp
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.finding.words import split_pieces
 from keras_padsafe.surgery.planning.new_rows import read_new_rows
 
 from .reference import only_once, save
@@ -173,7 +174,133 @@ def _log_sum_exp(logits: np.ndarray) -> np.ndarray:
 def test_a_risky_choice_is_noted(spec: object, source: Path) -> None:
     notes = kp.surgery.plan(source, rows=1, new_rows=spec).notes
     assert any("most of the probability" in note for note in notes)
-    assert not kp.surgery.plan(source, rows=1).notes
+    notes = kp.surgery.plan(source, rows=1).notes
+    assert not any("most of the probability" in note for note in notes)
+
+
+@pytest.mark.parametrize("new", [1, 7, 400])
+def test_the_note_bounds_what_the_mean_row_moves(
+    new: int, source: Path, tmp_path: Path
+) -> None:
+    report = kp.surgery.grow(source, tmp_path / "new.keras", rows=new)
+    share, move = new / (SIZE + new), np.log1p(new / SIZE)
+    noted = f"at most {share:.2%} of the probability, and old answers move by at most "
+    assert any(f"{noted}{move:.4f} nats" in note for note in report.plan.notes)
+    before, after = (
+        keras.models.load_model(path) for path in (source, tmp_path / "new.keras")
+    )
+    x = np.arange(SIZE)[None]
+    old, now = (
+        np.asarray(keras.ops.softmax(one.predict(x, verbose=0))).astype("float64")
+        for one in (before, after)
+    )
+    assert now[..., SIZE:].sum(-1).max() <= share * (1 + 1e-5)
+    divergence = (old * (np.log(old) - np.log(now[..., :SIZE]))).sum(-1)
+    assert divergence.max() <= move + 1e-5
+
+
+def _like(source: Path, folder: Path, likes: dict[int, list[int]]) -> None:
+    old, new = read(source).arrays, _grown(source, folder, likes)
+    for path, axis in ((TABLE, 0), (KERNEL, 1), (BIAS, 0)):
+        for id_ in range(SIZE, GROWN):
+            rows = np.take(
+                old[path].astype(np.float64), likes.get(id_, range(SIZE)), axis
+            )
+            expected = rows.mean(axis).astype(np.float32)
+            made = np.take(new[path], id_, axis)
+            np.testing.assert_allclose(made, expected, rtol=1e-6)
+            if len(likes.get(id_, ())) == 1:
+                assert same_bits(made, expected)
+
+
+def test_a_new_row_is_like_old_ones(source: Path, tmp_path: Path) -> None:
+    _like(source, tmp_path, {SIZE: [3], SIZE + 1: [7, 2, 2]})
+
+
+def test_a_plan_of_mixes_survives_its_file(source: Path, tmp_path: Path) -> None:
+    plan = kp.surgery.plan(source, rows=2, new_rows={SIZE: 4, SIZE + 1: [1, 2]})
+    plan.save(tmp_path / "plan.json")
+    again = kp.surgery.Plan.load(tmp_path / "plan.json")
+    assert again.new_rows.mix == ((4,), (1, 2)) == plan.new_rows.mix
+    kp.surgery.apply_plan(again, source, tmp_path / "new.keras")
+    table = read(tmp_path / "new.keras").arrays[TABLE]
+    assert same_bits(table[SIZE], read(source).arrays[TABLE][4])
+
+
+def test_covariance_has_that_of_the_table(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    mixing = generator.normal(size=(DIM, DIM))
+    rows = (generator.normal(size=(400, DIM)) @ mixing + 5).astype("float32")
+    x = ids()
+    model = keras.Model(x, layers.Embedding(400, DIM)(x))
+    model.set_weights([rows])
+    model.save(tmp_path / "old.keras")
+    for scale in (1.0, 0.25):
+        target = tmp_path / f"{scale}.keras"
+        way = f"covariance:{scale}:2"
+        kp.surgery.grow(tmp_path / "old.keras", target, rows=6000, new_rows=way)
+        new = read(target).arrays[TABLE][400:].astype("float64")
+        wanted = scale**2 * np.cov(rows.T)
+        assert np.abs(np.cov(new.T) - wanted).max() < 0.08 * np.abs(wanted).max()
+        spread = np.sqrt(np.diag(wanted) / 6000)
+        assert (np.abs(new.mean(0) - rows.mean(0)) < 5 * spread).all()
+    again = tmp_path / "again.keras"
+    kp.surgery.grow(tmp_path / "old.keras", again, rows=6000, new_rows=way)
+    assert same_bits(read(again).arrays[TABLE], read(target).arrays[TABLE])
+
+
+def _words(folder: Path) -> Path:
+    words = keras.Input((3,), dtype="string")
+    lookup = layers.StringLookup(vocabulary=["cat", "dog"], mask_token="")
+    x = layers.Embedding(4, DIM, mask_zero=True)(lookup(words))
+    keras.Model(words, x).save(folder / "words.keras")
+    return folder / "words.keras"
+
+
+@pytest.mark.parametrize(
+    ("way", "mix"),
+    [
+        ("unknown", ((1,), (1,))),
+        ("like:dog", ((3,), (3,))),
+        ({"ox": "cat"}, ((2,), ())),
+        ({"ox": ["cat", "dog"], "emu": "[UNK]"}, None),
+        ({"ox": ["cat", "dog"], "emu": 1}, ((2, 3), (1,))),
+    ],
+)
+def test_old_words_are_named(way: object, mix: object, tmp_path: Path) -> None:
+    source = _words(tmp_path)
+    if mix is None:
+        with pytest.raises(SurgeryError, match=r"'\[UNK\]' is no word"):
+            kp.surgery.plan(source, tokens=["ox", "emu"], new_rows=way)
+        return
+    plan = kp.surgery.plan(source, tokens=["ox", "emu"], new_rows=way)
+    assert plan.new_rows.mix == mix
+
+
+def test_the_pieces_of_a_new_word() -> None:
+    known = {"un", "##want", "##ed", "u", "##n", "want"}
+    assert split_pieces("unwanted", known) == ["un", "##want", "##ed"]
+    assert split_pieces("want", known) == ["want"]
+    assert split_pieces("unx", known) == []
+    assert split_pieces("", known) == []
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ("unknown", "no lookup layer .* has one"),
+        ("pieces", "falls into no pieces"),
+        ("like:cow", "'cow' is no word"),
+        ("like:", "is not understood"),
+        ("covariance:nan", "not understood"),
+        ({SIZE + 5: 1}, f"{SIZE + 5} is no new word or id"),
+        ({SIZE: SIZE}, f"from 0 to {SIZE - 1}"),
+        ({SIZE: 1.5}, "new_rows: expected a list of words"),
+    ],
+)
+def test_rows_that_are_not_there(way: object, message: str, source: Path) -> None:
+    with pytest.raises(SurgeryError, match=message):
+        kp.surgery.plan(source, rows=1, new_rows=way)
 
 
 WRONG = {

@@ -113,6 +113,7 @@ class WordsSite:
         reserved: Those and any other word that the layer takes for itself.
         text_rule: How the layer makes words of text, if that is known.
         is_counted: Whether the rows of a table follow the length of the list.
+        unknown_id: The first id that words get which the layer does not know.
     """
 
     layer: str
@@ -126,6 +127,7 @@ class WordsSite:
     reserved: frozenset[str | int] = frozenset()
     text_rule: TextRule | None = None
     is_counted: bool = False
+    unknown_id: int | None = None
 
     def counted(self) -> "WordsSite":
         """The same site, as one whose length the rows of a table follow."""

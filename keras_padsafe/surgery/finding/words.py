@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
@@ -85,7 +85,13 @@ def _site(
         reason,
         frozenset(reserved - {None}),
         _text_rule(layer),
+        unknown_id=_unknown_id(layer, specials),
     )
+
+
+def _unknown_id(layer: LayerNode, specials: tuple[str | int, ...]) -> int | None:
+    unknown = layer.config.get("num_oov_indices", 1)
+    return len(specials) - unknown if specials and unknown else None
 
 
 def _text_rule(layer: LayerNode) -> TextRule | None:
@@ -178,6 +184,29 @@ def tokenizer_words(
         lines.pop()
     words = tuple(line.rstrip("\r") for line in lines)
     return _site(layer, None, (asset,), 0, words, (), reason)
+
+
+def split_pieces(word: str, known: Container[str | int]) -> list[str]:
+    """The pieces of a word, as WordPiece cuts it: the longest known one each time.
+
+    Returns:
+        The pieces, those after the first with `##` before them; none if it cannot be
+        cut.
+
+    References:
+        - Wu et al., "Google's Neural Machine Translation System", 2016, section 4.1.
+    """
+    pieces: list[str] = []
+    start = 0
+    while start < len(word):
+        sign = "##" if start else ""
+        ends = range(len(word), start, -1)
+        end = next((e for e in ends if sign + word[start:e] in known), None)
+        if end is None:
+            return []
+        pieces.append(sign + word[start:end])
+        start = end
+    return pieces
 
 
 def check_new_words(tokens: Sequence[str | int], site: WordsSite | None) -> None:

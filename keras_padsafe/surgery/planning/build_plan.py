@@ -1,5 +1,6 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 from keras_padsafe.surgery.finding.unreachable_words import unreachable_words_note
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.mixes import settle_names
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.padding import takes_mask_token
 from keras_padsafe.surgery.planning.plan import (
@@ -94,7 +96,7 @@ def build_plan(
             f"optimizer: expected 'keep' or 'drop'; received {optimizer!r}."
         )
     _check_settled(inventory, vocabulary, optimizer)
-    rows = read_new_rows(new_rows)
+    rows = settle_names(read_new_rows(new_rows), vocabulary, change)
     new_ids = change.row_map.new_ids
     _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
     size = change.row_map.size
@@ -193,6 +195,7 @@ def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
 class _Padding:
     """The tables that get a row of zeros for padding, and those that never train it."""
 
+    ids: tuple[int, ...] = ()
     tables: frozenset[str] = frozenset()
     untrained: frozenset[str] = frozenset()
 
@@ -203,7 +206,7 @@ def _padding(vocabulary: Vocabulary, change: Change) -> _Padding:
     sites = vocabulary.arrays
     tables = frozenset(s.path for s in sites if s.role == "embedding table")
     fixed = any(site.follows == "pad_id" for site in vocabulary.config)
-    return _Padding(tables, tables if fixed else frozenset())
+    return _Padding((change.pad,), tables, tables if fixed else frozenset())
 
 
 def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
@@ -213,7 +216,7 @@ def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
         site = replace(site, skips=missing)
     new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
     if site.slot_of in padding.untrained:
-        new_skips = np.union1d(new_skips, [change.pad])
+        new_skips = np.union1d(new_skips, padding.ids)
     shape = list(site.shape)
     shape[site.axis] = row_map.size - len(new_skips)
     return ArrayChange(
@@ -331,6 +334,13 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     for site in vocabulary.words:
         note = unreachable_words_note(change.words, site)
         notes += [note] if note else []
+    new = len(change.row_map.new_ids)
+    if vocabulary.has_head and rows.kind == "mean" and new:
+        share, move = new / (vocabulary.size + new), math.log1p(new / vocabulary.size)
+        notes.append(
+            f"In a softmax over the ids, new ones take at most {share:.2%} of the "
+            f"probability, and old answers move by at most {move:.4f} nats."
+        )
     if vocabulary.has_head and rows.kind in ("zeros", "constant"):
         notes.append(
             f"new_rows={rows}: in a softmax head a logit that does not follow the old "

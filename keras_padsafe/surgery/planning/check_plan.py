@@ -159,6 +159,9 @@ def _check_once(place: str, keys: list[Any]) -> None:
 
 def _check_rows(plan: "Plan") -> None:
     """Rows written out must fit each array whose axis of ids is the first."""
+    for ids in plan.new_rows.mix or ():
+        known = all(is_count(id_) and id_ < plan.old_size for id_ in ids)
+        _expect(known, "mix", f"old ids from 0 to {plan.old_size - 1}", ids)
     rows = read_new_rows(plan.new_rows).rows
     if rows is None:
         return

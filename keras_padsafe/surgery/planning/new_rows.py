@@ -2,19 +2,18 @@
 
 import math
 import numbers
-import zlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from keras_padsafe.archive import StoredArray, decode, encode
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import is_count, shortly
+from keras_padsafe.surgery.arguments import read_words
 
-BLOCK_VALUES = 1 << 17
-KINDS = ("mean", "zeros", "constant", "normal", "rows")
+KINDS = ("mean", "zeros", "constant", "normal", "covariance", "mix", "rows")
+_NAMED = ("like", "unknown", "pieces")
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,21 @@ class NewRows:
             Kullback-Leibler divergence, for any input (Hewitt, 2021).
             `"zeros"`; `"constant"`: `value`. `"normal"`: drawn by `seed` from a normal
             distribution with mean and deviation of the old rows, column by column.
-            `"rows"`: those given.
-        value: The constant.
+            `"covariance"`: drawn with their mean and `value` squared times their
+            covariance: `mean + value * sum(sign_j * (row_j - mean)) / sqrt(m)` over
+            m = 64 old rows and signs of chance, whose covariance is just that.
+            `"mix"`: the mean of some old rows for each, `mix`; the same of a head's
+            columns and biases. `"like"`, `"unknown"` and `"pieces"` name those rows,
+            and are a `"mix"` in the plan. `"rows"`: those given.
+        value: The constant, or the scale of the deviation.
         seed: The seed of the draw, the same on every machine.
         rows: The rows given, `(new, dim)`.
+        named: For `"like"`, the old words or ids whose rows a new one takes: by new
+            word or id, or `None` for all.
+        mix: For each new id, the old ids whose rows it takes the mean of; none means
+            all of them.
 
-    A head's bias takes the mean bias for every kind but `"zeros"`.
+    A head's bias takes the mean bias for every kind but `"zeros"` and `"mix"`.
 
     References:
         - John Hewitt, "Initializing New Word Embeddings for Pretrained Language
@@ -43,6 +51,8 @@ class NewRows:
     value: float = 0.0
     seed: int = 0
     rows: np.ndarray | None = None
+    named: Mapping[Any, tuple[str | int, ...]] | None = None
+    mix: tuple[tuple[int, ...], ...] | None = None
 
     def __str__(self) -> str:
         match self.kind:
@@ -50,6 +60,8 @@ class NewRows:
                 return f"constant:{self.value!r}"
             case "normal":
                 return f"normal:{self.seed}"
+            case "covariance":
+                return f"covariance:{self.value!r}:{self.seed}"
         return self.kind
 
 
@@ -57,8 +69,10 @@ def read_new_rows(spec: Any) -> NewRows:
     """Reads what a user passes as `new_rows`.
 
     Args:
-        spec: `"mean"`, `"zeros"`, `"normal"`, `"normal:SEED"`, `"constant:VALUE"`, a
-            number, a matrix `(new, dim)`, or a `NewRows`.
+        spec: `"mean"`, `"zeros"`, `"normal"`, `"normal:SEED"`, `"constant:VALUE"`,
+            `"covariance:SCALE:SEED"`, `"like:WORD"`, `"unknown"`, `"pieces"`, a
+            number, a matrix `(new, dim)`, a mapping of new words to old words, or a
+            `NewRows`.
 
     Raises:
         SurgeryError: for anything else.
@@ -74,15 +88,33 @@ def read_new_rows(spec: Any) -> NewRows:
                 return _checked(NewRows(kind, seed=int(detail or 0)))
             if kind == "constant":
                 return _constant(float(detail))
+            if kind == "covariance":
+                scale, _, seed = detail.partition(":")
+                value = float(scale or 1)
+                return _checked(NewRows(kind, value=value, seed=int(seed or 0)))
+            if kind == "like" and detail:
+                return NewRows(kind, named={None: (detail,)})
+            if kind in ("unknown", "pieces") and not detail:
+                return NewRows(kind)
         except ValueError:
             pass
         raise SurgeryError(
             f"new_rows: {spec!r} is not understood. Expected: 'mean', 'zeros', "
-            "'normal', 'normal:SEED', 'constant:VALUE' or the rows themselves."
+            "'normal', 'normal:SEED', 'constant:VALUE', 'covariance:SCALE:SEED', "
+            "'like:WORD', 'unknown', 'pieces' or the rows themselves."
         )
+    if isinstance(spec, Mapping):
+        return NewRows("like", named={k: _names(v) for k, v in spec.items()})
     if isinstance(spec, numbers.Real) and not isinstance(spec, bool):
         return _constant(spec)
     return NewRows("rows", rows=_matrix(spec))
+
+
+def _names(given: Any) -> tuple[str | int, ...]:
+    """One word or id, or several."""
+    if isinstance(given, str | int) and not isinstance(given, bool):
+        return (given,)
+    return read_words(given, "new_rows")
 
 
 def _matrix(spec: Any) -> np.ndarray:
@@ -120,141 +152,17 @@ def _constant(value: Any) -> NewRows:
 
 def _checked(given: NewRows) -> NewRows:
     """Refuses a `NewRows` that no reader made and nothing could carry out."""
-    if given.kind not in KINDS or not is_count(given.seed):
+    kinds = (*KINDS, *_NAMED)
+    if given.kind not in kinds or not is_count(given.seed):
         raise SurgeryError(
             f"new_rows: received kind {shortly(given.kind)} and seed "
-            f"{shortly(given.seed)}. Expected: one of {', '.join(KINDS)}, and a seed "
+            f"{shortly(given.seed)}. Expected: one of {', '.join(kinds)}, and a seed "
             "of 0 or more."
         )
+    if given.kind == "covariance":
+        _constant(given.value)
     if given.kind == "constant":
         return _constant(given.value)
     if given.rows is not None:
         return replace(given, rows=_matrix(given.rows))
     return given
-
-
-class Entries:
-    """The new entries of one array along one axis, made block by block.
-
-    The array is seen as `(lead, ids, trail)`, with the axis of ids in the middle.
-
-    Args:
-        new_rows: How to make them.
-        weight: The array whose statistics count.
-        axis: Its axis over the ids.
-        dtype: The data type to store.
-        is_bias: Whether the array is a head's bias.
-    """
-
-    def __init__(
-        self,
-        new_rows: NewRows,
-        weight: StoredArray,
-        axis: int,
-        dtype: str,
-        *,
-        is_bias: bool,
-    ) -> None:
-        kind = new_rows.kind
-        if is_bias and kind != "zeros":
-            kind = "mean"
-        self._kind = kind
-        self._new_rows = new_rows
-        self._dtype = dtype
-        self._trail = math.prod(weight.shape[axis + 1 :])
-        self._generator = np.random.default_rng(
-            [new_rows.seed, zlib.crc32(weight.path.encode())]
-        )
-        self._given = new_rows.rows if kind == "rows" and axis == 0 else None
-        if kind in ("mean", "normal", "rows"):
-            self._mean, self._deviation = column_statistics(
-                weight, axis, deviation=kind == "normal"
-            )
-
-    def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
-        """The stored bytes of `count` new entries, the `first`-th of all new ones on.
-
-        Must be called in the order of the file: a draw goes on where the last ended.
-        """
-        step = max(1, BLOCK_VALUES // max(1, self._trail))
-        for start in range(0, count, step):
-            rows = min(step, count - start)
-            values = self._values(lead, first + start, rows)
-            yield encode(values, self._dtype).tobytes()
-
-    def _values(self, lead: int, first: int, rows: int) -> np.ndarray:
-        shape = (rows, self._trail)
-        if self._kind == "zeros":
-            return np.zeros(shape)
-        if self._kind == "constant":
-            return np.full(shape, self._new_rows.value)
-        values = np.broadcast_to(self._mean[lead], shape).copy()
-        if self._kind == "normal":
-            values += self._deviation[lead] * self._generator.standard_normal(shape)
-        if self._given is not None:
-            given = self._given[first : first + rows]
-            values[: len(given)] = given
-        return values
-
-
-def column_statistics(
-    array: StoredArray, axis: int, *, deviation: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over one axis, in float64, in bounded memory.
-
-    Values that are NaN or infinite are left out, so that one bad row does not spread;
-    where no value is left the mean is 0.
-
-    Args:
-        array: The array.
-        axis: Its axis over the ids.
-        deviation: Whether the standard deviation is wanted; zeros are returned if not.
-
-    Returns:
-        Two arrays of shape `(lead, trail)`: all axes before and after, flattened.
-    """
-    lead = math.prod(array.shape[:axis])
-    trail = math.prod(array.shape[axis + 1 :])
-    running = _Running(*(np.zeros((lead, trail)) for _ in range(3)))
-    width = max(1, math.prod(array.shape[1:]))
-    step = max(1, BLOCK_VALUES // width)
-    for start in range(0, array.shape[0], step):
-        stop = min(start + step, array.shape[0])
-        values = decode(array.read(start, stop), array.dtype)
-        if axis == 0:
-            part, where = values.reshape(1, stop - start, trail), slice(None)
-        else:
-            part = values.reshape(-1, array.shape[axis], trail)
-            each = lead // array.shape[0]
-            where = slice(start * each, stop * each)
-        running.add(part, where, deviation)
-    known = np.maximum(running.count, 1)
-    return running.total / known, np.sqrt(running.spread / known)
-
-
-@dataclass
-class _Running:
-    """Counts, sums and squared deviations so far, each `(lead, trail)`."""
-
-    count: np.ndarray
-    total: np.ndarray
-    spread: np.ndarray
-
-    def add(self, part: np.ndarray, where: slice, deviation: bool) -> None:
-        """Adds a block `(lead, ids, trail)` (Chan, Golub and LeVeque, 1983)."""
-        total = part.sum(axis=1)
-        here = np.full(total.shape, float(part.shape[1]))
-        if not np.isfinite(total).all():
-            finite = np.isfinite(part)
-            here = finite.sum(axis=1).astype(np.float64)
-            part = np.where(finite, part, np.nan)
-            total = np.nansum(part, axis=1)
-        if deviation:
-            mean = total / np.maximum(here, 1)
-            before = self.count[where]
-            gap = mean - self.total[where] / np.maximum(before, 1)
-            weight = before * here / np.maximum(before + here, 1)
-            squares = np.nansum((part - mean[:, None]) ** 2, axis=1)
-            self.spread[where] += squares + gap**2 * weight
-        self.count[where] += here
-        self.total[where] += total

@@ -145,7 +145,9 @@ class Plan:
         """
         return replace(
             self,
-            new_rows=NewRows() if self.new_rows.kind == "rows" else self.new_rows,
+            new_rows=NewRows()
+            if self.new_rows.kind in ("rows", "mix")
+            else self.new_rows,
             old_size=self.new_size,
             new_size=self.old_size,
             row_map=self.row_map.inverse(),
@@ -197,6 +199,7 @@ class Plan:
             "row_map": self.row_map.to_json(),
             "new_rows": str(self.new_rows),
             "rows": None if rows is None else rows.tolist(),
+            "mix": self.new_rows.mix if with_rows else None,
             "optimizer": self.optimizer,
             "tokens": [[token, id_] for token, id_ in self.tokens.items()],
             "arrays": [asdict(change) for change in self.arrays],
@@ -307,7 +310,7 @@ def _read(document: dict[str, Any]) -> Plan:
         old_size=document["old_size"],
         new_size=document["new_size"],
         row_map=RowMap.from_json(document["row_map"], document["old_size"]),
-        new_rows=given if spec == "rows" else _read_kind(spec),
+        new_rows=given if spec == "rows" else _read_kind(spec, document.get("mix")),
         arrays=tuple(
             ArrayChange(
                 **{
@@ -347,11 +350,13 @@ def _read(document: dict[str, Any]) -> Plan:
     )
 
 
-def _read_kind(spec: Any) -> NewRows:
+def _read_kind(spec: Any, mix: Any) -> NewRows:
     """What `to_json` wrote of rows that are not given: always text."""
     if not isinstance(spec, str):
         raise SurgeryError(
             f"plan: new_rows is {shortly(spec)}. Expected: text, as 'mean'. The plan "
             "was altered; make it again."
         )
+    if spec == "mix":
+        return NewRows("mix", mix=None if mix is None else tuple(map(tuple, mix)))
     return read_new_rows(spec)

@@ -10,7 +10,8 @@ from typing import Any
 from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
-from keras_padsafe.surgery.planning.new_rows import Entries, NewRows
+from keras_padsafe.surgery.planning.entries import Entries
+from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 from keras_padsafe.version import __version__

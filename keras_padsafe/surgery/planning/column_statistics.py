@@ -1,0 +1,102 @@
+"""Statistics of an array over one axis, in float64 and in bounded memory."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_padsafe.archive import StoredArray, decode
+
+BLOCK_VALUES = 1 << 17
+
+
+def column_statistics(
+    array: StoredArray, axis: int, *, deviation: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over one axis, in float64, in bounded memory.
+
+    Values that are NaN or infinite are left out, so that one bad row does not spread;
+    where no value is left the mean is 0.
+
+    Args:
+        array: The array.
+        axis: Its axis over the ids.
+        deviation: Whether the standard deviation is wanted; zeros are returned if not.
+
+    Returns:
+        Two arrays of shape `(lead, trail)`: all axes before and after, flattened.
+    """
+    lead = math.prod(array.shape[:axis])
+    trail = math.prod(array.shape[axis + 1 :])
+    running = _Running(*(np.zeros((lead, trail)) for _ in range(3)))
+    for part, where in _blocks(array, axis):
+        running.add(part, where, deviation)
+    known = np.maximum(running.count, 1)
+    return running.total / known, np.sqrt(running.spread / known)
+
+
+def entries_of(array: StoredArray, axis: int, ids: np.ndarray) -> np.ndarray:
+    """Some entries of an array along one axis, `(lead, ids, trail)`, in float64.
+
+    Args:
+        array: The array.
+        axis: Its axis over the ids.
+        ids: Which, in ascending order.
+    """
+    lead = math.prod(array.shape[:axis])
+    trail = math.prod(array.shape[axis + 1 :])
+    found = np.zeros((lead, len(ids), trail))
+    if axis == 0:
+        for place, id_ in enumerate(ids.tolist()):
+            values = decode(array.read(id_, id_ + 1), array.dtype)
+            found[0, place] = values.reshape(trail)
+        return found
+    for part, where in _blocks(array, axis):
+        found[where] = part[:, ids]
+    return found
+
+
+def _blocks(array: StoredArray, axis: int) -> Iterator[tuple[np.ndarray, slice]]:
+    """An array as blocks `(lead, ids, trail)`, and which of lead they are."""
+    lead = math.prod(array.shape[:axis])
+    trail = math.prod(array.shape[axis + 1 :])
+    width = max(1, math.prod(array.shape[1:]))
+    step = max(1, BLOCK_VALUES // width)
+    for start in range(0, array.shape[0], step):
+        stop = min(start + step, array.shape[0])
+        values = decode(array.read(start, stop), array.dtype)
+        if axis == 0:
+            yield values.reshape(1, stop - start, trail), slice(None)
+        else:
+            each = lead // array.shape[0]
+            where = slice(start * each, stop * each)
+            yield values.reshape(-1, array.shape[axis], trail), where
+
+
+@dataclass
+class _Running:
+    """Counts, sums and squared deviations so far, each `(lead, trail)`."""
+
+    count: np.ndarray
+    total: np.ndarray
+    spread: np.ndarray
+
+    def add(self, part: np.ndarray, where: slice, deviation: bool) -> None:
+        """Adds a block `(lead, ids, trail)` (Chan, Golub and LeVeque, 1983)."""
+        total = part.sum(axis=1)
+        here = np.full(total.shape, float(part.shape[1]))
+        if not np.isfinite(total).all():
+            finite = np.isfinite(part)
+            here = finite.sum(axis=1).astype(np.float64)
+            part = np.where(finite, part, np.nan)
+            total = np.nansum(part, axis=1)
+        if deviation:
+            mean = total / np.maximum(here, 1)
+            before = self.count[where]
+            gap = mean - self.total[where] / np.maximum(before, 1)
+            weight = before * here / np.maximum(before + here, 1)
+            squares = np.nansum((part - mean[:, None]) ** 2, axis=1)
+            self.spread[where] += squares + gap**2 * weight
+        self.count[where] += here
+        self.total[where] += total

@@ -1,0 +1,119 @@
+"""Makes the new entries of one array, block by block."""
+
+import math
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_padsafe.archive import StoredArray, encode
+from keras_padsafe.surgery.planning.column_statistics import (
+    BLOCK_VALUES,
+    column_statistics,
+    entries_of,
+)
+from keras_padsafe.surgery.planning.new_rows import NewRows
+
+_MIXED = 64
+_MIXED_AT_ONCE = 32
+
+
+class Entries:
+    """The new entries of one array along one axis, made block by block.
+
+    The array is seen as `(lead, ids, trail)`, with the axis of ids in the middle.
+
+    Args:
+        new_rows: How to make them.
+        weight: The array whose statistics count.
+        axis: Its axis over the ids.
+        dtype: The data type to store.
+        is_bias: Whether the array is a head's bias.
+    """
+
+    def __init__(
+        self,
+        new_rows: NewRows,
+        weight: StoredArray,
+        axis: int,
+        dtype: str,
+        *,
+        is_bias: bool,
+    ) -> None:
+        kind = new_rows.kind
+        if is_bias and kind not in ("zeros", "mix"):
+            kind = "mean"
+        self._kind = kind
+        self._new_rows = new_rows
+        self._dtype = dtype
+        self._trail = math.prod(weight.shape[axis + 1 :])
+        self._generator = np.random.default_rng(
+            [new_rows.seed, zlib.crc32(weight.path.encode())]
+        )
+        self._given = new_rows.rows if kind == "rows" and axis == 0 else None
+        self._weight, self._axis = weight, axis
+        self._needed, self._old = np.empty(0, np.int64), np.empty(0)
+        if kind in ("mean", "normal", "rows", "covariance", "mix"):
+            self._mean, self._deviation = column_statistics(
+                weight, axis, deviation=kind == "normal"
+            )
+
+    def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
+        """The stored bytes of `count` new entries, the `first`-th of all new ones on.
+
+        Must be called in the order of the file: a draw goes on where the last ended.
+        """
+        step = max(1, BLOCK_VALUES // max(1, self._trail))
+        if self._kind in ("covariance", "mix"):
+            step = min(step, _MIXED_AT_ONCE)
+        for start in range(0, count, step):
+            rows = min(step, count - start)
+            values = self._values(lead, first + start, rows)
+            yield encode(values, self._dtype).tobytes()
+
+    def _values(self, lead: int, first: int, rows: int) -> np.ndarray:
+        shape = (rows, self._trail)
+        if self._kind == "zeros":
+            return np.zeros(shape)
+        if self._kind == "constant":
+            return np.full(shape, self._new_rows.value)
+        if self._kind in ("covariance", "mix"):
+            return self._mixed(lead, first, rows)
+        values = np.broadcast_to(self._mean[lead], shape).copy()
+        if self._kind == "normal":
+            values += self._deviation[lead] * self._generator.standard_normal(shape)
+        if self._given is not None:
+            given = self._given[first : first + rows]
+            values[: len(given)] = given
+        return values
+
+    def _mixed(self, lead: int, first: int, rows: int) -> np.ndarray:
+        """Sums of old entries by weights, the rest of the weight on their mean."""
+        made = np.empty((rows, self._trail))
+        mixes = [self._mix(first + row) for row in range(rows)]
+        needed = np.unique(np.concatenate([ids for ids, _ in mixes])).astype(np.int64)
+        if needed.size and not np.array_equal(needed, self._needed):
+            self._needed = needed
+            self._old = entries_of(self._weight, self._axis, needed)
+        for row, (ids, weights) in enumerate(mixes):
+            places = np.searchsorted(needed, ids)
+            rest = 1.0 - weights.sum() if len(ids) else 1.0
+            made[row] = rest * self._mean[lead] if rest else 0.0
+            if len(ids):
+                made[row] += weights @ self._old[lead, places]
+        return made
+
+    def _mix(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The old ids that the new entry of this number is made of, and weights."""
+        if self._kind == "mix":
+            mixes = self._new_rows.mix or ()
+            ids = np.array(mixes[number] if number < len(mixes) else (), np.int64)
+            return ids, np.full(len(ids), 1 / max(len(ids), 1))
+        generator = np.random.default_rng([self._new_rows.seed, number])
+        size = self._weight.shape[self._axis]
+        signs = generator.choice([-1.0, 1.0], _MIXED)
+        # Over n rows the covariance is divided by n - 1, a draw of one of them by n.
+        unbiased = math.sqrt(size / max(size - 1, 1) / _MIXED)
+        return generator.integers(
+            0, size, _MIXED
+        ), signs * self._new_rows.value * unbiased
