@@ -1,6 +1,7 @@
 """The README's Python runs as written, its links lead somewhere, its commands exist."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,9 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         name = f"README.md, block {number}"
         exec(compile(block, name, "exec"), names)
     lines = "".join(blocks("sh")).splitlines()
-    for words in (line.split() for line in lines if line.startswith("keras-padsafe")):
+    for words in map(shlex.split, lines):
+        if words[0] != "keras-padsafe":
+            continue
         if "-o" in words:
             Path(words[words.index("-o") + 1]).unlink(missing_ok=True)
         command = [sys.executable, "-m", "keras_padsafe", *words[1:]]
