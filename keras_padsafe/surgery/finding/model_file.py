@@ -1,7 +1,9 @@
 """A saved model as all steps of an inventory see it."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.saved_model.graph import Call, Graph
@@ -26,17 +28,28 @@ class ModelFile:
     claims: Claims
     asking: Asking | None = None
 
-    @property
+    @cached_property
     def layers(self) -> list[LayerNode]:
         """Every layer once, however often config.json describes it."""
         return [node for node in self.root.walk() if node.original is None]
 
-    def arrays(self) -> Iterator[tuple[LayerNode, StoredArray]]:
+    def arrays(self) -> list[tuple[LayerNode, StoredArray]]:
         """Every array of the model, the optimizer's apart, with its layer."""
-        for layer in self.layers:
-            for array in layer.arrays.values():
-                if not array.path.startswith("optimizer/"):
-                    yield layer, array
+        return self._arrays
+
+    @cached_property
+    def _arrays(self) -> list[tuple[LayerNode, StoredArray]]:
+        return [
+            (layer, array)
+            for layer in self.layers
+            for array in layer.arrays.values()
+            if not array.path.startswith("optimizer/")
+        ]
+
+    @cached_property
+    def named(self) -> Counter[str]:
+        """How many layers bear each name."""
+        return Counter(layer.name for layer in self.layers)
 
 
 @dataclass

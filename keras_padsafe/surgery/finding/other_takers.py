@@ -1,5 +1,7 @@
 """Finds what takes the same ids as a table, and would not know the new ones."""
 
+from collections.abc import Mapping
+
 from keras_padsafe.facts.operations import BINS, COLUMNS
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.id_sources import sources_of_table, takers
@@ -7,16 +9,33 @@ from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
 
 
+def tables_within(spaces: list[IdSpace]) -> dict[LayerNode, int]:
+    """The rows of the first table in each layer that is one, or holds one."""
+    rows: dict[LayerNode, int] = {}
+    for space in spaces:
+        for table in space.tables:
+            for node in table.layer.outwards():
+                rows.setdefault(node.original or node, table.size)
+    return rows
+
+
 def find_other_takers(
-    space: IdSpace, spaces: list[IdSpace], model: ModelFile
+    space: IdSpace, tables: Mapping[LayerNode, int], model: ModelFile
 ) -> list[Unexplained]:
-    """Other tables and one-hot encodings that ids of `space` enter."""
+    """Other tables and one-hot encodings that ids of `space` enter.
+
+    Args:
+        space: The vocabulary.
+        tables: The rows of the tables within each layer of the model.
+        model: The model.
+    """
     found: dict[int, Unexplained] = {}
+    own = set(space.calls)
     for source, whole in sources_of_table(space.calls):
         for call in takers(model.graph, source) if whole else ():
-            if call in space.calls or model.claims.leaves(call.layer):
+            if call in own or model.claims.leaves(call.layer):
                 continue
-            problem = _other_table(call.layer, spaces) or _columns(call.layer, space)
+            problem = _other_table(call.layer, tables) or _columns(call.layer, space)
             if problem:
                 found[id(call.layer)] = Unexplained(
                     call.layer.name,
@@ -28,15 +47,11 @@ def find_other_takers(
     return list(found.values())
 
 
-def _other_table(layer: LayerNode, spaces: list[IdSpace]) -> str | None:
-    for other in spaces:
-        for table in other.tables:
-            if layer.contains(table.layer):
-                return (
-                    f"{layer.class_name} {layer.name!r} reads a table of {table.size} "
-                    "rows"
-                )
-    return None
+def _other_table(layer: LayerNode, tables: Mapping[LayerNode, int]) -> str | None:
+    rows = tables.get(layer.original or layer)
+    if rows is None:
+        return None
+    return f"{layer.class_name} {layer.name!r} reads a table of {rows} rows"
 
 
 def _columns(layer: LayerNode, space: IdSpace) -> str | None:
