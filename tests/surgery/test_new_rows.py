@@ -194,6 +194,11 @@ def test_wrong_values_are_refused(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "new.keras"
     wrong: list[tuple[object, str]] = [
         (float("nan"), "finite constant; received nan"),
+        (
+            1e300,
+            "is of float32, in which the largest number given, 1e.300, is infinite",
+        ),
+        ([[1e300] * DIM] * ADDED, "is infinite"),
         (np.full((ADDED, DIM), np.inf), "NaN or infinite"),
         (np.zeros(DIM), r"matrix of numbers.*received float64 of shape \(4,\)"),
         (np.zeros((ADDED, DIM + 1)), r"\(3, 5\). Expected: \(3, 4\)"),

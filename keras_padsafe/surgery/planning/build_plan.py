@@ -13,7 +13,12 @@ from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 from keras_padsafe.surgery.finding.unreachable_words import unreachable_words_note
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
-from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
+from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER
+from keras_padsafe.surgery.planning.new_rows import (
+    NewRows,
+    check_fits,
+    read_new_rows,
+)
 from keras_padsafe.surgery.planning.plan import (
     ArrayChange,
     ConfigChange,
@@ -21,13 +26,6 @@ from keras_padsafe.surgery.planning.plan import (
     WordsChange,
 )
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
-
-_ZEROS_INITIALIZER = {
-    "module": "keras.initializers",
-    "class_name": "Zeros",
-    "config": {},
-    "registered_name": None,
-}
 
 
 def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
@@ -102,7 +100,7 @@ def build_plan(
     end = words[0].first_id + words[0].new_count if words else 0
     slots = vocabulary.slots if optimizer == "keep" else ()
     _check_appends([*vocabulary.arrays, *slots], change.row_map)
-    return Plan(
+    plan = Plan(
         vocabulary=vocabulary.name,
         old_size=vocabulary.size,
         new_size=size,
@@ -126,6 +124,9 @@ def build_plan(
         notes=(*inventory.notes, *_notes(vocabulary, change, rows)),
         asked=inventory.asked,
     )
+    for site in plan.arrays:
+        check_fits(rows, site)
+    return plan
 
 
 def _check_settled(
@@ -239,7 +240,7 @@ def _initializer(path: ConfigPath) -> ConfigChange:
     return ConfigChange(
         path,
         None,
-        _ZEROS_INITIALIZER,
+        ZEROS_INITIALIZER,
         "held a whole table of the old shape; the saved weights take its place",
     )
 

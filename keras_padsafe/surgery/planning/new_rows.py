@@ -5,7 +5,7 @@ import numbers
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -131,6 +131,37 @@ def _checked(given: NewRows) -> NewRows:
     if given.rows is not None:
         return replace(given, rows=_matrix(given.rows))
     return given
+
+
+class _Filled(Protocol):
+    """An array to which entries are added; see `ArrayChange`."""
+
+    path: str
+    dtype: str
+    fill: Literal["rows", "bias"] | float
+
+
+def check_fits(new_rows: NewRows, change: _Filled) -> None:
+    """Refuses numbers that the data type of an array would make infinite.
+
+    Raises:
+        SurgeryError: naming the array.
+    """
+    numbers: Any = change.fill
+    if numbers == "rows":
+        numbers = new_rows.value if new_rows.kind == "constant" else new_rows.rows
+    if numbers is None or change.fill == "bias" or change.dtype.startswith("opaque"):
+        return
+    values = np.asarray(numbers, np.float64)
+    if (
+        values.size
+        and not np.isfinite(decode(encode(values, change.dtype), change.dtype)).all()
+    ):
+        raise SurgeryError(
+            f"new_rows: {change.path} is of {change.dtype}, in which the largest "
+            f"number given, {shortly(float(np.abs(values).max()))}, is infinite. "
+            "Expected: numbers that stay finite."
+        )
 
 
 class Entries:
