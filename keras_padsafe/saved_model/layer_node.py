@@ -86,7 +86,7 @@ class LayerNode:
 
     def walk(self) -> Iterator["LayerNode"]:
         """This object and all below it, depth first."""
-        pending = [self]
+        pending: list[LayerNode] = [self]
         while pending:
             node = pending.pop()
             yield node

@@ -18,6 +18,8 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import malformed
 
+_MOST_LAYERS = 100_000
+
 
 def read_layer_tree(archive: Archive) -> LayerNode:
     """The model of an archive as a tree of `LayerNode`, arrays attached.
@@ -34,9 +36,19 @@ def read_layer_tree(archive: Archive) -> LayerNode:
         )
     _check_model(archive.config)
     root = _read_node(archive.config, (), None, None)
+    _check_count(root, archive)
     _find_groups(root, archive)
     _attach_arrays(root, archive)
     return root
+
+
+def _check_count(root: LayerNode, archive: Archive) -> None:
+    count = sum(1 for _ in root.walk())
+    if count > _MOST_LAYERS:
+        raise SurgeryError(
+            f"{archive.path}: config.json describes {count} layers. Expected: at most "
+            f"{_MOST_LAYERS}. If a person built this model, please report it."
+        )
 
 
 def _check_model(serialized: dict[str, Any]) -> None:

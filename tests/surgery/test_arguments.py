@@ -131,7 +131,7 @@ def test_no_path_of_a_plan(path: Any, source: Path) -> None:
     for operate in (lambda: kp.surgery.Plan.load(path), lambda: plan.save(path)):
         with pytest.raises(SurgeryError, match=r"path: expected .*received"):
             operate()
-    with pytest.raises(SurgeryError, match="expected .*received"):
+    with pytest.raises(SurgeryError, match=r"expected .*received"):
         kp.surgery.verify(path, source)
 
 

@@ -125,7 +125,7 @@ def build_plan(
         asked=inventory.asked,
     )
     for site in plan.arrays:
-        check_fits(rows, site)
+        check_fits(rows, site.path, site.dtype, site.fill)
     return plan
 
 

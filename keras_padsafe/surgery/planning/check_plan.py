@@ -194,7 +194,7 @@ def _check_rows(plan: "Plan") -> None:
     """Rows written out must fit each array whose axis of ids is the first."""
     given = read_new_rows(plan.new_rows)
     for change in plan.arrays:
-        check_fits(given, change)
+        check_fits(given, change.path, change.dtype, change.fill)
     rows = given.rows
     if rows is None:
         return

@@ -5,7 +5,7 @@ import numbers
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -133,32 +133,27 @@ def _checked(given: NewRows) -> NewRows:
     return given
 
 
-class _Filled(Protocol):
-    """An array to which entries are added; see `ArrayChange`."""
-
-    path: str
-    dtype: str
-    fill: Literal["rows", "bias"] | float
-
-
-def check_fits(new_rows: NewRows, change: _Filled) -> None:
+def check_fits(new_rows: NewRows, path: str, dtype: str, fill: str | float) -> None:
     """Refuses numbers that the data type of an array would make infinite.
+
+    Args:
+        new_rows: How new rows are made.
+        path: The array.
+        dtype: Its data type.
+        fill: How its entries are made, as `ArrayChange` has it.
 
     Raises:
         SurgeryError: naming the array.
     """
-    numbers: Any = change.fill
+    numbers: Any = fill
     if numbers == "rows":
         numbers = new_rows.value if new_rows.kind == "constant" else new_rows.rows
-    if numbers is None or change.fill == "bias" or change.dtype.startswith("opaque"):
+    if numbers is None or fill == "bias" or dtype.startswith("opaque"):
         return
     values = np.asarray(numbers, np.float64)
-    if (
-        values.size
-        and not np.isfinite(decode(encode(values, change.dtype), change.dtype)).all()
-    ):
+    if values.size and not np.isfinite(decode(encode(values, dtype), dtype)).all():
         raise SurgeryError(
-            f"new_rows: {change.path} is of {change.dtype}, in which the largest "
+            f"new_rows: {path} is of {dtype}, in which the largest "
             f"number given, {shortly(float(np.abs(values).max()))}, is infinite. "
             "Expected: numbers that stay finite."
         )
