@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from keras_padsafe.archive import Archive, StoredArray
-from keras_padsafe.errors import AmbiguousVocabularyError
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.layers import UNTRAINED_AT_END
 from keras_padsafe.facts.optimizer_layout import SlotFill, layout_of
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -87,7 +87,11 @@ def _variables(archive: Archive, group: str) -> list[StoredArray]:
     }
     odd = next((name for name in own if not _INTEGER.fullmatch(name)), None)
     if odd is not None:
-        raise _refusal(f"{prefix}{odd}: Keras numbers the variables of an optimizer")
+        raise SurgeryError(
+            f"{archive.path}: {prefix}{odd} is in the weights file. Expected: a number, "
+            "as Keras names the variables of an optimizer. The file was altered or "
+            "damaged: load the model with Keras and save it again."
+        )
     return [own[name] for name in sorted(own, key=int)]
 
 
