@@ -43,7 +43,7 @@ def read_progress(
     Raises:
         PadsafeError: `error`, if it cannot be called.
     """
-    if value is None or callable(value):
+    if value is None or isinstance(value, Callable):
         return value
     raise _unread(name, "a function of two numbers, or None", value, error)
 

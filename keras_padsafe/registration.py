@@ -7,7 +7,6 @@ not, register at the moment somebody loads it.
 """
 
 import importlib
-import importlib.abc
 import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
@@ -42,7 +41,7 @@ def _import_our_classes() -> None:
         importlib.import_module(f"{PACKAGE}.{name}")
 
 
-class _AfterKeras(importlib.abc.MetaPathFinder):
+class _AfterKeras:
     """Finds nothing itself; lets the real finder load Keras and then registers."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
@@ -51,11 +50,12 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader = _ThenRegister(spec.loader)
+            # No subclass of Loader: to import importlib.abc takes longer than we do.
+            spec.loader = _ThenRegister(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-class _ThenRegister(importlib.abc.Loader):
+class _ThenRegister:
     def __init__(self, loader: Any) -> None:
         self._loader = loader
 

@@ -185,6 +185,8 @@ class _Hdf5Reader:
         if math.prod(filter(None, shape)) * datatype.size > _LARGEST_ARRAY:
             raise BrokenRule(f"no array can have shape {shape}")
         if declared == 0:
+            # Ids without bytes cost nothing in the file, and much to whoever counts.
+            self._metadata.spend(math.prod(filter(None, shape)))
             return Extent(shape, dtype, 0, 0, attributes)
         if offset == messages.UNDEFINED_ADDRESS or stored != declared:
             raise BrokenRule(

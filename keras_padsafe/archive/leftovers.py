@@ -1,12 +1,11 @@
 """Temporary files: their names say whose they are, so that none outlives its writer."""
 
-import hashlib
 import os
-import platform
 import re
 import secrets
 import signal
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -101,4 +100,5 @@ def _machine() -> str:
     space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")
-    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+    name = os.uname().nodename if hasattr(os, "uname") else os.getenv("COMPUTERNAME")
+    return f"{zlib.crc32(f'{name} {space}'.encode()):08x}"

@@ -18,6 +18,7 @@ class Limits:
         max_members: Members of a zip file, or files below a directory.
         max_name_bytes: Length of the name of one member.
         max_json_bytes: `config.json`, `metadata.json` or a shard map, inflated.
+        max_json_values: Values in a JSON text, a word of a vocabulary being one.
         max_json_depth: Nested brackets in a JSON text.
         max_json_digits: Digits of one integer in a JSON text.
         max_asset_bytes: One asset, inflated.
@@ -34,6 +35,7 @@ class Limits:
     max_members: int = 10_000
     max_name_bytes: int = 1_024
     max_json_bytes: int = 64 * MIB
+    max_json_values: int = 5_000_000
     max_json_depth: int = 200
     max_json_digits: int = 100
     max_asset_bytes: int = 256 * MIB

@@ -4,12 +4,16 @@ import json
 import re
 from typing import Any
 
+import numpy as np
+
 from keras_padsafe.archive.limits import Limits
 from keras_padsafe.archive.refusal import BrokenRule, refusing
 
-# A string (the last one perhaps not closed) or a bracket. Strings must be
-# matched, for the brackets in them do not nest.
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+# The last one perhaps not closed. The brackets in a string do not nest.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = np.zeros(256, np.int8)
+_STEPS[[*b"[{"]], _STEPS[[*b"]}"]] = 1, -1
 
 
 def parse_object(name: str, text: bytes, limits: Limits) -> dict[str, Any]:
@@ -26,6 +30,7 @@ def parse_object(name: str, text: bytes, limits: Limits) -> dict[str, Any]:
                 f"it has {len(text)} bytes, the limit is {limits.max_json_bytes}",
                 "If you trust the file, raise `Limits.max_json_bytes`.",
             )
+        _check_values(text, limits.max_json_values)
         _check_depth(text, limits.max_json_depth)
         value = _parse(text, limits)
         if not isinstance(value, dict):
@@ -51,15 +56,19 @@ def _parse(text: bytes, limits: Limits) -> Any:
 
 def _check_depth(text: bytes, max_depth: int) -> None:
     """Json would recurse; we count first."""
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        token = match[0]
-        if token in b"[{":
-            depth += 1
-            if depth > max_depth:
-                raise BrokenRule(f"its brackets nest deeper than {max_depth}")
-        elif token in b"]}":
-            depth -= 1
+    brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
+    steps = _STEPS[np.frombuffer(brackets, np.uint8)]
+    if steps.cumsum(dtype=np.int32).max(initial=0) > max_depth:
+        raise BrokenRule(f"its brackets nest deeper than {max_depth}")
+
+
+def _check_values(text: bytes, most: int) -> None:
+    """Each value takes memory, be it two bytes in the file."""
+    if sum(map(text.count, (b",", b"[", b"{"))) > most:
+        raise BrokenRule(
+            f"it holds more than {most} values",
+            "If you trust the file, raise `Limits.max_json_values`.",
+        )
 
 
 def _check_surrogates(text: bytes, value: Any) -> None:

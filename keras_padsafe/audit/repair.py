@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keras_padsafe.archive import open_archive, write_archive
-from keras_padsafe.arguments import read_path
+from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.audit.mending.plan_repair import place_of, plan_repair
 from keras_padsafe.audit.mending.rewrite_config import rewrite_config
 from keras_padsafe.audit.repair_report import RepairReport, Swapped
@@ -61,6 +61,7 @@ def repair(
     'passed'
     """
     source, target = read_path(source, "source"), read_path(target, "target")
+    prove = read_flag(prove, "prove")
     with open_archive(source) as archive:
         root = read_layer_tree(archive)
         graph = read_graph(root)

@@ -1,12 +1,13 @@
 """Carries a plan out for a command, with a progress bar, and shows what was done."""
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from keras_padsafe.archive.atomic_file import write_file
+from keras_padsafe.archive.atomic_file import explaining, write_file
 from keras_padsafe.cli.command import FINDINGS
 from keras_padsafe.cli.keras_session import surgery_session
 from keras_padsafe.cli.output import progress_bar, settle_target, show
@@ -40,7 +41,12 @@ def carry_out(
     if output is not None:
         settle_target(output, force=writing.force, inputs=read)
     if writing.id_map is not None:
-        settle_target(writing.id_map, force=writing.force, inputs=[*read, output])
+        settle_target(writing.id_map, force=writing.force, inputs=read)
+        with explaining(writing.id_map):
+            os.stat(os.path.dirname(os.path.realpath(writing.id_map)))
+        names = {os.path.realpath(name) for name in (writing.id_map, output or "")}
+        if output is not None and len(names) == 1:
+            raise click.UsageError("-o and --map name one file. Give each its own.")
     try:
         with surgery_session(writing.modules):
             plan = make()

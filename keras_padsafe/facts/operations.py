@@ -40,6 +40,7 @@ MOVES_IDS = frozenset(
     """
     Reshape Flatten Permute RepeatVector Identity Cropping1D Concatenate Cast
     Squeeze ExpandDims Transpose Ravel Tile Repeat Stack Copy Roll Flip
+    ConvertToTensor
     """.split()
 )
 """Moves ids about without changing any."""

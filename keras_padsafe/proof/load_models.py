@@ -66,9 +66,10 @@ def _with_hint(error: Exception) -> str:
         )
     if "unsafe" in text:
         return (
-            "Keras refuses to run code that the file holds. If you trust it, call "
-            "keras.config.enable_unsafe_deserialization() and verify in Python. "
-            f"{text}"
+            "Keras refuses to run code that the file holds, such as a Lambda's. If you "
+            "trust it, let a module of yours call "
+            "keras.config.enable_unsafe_deserialization(), and import it: "
+            "--import MODULE, or in Python before this is called."
         )
     return f"{text}. If it has classes of its own, import their module first: {option}"
 

@@ -1,7 +1,7 @@
 """The calls of a model, as config.json records them, with nested models opened up."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,8 @@ from keras_padsafe.saved_model.recorded_calls import (
     read_references,
 )
 
-MAX_CALLS = 200_000
+_MOST_DEPTH = 64  # of models that call each other, more than a person nests
+_FEWEST_STEPS, _STEPS_PER_LAYER = 20_000, 50
 
 
 @dataclass(eq=False)
@@ -66,14 +67,35 @@ class Graph:
     outputs: list[Call] = field(default_factory=list)
     shape_records: list[ShapeRecord] = field(default_factory=list)
     input_layers: list[tuple[LayerNode, Call]] = field(default_factory=list)
+    steps_left: int = 0
+    """How much may still be opened up; shared models can make of a small file many."""
 
     @cached_property
     def _shapes(self) -> dict[Call, list[Any]]:
         """The recorded shape of each call's output, once the graph is complete."""
         return {record.call: record.shape for record in reversed(self.shape_records)}
 
+    @cached_property
+    def _calls_by_layer(self) -> dict[LayerNode, list[int]]:
+        """The numbers of the calls of each layer, once the graph is complete."""
+        found: dict[LayerNode, list[int]] = {}
+        for number, call in enumerate(self.calls):
+            found.setdefault(call.layer.original or call.layer, []).append(number)
+        return found
+
     def calls_of(self, layer: LayerNode) -> list[Call]:
-        return [call for call in self.calls if call.layer.contains(layer)]
+        """The calls of a layer, or of one that it lies in."""
+        around = {node.original or node for node in layer.outwards()}
+        numbers = [n for node in around for n in self._calls_by_layer.get(node, ())]
+        return [self.calls[number] for number in sorted(numbers)]
+
+    @cached_property
+    def _numbers(self) -> dict[Call, int]:
+        return {call: number for number, call in enumerate(self.calls)}
+
+    def in_order(self, calls: Iterable[Call]) -> list[Call]:
+        """Some of the calls, each after its inputs."""
+        return sorted(calls, key=self._numbers.__getitem__)
 
     def shape_of(self, call: Call) -> list[Any] | None:
         """The shape of a call's output, where config.json records it."""
@@ -120,21 +142,40 @@ _Results = dict[tuple[str, int], list[Call]]
 
 def read_graph(root: LayerNode) -> Graph:
     """The calls of a model; empty when config.json does not spell them out."""
-    graph = Graph()
+    layers = sum(1 for _ in root.walk())
+    graph = Graph(steps_left=_FEWEST_STEPS + _STEPS_PER_LAYER * layers)
     if root.is_graph:
-        graph.outputs = _open(root, None, graph)
+        graph.outputs = _open(root, None, graph, 0)
     return graph
 
 
-def _open(model: LayerNode, inputs: list[Call] | None, graph: Graph) -> list[Call]:
+def _spend(graph: Graph) -> None:
+    graph.steps_left -= 1
+    if graph.steps_left < 0:
+        raise SurgeryError(
+            "Model: the models in it, which are shared, open up into far more calls "
+            "than config.json has layers. Expected: a model that a person could have "
+            "built. If it is one, please report it."
+        )
+
+
+def _open(
+    model: LayerNode, inputs: list[Call] | None, graph: Graph, depth: int
+) -> list[Call]:
     """Adds the calls inside `model` to the graph; returns those of its outputs."""
+    if depth > _MOST_DEPTH:
+        raise SurgeryError(
+            f"Model {model.name!r}: models call each other more than {_MOST_DEPTH} "
+            "deep. Expected: a model that a person could have built. If it is one, "
+            "please report it."
+        )
     if "output_layers" in model.config:
-        return _open_functional(model, inputs, graph)
-    return _open_sequential(model, inputs, graph)
+        return _open_functional(model, inputs, graph, depth)
+    return _open_sequential(model, inputs, graph, depth)
 
 
 def _open_sequential(
-    model: LayerNode, inputs: list[Call] | None, graph: Graph
+    model: LayerNode, inputs: list[Call] | None, graph: Graph, depth: int
 ) -> list[Call]:
     current = inputs or []
     for layer in model.children:
@@ -144,12 +185,12 @@ def _open_sequential(
             elif inputs:
                 graph.input_layers.append((layer, inputs[0]))
         else:
-            current = _call(Call(layer, current), graph)
+            current = _call(Call(layer, current), graph, depth)
     return current
 
 
 def _open_functional(
-    model: LayerNode, inputs: list[Call] | None, graph: Graph
+    model: LayerNode, inputs: list[Call] | None, graph: Graph, depth: int
 ) -> list[Call]:
     by_name = {layer.name: layer for layer in model.children}
     results = _Results()
@@ -163,7 +204,7 @@ def _open_functional(
             results[layer.name, 0] = [inputs[position]]
             graph.input_layers.append((layer, inputs[position]))
     calls = [call for layer in model.children for call in read_calls(layer)]
-    _carry_out(calls, model, results, graph)
+    _carry_out(calls, model, results, graph, depth)
     outputs: list[Call] = []
     for name, number, tensor in read_references(model, "output_layers"):
         made = _result(by_name.get(name), name, number, results)
@@ -172,7 +213,11 @@ def _open_functional(
 
 
 def _carry_out(
-    calls: list[RecordedCall], model: LayerNode, results: _Results, graph: Graph
+    calls: list[RecordedCall],
+    model: LayerNode,
+    results: _Results,
+    graph: Graph,
+    depth: int,
 ) -> None:
     """Adds each call once all that it takes is there; any order may be recorded."""
     missing: dict[int, int] = {}
@@ -188,7 +233,7 @@ def _carry_out(
         call = ready.popleft()
         done.add(id(call))
         made = (call.layer.name, call.number)
-        results[made] = _take(call, results, graph)
+        results[made] = _take(call, results, graph, depth)
         for other in waiting.pop(made, []):
             missing[id(other)] -= 1
             if not missing[id(other)]:
@@ -222,7 +267,9 @@ def _result(
     return results.get((name, number)) or results.get((name, number - 1), [])
 
 
-def _take(call: RecordedCall, results: _Results, graph: Graph) -> list[Call]:
+def _take(
+    call: RecordedCall, results: _Results, graph: Graph, depth: int
+) -> list[Call]:
     """Adds one recorded call, whose inputs are all there, to the graph."""
     taken: list[Call] = []
     for tensor in call.tensors:
@@ -234,26 +281,23 @@ def _take(call: RecordedCall, results: _Results, graph: Graph) -> list[Call]:
         graph.shape_records.append(ShapeRecord(tensor.path, tensor.shape, source))
         if not tensor.is_mask:
             taken.append(source)
-    return _call(Call(call.layer, taken, call.arguments, call.places), graph)
+    made = Call(call.layer, taken, call.arguments, call.places)
+    return _call(made, graph, depth)
 
 
-def _call(call: Call, graph: Graph) -> list[Call]:
+def _call(call: Call, graph: Graph, depth: int) -> list[Call]:
+    _spend(graph)
     called = call.layer.original or call.layer
     while called.class_name in WRAPPERS_OF_ONE_CALL and called.children:
+        _spend(graph)
         called = called.children[0].original or called.children[0]
     if called.is_graph:
-        return _open(called, call.inputs, graph)
+        return _open(called, call.inputs, graph, depth + 1)
     call.layer = called
     return [_add(call, graph)]
 
 
 def _add(call: Call, graph: Graph) -> Call:
-    if len(graph.calls) >= MAX_CALLS:
-        raise SurgeryError(
-            f"Model: nested models open up into more than {MAX_CALLS} calls. "
-            "Expected: a model that a person could have built. If it is one, please "
-            "report it."
-        )
     for source in call.inputs:
         source.consumers.append(call)
     graph.calls.append(call)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
@@ -37,21 +38,21 @@ class LayerNode:
     original: "LayerNode | None" = None
     copies: list["LayerNode"] = field(default_factory=list)
 
-    @property
+    @cached_property
     def class_name(self) -> str:
         return str(self.serialized.get("class_name", ""))
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
         config = self.serialized.get("config")
         return config if isinstance(config, dict) else {}
 
-    @property
+    @cached_property
     def name(self) -> str:
         name = self.config.get("name", self.serialized.get("name"))
         return name if isinstance(name, str) else self.class_name
 
-    @property
+    @cached_property
     def key(self) -> str:
         """How rules call the class: `"keras>Dense"`, or the registered name."""
         if self.is_stock:
@@ -59,22 +60,22 @@ class LayerNode:
         registered = self.serialized.get("registered_name")
         return registered if isinstance(registered, str) else self.class_name
 
-    @property
+    @cached_property
     def module(self) -> str:
         module = self.serialized.get("module")
         return module if isinstance(module, str) else ""
 
-    @property
+    @cached_property
     def is_stock(self) -> bool:
         """Whether the class is one of Keras itself."""
         return self.module == "keras" or self.module.startswith("keras.")
 
-    @property
+    @cached_property
     def is_operation(self) -> bool:
         """Whether this is a call of `keras.ops`, which has no weights and no name."""
         return self.module.startswith(("keras.src.ops", "keras.ops"))
 
-    @property
+    @cached_property
     def is_graph(self) -> bool:
         """Whether config.json spells out the layers inside and how they connect."""
         return isinstance(self.config.get("layers"), list)
@@ -85,9 +86,11 @@ class LayerNode:
 
     def walk(self) -> Iterator["LayerNode"]:
         """This object and all below it, depth first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        pending: list[LayerNode] = [self]
+        while pending:
+            node = pending.pop()
+            yield node
+            pending.extend(reversed(node.children))
 
     def outwards(self) -> Iterator["LayerNode"]:
         """This object and all around it, innermost first."""

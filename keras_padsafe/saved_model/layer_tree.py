@@ -18,6 +18,8 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import malformed
 
+_MOST_LAYERS = 100_000
+
 
 def read_layer_tree(archive: Archive) -> LayerNode:
     """The model of an archive as a tree of `LayerNode`, arrays attached.
@@ -34,9 +36,19 @@ def read_layer_tree(archive: Archive) -> LayerNode:
         )
     _check_model(archive.config)
     root = _read_node(archive.config, (), None, None)
+    _check_count(root, archive)
     _find_groups(root, archive)
     _attach_arrays(root, archive)
     return root
+
+
+def _check_count(root: LayerNode, archive: Archive) -> None:
+    count = sum(1 for _ in root.walk())
+    if count > _MOST_LAYERS:
+        raise SurgeryError(
+            f"{archive.path}: config.json describes {count} layers. Expected: at most "
+            f"{_MOST_LAYERS}. If a person built this model, please report it."
+        )
 
 
 def _check_model(serialized: dict[str, Any]) -> None:
@@ -99,6 +111,7 @@ def _is_layer(value: Any) -> bool:
 def _find_groups(root: LayerNode, archive: Archive) -> None:
     first_with_id: dict[Any, LayerNode] = {}
     owners: dict[str, LayerNode] = {}
+    bearing = _Bearing(archive)
 
     def visit(node: LayerNode, group: str | None) -> None:
         shared = node.shared_object_id
@@ -108,7 +121,7 @@ def _find_groups(root: LayerNode, archive: Archive) -> None:
                 # Keras writes an object at the first place where it meets it.
                 _pair(first, node)
                 return
-        place = _proved_group(node, group, archive)
+        place = _proved_group(node, group, archive, bearing)
         owner = owners.setdefault(place, node) if place else node
         if owner is not node:
             # Keras forgets to mark a layer shared with a nested model.
@@ -164,7 +177,26 @@ def _walk_order(attribute: str | None) -> str:
     return f"~{name}" if name.startswith("_") else name
 
 
-def _proved_group(node: LayerNode, group: str | None, archive: Archive) -> str | None:
+class _Bearing(dict[tuple[str, str], str | None]):
+    """The one group below a group that bears a name; `None` if there is not one."""
+
+    def __init__(self, archive: Archive) -> None:
+        for path, attributes in archive.groups.items():
+            name = attributes.get("name")
+            if name is not None and path.endswith("/vars"):
+                found = above = path.removesuffix("/vars")
+                while above:
+                    above = above.rpartition("/")[0]
+                    key = (above, name)
+                    self[key] = None if key in self else found
+
+    def __missing__(self, key: tuple[str, str]) -> None:
+        return None
+
+
+def _proved_group(
+    node: LayerNode, group: str | None, archive: Archive, bearing: _Bearing
+) -> str | None:
     """The group of `node`: the one its place predicts, or the one bearing its name."""
     if group is None or node.is_operation:
         return None
@@ -174,15 +206,7 @@ def _proved_group(node: LayerNode, group: str | None, archive: Archive) -> str |
     if not group:
         return group
     parent = node.parent.weights_path if node.parent else None
-    within = f"{parent}/" if parent else ""
-    bearing_its_name = [
-        path.removesuffix("/vars")
-        for path, attributes in archive.groups.items()
-        if path.endswith("/vars")
-        and path.startswith(within)
-        and attributes.get("name") == node.name
-    ]
-    return bearing_its_name[0] if len(bearing_its_name) == 1 else None
+    return bearing[parent or "", node.name]
 
 
 def _attach_arrays(root: LayerNode, archive: Archive) -> None:

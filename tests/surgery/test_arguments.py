@@ -1,5 +1,6 @@
 """Arguments of every type: accepted for what they mean, or refused in words."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,42 @@ def test_no_path(path: Any, source: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(PadsafeError, match=r"expected .*received"):
             operate()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("progress", 5), ("overwrite", 1), ("overwrite", "no"), ("proof", "yes")],
+)
+def test_how_a_file_is_written(
+    argument: str, value: Any, source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "new.keras"
+    plan = kp.surgery.plan(source, rows=1)
+    for operate in (
+        lambda: kp.surgery.grow(source, target, rows=1, **{argument: value}),
+        lambda: kp.surgery.apply_plan(plan, source, target, **{argument: value}),
+    ):
+        with pytest.raises(SurgeryError, match=rf"^{argument}: expected .*received"):
+            operate()
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("path", [5, None, b"plan.json", 1.5])
+def test_no_path_of_a_plan(path: Any, source: Path) -> None:
+    plan = kp.surgery.plan(source, rows=1)
+    for operate in (lambda: kp.surgery.Plan.load(path), lambda: plan.save(path)):
+        with pytest.raises(SurgeryError, match=r"path: expected .*received"):
+            operate()
+    with pytest.raises(SurgeryError, match=r"expected .*received"):
+        kp.surgery.verify(path, source)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of Unix")
+def test_a_pipe_is_no_plan(tmp_path: Path) -> None:
+    """Else it would wait for ever."""
+    os.mkfifo(tmp_path / "plan.json")
+    with pytest.raises(SurgeryError, match="not a regular file"):
+        kp.surgery.Plan.load(tmp_path / "plan.json")
 
 
 def test_command_line_exits_with_2(source: Path) -> None:

@@ -56,6 +56,15 @@ EDITS: dict[str, tuple[Place, Any, str]] = {
     "map_too_long": (("row_map",), [[0, 10**13]], "at most 268435456"),
     "map_of_new": (("row_map",), [[-1, 10**13]], "at most 268435456"),
     "map_text": (("row_map",), "ab", "not understood"),
+    "map_of_many_new": (
+        ("row_map",),
+        [[0, 13], [-1, 1 << 28]],
+        "at most 268435456|at most 8 for each",
+    ),
+    "class_name": (("config", 0, "new"), "Evil", "config.* is 'Evil'.*number"),
+    "no_old": (("config", 0, "old"), None, "initializer of zeros"),
+    "left_alone": (("left_alone",), [{"path": 5}], "left_alone is"),
+    "left_alone_text": (("left_alone",), ["x"], "left_alone is"),
     "old_size": (("old_size",), 99, "old_size|shape"),
     "new_size": (("new_size",), 99, "new_size is 99. Expected: 16"),
     "optimizer": (("optimizer",), "zap", "optimizer is 'zap'"),
@@ -98,7 +107,7 @@ def test_path_that_the_file_lacks(
     document: dict[str, Any], source: Path, tmp_path: Path
 ) -> None:
     edited = copy.deepcopy(document)
-    edited["config"][0].update(path=["config", "layers", 99], old=None)
+    edited["config"][0].update(path=["config", "layers", 99])
     plan = Plan.from_json(edited)
     with pytest.raises(SurgeryError, match=r"config\.json has no config\.layers\[99\]"):
         kp.surgery.apply_plan(plan, source, tmp_path / "new.keras")

@@ -277,6 +277,27 @@ def test_old_words_are_named(way: object, mix: object, tmp_path: Path) -> None:
     assert plan.new_rows.mix == mix
 
 
+@pytest.mark.parametrize(
+    ("way", "mix"),
+    [
+        ("like:20", ((3,),)),
+        ({7: 5}, ((1,),)),
+        ({"7": ["5", 20]}, ((1, 3),)),
+    ],
+)
+def test_words_that_are_integers_are_no_ids(
+    way: object, mix: object, tmp_path: Path
+) -> None:
+    numbers = keras.Input((3,), dtype="int64")
+    lookup = layers.IntegerLookup(vocabulary=[5, 4, 20])
+    model = keras.Model(numbers, layers.Embedding(4, DIM)(lookup(numbers)))
+    model.save(tmp_path / "old.keras")
+    plan = kp.surgery.plan(tmp_path / "old.keras", tokens=[7], new_rows=way)
+    assert plan.new_rows.mix == mix
+    with pytest.raises(SurgeryError, match="'3' is no word"):
+        kp.surgery.plan(tmp_path / "old.keras", tokens=[7], new_rows="like:3")
+
+
 def test_the_pieces_of_a_new_word() -> None:
     known = {"un", "##want", "##ed", "u", "##n", "want"}
     assert split_pieces("unwanted", known) == ["un", "##want", "##ed"]
@@ -321,6 +342,11 @@ def test_wrong_values_are_refused(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "new.keras"
     wrong: list[tuple[object, str]] = [
         (float("nan"), "finite constant; received nan"),
+        (
+            1e300,
+            "is of float32, in which the largest number given, 1e.300, is infinite",
+        ),
+        ([[1e300] * DIM] * ADDED, "is infinite"),
         (np.full((ADDED, DIM), np.inf), "NaN or infinite"),
         (np.zeros(DIM), r"matrix of numbers.*received float64 of shape \(4,\)"),
         (np.zeros((ADDED, DIM + 1)), r"\(3, 5\). Expected: \(3, 4\)"),

@@ -78,6 +78,19 @@ def test_padding_is_masked_from_then_on(trained: Path, tmp_path: Path) -> None:
     assert int(new.optimizer.iterations) == 2
 
 
+def test_padding_can_be_undone(trained: Path, tmp_path: Path) -> None:
+    target, back = tmp_path / "new.keras", tmp_path / "back.keras"
+    plan = kp.surgery.grow(trained, target, rows=1, at=0, pad=True).plan
+    plan.save(tmp_path / "plan.json")
+    plan = kp.surgery.Plan.load(tmp_path / "plan.json")
+    kp.surgery.apply_plan(plan.inverse(), target, back)
+    before, after = read(trained), read(back)
+    assert before.config == after.config
+    assert all(
+        np.array_equal(a, after.arrays[path]) for path, a in before.arrays.items()
+    )
+
+
 def test_a_table_that_names_its_pad_id(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
     x = ids()
@@ -89,6 +102,8 @@ def test_a_table_that_names_its_pad_id(tmp_path: Path) -> None:
     assert report.tokens == {"[PAD]": 3}
     assert keras.models.load_model(target).layers[1].pad_id == 3
     after = read(target)
+    kp.surgery.apply_plan(report.plan.inverse(), target, tmp_path / "back.keras")
+    assert read(tmp_path / "back.keras").config == read(source).config
     # A pad row is never trained, so the optimizer has no slot for it.
     for path, slot in read(source).slots.items():
         assert np.array_equal(after.arrays[path], slot)
@@ -187,9 +202,10 @@ def _strings() -> keras.Model:
             {"tokens": ["[PAD]"], "at": 0, "pad": True},
             "gives id 0 to padding already",
         ),
-        (_strings, {"rows": 1, "at": 0, "pad": True}, "received no word for it"),
+        (_strings, {"rows": 1, "at": 0, "pad": True}, "needs a word too"),
         (_strings, {"tokens": ["x"], "at": 0}, "id 0 would move"),
         (_strings, {"tokens": ["x"], "before": "q"}, "'q' is no word"),
+        (_strings, {"tokens": ["x"], "at": 5}, "at most 3, the next free id"),
     ],
 )
 def test_what_cannot_be_done_is_said(

@@ -1,5 +1,7 @@
 """Row maps: every change of ids as one vector."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,3 +60,31 @@ def test_inverse_leads_back_to_a_row_with_the_same_origin(row_map: RowMap) -> No
 def test_wrong_maps_are_refused(ids: list, message: str) -> None:
     with pytest.raises(SurgeryError, match=message):
         RowMap(ids, 3)
+
+
+@given(maps, st.data())
+def test_skipped_ids_are_told_as_one_by_one(
+    row_map: RowMap, data: st.DataObject
+) -> None:
+    document = row_map.to_json()
+    ids = row_map.ids.tolist()
+    skips = data.draw(st.sets(st.integers(0, row_map.old_size - 1)))
+    due = {new for new, old in enumerate(ids) if old in skips}
+    given = data.draw(st.sets(st.integers(0, row_map.size - 1))) | due
+    if data.draw(st.booleans()) and given:
+        given.remove(data.draw(st.sampled_from(sorted(given))))
+    expected = due <= given and all(ids[new] == -1 for new in given - due)
+    read = RowMap.from_json(document, row_map.old_size)
+    assert read.keeps_apart(sorted(skips), sorted(given)) == expected
+
+
+def test_a_map_is_counted_before_it_is_written_out() -> None:
+    """A few bytes of a plan must not take gigabytes."""
+    tracemalloc.start()
+    with pytest.raises(SurgeryError, match="at most 8 for each"):
+        RowMap.from_json([[-1, 1 << 28]], 1)
+    huge = RowMap.from_json([[0, 1 << 28]], 1 << 28)
+    assert (huge.size, huge.to_json()) == (1 << 28, [[0, 1 << 28]])
+    assert huge.keeps_apart([3], [3])
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()

@@ -1,6 +1,7 @@
 """Trim and remap: whatever an id is bound to goes where the id goes."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -204,3 +205,47 @@ def test_words_move_with_their_ids(tmp_path: Path) -> None:
     kp.surgery.remap(source, target, row_map=[0, 3, 1, 2])
     config = read(target).config["config"]["layers"][1]["config"]
     assert config["vocabulary"] == ["c", "a", "b"]
+
+
+def shifted_pad(ids: Any) -> Any:
+    """Ids that a layer has changed on their way to the table."""
+    rows = layers.ZeroPadding1D((1, 0))(layers.Reshape((5, 1))(ids))
+    return layers.Embedding(SIZE, DIM)(layers.Reshape((6,))(rows))
+
+
+def picked_score(ids: Any) -> Any:
+    return layers.Dense(SIZE)(layers.Embedding(SIZE, DIM)(ids))[..., 0]
+
+
+def chosen_id(ids: Any) -> Any:
+    scores = layers.Dense(SIZE)(layers.Embedding(SIZE, DIM)(ids))
+    return keras.ops.equal(keras.ops.argmax(scores, -1), 3)
+
+
+@pytest.mark.parametrize("build", [shifted_pad, picked_score, chosen_id])
+def test_whatever_else_knows_ids_never_gives_a_wrong_file(
+    tmp_path: Path, build: Any
+) -> None:
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((5,), dtype="int32")
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    model = keras.Model(ids, build(ids))
+    weights = [10 * weight for weight in model.get_weights()]
+    model.set_weights(weights)
+    model.save(source)
+    with pytest.raises(SurgeryError):
+        kp.surgery.remap(source, target, row_map=SHIFTED)
+    assert not target.exists()
+
+
+def test_a_table_with_a_pad_id_moves_with_its_mask(tmp_path: Path) -> None:
+    ids = keras.Input((None,), dtype="int32")
+    table = kp.layers.ExtendableEmbedding(SIZE, DIM, pad_id=3)
+    pooled = layers.GlobalAveragePooling1D()(table(ids))
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Model(ids, pooled).save(source)
+    kp.surgery.grow(source, target, rows=1, at=1)
+    before, after = (keras.models.load_model(path) for path in (source, target))
+    old, new = np.array([[0, 5, 3, 3]]), np.array([[0, 6, 4, 4]])
+    same = before.predict(old, verbose=0), after.predict(new, verbose=0)
+    assert np.array_equal(*same)

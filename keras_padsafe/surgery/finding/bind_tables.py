@@ -1,5 +1,6 @@
 """Sorts the tables of a model into id spaces, with the words that name the ids."""
 
+from collections import Counter
 from typing import Any
 
 from keras_padsafe.facts.operations import LOOKUPS
@@ -10,7 +11,12 @@ from keras_padsafe.surgery.finding.bind_claimed import claimed_site
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
 from keras_padsafe.surgery.finding.heads import Head
 from keras_padsafe.surgery.finding.id_sources import sources_of_table
-from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile, add_config
+from keras_padsafe.surgery.finding.model_file import (
+    IdSpace,
+    ModelFile,
+    add_config,
+    holder_of,
+)
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.tables import Table, known_tables
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
@@ -67,16 +73,11 @@ def _tables(model: ModelFile) -> list[Table]:
 
 def _unclaimed(tables: list[Table], model: ModelFile) -> list[Table]:
     """All but the shown tables that the user says belong to another one."""
-    said = [
-        table
-        for table in tables
-        if any(
-            array.path == table.arrays[0].path and model.claims.on(layer, array)
-            for layer, array in model.arrays()
-        )
-    ]
-    others = {table.size for table in tables if table not in said}
-    return [t for t in tables if t not in said or t.size not in others]
+    claimed = {
+        array.path for layer, array in model.arrays() if model.claims.on(layer, array)
+    }
+    free = {t.size for t in tables if t.arrays[0].path not in claimed}
+    return [t for t in tables if t.arrays[0].path not in claimed or t.size not in free]
 
 
 def _found(model: ModelFile) -> list[Table]:
@@ -91,18 +92,27 @@ def _found(model: ModelFile) -> list[Table]:
 
 def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
     """Tables of one size that share an array or take ids from one source."""
-    groups: list[tuple[set[Any], list[Table]]] = []
-    for table in tables:
+    groups: dict[int, list[Table]] = {}
+    bearing: dict[tuple[int, Any], int] = {}  # which group bears a mark
+    marks_of: dict[int, list[tuple[int, Any]]] = {}
+    latest: dict[int, int] = {}
+    for number, table in enumerate(tables):
         marks: set[Any] = {site.path for site in [*table.arrays, *table.config]}
-        marks |= _sources(table, model)
-        merged = [table]
-        for group in list(groups):
-            if group[0] & marks and group[1][0].size == table.size:
-                groups.remove(group)
-                marks |= group[0]
-                merged = group[1] + merged
-        groups.append((marks, merged))
-    return [merged for _, merged in groups]
+        own = [(table.size, mark) for mark in marks | _sources(table, model)]
+        met = {bearing[mark] for mark in own if mark in bearing}
+        met = sorted(met, key=lambda group: latest[group], reverse=True)
+        # The group of most marks takes the others in, so that no mark moves often.
+        into = max(met, key=lambda group: len(marks_of[group]), default=number)
+        for group in met:
+            if group != into:
+                own += marks_of.pop(group)
+        if met != [into]:
+            groups[into] = [t for group in met for t in groups.pop(group)]
+        groups[into].append(table)
+        marks_of.setdefault(into, []).extend(own)
+        bearing |= dict.fromkeys(own, into)
+        latest[into] = number
+    return [groups[group] for group in sorted(groups, key=lambda g: latest[g])]
 
 
 def _sources(table: Table, model: ModelFile) -> set[Any]:
@@ -119,7 +129,7 @@ def _sources(table: Table, model: ModelFile) -> set[Any]:
 def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     layer = tables[0].layer
     name = tables[0].name or layer.name
-    if [node.name for node in model.layers].count(name) > 1 and layer.weights_path:
+    if model.named[name] > 1 and layer.weights_path:
         name = layer.weights_path
     vocabulary = Draft(name, tables[0].size)
     for table in tables:
@@ -165,10 +175,10 @@ def _add_lookup(
 
 def _tell_apart(spaces: list[IdSpace]) -> None:
     """Names the vocabularies of one layer by the configuration keys that count them."""
-    names = [space.draft.name for space in spaces]
+    names = Counter(space.draft.name for space in spaces)
     for space in spaces:
         config = space.tables[0].config
-        if names.count(space.draft.name) > 1 and config:
+        if names[space.draft.name] > 1 and config:
             space.draft.name += f".{config[0].path[-1]}"
 
 
@@ -193,11 +203,7 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
 
 def _counts_text(place: ConfigPath, model: ModelFile) -> bool:
     """Whether a number is the one by which KerasHub counts the ids of text."""
-    node = max(
-        (n for n in model.layers if place[: len(n.path)] == n.path),
-        key=lambda n: len(n.path),
-    )
-    return place[-1] in SIZE_KEYS and is_imported_unasked(node)
+    return place[-1] in SIZE_KEYS and is_imported_unasked(holder_of(place, model))
 
 
 def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:

@@ -27,14 +27,14 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
 
 
 def are_computed(calls: Iterable[Call]) -> bool:
-    """Whether an operation may have made other ids of those that enter a table."""
+    """Whether something may have made other ids of those that enter a table."""
     pending = [c.inputs[0] for c in calls if c.inputs and not is_reverse(c)]
     while pending:
         call = pending.pop()
         kind = call.layer.class_name
         if kind in MOVES_IDS or kind in SELECTS_IDS:
             pending.extend(call.inputs)
-        elif call.layer.is_operation:
+        elif kind != "InputLayer" and kind not in LOOKUPS | BINS:
             return True
     return False
 

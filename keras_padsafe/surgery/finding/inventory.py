@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_padsafe.archive import Archive
+from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
@@ -27,6 +28,7 @@ from keras_padsafe.surgery.finding.other_takers import (
     bind_compared,
     find_bins,
     find_other_takers,
+    tables_within,
 )
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
@@ -35,6 +37,8 @@ from keras_padsafe.surgery.finding.unknown_layers import (
     unknown_layers,
 )
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, Vocabulary
+
+_MOST_STEPS = 4_000_000  # a few seconds
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def _own_classes(root: LayerNode) -> Iterator[str]:
 def _unproved(problem: CannotAsk) -> Unexplained:
     return Unexplained(
         "",
-        "operations of the model change ids before they enter a table, so a new file "
+        "layers of the model change ids before they enter a table, so a new file "
         f"has to be proved, and Keras could not be asked: {problem}",
         "Settle that first",
     )
@@ -158,12 +162,14 @@ def _unknown(layer: LayerNode, problem: CannotAsk) -> Unexplained:
 
 def _find(model: ModelFile) -> list[Draft]:
     spaces = find_id_spaces(model)
+    _check_work(model, len(spaces))
     bind_heads(model, spaces)
+    tables = tables_within(spaces)
     drafts = [space.draft for space in spaces]
     for space in spaces:
-        space.draft.unexplained += find_other_takers(space, spaces, model)
+        space.draft.unexplained += find_other_takers(space, tables, model)
         space.draft.unexplained += find_bins(space, model)
-        bind_compared(space, spaces, model)
+        bind_compared(space, tables, model)
     for draft in drafts:
         bind_claimed(model, draft)
     bind_held_heads(model, drafts)
@@ -175,6 +181,18 @@ def _find(model: ModelFile) -> list[Draft]:
         add_config(draft, _copies(model, draft))
         _bind_slots(model, draft)
     return drafts
+
+
+def _check_work(model: ModelFile, vocabularies: int) -> None:
+    """Each vocabulary is followed through the whole model."""
+    size = len(model.layers) + len(model.graph.calls) + len(model.arrays())
+    if vocabularies > 1 and vocabularies * size > _MOST_STEPS:
+        raise SurgeryError(
+            f"{model.archive.path}: it has {vocabularies} vocabularies among "
+            f"{len(model.layers)} layers, more than can be followed one by one. "
+            "Expected: a model that a person could have built. If it is one, please "
+            "report it."
+        )
 
 
 def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:

@@ -68,15 +68,20 @@ def _keeps_units(call: Call, size: int, graph: Graph) -> bool:
     shape = graph.shape_of(call)
     if call.layer.class_name != "GetItem":
         return True
-    key = call.arguments.get("1")
-    last = key[-1] if isinstance(key, list) and key else None
-    whole = not isinstance(last, dict) or not any((last.get("config") or {}).values())
     before = graph.shape_of(call.inputs[0]) if call.inputs else None
-    full = isinstance(key, list) and before is not None and len(key) < len(before)
-    starts = (
-        isinstance(key, list) and {"class_name": "__ellipsis__", "config": {}} in key
-    )
-    return (shape is None or shape[-1:] == [size]) and (whole or (full and not starts))
+    is_whole = _leaves_last_axis(call.arguments.get("1"), before)
+    return (shape is None or shape[-1:] == [size]) and is_whole
+
+
+def _leaves_last_axis(key: Any, before: list[Any] | None) -> bool:
+    """Whether an index, as recorded, takes all of the last axis."""
+    if not isinstance(key, list):
+        return before is not None and len(before) > 1
+    if isinstance(key[-1], dict) and not any((key[-1].get("config") or {}).values()):
+        return True  # A slice without bounds, or an ellipsis.
+    taken = [one for one in key if one is not None]
+    ellipsis = {"class_name": "__ellipsis__", "config": {}}
+    return ellipsis not in key and before is not None and len(taken) < len(before)
 
 
 def _fixed_operands(

@@ -1,9 +1,12 @@
 """A saved model as all steps of an inventory see it."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from keras_padsafe.archive import Archive, StoredArray
+from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
@@ -26,17 +29,28 @@ class ModelFile:
     claims: Claims
     asking: Asking | None = None
 
-    @property
+    @cached_property
     def layers(self) -> list[LayerNode]:
         """Every layer once, however often config.json describes it."""
         return [node for node in self.root.walk() if node.original is None]
 
-    def arrays(self) -> Iterator[tuple[LayerNode, StoredArray]]:
+    def arrays(self) -> list[tuple[LayerNode, StoredArray]]:
         """Every array of the model, the optimizer's apart, with its layer."""
-        for layer in self.layers:
-            for array in layer.arrays.values():
-                if not array.path.startswith("optimizer/"):
-                    yield layer, array
+        return self._arrays
+
+    @cached_property
+    def _arrays(self) -> list[tuple[LayerNode, StoredArray]]:
+        return [
+            (layer, array)
+            for layer in self.layers
+            for array in layer.arrays.values()
+            if not array.path.startswith("optimizer/")
+        ]
+
+    @cached_property
+    def named(self) -> Counter[str]:
+        """How many layers bear each name."""
+        return Counter(layer.name for layer in self.layers)
 
 
 @dataclass
@@ -65,6 +79,14 @@ def add_config(vocabulary: Draft, sites: Iterable[ConfigSite]) -> None:
         if site.path not in known:
             known.add(site.path)
             vocabulary.config.append(site)
+
+
+def holder_of(place: ConfigPath, model: ModelFile) -> LayerNode:
+    """The innermost layer whose description holds a place of config.json."""
+    return max(
+        (node for node in model.layers if place[: len(node.path)] == node.path),
+        key=lambda node: len(node.path),
+    )
 
 
 def settling_flags(place: str, axis: int) -> str:

@@ -1,17 +1,20 @@
 """Finds the optimizer's slots of the arrays that are bound to a vocabulary."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from keras_padsafe.archive import Archive, StoredArray
-from keras_padsafe.errors import AmbiguousVocabularyError
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.layers import UNTRAINED_AT_END
 from keras_padsafe.facts.optimizer_layout import SlotFill, layout_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.fixed_rows import fixed_rows
 from keras_padsafe.surgery.finding.sites import ArraySite
+
+_INTEGER = re.compile("[0-9]{1,9}")
 
 
 class SlotError(AmbiguousVocabularyError):
@@ -77,8 +80,19 @@ def _optimizers(
 
 def _variables(archive: Archive, group: str) -> list[StoredArray]:
     prefix = f"{group}/vars/"
-    own = [a for a in archive.arrays.values() if a.path.startswith(prefix)]
-    return sorted(own, key=lambda array: int(array.path.removeprefix(prefix)))
+    own = {
+        array.path.removeprefix(prefix): array
+        for array in archive.arrays.values()
+        if array.path.startswith(prefix)
+    }
+    odd = next((name for name in own if not _INTEGER.fullmatch(name)), None)
+    if odd is not None:
+        raise SurgeryError(
+            f"{archive.path}: {prefix}{odd} is in the weights file. Expected: a "
+            "number, as Keras names the variables of an optimizer. The file was "
+            "altered or damaged: load the model with Keras and save it again."
+        )
+    return [own[name] for name in sorted(own, key=int)]
 
 
 def _slots(
@@ -200,7 +214,7 @@ def _trainable(layer: LayerNode) -> dict[str, StoredArray]:
 
 def _variable_order(relative: str) -> tuple[str, int]:
     group, _, index = relative.rpartition("/")
-    return group, int(index) if index.isdigit() else -1
+    return group, int(index) if _INTEGER.fullmatch(index) else -1
 
 
 def _slot_site(

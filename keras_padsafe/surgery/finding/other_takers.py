@@ -1,8 +1,14 @@
 """Finds what takes the same ids as a table, and would not know the new ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from keras_padsafe.facts.operations import BINS, COLUMNS, COMPARES
+from keras_padsafe.facts.operations import (
+    BACK_TO_IDS,
+    BINS,
+    COLUMNS,
+    COMPARES,
+    LOOKUPS,
+)
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -13,15 +19,31 @@ from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
 
 
+def tables_within(spaces: list[IdSpace]) -> dict[LayerNode, int]:
+    """The rows of the first table in each layer that is one, or holds one."""
+    rows: dict[LayerNode, int] = {}
+    for space in spaces:
+        for table in space.tables:
+            for node in table.layer.outwards():
+                rows.setdefault(node.original or node, table.size)
+    return rows
+
+
 def find_other_takers(
-    space: IdSpace, spaces: list[IdSpace], model: ModelFile
+    space: IdSpace, tables: Mapping[LayerNode, int], model: ModelFile
 ) -> list[Unexplained]:
-    """Other tables and one-hot encodings that ids of `space` enter."""
+    """Other tables and one-hot encodings that ids of `space` enter.
+
+    Args:
+        space: The vocabulary.
+        tables: The rows of the tables within each layer of the model.
+        model: The model.
+    """
     found: dict[int, Unexplained] = {}
     for call, whole in _others(space, model):
         if not whole or model.claims.leaves(call.layer):
             continue
-        problem = _other_table(call.layer, spaces) or _columns(call.layer, space)
+        problem = _other_table(call.layer, tables) or _columns(call.layer, space)
         if problem:
             found[id(call.layer)] = Unexplained(
                 call.layer.name,
@@ -33,26 +55,35 @@ def find_other_takers(
     return list(found.values())
 
 
-def bind_compared(space: IdSpace, spaces: list[IdSpace], model: ModelFile) -> None:
+def bind_compared(
+    space: IdSpace, tables: Mapping[LayerNode, int], model: ModelFile
+) -> None:
     """Adds the ids that ids are compared with, and names what else reads them."""
     draft = space.draft
     for call, whole in _others(space, model):
         place, id_ = _compared(call) if whole else ((), None)
         if id_ is None:
-            if not _other_table(call.layer, spaces):
+            if not _other_table(call.layer, tables):
                 draft.read_by.append(call.layer.name)
         elif id_ < draft.size:
             reason = f"{call.layer.name!r} compares ids with it"
             add_config(draft, [ConfigSite(place, id_, "id", reason)])
         else:
             draft.pad_ids.append(id_)
+    for chosen in space.over_ids:
+        for call in chosen.consumers:
+            if call.layer.class_name in BACK_TO_IDS:
+                readers = [one.layer for one in call.consumers]
+                words = [n for n in readers if n.class_name in LOOKUPS]
+                draft.read_by += [n.name for n in readers if n not in words]
 
 
 def _others(space: IdSpace, model: ModelFile) -> Iterator[tuple[Call, bool]]:
     """The calls beside its tables that ids of `space` enter, and whether all do."""
+    own = set(space.calls)
     for source, enters in sources_of_table(space.calls):
         for call, whole in takers(model.graph, source):
-            if call not in space.calls:
+            if call not in own:
                 yield call, enters and whole
 
 
@@ -71,15 +102,11 @@ def _compared(call: Call) -> tuple[ConfigPath, int | None]:
     return (), None
 
 
-def _other_table(layer: LayerNode, spaces: list[IdSpace]) -> str | None:
-    for other in spaces:
-        for table in other.tables:
-            if layer.contains(table.layer):
-                return (
-                    f"{layer.class_name} {layer.name!r} reads a table of {table.size} "
-                    "rows"
-                )
-    return None
+def _other_table(layer: LayerNode, tables: Mapping[LayerNode, int]) -> str | None:
+    rows = tables.get(layer.original or layer)
+    if rows is None:
+        return None
+    return f"{layer.class_name} {layer.name!r} reads a table of {rows} rows"
 
 
 def _columns(layer: LayerNode, space: IdSpace) -> str | None:

@@ -12,7 +12,7 @@ def keep_steps(graph: Graph, sources: list[Call]) -> set[Call]:
     After a pooling or the last step of a sequence, units may as well tell classes.
     """
     kept: set[Call] = set(sources)
-    for call in graph.calls:
+    for call in graph.in_order(graph.downstream(sources)):
         if not kept.isdisjoint(call.inputs) and _keeps(call, graph):
             kept.add(call)
     return kept

@@ -100,7 +100,7 @@ def _text_rule(layer: LayerNode) -> TextRule | None:
         return None
     standardize, split = layer.config.get("standardize"), layer.config.get("split")
     ngrams = layer.config.get("ngrams")
-    if isinstance(standardize, dict) or isinstance(split, dict):
+    if not all(rule is None or isinstance(rule, str) for rule in (standardize, split)):
         return None
     return TextRule(standardize, split, ngrams is not None)
 
@@ -251,15 +251,22 @@ def _problem(token: str | int, site: WordsSite | None) -> str | None:
         return "is not a string. Expected: words as strings."
     if token == "":
         return "is empty, which Keras reads back as padding. Leave it out."
-    if any(sign in token for sign in _LINE_BREAKS):
+    if (problem := unwritable(token)) is not None:
+        return problem
+    if site is not None and token in site.reserved:
+        return f"is how {site.layer!r} writes padding or an unknown word."
+    return None
+
+
+def unwritable(word: str) -> str | None:
+    """Why a word cannot stand in a list of words, if there is a reason."""
+    if any(sign in word for sign in _LINE_BREAKS):
         return (
             "holds a line break, at which Keras would cut it in two on loading. "
             "Expected: a word that fits on one line."
         )
     try:
-        token.encode("utf-8")
+        word.encode("utf-8")
     except UnicodeEncodeError:
         return "cannot be written as UTF-8. Expected: text without lone surrogates."
-    if site is not None and token in site.reserved:
-        return f"is how {site.layer!r} writes padding or an unknown word."
     return None

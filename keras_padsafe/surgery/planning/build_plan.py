@@ -14,8 +14,13 @@ from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 from keras_padsafe.surgery.finding.unreachable_words import unreachable_words_note
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER
 from keras_padsafe.surgery.planning.mixes import settle_names
-from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
+from keras_padsafe.surgery.planning.new_rows import (
+    NewRows,
+    check_fits,
+    read_new_rows,
+)
 from keras_padsafe.surgery.planning.padding import takes_mask_token
 from keras_padsafe.surgery.planning.plan import (
     ArrayChange,
@@ -24,13 +29,6 @@ from keras_padsafe.surgery.planning.plan import (
     WordsChange,
 )
 from keras_padsafe.surgery.planning.row_map import RowMap
-
-_ZEROS_INITIALIZER = {
-    "module": "keras.initializers",
-    "class_name": "Zeros",
-    "config": {},
-    "registered_name": None,
-}
 
 
 def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
@@ -107,7 +105,7 @@ def build_plan(
     padding = _padding(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
     _check_appends([*vocabulary.arrays, *slots], change.row_map)
-    return Plan(
+    plan = Plan(
         vocabulary=vocabulary.name,
         old_size=vocabulary.size,
         new_size=size,
@@ -135,6 +133,9 @@ def build_plan(
         pad=change.pad,
         old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
+    for site in plan.arrays:
+        check_fits(rows, site.path, site.dtype, site.fill)
+    return plan
 
 
 def _check_settled(
@@ -282,7 +283,7 @@ def _initializer(path: ConfigPath) -> ConfigChange:
     return ConfigChange(
         path,
         None,
-        _ZEROS_INITIALIZER,
+        ZEROS_INITIALIZER,
         "held a whole table of the old shape; the saved weights take its place",
     )
 
@@ -325,6 +326,12 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
         notes.append(
             f"{spare.size} new words take rows that the table had to spare, from id "
             f"{spare[0]} on; those rows are made anew."
+        )
+    if change.pad is not None:
+        notes.append(
+            f"Id {change.pad} is masked as far as the layers pass a mask on. Whether "
+            "padding still changes an answer is for "
+            "`keras_padsafe.audit.check_padding` to show."
         )
     if change.words and not vocabulary.words:
         notes.append(

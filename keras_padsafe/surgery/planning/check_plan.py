@@ -1,13 +1,14 @@
 """Checks a plan that may have been edited by hand, before anything is made of it."""
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import is_count, shortly
-from keras_padsafe.surgery.planning.new_rows import read_new_rows
+from keras_padsafe.surgery.finding.words import unwritable
+from keras_padsafe.surgery.planning.new_rows import check_fits, read_new_rows
 from keras_padsafe.surgery.planning.row_map import RowMap
 
 if TYPE_CHECKING:
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
         Plan,
         WordsChange,
     )
+
+
+ZEROS_INITIALIZER = {
+    "module": "keras.initializers",
+    "class_name": "Zeros",
+    "config": {},
+    "registered_name": None,
+}
+"""What takes the place of an initializer that held a whole table of the old shape."""
 
 
 def check_plan(plan: "Plan") -> None:
@@ -35,8 +45,9 @@ def check_plan(plan: "Plan") -> None:
         _expect(known, name, f"{size}, as the row map has it", given)
     known = plan.optimizer in ("keep", "drop")
     _expect(known, "optimizer", "'keep' or 'drop'", plan.optimizer)
+    weights = {c.path: c for c in plan.arrays if isinstance(c.path, str)}
     for number, change in enumerate(plan.arrays):
-        _check_array(change, f"arrays[{number}]", plan)
+        _check_array(change, f"arrays[{number}]", plan, weights)
     for number, change in enumerate(plan.config):
         _check_config(change, f"config[{number}]")
     for number, change in enumerate(plan.words):
@@ -49,6 +60,16 @@ def check_plan(plan: "Plan") -> None:
         _expect(known, "tokens", "words with ids of the new table", (token, id_))
     known = plan.pad is None or plan.pad in plan.row_map.new_ids.tolist()
     _expect(known, "pad", "a new id, or null", plan.pad)
+    for item in plan.left_alone:
+        known = (
+            isinstance(item, dict)
+            and item.keys() == {"path", "shape", "reason"}
+            and isinstance(item["path"], str)
+            and isinstance(item["reason"], str)
+            and isinstance(item["shape"], list | tuple)
+            and all(is_count(dim) for dim in item["shape"])
+        )
+        _expect(known, "left_alone", "arrays with path, shape and reason", item)
     for note in plan.notes:
         _expect(isinstance(note, str), "notes", "texts", note)
     _check_rows(plan)
@@ -62,7 +83,12 @@ def _expect(fits: bool, place: str, expected: str, received: Any) -> None:
         )
 
 
-def _check_array(change: "ArrayChange", place: str, plan: "Plan") -> None:
+def _check_array(
+    change: "ArrayChange",
+    place: str,
+    plan: "Plan",
+    weights: Mapping[str, "ArrayChange"],
+) -> None:
     shape, axis = change.shape, change.axis
     for name in ("path", "dtype", "role", "reason"):
         value = getattr(change, name)
@@ -84,7 +110,7 @@ def _check_array(change: "ArrayChange", place: str, plan: "Plan") -> None:
     )
     _expect(known, f"{place}.fill", "'rows', 'bias' or a finite number", change.fill)
     if change.like is not None:
-        _check_like(change, place, plan)
+        _check_like(change, place, weights)
 
 
 def _check_skips(change: "ArrayChange", place: str, plan: "Plan") -> None:
@@ -96,21 +122,19 @@ def _check_skips(change: "ArrayChange", place: str, plan: "Plan") -> None:
         expected = f"different ids from 0 to {size - 1}, in order"
         _expect(known, f"{place}.{name}", expected, ids)
     if change.skips or change.new_skips:
-        from_skipped = set(np.flatnonzero(np.isin(plan.row_map.ids, change.skips)))
-        to_skipped = set(change.new_skips)
-        old = {int(plan.row_map.ids[id_]) for id_ in to_skipped - from_skipped}
-        known = from_skipped <= to_skipped and old <= {-1}
+        known = plan.row_map.keeps_apart(change.skips, change.new_skips)
         expected = "the new ids of those in skips"
         _expect(known, f"{place}.new_skips", expected, change.new_skips)
 
 
-def _check_like(change: "ArrayChange", place: str, plan: "Plan") -> None:
+def _check_like(
+    change: "ArrayChange", place: str, weights: Mapping[str, "ArrayChange"]
+) -> None:
     """The weight that a moving average follows has the same entries, but for some."""
     wanted = (change.axis, _without(change.shape, change.axis))
-    known = any(
-        other.path == change.like
-        and (other.axis, _without(other.shape, other.axis)) == wanted
-        for other in plan.arrays
+    other = weights.get(change.like) if isinstance(change.like, str) else None
+    known = (
+        other is not None and (other.axis, _without(other.shape, other.axis)) == wanted
     )
     expected = "the path of an array of the plan with that shape, or null"
     _expect(known, f"{place}.like", expected, change.like)
@@ -120,9 +144,30 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
+_PADDING = {"mask_zero": bool, "pad_id": int, "mask_token": str | int}
+"""Keys that say what is padding, and what they hold."""
+
+
 def _check_config(change: "ConfigChange", place: str) -> None:
     _check_path(change.path, f"{place}.path")
     _expect(isinstance(change.reason, str), f"{place}.reason", "text", change.reason)
+    key, both = change.path[-1], (change.old, change.new)
+    if key in _PADDING:
+        fits = [value is None or isinstance(value, _PADDING[key]) for value in both]
+        expected = f"values of {key}"
+        _expect(all(fits), f"{place}", expected, both)
+        return
+    if change.old is None:
+        known = change.new == ZEROS_INITIALIZER and str(change.path[-1]).endswith(
+            "_initializer"
+        )
+        expected = "an initializer of zeros in place of an initializer"
+        _expect(known, place, expected, (change.path[-1], change.new))
+        return
+    for name in ("old", "new"):
+        value = getattr(change, name)
+        expected = "a number that counts or names ids"
+        _expect(is_count(value), f"{place}.{name}", expected, value)
 
 
 def _check_path(path: Any, place: str) -> None:
@@ -141,7 +186,7 @@ def _check_words(change: "WordsChange", place: str) -> None:
         _expect(is_count(value), f"{place}.{name}", "a number that counts", value)
     for name in ("added", "removed"):
         for word in getattr(change, name):
-            known = _is_word(word) and "\n" not in str(word)
+            known = _is_word(word) and unwritable(str(word)) is None
             _expect(known, f"{place}.{name}", "words that fit on one line", word)
     total = change.count - len(change.removed) + len(change.added)
     known = change.new_count == total
@@ -153,16 +198,19 @@ def _is_word(value: Any) -> bool:
 
 
 def _check_once(place: str, keys: list[Any]) -> None:
-    doubled = next((key for key in keys if keys.count(key) > 1), None)
+    doubled = next((key for key, count in Counter(keys).items() if count > 1), None)
     _expect(doubled is None, place, "each place once", doubled)
 
 
 def _check_rows(plan: "Plan") -> None:
     """Rows written out must fit each array whose axis of ids is the first."""
-    for ids in plan.new_rows.mix or ():
+    given = read_new_rows(plan.new_rows)
+    for change in plan.arrays:
+        check_fits(given, change.path, change.dtype, change.fill)
+    for ids in given.mix or ():
         known = all(is_count(id_) and id_ < plan.old_size for id_ in ids)
         _expect(known, "mix", f"old ids from 0 to {plan.old_size - 1}", ids)
-    rows = read_new_rows(plan.new_rows).rows
+    rows = given.rows
     if rows is None:
         return
     new = len(plan.row_map.new_ids)

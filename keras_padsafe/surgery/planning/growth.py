@@ -43,6 +43,7 @@ def grown(
     count = len(words) if rows is None else read_count(rows, "rows")
     start = place.start(vocabulary)
     if start is not None:
+        _check_gap(vocabulary, start, by_words=tokens is not None)
         check_size(_round_up(size + count, step), "new ids")
         more = _round_up(size + count, step) - size - count
         parts = np.arange(start), [NEW] * count, np.arange(start, size), [NEW] * more
@@ -56,6 +57,22 @@ def grown(
     ids[start:end] = NEW
     change = Change(RowMap(ids, size), words)
     return padded(vocabulary, change, start, count) if place.pad else change
+
+
+def _check_gap(vocabulary: Vocabulary, start: int, *, by_words: bool) -> None:
+    """A lookup layer gives ids in a row, and a word has each of them."""
+    for site in vocabulary.words:
+        if not by_words and start < site.end:
+            raise SurgeryError(
+                f"at: ids before {site.end} belong to words of {site.layer!r}, so "
+                "a new one there needs a word too. Expected: the words, as "
+                "tokens=[...] (--add WORD)."
+            )
+        if by_words and start > site.end:
+            raise SurgeryError(
+                f"at: received {start}, and the words of {site.layer!r} end before id "
+                f"{site.end}. Expected: at most {site.end}, the next free id."
+            )
 
 
 def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:

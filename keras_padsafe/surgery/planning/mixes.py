@@ -1,7 +1,8 @@
 """Which old rows a new one is the mean of, where the user names them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
@@ -43,7 +44,7 @@ def settle_names(rows: NewRows, vocabulary: Vocabulary, change: Change) -> NewRo
 def _named(
     rows: NewRows, vocabulary: Vocabulary, keys: list[Word], new_ids: list[int]
 ) -> Iterator[tuple[int, ...]]:
-    named = dict(rows.named or {})
+    named = {_as_key(key, keys): names for key, names in (rows.named or {}).items()}
     others = named.pop(None, ())
     unasked = [key for key in named if key not in keys and key not in new_ids]
     if unasked:
@@ -56,17 +57,30 @@ def _named(
         yield tuple(_old_id(name, vocabulary) for name in names)
 
 
+def _as_key(key: Any, keys: list[Word]) -> Any:
+    """A new word or id, also where a file spells an integer as text."""
+    if isinstance(key, str) and key not in keys and key.isdecimal():
+        return int(key)
+    return key
+
+
 def _old_id(name: Word, vocabulary: Vocabulary) -> int:
     ids = vocabulary.word_ids
+    number = int(name) if str(name).isdecimal() else None
     if name in ids:
         return ids[name]
-    text = str(name)
-    if text.isdecimal() and int(text) < vocabulary.size:
-        return int(text)
+    if number in ids:  # Of an IntegerLookup, whose words are integers.
+        return ids[number]
+    if number is not None and number < vocabulary.size and not _has_integers(ids):
+        return number
     raise SurgeryError(
         f"new_rows: {shortly(name)} is no word of vocabulary {vocabulary.name!r}. "
         f"Expected: a word that it has, or an id from 0 to {vocabulary.size - 1}."
     )
+
+
+def _has_integers(ids: Mapping[Word, int]) -> bool:
+    return any(isinstance(word, int) for word in ids)
 
 
 def _unknown_id(vocabulary: Vocabulary) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_padsafe.archive import decode, encode
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.surgery.arguments import read_words
@@ -166,3 +167,29 @@ def _checked(given: NewRows) -> NewRows:
     if given.rows is not None:
         return replace(given, rows=_matrix(given.rows))
     return given
+
+
+def check_fits(new_rows: NewRows, path: str, dtype: str, fill: str | float) -> None:
+    """Refuses numbers that the data type of an array would make infinite.
+
+    Args:
+        new_rows: How new rows are made.
+        path: The array.
+        dtype: Its data type.
+        fill: How its entries are made, as `ArrayChange` has it.
+
+    Raises:
+        SurgeryError: naming the array.
+    """
+    numbers: Any = fill
+    if numbers == "rows":
+        numbers = new_rows.value if new_rows.kind == "constant" else new_rows.rows
+    if numbers is None or fill == "bias" or dtype.startswith("opaque"):
+        return
+    values = np.asarray(numbers, np.float64)
+    if values.size and not np.isfinite(decode(encode(values, dtype), dtype)).all():
+        raise SurgeryError(
+            f"new_rows: {path} is of {dtype}, in which the largest "
+            f"number given, {shortly(float(np.abs(values).max()))}, is infinite. "
+            "Expected: numbers that stay finite."
+        )

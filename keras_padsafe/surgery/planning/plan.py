@@ -16,7 +16,7 @@ from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.malformed import shortly
-from keras_padsafe.surgery.planning.check_plan import check_plan
+from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER, check_plan
 from keras_padsafe.surgery.planning.id_map import id_map_text
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.row_map import RowMap
@@ -164,7 +164,7 @@ class Plan:
             config=tuple(
                 replace(change, old=change.new, new=change.old)
                 for change in self.config
-                if change.old is not None
+                if change.new != ZEROS_INITIALIZER
             ),
             words=tuple(
                 replace(
@@ -253,12 +253,18 @@ class Plan:
         """The plan as `save` writes it."""
         return json.dumps(self.to_json(), indent=1) + "\n"
 
-    def save_map(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+    def save_map(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> None:
         """Writes what becomes of each id as CSV: `old_id,new_id,word`.
 
         For data that was stored with the old ids. A new id has no old one, and one
         that was dropped no new one. Words are those that the file, or whoever made the
         plan, has for the ids; a plan read from a file knows those of new ids only.
+
+        Args:
+            path: The file.
+            overwrite: Whether it may exist.
 
         Raises:
             SurgeryError: if the file cannot be written.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import is_count, shortly
 
 NEW = -1
+# A plan can come from anywhere, and every new id takes memory.
+_MOST_PER_OLD_ID, _MOST_NEW_IDS = 8, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,31 @@ class RowMap:
         self.ids = values.astype(np.int64)
         self.old_size = old_size
 
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """The old id of each new id; written out only once somebody looks."""
+        old, counts = self._starts, self._counts
+        first = np.cumsum(counts) - counts
+        within = np.arange(self.size, dtype=np.int64) - np.repeat(first, counts)
+        starts = np.repeat(old, counts)
+        return np.where(starts == NEW, NEW, starts + within)
+
+    @cached_property
+    def _runs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each stretch of consecutive ids starts, old ids and new."""
+        ids = self.ids
+        follows = np.where(ids[:-1] == NEW, ids[1:] == NEW, ids[1:] == ids[:-1] + 1)
+        first = np.concatenate([[0], np.flatnonzero(~follows) + 1])
+        return ids[first], np.diff(np.append(first, len(ids)))
+
+    @property
+    def _starts(self) -> np.ndarray:
+        return self._runs[0]
+
+    @property
+    def _counts(self) -> np.ndarray:
+        return self._runs[1]
+
     @classmethod
     def append(cls, old_size: int, rows: int) -> "RowMap":
         """The map that adds `rows` new ids at the end."""
@@ -94,7 +122,7 @@ class RowMap:
     @property
     def size(self) -> int:
         """The number of new ids."""
-        return len(self.ids)
+        return int(self._counts.sum())
 
     @property
     def is_append(self) -> bool:
@@ -143,11 +171,34 @@ class RowMap:
 
     def runs(self) -> Iterator[Run]:
         """The map as stretches of consecutive ids."""
-        ids = self.ids
-        follows = np.where(ids[:-1] == NEW, ids[1:] == NEW, ids[1:] == ids[:-1] + 1)
-        starts = np.concatenate([[0], np.flatnonzero(~follows) + 1, [len(ids)]])
-        for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-            yield Run(int(ids[start]), stop - start)
+        for old, count in zip(
+            self._starts.tolist(), self._counts.tolist(), strict=True
+        ):
+            yield Run(old, count)
+
+    def keeps_apart(self, skips: Sequence[int], new_skips: Sequence[int]) -> bool:
+        """Whether the new ids of some old ids, and no others that have one, are these.
+
+        Args:
+            skips: Old ids, in order.
+            new_skips: New ids, in order; those without an old one may be any.
+        """
+        old, new = np.asarray(skips, np.int64), np.asarray(new_skips, np.int64)
+        kept = self._starts != NEW
+        starts, counts = self._starts[kept], self._counts[kept]
+        first = (np.cumsum(self._counts) - self._counts)[kept]
+        low, high = np.searchsorted(old, starts), np.searchsorted(old, starts + counts)
+        if (high - low).sum() > len(new):
+            return False
+        places = [
+            old[a:b] - start + at
+            for a, b, start, at in zip(low, high, starts, first, strict=True)
+            if b > a
+        ]
+        from_old = set(np.concatenate([*places, new[:0]]).tolist())
+        others = np.array(sorted(set(new.tolist()) - from_old), np.int64)
+        run = np.searchsorted(np.cumsum(self._counts), others, side="right")
+        return from_old <= set(new.tolist()) and bool((self._starts[run] == NEW).all())
 
     def to_json(self) -> list[list[int]]:
         """The runs as `[old, count]` pairs."""
@@ -172,15 +223,22 @@ class RowMap:
                         "of the first old id, or -1, and how many ids follow."
                     )
             check_size(max(total, old + 1), "ids")
+            if old != NEW and old + count > old_size:
+                raise SurgeryError(
+                    f"row_map: {shortly(run)} takes old ids up to {old + count - 1}, "
+                    f"and there are {old_size}. Expected: old ids from 0 on, or -1."
+                )
         if not total:
             raise SurgeryError("row_map: expected at least one id; received none.")
-        parts = [
-            np.full(count, NEW, np.int64)
-            if old == NEW
-            else np.arange(old, old + count, dtype=np.int64)
-            for old, count in runs
-        ]
-        return cls(np.concatenate(parts), old_size)
+        if total > _MOST_PER_OLD_ID * old_size + _MOST_NEW_IDS:
+            raise SurgeryError(
+                f"row_map: received {total} new ids for {old_size} old ones. Expected: "
+                f"at most {_MOST_PER_OLD_ID} for each, and {_MOST_NEW_IDS} beside."
+            )
+        made = cls.__new__(cls)
+        made.old_size = old_size
+        made._runs = tuple(np.array(list(runs), np.int64).T)
+        return made
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -173,12 +173,22 @@ def new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
                     f"{source.path}: the plan does not fit this file. It has no asset "
                     f"{name}. Make a plan for this file."
                 )
-            text = source.assets[name].read().decode("utf-8")
+            text = _decoded(source.assets[name].read(), name, source)
             ending = "\n" if text.endswith("\n") else ""
             lines = text.removesuffix("\n").split("\n")
             words = _new_words(change, list(lines), plan.row_map)
             assets[name] = ("\n".join(str(word) for word in words) + ending).encode()
     return assets
+
+
+def _decoded(text: bytes, name: str, source: Archive) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SurgeryError(
+            f"{source.path}: asset {name} is not UTF-8 (byte {error.start}). Expected: "
+            "a list of words as Keras writes it. Save the model again with Keras."
+        ) from None
 
 
 def _new_words(change: WordsChange, words: list[Any], row_map: RowMap) -> list[Any]:

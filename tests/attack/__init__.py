@@ -1,0 +1,1 @@
+"""Files from strangers, mutants and kills: what must never happen."""
