@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.linear_walks
 
-Each row is a kind of file and a step; the last column is how much longer eight times the
-file takes, of which 8 is linear.
+Each row is a kind of file and a step; the last column is how much longer eight times
+the file takes, of which 8 is linear.
 """
 
 import json
