@@ -88,9 +88,9 @@ def _variables(archive: Archive, group: str) -> list[StoredArray]:
     odd = next((name for name in own if not _INTEGER.fullmatch(name)), None)
     if odd is not None:
         raise SurgeryError(
-            f"{archive.path}: {prefix}{odd} is in the weights file. Expected: a "
-            "number, as Keras names the variables of an optimizer. The file was "
-            "altered or damaged: load the model with Keras and save it again."
+            f"{archive.path}: the weights file has {prefix}{odd}. Expected: a number, "
+            "as Keras names the variables of an optimizer. The file was altered or "
+            "damaged: load the model with Keras and save it again."
         )
     return [own[name] for name in sorted(own, key=int)]
 

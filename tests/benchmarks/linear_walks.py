@@ -1,0 +1,85 @@
+"""Reading a file takes time in proportion to its size: 1, 2, 4 and 8 times as much.
+
+    python -m tests.benchmarks.linear_walks
+
+Each row is a kind of file and a step; the last column is how much longer eight times
+the file takes, of which 8 is linear.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_padsafe import surgery
+from keras_padsafe.archive.limits import Limits
+from keras_padsafe.archive.strict_json import parse_object
+from tests.attack.corpus import TABLE, ids, layer, model_file, sequential, table
+
+FACTORS = (1, 2, 4, 8)
+
+
+def layers(folder: Path, count: int) -> Path:
+    many = [layer("Dropout", f"d{n}") for n in range(count)]
+    return model_file(folder / "a.keras", sequential(ids(), table(), *many))
+
+
+def names(folder: Path, count: int) -> Path:
+    """Groups that are found by the name they bear."""
+    many = [layer("Dense", f"x{n}", units=1) for n in range(count)]
+    places = [f"layers/other_{n}/vars" for n in range(count)]
+    arrays: dict[str, Any] = {f"{place}/0": np.zeros(1, "f4") for place in places}
+    labels = {place: f"x{n}" for n, place in enumerate(places)}
+    config = sequential(ids(), table(), *many)
+    arrays[TABLE] = np.zeros((10, 4), "f4")
+    return model_file(folder / "a.keras", config, arrays, labels=labels)
+
+
+def plan_of(folder: Path, count: int) -> dict[str, Any]:
+    document = surgery.plan(layers(folder, 1), rows=2).to_json()
+    array = document["arrays"][0]
+    document["arrays"] = [{**array, "path": f"a{n}/vars/0"} for n in range(count)]
+    return document
+
+
+def text_of(folder: Path, count: int) -> bytes:
+    return json.dumps({"x": [[]] * count}).encode()
+
+
+KINDS: dict[str, tuple[Callable[[Path, int], Any], Callable[[Any], Any], int]] = {
+    "layers, inspect": (layers, surgery.inspect, 2500),
+    "groups by name, inspect": (names, surgery.inspect, 500),
+    "arrays of a plan": (plan_of, surgery.Plan.from_json, 5000),
+    "brackets of JSON": (
+        text_of,
+        lambda text: parse_object("x", text, Limits()),
+        250_000,
+    ),
+}
+
+
+def main() -> None:
+    print(
+        f"{'':26}" + "".join(f"{factor:>9} x" for factor in FACTORS) + "    8 x / 1 x"
+    )
+    for kind, (make, read, base) in KINDS.items():
+        seconds = []
+        for factor in FACTORS:
+            with tempfile.TemporaryDirectory() as folder:
+                made = make(Path(folder), base * factor)
+                runs = []
+                for _ in range(3):
+                    started = time.perf_counter()
+                    read(made)
+                    runs.append(time.perf_counter() - started)
+                seconds.append(min(runs))
+        shown = "".join(f"{second:9.3f} s" for second in seconds)
+        print(f"{kind:26}{shown}{seconds[-1] / seconds[0]:12.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
