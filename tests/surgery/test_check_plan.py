@@ -81,6 +81,7 @@ EDITS: dict[str, tuple[Place, Any, str]] = {
     "tokens": (("tokens",), [["a", 99]], "tokens is"),
     "token": (("tokens",), [[["a"], 1]], "incomplete or altered"),
     "notes": (("notes",), [5], "notes is 5"),
+    "pad": (("pad",), 3, "pad is 3. Expected: a new id"),
     "array": (("arrays", 0), 5, "incomplete or altered"),
 }
 
@@ -140,3 +141,23 @@ def test_save_to_no_file(name: str, document: dict[str, Any], tmp_path: Path) ->
     plan = Plan.from_json(json.loads(json.dumps(document)))
     with pytest.raises(SurgeryError, match=r"plan could not be written|path: expected"):
         plan.save(tmp_path / name)
+
+
+@pytest.mark.parametrize("word", ["a\rb", "a\x0bb", "\ud800", "a\nb"])
+def test_a_word_that_fits_on_no_line(word: str, tmp_path: Path) -> None:
+    words = keras.Input((2,), dtype="string")
+    lookup = layers.StringLookup(vocabulary=["a"])
+    keras.Model(words, layers.Embedding(2, DIM)(lookup(words))).save(
+        tmp_path / "old.keras"
+    )
+    plan = kp.surgery.plan(tmp_path / "old.keras", tokens=["b"]).to_json()
+    plan["words"][0]["added"] = [word]
+    with pytest.raises(SurgeryError, match="words that fit on one line"):
+        Plan.from_json(plan)
+
+
+def test_an_old_id_that_is_not_there(source: Path) -> None:
+    plan = kp.surgery.plan(source, rows=1, new_rows={SIZE: 3}).to_json()
+    plan["mix"] = [[SIZE]]
+    with pytest.raises(SurgeryError, match=f"old ids from 0 to {SIZE - 1}"):
+        Plan.from_json(plan)
