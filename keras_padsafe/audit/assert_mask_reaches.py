@@ -45,7 +45,7 @@ def assert_mask_reaches(
         quiet,
         record_masks,
     )
-    from keras_padsafe.audit.running.run_model import as_tensors
+    from keras_padsafe.audit.run.run_model import as_tensors
 
     with quiet():
         x = as_tensors(padded_sample(model) if batch is None else batch)

@@ -117,7 +117,7 @@ def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
         quiet,
         record_masks,
     )
-    from keras_padsafe.audit.running.run_model import as_tensors
+    from keras_padsafe.audit.run.run_model import as_tensors
 
     x = as_tensors(batch)
     with quiet():

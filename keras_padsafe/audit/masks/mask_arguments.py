@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.masks.padded_elements import is_floating
-from keras_padsafe.audit.running.watch import LayerCall, tensors_in
+from keras_padsafe.audit.run.watch import LayerCall, tensors_in
 from keras_padsafe.types import Tensor
 
 

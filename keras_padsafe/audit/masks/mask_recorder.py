@@ -35,7 +35,7 @@ from keras_padsafe.audit.masks.probe_call import (
     answers_without_padding,
     probe_call,
 )
-from keras_padsafe.audit.running.watch import LayerCall, Observer, tensors_in
+from keras_padsafe.audit.run.watch import LayerCall, Observer, tensors_in
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 

@@ -19,7 +19,7 @@ from keras_padsafe.audit.masks.poisoned_run import (
     RealContentRun,
     differing,
 )
-from keras_padsafe.audit.running.run_model import run_model
+from keras_padsafe.audit.run.run_model import run_model
 from keras_padsafe.types import Tensor
 
 _MOST_OPERATIONS = 16

@@ -15,7 +15,7 @@ from keras_padsafe.audit.masks.padded_elements import (
     replaced,
     spread,
 )
-from keras_padsafe.audit.running.watch import LayerCall, Observer, map_tensors
+from keras_padsafe.audit.run.watch import LayerCall, Observer, map_tensors
 from keras_padsafe.compat import get_keras_mask, set_keras_mask
 from keras_padsafe.types import Tensor
 

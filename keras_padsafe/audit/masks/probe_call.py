@@ -16,7 +16,7 @@ from keras_padsafe.audit.masks.padded_elements import (
     padded_outputs,
     replaced,
 )
-from keras_padsafe.audit.running.watch import LayerCall, map_tensors, tensors_in
+from keras_padsafe.audit.run.watch import LayerCall, map_tensors, tensors_in
 from keras_padsafe.compat import set_keras_mask
 from keras_padsafe.types import Tensor
 

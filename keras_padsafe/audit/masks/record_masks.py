@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_padsafe.audit.masks.mask_recorder import MaskRecorder
-from keras_padsafe.audit.running.run_model import run_model
+from keras_padsafe.audit.run.run_model import run_model
 from keras_padsafe.errors import MaskError
 
 

@@ -26,13 +26,13 @@ from keras_padsafe.audit.nonfinite.nonfinite_finding import joined, nonfinite_fi
 from keras_padsafe.audit.nonfinite.nothing_left import nothing_left
 from keras_padsafe.audit.nonfinite.tokens import Tokens
 from keras_padsafe.audit.nonfinite.unrolled import unrolled
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.bad_values import (
     all_finite,
     is_finite,
     replace_by_noise,
 )
-from keras_padsafe.audit.running.intervene import Intervene
-from keras_padsafe.audit.running.watch import Observer, watch
+from keras_padsafe.audit.run.intervene import Intervene
+from keras_padsafe.audit.run.watch import Observer, watch
 
 
 def search(run: BatchRun, tokens: Tokens) -> list[Finding]:

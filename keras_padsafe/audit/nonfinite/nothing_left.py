@@ -12,7 +12,7 @@ import keras
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.births import Birth
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.bad_values import (
     BadValues,
     all_finite,
     bad_values,
@@ -20,8 +20,8 @@ from keras_padsafe.audit.running.bad_values import (
     replace_nonfinite,
     transform_floats,
 )
-from keras_padsafe.audit.running.intervene import Change, Intervene, Key
-from keras_padsafe.audit.running.watch import LayerCall, tensors_in
+from keras_padsafe.audit.run.intervene import Change, Intervene, Key
+from keras_padsafe.audit.run.watch import LayerCall, tensors_in
 from keras_padsafe.types import Tensor
 
 

@@ -5,27 +5,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_padsafe.audit.padding.first_movers import (
+from keras_padsafe.audit.padding_report import PaddingVariant, Verdict
+from keras_padsafe.audit.run.first_movers import (
     first_mover,
     hold_still,
     place_of,
     real_in,
 )
-from keras_padsafe.audit.padding.float_noise import MULTIPLE
-from keras_padsafe.audit.padding.movements import Movement, Movements, movements
-from keras_padsafe.audit.padding.padding_changes import Change, PaddedBatch
-from keras_padsafe.audit.padding.padding_gradient import padding_gradient
-from keras_padsafe.audit.padding.padding_runs import (
-    PaddingRuns,
+from keras_padsafe.audit.run.float_noise import MULTIPLE
+from keras_padsafe.audit.run.model_runs import (
+    ModelRuns,
     attempt,
     outputs_of,
     what_was_said,
 )
-from keras_padsafe.audit.padding.poison import Kind, Tap, poisoned, put_in
-from keras_padsafe.audit.padding.record_calls import Alter, Key, Record, Value
-from keras_padsafe.audit.padding.time_axes import Axes
-from keras_padsafe.audit.padding_report import PaddingVariant, Verdict
-from keras_padsafe.audit.running.watch import LayerCall
+from keras_padsafe.audit.run.movements import Movement, Movements, movements
+from keras_padsafe.audit.run.padded_batch import Change, PaddedBatch
+from keras_padsafe.audit.run.padding_gradient import padding_gradient
+from keras_padsafe.audit.run.poison import Kind, Tap, poisoned, put_in
+from keras_padsafe.audit.run.record_calls import Alter, Key, Record, Value
+from keras_padsafe.audit.run.time_axes import Axes
+from keras_padsafe.audit.run.watch import LayerCall
 
 CONTENT: dict[str, Kind] = {
     "random content": "random",
@@ -69,7 +69,7 @@ class Answers:
         refused: What it said if it refused.
     """
 
-    runs: PaddingRuns
+    runs: ModelRuns
     batch: PaddedBatch
     record: Record
     axes: Mapping[Value, Axes]

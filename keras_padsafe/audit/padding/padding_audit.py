@@ -5,22 +5,22 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.padding.find_timelines import find_timelines
-from keras_padsafe.audit.padding.float_noise import SEEDS, round_again
 from keras_padsafe.audit.padding.measure_pad_outputs import measure_pad_outputs
-from keras_padsafe.audit.padding.movements import movements
 from keras_padsafe.audit.padding.padding_answers import Answer, Answers
 from keras_padsafe.audit.padding.padding_causes import find_causes
-from keras_padsafe.audit.padding.padding_changes import PaddedBatch
-from keras_padsafe.audit.padding.padding_runs import PaddingRuns, outputs_of
-from keras_padsafe.audit.padding.poison import find_taps
-from keras_padsafe.audit.padding.record_calls import Record, Value
-from keras_padsafe.audit.padding.time_axes import ReadAxes
 from keras_padsafe.audit.padding_report import (
     LayerMovement,
     PaddingReport,
     PadOutputs,
 )
+from keras_padsafe.audit.run.find_timelines import find_timelines
+from keras_padsafe.audit.run.float_noise import SEEDS, round_again
+from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
+from keras_padsafe.audit.run.movements import movements
+from keras_padsafe.audit.run.padded_batch import PaddedBatch
+from keras_padsafe.audit.run.poison import find_taps
+from keras_padsafe.audit.run.record_calls import Record, Value
+from keras_padsafe.audit.run.time_axes import ReadAxes
 from keras_padsafe.errors import AuditError
 
 
@@ -34,7 +34,7 @@ class PaddingAudit:
     """
 
     def __init__(self, model: keras.layers.Layer, batch: Any, pad_id: Any) -> None:
-        self._runs = PaddingRuns(model, batch)
+        self._runs = ModelRuns(model, batch)
         values = [entry.values for entry in self._runs.inputs]
         self._record = self._runs.record(values)
         self._batch = self._read_batch(pad_id)

@@ -10,8 +10,8 @@ from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.padding.instead import what_instead
 from keras_padsafe.audit.padding.padding_answers import CONTENT, Answer, Answers
-from keras_padsafe.audit.padding.poison import Kind
-from keras_padsafe.audit.padding.record_calls import Key
+from keras_padsafe.audit.run.poison import Kind
+from keras_padsafe.audit.run.record_calls import Key
 
 LIMIT = 8
 """How many leaks are looked for one after the other."""

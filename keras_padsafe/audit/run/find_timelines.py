@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_padsafe.audit.padding.timeline import Input, Timeline
+from keras_padsafe.audit.run.timeline import Input, Timeline
 from keras_padsafe.errors import AuditError
 
 

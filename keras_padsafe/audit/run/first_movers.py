@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_padsafe.audit.padding.float_noise import MULTIPLE, like
-from keras_padsafe.audit.padding.movements import CallMovement, Movement, Movements
-from keras_padsafe.audit.padding.record_calls import (
+from keras_padsafe.audit.run.float_noise import MULTIPLE, like
+from keras_padsafe.audit.run.movements import CallMovement, Movement, Movements
+from keras_padsafe.audit.run.record_calls import (
     Alter,
     CallRecord,
     Key,
@@ -15,8 +15,8 @@ from keras_padsafe.audit.padding.record_calls import (
     Value,
     is_float,
 )
-from keras_padsafe.audit.padding.time_axes import Axes
-from keras_padsafe.audit.running.watch import LayerCall, map_tensors
+from keras_padsafe.audit.run.time_axes import Axes
+from keras_padsafe.audit.run.watch import LayerCall, map_tensors
 from keras_padsafe.types import Tensor
 
 Noise = Mapping[Value, float]

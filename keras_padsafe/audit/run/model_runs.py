@@ -8,22 +8,22 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.padding.record_calls import (
+from keras_padsafe.audit.run.backends import start_random_numbers_at
+from keras_padsafe.audit.run.record_calls import (
     Alter,
     CallRecord,
     Record,
     RecordCalls,
     is_float,
 )
-from keras_padsafe.audit.padding.timeline import Input
-from keras_padsafe.audit.running.backends import start_random_numbers_at
-from keras_padsafe.audit.running.run_model import as_tensors, left_as_it_is
-from keras_padsafe.audit.running.watch import Observer, watch
+from keras_padsafe.audit.run.run_model import as_tensors, left_as_it_is
+from keras_padsafe.audit.run.timeline import Input
+from keras_padsafe.audit.run.watch import Observer, watch
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class PaddingRuns:
+class ModelRuns:
     """A model and the structure of its batch.
 
     Args:

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from keras_padsafe.audit.padding.float_noise import like, typical_size
-from keras_padsafe.audit.padding.padding_changes import PaddedBatch
-from keras_padsafe.audit.padding.record_calls import (
+from keras_padsafe.audit.run.float_noise import like, typical_size
+from keras_padsafe.audit.run.padded_batch import PaddedBatch
+from keras_padsafe.audit.run.record_calls import (
     Alter,
     CallRecord,
     Key,
@@ -16,7 +16,7 @@ from keras_padsafe.audit.padding.record_calls import (
     Value,
     is_float,
 )
-from keras_padsafe.audit.running.watch import LayerCall, map_tensors
+from keras_padsafe.audit.run.watch import LayerCall, map_tensors
 from keras_padsafe.types import Tensor
 
 Kind = Literal["random", "large", "nan"]

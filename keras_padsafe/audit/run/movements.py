@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keras_padsafe.audit.padding.padding_changes import Change
-from keras_padsafe.audit.padding.record_calls import CallRecord, Key, Record, Value
-from keras_padsafe.audit.padding.time_axes import Axes
+from keras_padsafe.audit.run.padded_batch import Change
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value
+from keras_padsafe.audit.run.time_axes import Axes
 
 
 @dataclass(frozen=True, eq=False)

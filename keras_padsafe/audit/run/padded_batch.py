@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_padsafe.audit.padding.find_timelines import pad_ids
-from keras_padsafe.audit.padding.timeline import Input, Timeline
+from keras_padsafe.audit.run.find_timelines import pad_ids
+from keras_padsafe.audit.run.timeline import Input, Timeline
 
 
 @dataclass(frozen=True, eq=False)

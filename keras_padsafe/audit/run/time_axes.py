@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_padsafe.audit.padding.record_calls import Record, Value
-from keras_padsafe.audit.padding.timeline import Timeline
+from keras_padsafe.audit.run.record_calls import Record, Value
+from keras_padsafe.audit.run.timeline import Timeline
 
 
 @dataclass(frozen=True, eq=False)
