@@ -42,6 +42,7 @@ class ModelRuns:
         self,
         values: Sequence[np.ndarray],
         alter: Alter | None = None,
+        given: Alter | None = None,
         reseeded: int = 0,
     ) -> Record:
         """The calls of one run; the last is that of the model.
@@ -49,9 +50,10 @@ class ModelRuns:
         Args:
             values: The arrays of the batch.
             alter: May replace what comes out of a call.
+            given: May replace what goes into one.
             reseeded: Another number draws other random numbers, where the model does.
         """
-        recorder = RecordCalls(alter)
+        recorder = RecordCalls(alter, given)
         self.call(values, recorder, reseeded=reseeded)
         return recorder.record
 
@@ -101,14 +103,6 @@ class ModelRuns:
 def outputs_of(record: Record) -> CallRecord:
     """The call of the model itself."""
     return list(record.values())[-1]
-
-
-def attempt(run: Callable[[], Record]) -> tuple[Record | None, str | None]:
-    """A run, or what the model said when it refused it."""
-    try:
-        return run(), None
-    except Exception as error:  # Whatever a model of the user's raises.
-        return None, what_was_said(error)
 
 
 def _as_before(value: Any) -> Any:

@@ -1,0 +1,274 @@
+"""A padded batch, run as it is and with one thing changed: what each tensor does."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from keras_padsafe.audit.run.float_noise import (
+    MULTIPLE,
+    SEEDS,
+    round_again,
+    rounding_error,
+    typical_size,
+)
+from keras_padsafe.audit.run.leaks import (
+    calm,
+    first_mover,
+    has_moved,
+    hold_still,
+    unsettle,
+)
+from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
+from keras_padsafe.audit.run.movements import Compare, Movements, movements
+from keras_padsafe.audit.run.padded_batch import Change, PaddedBatch
+from keras_padsafe.audit.run.poison import Kind, find_taps, poisoned, put_in
+from keras_padsafe.audit.run.record_calls import Alter, Key, Record, Value
+from keras_padsafe.audit.run.time_axes import Axes, Axis, ReadAxes
+from keras_padsafe.audit.run.watch import LayerCall
+
+LIMIT = 8
+"""How many leaks are looked for one after the other."""
+
+
+class PaddedRuns:
+    """The engine of the audits of padding and of masks.
+
+    Attributes:
+        runs: The model.
+        record: The calls of the batch itself.
+        batch: The batch.
+        added: How much more padding the model takes; zeros if it takes none.
+        longer: Its calls then.
+        refused: What it said if it refused.
+        axes: How each tensor is read.
+        taps: Where padded content enters.
+    """
+
+    def __init__(self, runs: ModelRuns, record: Record, batch: PaddedBatch) -> None:
+        self.runs, self.record, self.batch = runs, record, batch
+        self.added, self.longer, self.refused = self._run_longer()
+        read = ReadAxes(
+            runs.inputs, batch.timelines, batch.filled, self.added, self.longer
+        )
+        read.read(record)
+        self.axes = read.of
+        self.taps = find_taps(record, batch, self.axes)
+        self._place_values(read)
+
+    @property
+    def outputs(self) -> list[Value]:
+        """The answers of the model: what holds floats, if anything does."""
+        outputs = outputs_of(self.record).outputs
+        return [value for value in outputs if value.is_float] or outputs
+
+    @cached_property
+    def noise(self) -> dict[Value, float]:
+        """How far rounding, and random numbers if there are any, move each tensor."""
+        unchanged = self.batch.unchanged()
+        noise: dict[Value, float] = {}
+        for seed in range(1, SEEDS + 1):
+            alter = round_again(self.record, seed)
+            again = self.runs.record(unchanged.inputs, alter, reseeded=seed)
+            found = movements(self.record, again, unchanged, self.axes)
+            for key, movement in found.items():
+                call = self.record[key]
+                values = call.inputs + call.outputs
+                moved = movement.inputs + movement.outputs
+                for value, move in zip(values, moved, strict=True):
+                    size = move.size if move is not None else 0.0
+                    noise[value] = max(noise.get(value, 0.0), size)
+        return noise
+
+    @property
+    def features(self) -> dict[int, np.ndarray]:
+        """The inputs of features whose padding a mask hides, with that padding."""
+        return {
+            i: line.padding
+            for line in self.batch.timelines
+            if line.held and line.padding.any()
+            for i in line.members
+            if i not in line.masks
+            and self.batch.inputs[i].is_float
+            and self.batch.inputs[i].values.shape[:2] == line.padding.shape
+        }
+
+    def with_content(
+        self, kind: Kind, alter: Alter | None = None, given: Alter | None = None
+    ) -> tuple[Change, Record]:
+        """A run with other content behind the padding, and perhaps more changed.
+
+        Args:
+            kind: Which content.
+            alter: What else may be changed after a call.
+            given: What may be changed before one.
+        """
+        change = self.batch.unchanged()
+        values = list(change.inputs)
+        random = np.random.default_rng(1)
+        for i, padding in self.features.items():
+            array = values[i]
+            values[i] = poisoned(array, padding, kind, str(array.dtype), random)
+        put = put_in(self.taps, kind)
+
+        def both(key: Key, call: LayerCall) -> None:
+            put(key, call)
+            if alter is not None:
+                alter(key, call)
+
+        return change, self.runs.record(values, both, given)
+
+    def compared(self, change: Change, after: Record) -> Movements:
+        """How far each call moved."""
+        return movements(self.record, after, change, self.axes)
+
+    def leaks(self, kind: Kind) -> list[tuple[Key, Movements]]:
+        """The calls through which other content behind the padding reaches an answer.
+
+        Each is found while those before it are held still. Where there are several,
+        each has to change an answer while the others see the padding of before.
+
+        Args:
+            kind: Which content.
+
+        Returns:
+            The calls, in the order in which they end, and the movements that show each.
+        """
+        found: dict[Key, Movements] = {}
+        for _ in range(LIMIT):
+            held = hold_still(self.record, self.axes, list(found))
+            moved = self.compared(*self.with_content(kind, held))
+            key = first_mover(self.record, moved, self.noise)
+            if key is None or key in found or not self.answer_moved(moved):
+                break
+            found[key] = moved
+        if len(found) < 2:
+            return list(found.items())
+        confirmed = [key for key in found if self._leaks_alone(key, kind, list(found))]
+        return [(key, found[key]) for key in confirmed or found]
+
+    def answer_moved(self, found: Movements) -> bool:
+        """Whether an answer moved by more than rounding."""
+        root = outputs_of(self.record)
+        return root.key in found and has_moved(
+            root.outputs, found[root.key].outputs, self.noise
+        )
+
+    def _leaks_alone(self, key: Key, kind: Kind, keys: Sequence[Key]) -> bool:
+        others = [k for k in keys if k != key and not self.record[k].has_children]
+        calmed = calm(self.record, self.axes, others)
+        noisy = unsettle(self.record, self.axes, others, kind)
+        run = self.with_content(kind, noisy, calmed)
+        return self.answer_moved(self.compared(*run))
+
+    def _run_longer(self) -> tuple[list[int], Record, str | None]:
+        lines = self.batch.timelines
+        longest = max(line.length for line in lines)
+        # Growing by different lengths tells the axes of two sequences apart.
+        tries = [
+            [count + n for n in range(len(lines))]
+            for count in (max(4, longest // 2), 1)
+        ]
+        tries += [[1] * len(lines)] if len(lines) > 1 else []
+        best: tuple[list[int], Record, str | None] = ([0] * len(lines), {}, None)
+        for counts in tries:
+            added = [
+                count if line.members and line.padding.any() else 0
+                for count, line in zip(counts, lines, strict=True)
+            ]
+            if not any(added):
+                break
+            change = self.batch.with_more_padding(added)
+            record, error = self.runs.record_until_error(change.inputs)
+            if error is None and _has_new_nan(self.record, record):
+                error = f"its answer is NaN with {max(added)} more positions"
+            if error is None:
+                return added, record, None
+            if best[2] is None or len(record) > len(best[1]):
+                best = (added, record, error)
+        return best
+
+    def _place_values(self, read: ReadAxes) -> None:
+        """Finds which tensors run backwards in time, or begin elsewhere in it.
+
+        A tensor that moves at real positions as it is read, and does not if it is read
+        in another way, is read in that way.
+        """
+        tests = []
+        if self.taps or self.features:
+            tests.append(self.with_content("random"))
+        if any(self.added):
+            longer = self.batch.with_more_padding(self.added)
+            tests.append((longer, self.longer))
+        seen: dict[Value, list[tuple[Change, Value]]] = {}
+        for key, call in self.record.items():
+            for n, value in enumerate(call.inputs + call.outputs):
+                others = [
+                    (change, record[key].inputs + record[key].outputs)
+                    for change, record in tests
+                    if key in record
+                ]
+                if value not in seen:
+                    seen[value] = [(c, v[n]) for c, v in others if n < len(v)]
+        for value, pairs in seen.items():
+            axes = self.axes[value]
+            if axes.time and value.is_float and pairs:
+                self.axes[value] = self._placed(value, axes, pairs, read)
+
+    def _placed(
+        self,
+        value: Value,
+        axes: Axes,
+        pairs: Sequence[tuple[Change, Value]],
+        read: ReadAxes,
+    ) -> Axes:
+        if self._is_still(value, pairs, axes):
+            return axes
+        for other in _other_readings(axes, self.batch):
+            placed = read.placed(value, other, axes.sure)
+            if self._is_still(value, pairs, placed) and _tells(value, axes, placed):
+                return placed
+        return axes
+
+    def _is_still(
+        self, value: Value, pairs: Sequence[tuple[Change, Value]], axes: Axes
+    ) -> bool:
+        limit = MULTIPLE * rounding_error(value.dtype) * typical_size(value.array)
+        for change, other in pairs:
+            move = Compare(change, self.axes).as_read(value, other, axes)
+            if move is None or move.size > 8 * limit:
+                return False
+        return True
+
+
+def _other_readings(axes: Axes, batch: PaddedBatch) -> list[tuple[Axis, ...]]:
+    found = []
+    for number, line in axes.time:
+        axis, length = axes.axes[number], batch.timelines[line].length
+        apart = length - axis.size
+        starts = range(min(0, apart), max(0, apart) + 1)
+        for backwards, start in product((False, True), sorted(starts, key=abs)):
+            other = Axis(axis.size, line, start, backwards)
+            if other != axis:
+                found.append((*axes.axes[:number], other, *axes.axes[number + 1 :]))
+    return found
+
+
+def _tells(value: Value, before: Axes, after: Axes) -> bool:
+    """Whether a tensor differs along time where both readings say that it is real."""
+    array = value.array.reshape(after.shape)
+    both = np.broadcast_to(before.real & after.real, array.shape)
+    number = after.time[0][0]
+    first = np.moveaxis(array, number, 0)[0]
+    differs = array != np.expand_dims(first, number)
+    return bool((differs & both).any())
+
+
+def _has_new_nan(before: Record, after: Record) -> bool:
+    """Whether the answer is NaN in one run and not in the other."""
+    pair = [
+        any(np.isnan(v.array).any() for v in outputs_of(record).outputs)
+        for record in (before, after)
+    ]
+    return pair == [False, True]
