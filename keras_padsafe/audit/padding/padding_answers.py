@@ -69,11 +69,7 @@ class Answers:
         row = int(np.argmax(np.where(batch.filled, most_padded, -1.0)))
         answers = {
             "more padding": self._more_padding(),
-            "less padding": self._of(
-                "PS401",
-                batch.with_less_padding(row),
-                "the model pads its input by itself",
-            ),
+            "less padding": self._less_padding(row),
         }
         for name, kind in CONTENT.items():
             answers[name] = self.with_content(kind)
@@ -117,6 +113,17 @@ class Answers:
         if self.runs.refused:
             return self._skipped("PS401", f"the model refuses it: {self.runs.refused}")
         return self._judged("PS401", change, self.runs.longer)
+
+    def _less_padding(self, row: int) -> Answer:
+        """The answer with all padding cut off; if that is refused, some of it."""
+        made = "the model pads its input by itself"
+        count = len(self.runs.batch.timelines)
+        answers = [
+            self._of("PS401", self.runs.batch.with_less_padding(row, only), made)
+            for only in (None, *(range(count) if count > 1 else ()))
+        ]
+        judged = [a for a in answers if a.variant.verdict != "skipped"]
+        return (judged or answers)[0]
 
     def _of(self, code: str, change: Change | None, why: str) -> Answer:
         if change is None:

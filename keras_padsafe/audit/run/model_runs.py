@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import keras

@@ -80,30 +80,30 @@ class PaddedBatch:
         ]
         return self._changed(values, where, lengths)
 
-    def with_less_padding(self, row: int) -> Change | None:
+    def with_less_padding(self, row: int, only: int | None = None) -> Change | None:
         """Without the positions that are padding in every row.
 
         Args:
             row: Where no position is, this row alone is taken.
+            only: The one timeline that is to be shortened; by default all are.
 
         Returns:
             The changed batch; `None` if the model makes the padding itself.
         """
-        every = np.arange(self.rows)
-        always = [
-            line.padding.reshape(-1, line.length).all(0).any()
-            for line in self.timelines
+        chosen = [
+            line for n, line in enumerate(self.timelines) if only is None or n == only
         ]
-        if not any(always):
+        if not all(line.members for line in chosen):
+            return None
+        every = np.arange(self.rows)
+        if all(_used(line, every).all() for line in chosen):
             every = np.array([row])
-        taken = self._of_rows(every, (np.arange(len(every)), every))
-        values, lengths = list(taken.inputs), []
-        where: list[np.ndarray | None] = []
+        change = self._of_rows(every, (np.arange(len(every)), every))
+        values, lengths, where = list(change.inputs), [], []
         for line in self.timelines:
-            if not line.members:
-                return None
-            flat = line.real[every].reshape(-1, line.length)
-            kept = np.flatnonzero(flat.any(0))
+            kept = np.arange(line.length)
+            if line in chosen:
+                kept = np.flatnonzero(_used(line, every))
             for i, axes in line.places.items():
                 for axis in axes:
                     values[i] = np.take(values[i], kept, axis)
@@ -112,7 +112,7 @@ class PaddedBatch:
             where.append(np.broadcast_to(place, line.padding.shape))
             lengths.append(kept.size)
         return replace(
-            taken, inputs=tuple(values), where=tuple(where), lengths=tuple(lengths)
+            change, inputs=tuple(values), where=tuple(where), lengths=tuple(lengths)
         )
 
     def with_padding_on_the_other_side(self) -> Change:
@@ -220,6 +220,11 @@ class PaddedBatch:
             return np.zeros((), values.dtype)
         inside = place[: axis + 1] if axis + 1 == len(place) else (0, 0)
         return np.asarray(values[inside])
+
+
+def _used(line: Timeline, rows: np.ndarray) -> np.ndarray:
+    """Which positions of a timeline are real in some row."""
+    return np.asarray(line.real[rows].reshape(-1, line.length).any(0))
 
 
 def _extended(

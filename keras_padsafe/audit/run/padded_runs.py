@@ -170,7 +170,10 @@ class PaddedRuns:
             [count + n for n in range(len(lines))]
             for count in (max(4, longest // 2), 1)
         ]
-        tries += [[1] * len(lines)] if len(lines) > 1 else []
+        if len(lines) > 1:
+            tries += [[1] * len(lines)]
+            alone = np.eye(len(lines), dtype=int) * max(4, longest // 2)
+            tries += alone.tolist()
         best: tuple[list[int], Record, str | None] = ([0] * len(lines), {}, None)
         for counts in tries:
             added = [
@@ -178,7 +181,7 @@ class PaddedRuns:
                 for count, line in zip(counts, lines, strict=True)
             ]
             if not any(added):
-                break
+                continue
             change = self.batch.with_more_padding(added)
             record, error = self.runs.record_until_error(change.inputs)
             if error is None and _has_new_nan(self.record, record):
