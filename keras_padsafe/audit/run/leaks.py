@@ -48,27 +48,37 @@ def first_mover(
     first = next(filter(is_source, record), None)
     above = record[first].parent if first else None
     while above is not None:
-        if _is_of_a_library(record[above].layer) and is_source(above):
+        if of_a_library(record[above].layer) and is_source(above):
             first = above
         above = record[above].parent
     return first
 
 
+def moved_inside(
+    record: Record, found: Movements, noise: Noise, key: Key
+) -> CallRecord | None:
+    """The first call inside another one that was given something that had moved."""
+    for child in sorted(record.values(), key=lambda child: child.index):
+        if child.parent == key and child.key in found:
+            movement = found[child.key]
+            if _moved(child.inputs, movement.inputs, noise, MULTIPLE):
+                return child
+    return None
+
+
 def place_of(record: Record, found: Movements, noise: Noise, key: Key) -> str:
     """The path of a call; for code of the user's own, between which of its layers."""
     call = record[key]
-    if not call.has_children or _is_of_a_library(call.layer):
+    if not call.has_children or of_a_library(call.layer):
         return call.path
-    last = None
-    for child in sorted(record.values(), key=lambda child: child.index):
-        if child.parent != key or child.key not in found:
-            continue
-        movement = found[child.key]
-        if _moved(child.inputs, movement.inputs, noise, MULTIPLE):
-            name = child.path.rpartition("/")[2]
-            start = f"between {last} and {name}" if last else f"before {name}"
-            return f"{call.path}, {start}"
-        last = child.path.rpartition("/")[2]
+    reached = moved_inside(record, found, noise, key)
+    end = reached.index if reached else float("inf")
+    before = [c for c in record.values() if c.parent == key and c.index < end]
+    last = max(before, key=lambda c: c.index).path if before else ""
+    last, name = (p.rpartition("/")[2] for p in (last, reached.path if reached else ""))
+    if reached:
+        where = f"between {last} and {name}" if last else f"before {name}"
+        return f"{call.path}, {where}"
     return f"{call.path}, after {last}" if last else call.path
 
 
@@ -106,6 +116,31 @@ def calm(record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key]) -> Alt
             same = tuple(tensor.shape) == value.array.shape
             if same and value.is_float and axes[value].padded is not None:
                 new[id(tensor)] = _mixed(tensor, value, ~real_in(value, axes))
+        call.args, call.kwargs = map_tensors(
+            lambda tensor: new.get(id(tensor), tensor), (call.args, call.kwargs)
+        )
+
+    return given
+
+
+def stir(
+    record: Record, axes: Mapping[Value, Axes], key: Key, real: bool, seed: int
+) -> Alter:
+    """Gives one call other content, where its inputs are real or where they are not."""
+    random = np.random.default_rng(seed)
+
+    def given(reached: Key, call: LayerCall) -> None:
+        if reached != key:
+            return
+        new: dict[int, Tensor] = {}
+        for tensor, value in zip(call.inputs, record[key].inputs, strict=False):
+            if value.is_float and tuple(tensor.shape) == value.array.shape:
+                # Larger than what is there: a maximum would not show it.
+                size = np.abs(value.array).max(initial=0.0) or 1.0
+                content = random.normal(size=value.array.shape) * 2 * size
+                other = replace(value, array=content)
+                where = real_in(value, axes)
+                new[id(tensor)] = _mixed(tensor, other, where if real else ~where)
         call.args, call.kwargs = map_tensors(
             lambda tensor: new.get(id(tensor), tensor), (call.args, call.kwargs)
         )
@@ -179,7 +214,8 @@ def _moved(
     )
 
 
-def _is_of_a_library(layer: keras.Operation) -> bool:
+def of_a_library(layer: keras.Operation) -> bool:
+    """Whether what is called comes with Keras or with a package of ours."""
     if isinstance(layer, keras.Model):
         return False
     return type(layer).__module__.partition(".")[0] in _LIBRARIES

@@ -219,9 +219,9 @@ def _reduced(
     """The largest difference over all axes but the batch and the first of time."""
     time = [axis for axis, _ in axes.time]
     kept = ([0] if axes.batch else []) + time[:1]
-    if len(time) > 1:
-        apart = np.where(real, apart, 0.0)
     over = tuple(axis for axis in range(apart.ndim) if axis not in kept)
+    if any(real.shape[axis] > 1 for axis in over):
+        apart = np.where(real, apart, 0.0)
     everywhere = apart.max(axis=over, initial=0.0)
     real = np.broadcast_to(real.any(axis=over), everywhere.shape)
     return Movement(everywhere, real, rows if axes.batch else np.arange(0))

@@ -1,6 +1,7 @@
 """A padded batch, run as it is and with one thing changed: what each tensor does."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
 
@@ -18,13 +19,14 @@ from keras_padsafe.audit.run.leaks import (
     first_mover,
     has_moved,
     hold_still,
+    stir,
     unsettle,
 )
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.movements import Compare, Movements, movements
 from keras_padsafe.audit.run.padded_batch import Change, PaddedBatch
 from keras_padsafe.audit.run.poison import Kind, find_taps, poisoned, put_in
-from keras_padsafe.audit.run.record_calls import Alter, Key, Record, Value
+from keras_padsafe.audit.run.record_calls import Alter, CallRecord, Key, Record, Value
 from keras_padsafe.audit.run.time_axes import Axes, Axis, ReadAxes
 from keras_padsafe.audit.run.watch import LayerCall
 
@@ -123,7 +125,7 @@ class PaddedRuns:
         """How far each call moved."""
         return movements(self.record, after, change, self.axes)
 
-    def leaks(self, kind: Kind) -> list[tuple[Key, Movements]]:
+    def leaks(self, kind: Kind, settle: bool = False) -> list[tuple[Key, Movements]]:
         """The calls through which other content behind the padding reaches an answer.
 
         Each is found while those before it are held still. Where there are several,
@@ -131,17 +133,23 @@ class PaddedRuns:
 
         Args:
             kind: Which content.
+            settle: Whether a call that only carries padding to places that cannot be
+                read from shapes is passed over.
 
         Returns:
             The calls, in the order in which they end, and the movements that show each.
         """
         found: dict[Key, Movements] = {}
-        for _ in range(LIMIT):
+        settled: set[Key] = set()
+        while len(found) < LIMIT:
             held = hold_still(self.record, self.axes, list(found))
             moved = self.compared(*self.with_content(kind, held))
             key = first_mover(self.record, moved, self.noise)
             if key is None or key in found or not self.answer_moved(moved):
                 break
+            if settle and key not in settled and self._settle(key, kind):
+                settled.add(key)
+                continue
             found[key] = moved
         if len(found) < 2:
             return list(found.items())
@@ -161,6 +169,70 @@ class PaddedRuns:
         noisy = unsettle(self.record, self.axes, others, kind)
         run = self.with_content(kind, noisy, calmed)
         return self.answer_moved(self.compared(*run))
+
+    def _settle(self, key: Key, kind: Kind) -> bool:
+        """Finds what is padding in what a call puts out, where shapes do not say.
+
+        Returns:
+            Whether anything was found.
+        """
+        call = self.record[key]
+        given = [v for v in call.inputs if v.is_float]
+        given = [v for v in given if self.axes[v].padded is not None]
+        outputs = [v for v in call.outputs if v.is_float and v.array.ndim > 1]
+        if not given or not outputs:
+            return False
+        return self._settle_joined(call, outputs, given, kind) or self._settle_unread(
+            call, outputs
+        )
+
+    def _settle_joined(
+        self, call: CallRecord, outputs: list[Value], given: list[Value], kind: Kind
+    ) -> bool:
+        """A sum of two sequences is padding where either of them is."""
+        change, after = self.with_content(kind)
+        for value in outputs:
+            axes = self.axes[value]
+            real = axes.real
+            for other in given:
+                padded = self.axes[other].padded
+                if padded is not None and padded.shape == axes.shape[: padded.ndim]:
+                    real = real & ~_deepened(padded, len(axes.axes))
+            n = call.outputs.index(value)
+            joined = replace(axes, real=real)
+            move = Compare(change, self.axes).as_read(
+                value, after[call.key].outputs[n], joined
+            )
+            limit = MULTIPLE * self.noise.get(value, 0.0)
+            if (real.sum() < axes.real.sum() or real.shape != axes.real.shape) and (
+                move is not None and move.size <= limit and real.any()
+            ):
+                self.axes[value] = joined
+                return True
+        return False
+
+    def _settle_unread(self, call: CallRecord, outputs: list[Value]) -> bool:
+        """Padding is what follows padding in the inputs, and not what is real there."""
+        unread = [v for v in outputs if not (self.axes[v].sure or self.axes[v].time)]
+        if not unread:
+            return False
+        values = self.batch.unchanged().inputs
+        runs = []
+        for real, seed in ((False, 0), (True, 1), (True, 2)):
+            given = stir(self.record, self.axes, call.key, real, seed)
+            runs.append(self.runs.record(values, given=given))
+        found = False
+        for value in unread:
+            n = call.outputs.index(value)
+            by_padding, *by_real = (
+                _differs(value, run[call.key].outputs[n]) for run in runs
+            )
+            alone = padding_alone(by_padding, np.logical_or(*by_real))
+            if alone.any():
+                found = True
+                real = self.axes[value].real & ~_deepened(alone, value.array.ndim)
+                self.axes[value] = replace(self.axes[value], real=real)
+        return found
 
     def _run_longer(self) -> tuple[list[int], Record, str | None]:
         lines = self.batch.timelines
@@ -243,6 +315,37 @@ class PaddedRuns:
             if move is None or move.size > 8 * limit:
                 return False
         return True
+
+
+def padding_alone(by_padding: np.ndarray, by_real: np.ndarray) -> np.ndarray:
+    """Which elements follow padding and nothing else: flags on the first axes.
+
+    Args:
+        by_padding: What changed with the content at padded positions.
+        by_real: What changed with the content at real ones.
+    """
+    alone = by_padding & ~by_real
+    # A maximum may hide what else an element depends on: whole positions count, and
+    # whole rows where there is no time. What mixes nothing has only moved.
+    inner = tuple(range(2 if alone.ndim > 2 else 1, alone.ndim))
+    position = np.asarray(by_padding.any(inner) & ~by_real.any(inner))
+    mixes = (by_padding & by_real).any()
+    if mixes or not (alone & ~_deepened(position, alone.ndim)).any():
+        return position
+    return alone
+
+
+def _differs(before: Value, after: Value) -> np.ndarray:
+    if before.array.shape != after.array.shape:
+        return np.ones(before.array.shape, bool)
+    limit = MULTIPLE * rounding_error(before.dtype) * typical_size(before.array)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(before.array.astype("float64") - after.array)
+    return ~(apart <= limit)
+
+
+def _deepened(flags: np.ndarray, rank: int) -> np.ndarray:
+    return flags.reshape(flags.shape + (1,) * (rank - flags.ndim))
 
 
 def _other_readings(axes: Axes, batch: PaddedBatch) -> list[tuple[Axis, ...]]:

@@ -48,7 +48,8 @@ class Axes:
     Attributes:
         axes: What each axis is; one that holds several, one in the other, is given as
             those.
-        sure: Whether time was seen to grow; if not, it is only as long as a sequence.
+        sure: Whether time was seen to grow, and nothing else grew; if not, an axis may
+            only be as long as a sequence.
         real: Bools that broadcast to the tensor, its axes apart, True where it is real.
     """
 
@@ -73,16 +74,13 @@ class Axes:
 
     @property
     def padded(self) -> np.ndarray | None:
-        """Where padding is, on the axes up to the last one of time; `None` if nowhere.
-
-        Empty rows of the batch count as padding only on axes of time.
-        """
-        if not self.time or self.real.all():
+        """Where padding is, on the first axes; `None` if nowhere, or in whole rows."""
+        told = [n for n, size in enumerate(self.real.shape) if size > 1]
+        if not told or told == [0] or self.real.all():
             return None
-        last = self.time[-1][0] + 1
-        flags = ~self.real.all(axis=tuple(range(last, self.real.ndim)))
-        found = np.broadcast_to(flags, self.shape[:last])
-        return found if found.any() else None
+        last = told[-1] + 1
+        flags = ~self.real.reshape(self.real.shape[:last])
+        return np.broadcast_to(flags, self.shape[:last])
 
 
 class ReadAxes:
@@ -136,7 +134,13 @@ class ReadAxes:
             return
         shape = value.array.shape
         if grown is not None and len(grown) == len(shape):
-            self.of[value] = self.placed(value, self._grown(shape, grown), True)
+            axes = self._grown(shape, grown)
+            pairs = zip(shape, grown, strict=True)
+            explained = len(axes) > len(shape) or all(
+                a == b or axis.line >= 0
+                for (a, b), axis in zip(pairs, axes, strict=True)
+            )
+            self.of[value] = self.placed(value, axes, explained)
         else:
             axes = self._as_long(value, call)
             self.of[value] = self.placed(value, axes, False)
@@ -212,7 +216,10 @@ class ReadAxes:
         sources = [self.of[given].axes for given in call.inputs] if call else []
         if call and call.inputs and not any(_may_have_time(axes) for axes in sources):
             return tuple(axes)
-        for source in [*self._of_input(value), *sources]:
+        known = self._of_input(value)
+        if known == [()]:
+            return tuple(axes)
+        for source in [*known, *sources]:
             pairs = list(zip(axes, source, strict=False))
             timed = [n for n, (_, b) in enumerate(pairs) if b.line >= 0]
             if timed and all(pairs[n][0].size == pairs[n][1].size for n in timed):
@@ -231,12 +238,18 @@ class ReadAxes:
         return tuple(axes)
 
     def _of_input(self, value: Value) -> list[tuple[Axis, ...]]:
-        """The axes of the input of the model that a tensor is, if it is one."""
-        found = []
+        """The axes of the input of the model that a tensor is, if it is one.
+
+        Empty ones for an input that is no sequence.
+        """
+        found: list[tuple[Axis, ...]] = []
         for i, entry in enumerate(self._inputs):
             lines = [n for n, line in enumerate(self._timelines) if i in line.places]
             same = entry.values.shape == value.array.shape
-            if lines and same and np.array_equal(entry.values, value.array):
+            if same and np.array_equal(entry.values, value.array):
+                if not lines:
+                    found.append(())
+                    continue
                 axes = [Axis(size) for size in entry.values.shape]
                 for n in lines:
                     for axis in self._timelines[n].places[i]:
