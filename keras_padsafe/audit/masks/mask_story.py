@@ -1,7 +1,7 @@
 """What became of masks in a run: who was told of padding, and where a mask was lost."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.find_timelines import find_timelines
+from keras_padsafe.audit.run.find_timelines import Born, born_masks, find_timelines
 from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
@@ -77,9 +77,9 @@ class MaskStory:
         declared = _declared_pad_ids(model)
         if not met and not declared:
             return
-        padded = [mask for mask in met if not mask.all()]
+        born = [*born_masks(record), *(Born(mask) for mask in met)]
         try:
-            lines = find_timelines(runs.inputs, declared or None, padded)
+            lines = find_timelines(runs.inputs, declared or None, born)
         except AuditError:
             lines = []
         # Features beside a sequence of ids have no mask, and so no padding to follow.
@@ -283,13 +283,7 @@ class MaskStory:
         return _deepened(mask, rank), _deepened(padded, rank)
 
     def _masks_met(self) -> list[np.ndarray]:
-        """The masks that were made in the model, or given to a call by name."""
-        made = [
-            value.mask
-            for call in self.calls
-            for value in call.outputs
-            if call.makes_mask and value.mask is not None
-        ]
+        """The masks that tensors carried, or calls were given by name."""
         carried = [
             v.mask for call in self.calls for v in call.inputs if v.mask is not None
         ]
@@ -299,7 +293,7 @@ class MaskStory:
             for values in call.given.values()
             for value in values
         ]
-        return [m.astype(bool) for m in [*made, *given, *carried] if m is not None]
+        return [m.astype(bool) for m in [*given, *carried] if m is not None]
 
 
 def shown_by(mask: np.ndarray) -> np.ndarray | None:
@@ -331,8 +325,8 @@ def _deepened(flags: np.ndarray, rank: int) -> np.ndarray:
 def _declared_pad_ids(layer: Any) -> list[int]:
     """The ids that the layers of a model take for padding, and make a mask of."""
     found: list[int] = []
-    walk: Callable[[Any], Any] = getattr(layer, "_flatten_layers", lambda: [layer])
-    for inner in walk():
+    inside = getattr(layer, "_flatten_layers", None)
+    for inner in inside() if inside else [layer]:
         if getattr(inner, "mask_zero", False) is True:
             found.append(0)
         pad_id = getattr(inner, "pad_id", None)

@@ -146,7 +146,9 @@ def _raised(scan: Scan, tokens: Tokens) -> Finding | None:
 def _backward(run: BatchRun, tokens: Tokens) -> list[Finding]:
     record = ForwardRecord()
     run(record)
-    birth = gradient_birth(record, backward(run, record))
+    flowing = backward(run, record)
+    # What reaches no weight does no harm: `fit` never sees it.
+    birth = gradient_birth(record, flowing) if flowing.bad_weights else None
     if birth is None:
         return []
     if birth.call is not None:

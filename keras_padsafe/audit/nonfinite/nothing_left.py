@@ -43,7 +43,9 @@ def nothing_left(run: BatchRun, birth: Birth, others: Set[Key]) -> NothingLeft |
     if birth.bad.has_nan:
         return None
     rest = dict.fromkeys(others, replace_nonfinite)
-    for axis in reversed(range(1, birth.bad.bad.ndim)):
+    shape = birth.bad.bad.shape
+    # A single number is no row of scores.
+    for axis in [n for n in reversed(range(1, len(shape))) if shape[n] > 1]:
         kept = _Looks({**rest, birth.key: _one_kept(axis)})
         if all_finite(run(kept)):
             lost = _Looks(rest)

@@ -13,7 +13,7 @@ from keras_padsafe.audit.padding_report import (
     PaddingReport,
     PadOutputs,
 )
-from keras_padsafe.audit.run.find_timelines import find_timelines
+from keras_padsafe.audit.run.find_timelines import born_masks, find_timelines
 from keras_padsafe.audit.run.leaks import real_in
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
@@ -123,13 +123,7 @@ class PaddingAudit:
 
 def _read_batch(runs: ModelRuns, record: Record, pad_id: Any) -> PaddedBatch:
     inputs = runs.inputs
-    born = [
-        value.mask
-        for call in record.values()
-        for value in call.outputs
-        if call.makes_mask and value.mask is not None
-    ]
-    lines = find_timelines(inputs, pad_id, born)
+    lines = find_timelines(inputs, pad_id, born_masks(record))
     if not lines:
         named = ", ".join(f"{e.name!r} {e.values.shape}" for e in inputs)
         raise AuditError(

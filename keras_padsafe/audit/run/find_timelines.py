@@ -1,24 +1,38 @@
 """Which inputs are sequences, and which of their positions are padding."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from keras_padsafe.audit.run.record_calls import Record
 from keras_padsafe.audit.run.timeline import Input, Timeline
 from keras_padsafe.errors import AuditError
 
 
+@dataclass(frozen=True, eq=False)
+class Born:
+    """A mask that the model made.
+
+    Attributes:
+        mask: The mask `(batch, ..., time)`, True = real.
+        made_of: What the call that made it was given.
+    """
+
+    mask: np.ndarray
+    made_of: tuple[np.ndarray, ...] = ()
+
+
 def find_timelines(
-    inputs: Sequence[Input], pad_id: Any, born: Sequence[np.ndarray]
+    inputs: Sequence[Input], pad_id: Any, born: Sequence[Born]
 ) -> list[Timeline]:
     """Finds what is padding: by a mask among the inputs, by the model's own, by id.
 
     Args:
         inputs: The arrays of the batch.
         pad_id: As `check_padding` takes it.
-        born: The masks `(batch, ..., time)` that the model made in a run.
+        born: The masks that the model made in a run.
 
     Returns:
         One timeline for each set of inputs that share their padding; where sequences
@@ -35,8 +49,18 @@ def find_timelines(
     if not found:
         found = finder.of_ids()
     if not found and born:
-        found = lines_of(~born[0])
+        found = lines_of(~max(born, key=lambda one: not one.mask.all()).mask)
     return finder.with_neighbours(found)
+
+
+def born_masks(record: Record) -> list[Born]:
+    """The masks that a model made in a run."""
+    return [
+        Born(value.mask.astype(bool), tuple(given.array for given in call.inputs))
+        for call in record.values()
+        for value in call.outputs
+        if call.makes_mask and value.mask is not None and value.mask.ndim > 1
+    ]
 
 
 def pad_ids(pad_id: Any, name: str = "") -> np.ndarray:
@@ -56,7 +80,7 @@ def lines_of(padding: np.ndarray, member: int | None = None) -> list[Timeline]:
     """
     lines: list[Timeline] = []
     for rank in range(2, padding.ndim + 1):
-        flags = padding.all(axis=tuple(range(rank, padding.ndim)))
+        flags = np.asarray(padding.all(axis=tuple(range(rank, padding.ndim))))
         places = {} if member is None else {member: (rank - 1,)}
         lines.append(Timeline(flags, places, outer=tuple(range(len(lines)))))
     while len(lines) > 1:
@@ -69,11 +93,17 @@ def lines_of(padding: np.ndarray, member: int | None = None) -> list[Timeline]:
 
 class _Finder:
     def __init__(
-        self, inputs: Sequence[Input], pad_id: Any, born: Sequence[np.ndarray]
+        self, inputs: Sequence[Input], pad_id: Any, born: Sequence[Born]
     ) -> None:
         self._inputs = inputs
         self._pad_id = pad_id
-        self._born = born
+        self._born = [one.mask for one in born]
+        # A mask of its own says that an input does not lie beside another one.
+        self._masked_alone = {
+            i
+            for i, entry in enumerate(inputs)
+            if any(_same(entry.values, given) for one in born for given in one.made_of)
+        }
         self._masks = {i for i in range(len(inputs)) if self._is_mask(i)}
 
     def named(self, by_name: Mapping[str, Any]) -> list[Timeline]:
@@ -152,7 +182,7 @@ class _Finder:
         """Adds the inputs that lie beside a sequence: segments, positions, features."""
         taken = {i for line in lines for i in line.members}
         for i, entry in enumerate(self._inputs):
-            if i in taken:
+            if i in taken or i in self._masked_alone:
                 continue
             padding = self._holds_pad(i) if entry.is_integer else None
             near = [
