@@ -76,7 +76,9 @@ def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
 
     story = MaskStory(model, batch)
     findings = mask_findings(story)
-    return MaskTrace(findings, mask_rows(story, findings))
+    return MaskTrace(
+        findings, mask_rows(story, findings), not_looked_at=story.not_looked_at
+    )
 
 
 def _table(rows: tuple[MaskRow, ...]) -> str:

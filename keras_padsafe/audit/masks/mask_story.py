@@ -111,6 +111,20 @@ class MaskStory:
         assert self.runs is not None
         return outputs_of(self.runs.record)
 
+    @property
+    def not_looked_at(self) -> tuple[str, ...]:
+        """What could not be measured."""
+        runs = self.runs
+        if runs is None or runs.taps or runs.features:
+            return ()
+        if any(runs.added) and not runs.refused:
+            return ()
+        said = f"; with more padding it says: {runs.refused}" if runs.refused else ""
+        return (
+            "what reads padding: no call was seen that turns ids into features, so "
+            f"that nothing could be put behind the padding{said}",
+        )
+
     def padded(self, value: Value) -> np.ndarray | None:
         """Where a tensor of floats is padding, on its first axes."""
         if self.runs is None or not value.is_float or value not in self.runs.axes:

@@ -118,12 +118,14 @@ class Answers:
         """The answer with all padding cut off; if that is refused, some of it."""
         made = "the model pads its input by itself"
         count = len(self.runs.batch.timelines)
-        answers = [
-            self._of("PS401", self.runs.batch.with_less_padding(row, only), made)
-            for only in (None, *(range(count) if count > 1 else ()))
-        ]
-        judged = [a for a in answers if a.variant.verdict != "skipped"]
-        return (judged or answers)[0]
+        first = self._of("PS401", self.runs.batch.with_less_padding(row), made)
+        for only in range(count if count > 1 else 0):
+            if first.variant.verdict != "skipped":
+                break
+            change = self.runs.batch.with_less_padding(row, only)
+            other = self._of("PS401", change, made)
+            first = other if other.variant.verdict != "skipped" else first
+        return first
 
     def _of(self, code: str, change: Change | None, why: str) -> Answer:
         if change is None:

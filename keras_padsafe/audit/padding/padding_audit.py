@@ -1,5 +1,6 @@
 """A model asked the same question in many ways, and what became of its answers."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -54,6 +55,7 @@ class PaddingAudit:
             row=row,
             real=tuple(map(bool, line.real[row])),
             pad_outputs=self._pad_outputs(),
+            not_looked_at=tuple(_missing(answers)),
             empty_rows=tuple(map(int, np.flatnonzero(~self._runs.batch.filled))),
         )
 
@@ -144,3 +146,14 @@ def _read_batch(runs: ModelRuns, record: Record, pad_id: Any) -> PaddedBatch:
             "could change. Pass rows that hold something too."
         )
     return padded
+
+
+def _missing(answers: Mapping[str, Answer]) -> Iterator[str]:
+    """Whether neither the amount of padding nor its content could be changed."""
+    for code, what in (
+        ("PS401", "more or less padding"),
+        ("PS402", "other content behind the padding"),
+    ):
+        tried = [a.variant for a in answers.values() if a.variant.code == code]
+        if all(variant.verdict == "skipped" for variant in tried):
+            yield f"{what}: {tried[0].why}"

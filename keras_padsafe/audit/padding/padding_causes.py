@@ -10,8 +10,9 @@ from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.padding.instead import what_instead
 from keras_padsafe.audit.padding.padding_answers import CONTENT, Answer, Answers
+from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.poison import Kind
-from keras_padsafe.audit.run.record_calls import Key
+from keras_padsafe.audit.run.record_calls import CallRecord, Key
 
 # What a cause is called if it shows in several ways: the most telling first.
 _ORDER = ("PS402", "PS401", "PS404", "PS403")
@@ -89,7 +90,7 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
     }
     mask = ""
     if call is not None:
-        arrived = any(value.mask is not None for value in call.inputs)
+        arrived = bool(call.used) or any(v.mask is not None for v in call.inputs)
         evidence |= {"class": kind, "mask_arrived": arrived}
         timed = any(answers.runs.axes[value].time for value in call.inputs)
         mask = "" if arrived or not timed else " No mask reaches it."
@@ -102,9 +103,16 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
         f"move in {kind}{where} ({_listed(cause.names)}); the model's output "
         f"moves by {worst.moved:.3g} with {shown}, "
         f"rounding by {worst.noise:.3g}.{mask}",
-        _fix(code, cause, what_instead(call.layer, bool(where)) if call else ""),
+        _fix(code, cause, _instead(answers, call) if call else ""),
         evidence,
     )
+
+
+def _instead(answers: Answers, call: CallRecord) -> str:
+    axes = answers.runs.axes
+    pools = not any(axes[value].time for value in call.outputs)
+    own_code = call.has_children and not of_a_library(call.layer)
+    return what_instead(call.layer, own_code, pools)
 
 
 def _code(by_name: Mapping[str, Answer], names: list[str]) -> str:
