@@ -12,6 +12,7 @@ from keras_padsafe.audit.padding.padding_causes import find_causes
 from keras_padsafe.audit.padding_report import (
     LayerMovement,
     PaddingReport,
+    PaddingVariant,
     PadOutputs,
 )
 from keras_padsafe.audit.run.find_timelines import born_masks, find_timelines
@@ -55,7 +56,7 @@ class PaddingAudit:
             row=row,
             real=tuple(map(bool, line.real[row])),
             pad_outputs=self._pad_outputs(),
-            not_looked_at=tuple(_missing(answers)),
+            not_looked_at=tuple(_missing(self._runs, answers)),
             empty_rows=tuple(map(int, np.flatnonzero(~self._runs.batch.filled))),
         )
 
@@ -148,12 +149,20 @@ def _read_batch(runs: ModelRuns, record: Record, pad_id: Any) -> PaddedBatch:
     return padded
 
 
-def _missing(answers: Mapping[str, Answer]) -> Iterator[str]:
-    """Whether neither the amount of padding nor its content could be changed."""
-    for code, what in (
-        ("PS401", "more or less padding"),
-        ("PS402", "other content behind the padding"),
-    ):
-        tried = [a.variant for a in answers.values() if a.variant.code == code]
-        if all(variant.verdict == "skipped" for variant in tried):
-            yield f"{what}: {tried[0].why}"
+def _missing(runs: PaddedRuns, answers: Mapping[str, Answer]) -> Iterator[str]:
+    """The padding of which neither the content nor the amount could be changed."""
+
+    def tried(code: str) -> list[PaddingVariant]:
+        return [a.variant for a in answers.values() if a.variant.code == code]
+
+    if any(variant.verdict != "skipped" for variant in tried("PS402")):
+        return
+    amount = tried("PS401")
+    judged = any(variant.verdict != "skipped" for variant in amount)
+    pairs = zip(runs.batch.timelines, runs.added, strict=True)
+    still = [line for line, count in pairs if line.padding.any() and not count]
+    if still or not judged:
+        why = "; ".join(
+            dict.fromkeys(v.why for v in [*tried("PS402"), *amount] if v.why)
+        )
+        yield f"what becomes of padding in some position: {why}"

@@ -148,6 +148,19 @@ def stir(
     return given
 
 
+def below_zero(keys: Sequence[Key]) -> Alter:
+    """Gives some calls minus the size of what they are given."""
+
+    def given(key: Key, call: LayerCall) -> None:
+        if key in keys:
+            call.args = map_tensors(
+                lambda t: like(t, -np.abs(as_floats(t))) if is_float(t) else t,
+                call.args,
+            )
+
+    return given
+
+
 def unsettle(
     record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key], kind: Kind
 ) -> Alter:
@@ -189,8 +202,13 @@ def has_moved(
     return _moved(values, movements, noise, MULTIPLE)
 
 
+def as_floats(tensor: Tensor) -> np.ndarray:
+    """A tensor as NumPy, half precisions widened."""
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
+
+
 def _mixed(tensor: Tensor, value: Value, before: np.ndarray) -> Tensor:
-    now = keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
+    now = as_floats(tensor)
     return like(tensor, np.where(before, value.array, now))
 
 

@@ -15,6 +15,7 @@ from keras_padsafe.audit.run.float_noise import (
     typical_size,
 )
 from keras_padsafe.audit.run.leaks import (
+    below_zero,
     calm,
     first_mover,
     has_moved,
@@ -162,6 +163,44 @@ class PaddedRuns:
         return root.key in found and has_moved(
             root.outputs, found[root.key].outputs, self.noise
         )
+
+    def pools(self, key: Key) -> bool:
+        """Whether a call takes a sequence of floats, and gives something without time."""
+        call = self.record[key]
+        timed = any(v.is_float and self.axes[v].time for v in call.inputs)
+        return timed and not any(self.axes[v].time for v in call.outputs)
+
+    def leaks_by_chance_hidden(self) -> list[Key]:
+        """The poolings that see padding which a layer before them has set to zero.
+
+        A maximum shows that only where all real numbers are below zero: so each gets
+        minus the size of what it is given, once as it is and once with more padding.
+        """
+        keys = [k for k, call in self.record.items() if call.parent and self.pools(k)]
+        if not keys or not any(self.added) or self.refused:
+            return []
+        longer = self.batch.with_more_padding(self.added)
+        below = below_zero(keys)
+        before = self.runs.record(self.batch.unchanged().inputs, given=below)
+        after = self.runs.record(longer.inputs, given=below)
+        compare = Compare(longer, self.axes)
+
+        def moved(key: Key, which: str) -> bool:
+            values = getattr(self.record[key], which)
+            if key not in before or key not in after:
+                return False
+            pairs = zip(
+                values,
+                getattr(before[key], which),
+                getattr(after[key], which),
+                strict=False,
+            )
+            moves = [compare.as_read(b, a, self.axes[v]) for v, b, a in pairs]
+            return has_moved(values[: len(moves)], moves, self.noise)
+
+        root = outputs_of(self.record).key
+        found = [k for k in keys if moved(k, "outputs") and not moved(k, "inputs")]
+        return found if moved(root, "outputs") else []
 
     def _leaks_alone(self, key: Key, kind: Kind, keys: Sequence[Key]) -> bool:
         others = [k for k in keys if k != key and not self.record[k].has_children]
