@@ -165,7 +165,7 @@ class PaddedRuns:
         )
 
     def pools(self, key: Key) -> bool:
-        """Whether a call takes a sequence of floats, and gives something without time."""
+        """Whether a call takes a sequence of floats, and gives nothing with time."""
         call = self.record[key]
         timed = any(v.is_float and self.axes[v].time for v in call.inputs)
         return timed and not any(self.axes[v].time for v in call.outputs)
