@@ -7,7 +7,8 @@ from keras_padsafe.errors import MaskError
 if TYPE_CHECKING:
     import keras
 
-    from keras_padsafe.audit.masks.mask_lineage import TracedCall
+    from keras_padsafe.audit.masks.mask_story import MaskStory
+    from keras_padsafe.audit.run.record_calls import CallRecord
 
 
 def assert_mask_reaches(
@@ -39,27 +40,18 @@ def assert_mask_reaches(
     >>> model = keras.Model(ids, x)
     >>> keras_padsafe.audit.assert_mask_reaches(model, "reader")
     """
+    from keras_padsafe.audit.masks.mask_story import MaskStory
     from keras_padsafe.audit.masks.padded_sample import padded_sample
-    from keras_padsafe.audit.masks.record_masks import (
-        check_padding_met,
-        quiet,
-        record_masks,
-    )
-    from keras_padsafe.audit.running.run_model import as_tensors
 
-    with quiet():
-        x = as_tensors(padded_sample(model) if batch is None else batch)
-        recorder = record_masks(model, x)
-    called = _calls_of(recorder.calls, layer)
-    check_padding_met(recorder)
-    for call in called:
-        _check(call)
+    story = MaskStory(model, padded_sample(model) if batch is None else batch)
+    for call in _calls_of(story.calls, layer):
+        _check(story, call)
 
 
 def _calls_of(
-    calls: "list[TracedCall]", layer: "str | keras.layers.Layer"
-) -> "list[TracedCall]":
-    def is_meant(call: "TracedCall") -> bool:
+    calls: "list[CallRecord]", layer: "str | keras.layers.Layer"
+) -> "list[CallRecord]":
+    def is_meant(call: "CallRecord") -> bool:
         if not isinstance(layer, str):
             return call.layer is layer
         return call.path == layer or call.path.endswith("/" + layer)
@@ -67,7 +59,11 @@ def _calls_of(
     found = [call for call in calls if is_meant(call)]
     if not found:
         name = repr(layer) if isinstance(layer, str) else repr(layer.name)
-        paths = list(dict.fromkeys(call.path for call in calls[1:] if call.is_layer))
+        paths = list(
+            dict.fromkeys(
+                call.path for call in calls[1:] if hasattr(call.layer, "weights")
+            )
+        )
         more = ", …" if len(paths) > 20 else ""
         raise MaskError(
             f"layer: the model does not call {name}. Expected the name, path or object "
@@ -76,12 +72,13 @@ def _calls_of(
     return found
 
 
-def _check(call: "TracedCall") -> None:
+def _check(story: "MaskStory", call: "CallRecord") -> None:
     from keras_padsafe.audit.masks.mask_findings import how_lost, instead
 
     name = f"'{call.path}' ({call.class_name})"
-    if not call.padded_inputs:
-        made = any(seen.mask is not None for seen in call.outputs)
+    padded = story.padded_inputs(call)
+    if not padded:
+        made = any(value.mask is not None for value in call.outputs)
         raise MaskError(
             f"{name} gets no input with padding in it. "
             + (
@@ -92,24 +89,26 @@ def _check(call: "TracedCall") -> None:
                 "gone where it is called."
             )
         )
-    for seen in call.padded_inputs:
-        if seen.told:
+    for value in padded:
+        if story.told(value, call):
             continue
-        last = f"The mask was last seen at '{seen.lineage.seen}'"
-        if seen.unhidden is not None:
-            origin = seen.unhidden
+        origin = story.shown_at(value)
+        if origin is not None:
             raise MaskError(
                 f"{name} gets a mask that marks padding as real: '{origin.place}' "
                 f"({origin.class_name}) set it. Write "
                 "keras_padsafe.layers.KeepMask()([result, x]) after that, with x the "
                 "input whose mask is right."
             )
-        if seen.lost is not None:
+        loss = story.lost(value, call)
+        if loss is not None:
             raise MaskError(
-                f"no mask reaches {name}. {last}; {how_lost(seen.lost)}. "
-                f"{instead(seen.lost)}"
+                f"no mask reaches {name}. The mask was last seen at '{loss.seen}'; "
+                f"{how_lost(loss)}. {instead(loss)}"
             )
+        seen = story.told_elsewhere(value)
         raise MaskError(
-            f"no mask reaches {name}. {last}, as an argument. Give it to this layer "
-            "too: attention_mask=, padding_mask= or mask=."
+            f"no mask reaches {name}. The mask was last seen at '{seen}', as an "
+            "argument. Give it to this layer too: attention_mask=, padding_mask= or "
+            "mask=."
         )

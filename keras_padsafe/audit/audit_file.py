@@ -123,8 +123,8 @@ class _Audit:
 
 
 def _runs(model: Any, x: Any) -> bool:
-    from keras_padsafe.audit.running.run_model import as_tensors, run_model
-    from keras_padsafe.audit.running.watch import Observer
+    from keras_padsafe.audit.run.run_model import as_tensors, run_model
+    from keras_padsafe.audit.run.watch import Observer
 
     try:
         run_model(model, as_tensors(x), Observer())
@@ -163,7 +163,7 @@ def _pad_ids(path: str | os.PathLike[str]) -> list[int]:
 
 def _check_ids(model: Any, x: Any, pad: Any) -> AuditReport:
     """The ids of every input that goes into a table."""
-    from keras_padsafe.audit.running.id_inputs import find_id_inputs
+    from keras_padsafe.audit.run.id_inputs import find_id_inputs
 
     inputs = find_id_inputs(model, x)
     found: list[Finding] = []
@@ -177,9 +177,9 @@ def _check_ids(model: Any, x: Any, pad: Any) -> AuditReport:
 def _picture(
     model: Any, x: Any, checks: dict[str, AuditReport]
 ) -> dict[str, Any] | None:
-    from keras_padsafe.audit.padding.float_noise import MULTIPLE
     from keras_padsafe.audit.padding_report import PaddingReport
-    from keras_padsafe.audit.running.layer_picture import layer_picture
+    from keras_padsafe.audit.run.float_noise import MULTIPLE
+    from keras_padsafe.audit.run.layer_picture import layer_picture
 
     findings = [finding for report in checks.values() for finding in report]
     padding = checks.get("padding")

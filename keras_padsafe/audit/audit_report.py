@@ -1,7 +1,7 @@
 """What an audit found."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.audit.finding import Finding
@@ -13,14 +13,21 @@ class AuditReport:
 
     Attributes:
         findings: What was found; empty if there is nothing to say.
+        not_looked_at: What could not be looked at, and why.
     """
 
     findings: tuple[Finding, ...]
+    not_looked_at: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def passed(self) -> bool:
-        """Whether there is no error and no warning."""
-        return all(finding.severity == "note" for finding in self.findings)
+        """Whether all was looked at, and there is no error and no warning."""
+        return not (self.not_looked_at or self.alarming)
+
+    @property
+    def alarming(self) -> bool:
+        """Whether there is an error or a warning."""
+        return any(finding.severity != "note" for finding in self.findings)
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
@@ -29,11 +36,13 @@ class AuditReport:
         return len(self.findings)
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.findings)) or "nothing found"
+        missing = [f"not looked at: {what}" for what in self.not_looked_at]
+        return "\n".join([*map(str, self.findings), *missing]) or "nothing found"
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
         return {
             "passed": self.passed,
             "findings": [finding.to_json() for finding in self.findings],
+            "not_looked_at": list(self.not_looked_at),
         }

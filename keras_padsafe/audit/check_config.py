@@ -14,7 +14,7 @@ from keras_padsafe.saved_model.layer_tree import read_layer_tree
 # behind the mask, and masks taken from the tensors of others.
 _USE_MASKS = {
     "MultiHeadAttention",
-    "GroupedQueryAttention",
+    "GroupQueryAttention",
     "Attention",
     "GlobalAveragePooling1D",
     "Softmax",

@@ -31,10 +31,11 @@ class FileAudit(AuditReport):
 
     @property
     def verdict(self) -> Verdict:
-        """`"wrong"` if there are findings, `"not proved"` if an audit was skipped."""
-        if not super().passed:
+        """`"wrong"` if something was found, `"not proved"` if not all was looked at."""
+        if self.alarming:
             return "wrong"
-        return "not proved" if self.skipped else "proved"
+        missing = any(report.not_looked_at for report in self.checks.values())
+        return "not proved" if self.skipped or missing else "proved"
 
     @property
     def passed(self) -> bool:

@@ -90,4 +90,11 @@ def repair(
         Swapped(place_of(edit.layer), edit.layer.class_name, edit.swap.class_name)
         for edit in plan.edits
     )
-    return RepairReport(plan.unmended, Path(source), Path(target), swapped, checks)
+    return RepairReport(
+        plan.unmended,
+        Path(source),
+        Path(target),
+        swapped,
+        checks,
+        not_looked_at=plan.unseen,
+    )

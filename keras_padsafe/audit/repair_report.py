@@ -47,7 +47,7 @@ class RepairReport(AuditReport):
         """
         if self.findings:
             return "wrong"
-        unseen = self.swapped and not self.checks
+        unseen = (self.swapped and not self.checks) or self.not_looked_at
         return "not proved" if unseen else verdict_of(self.checks)
 
     @property
@@ -67,6 +67,7 @@ class RepairReport(AuditReport):
             f"{check.status}: {check.name}: {check.detail}" for check in self.checks
         ]
         lines += map(str, self.findings)
+        lines += [f"not looked at: {what}" for what in self.not_looked_at]
         return "\n".join(lines) or "nothing to mend"
 
     def to_json(self) -> dict[str, Any]:

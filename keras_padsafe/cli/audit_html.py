@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from keras_padsafe.cli.audit_view import not_looked_at, severities
+
 _STATES: Mapping[str, tuple[str, str]] = {
     "real": ("", "a real position"),
     "masked": ("", "padding, hidden by the mask"),
@@ -78,19 +80,14 @@ def audit_html(document: Mapping[str, Any]) -> str:
 
 
 def _head(document: Mapping[str, Any]) -> str:
-    kinds = [finding["severity"] for finding in document["findings"]]
-    counts = [
-        f"{kinds.count(kind)} {kind}{'' if kinds.count(kind) == 1 else 's'}"
-        for kind in ("error", "warning", "note")
-        if kind in kinds
-    ]
+    counts = severities(document["findings"])
     about = [f"keras_padsafe {document['version']}"]
     if document.get("backend"):
         about.append(f"run on Keras with {document['backend']}")
     if document.get("batch"):
         about.append(f"batch {document['batch']}")
     mood = "passed" if document["passed"] else "failed"
-    verdict = f"{document['verdict']}: {', '.join(counts) or 'nothing found'}"
+    verdict = f"{document['verdict']}: {counts or 'nothing found'}"
     return (
         f"<h1>Audit of {escape(document['model'])}</h1>"
         f'<p class="soft">{escape(" · ".join(about))}</p>'
@@ -234,13 +231,10 @@ def _pad_outputs(padding: Mapping[str, Any] | None) -> str:
 
 def _looked_at(document: Mapping[str, Any]) -> str:
     rows = [
-        (escape(name), "nothing found" if report["passed"] else "<b>findings</b>")
+        (escape(name), severities(report["findings"]) or "nothing found")
         for name, report in document["checks"].items()
     ]
-    rows += [
-        (escape(name), f"not looked at: {escape(why)}")
-        for name, why in document["skipped"].items()
-    ]
+    rows += [("not looked at", escape(what)) for what in not_looked_at(document)]
     return "<h2>What was looked at</h2>" + _table((), rows)
 
 

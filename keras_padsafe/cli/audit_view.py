@@ -1,6 +1,6 @@
 """The screen of `audit`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -24,7 +24,7 @@ def audit_view(document: dict[str, Any]) -> RenderableType:
         table("Looked at", ("", ""), _checks(document)),
         bullets(
             "Not looked at",
-            (f"{name}: {why}" for name, why in document["skipped"].items()),
+            not_looked_at(document),
             "bold yellow",
         ),
         "",
@@ -44,7 +44,7 @@ def _finding(finding: Mapping[str, Any]) -> list[RenderableType]:
     style = _STYLES[finding["severity"]]
     return [
         Text.assemble(
-            (f"{finding['code']} {finding['title']}", style),
+            (f"{finding['code']} {finding['severity']}: {finding['title']}", style),
             "  ",
             (finding["place"], "bold"),
         ),
@@ -55,11 +55,34 @@ def _finding(finding: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _checks(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    made = [
-        (name, Text("nothing found", "green") if report["passed"] else "findings")
-        for name, report in document["checks"].items()
-    ]
+    made = [(name, _counted(report)) for name, report in document["checks"].items()]
     return made + [(name, "see below") for name in document["skipped"]]
+
+
+def not_looked_at(document: Mapping[str, Any]) -> list[str]:
+    """Each audit, or part of one, that could not be made, and why."""
+    return [f"{name}: {why}" for name, why in document["skipped"].items()] + [
+        f"{name}: {what}"
+        for name, report in document["checks"].items()
+        for what in report["not_looked_at"]
+    ]
+
+
+def severities(findings: Sequence[Mapping[str, Any]]) -> str:
+    """How many findings of each severity there are, in words."""
+    kinds = [finding["severity"] for finding in findings]
+    return ", ".join(
+        f"{kinds.count(kind)} {kind}{'' if kinds.count(kind) == 1 else 's'}"
+        for kind in _STYLES
+        if kind in kinds
+    )
+
+
+def _counted(report: Mapping[str, Any]) -> Text:
+    found = severities(report["findings"])
+    if not found and report["not_looked_at"]:
+        return Text("see below")
+    return Text(found) if found else Text("nothing found", "green")
 
 
 def _verdict(document: Mapping[str, Any]) -> RenderableType:

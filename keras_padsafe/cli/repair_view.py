@@ -10,7 +10,7 @@ from keras_padsafe.cli.certificate_view import (
     not_looked_at,
     verdict_text,
 )
-from keras_padsafe.cli.sections import heading, table
+from keras_padsafe.cli.sections import bullets, heading, table
 
 
 def repair_view(document: dict[str, Any]) -> RenderableType:
@@ -32,6 +32,7 @@ def repair_view(document: dict[str, Any]) -> RenderableType:
         ),
         checks_table(document["checks"]),
         not_looked_at(document["checks"]),
+        bullets("Not looked at", document["not_looked_at"], "bold yellow"),
         "",
         _outcome(document),
         verdict_text(document["verdict"]),
@@ -41,4 +42,7 @@ def repair_view(document: dict[str, Any]) -> RenderableType:
 def _outcome(document: dict[str, Any]) -> Text:
     if document["findings"]:
         return Text("Not all could be mended.")
-    return Text("Mended." if document["swapped"] else "Nothing to mend.")
+    if document["swapped"]:
+        return Text("Mended.")
+    unseen = document["not_looked_at"]
+    return Text("Nothing could be mended." if unseen else "Nothing to mend.")

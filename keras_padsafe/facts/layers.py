@@ -23,3 +23,6 @@ MODULES_OF_NO_LAYERS = (
     "keras.utils",
 )
 """Modules of serialized objects that hang below a layer and are no layers."""
+
+TABLES = frozenset(("Embedding", "ExtendableEmbedding", "ReversibleEmbedding"))
+"""Turns ids into vectors, and makes a mask if it is told what padding is."""

@@ -73,7 +73,7 @@ def test_without_a_batch_the_configuration_is_read(run: Run, leaking: Path) -> N
     result = run("audit", leaking, "--json")
     assert (result.exit_code, codes(result.stdout)) == (1, ["PS302"])
     screen = run("audit", leaking).stdout
-    assert "PS302 mask ignored  top" in screen
+    assert "PS302 error: mask ignored  top" in screen
     assert "keras-padsafe repair" in screen
 
 
@@ -152,7 +152,7 @@ def test_names_of_a_file_cannot_write_into_the_page() -> None:
             "passed": False,
             "verdict": "wrong",
             "findings": [finding],
-            "checks": {evil: {"passed": True}},
+            "checks": {evil: {"findings": [], "not_looked_at": [evil]}},
             "skipped": {evil: evil},
             "picture": {"row": 0, "layers": [layer]},
         }

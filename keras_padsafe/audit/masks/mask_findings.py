@@ -1,12 +1,23 @@
 """What a trace of masks says: which finding, where, and what to do."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.masks.mask_lineage import Loss, SeenTensor, TracedCall
-from keras_padsafe.audit.masks.padding_readers import PaddingReaders
+from keras_padsafe.audit.masks.mask_story import Loss, MaskStory
+from keras_padsafe.audit.run.leaks import first_mover, moved_inside, of_a_library
+from keras_padsafe.audit.run.model_runs import outputs_of
+from keras_padsafe.audit.run.movements import Movements
+from keras_padsafe.audit.run.padded_runs import PaddedRuns
+from keras_padsafe.audit.run.poison import Kind
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
+
+KINDS: tuple[Kind, ...] = ("random", "large")
+"""A maximum may not see the one, and a softmax may hide the other."""
+
+_ORDER = ("PS302", "PS303", "PS304", "PS301", "PS305")
 
 # What loses or ignores masks, and ours in its place.
 _INSTEAD = {
@@ -15,7 +26,7 @@ _INSTEAD = {
     "Conv1D": "layers.MaskedConv1D",
     "GlobalAveragePooling1D": "layers.MaskedGlobalAveragePooling1D",
     "GlobalMaxPooling1D": "layers.MaskedGlobalMaxPooling1D",
-    "GroupQueryAttention": "layers.MaskedGroupedQueryAttention",
+    "GroupedQueryAttention": "layers.MaskedGroupedQueryAttention",
     "MultiHeadAttention": "layers.MaskedMultiHeadAttention",
     "Softmax": "layers.MaskedSoftmax",
     "Max": "ops.masked_max",
@@ -26,36 +37,77 @@ _INSTEAD = {
 _CODES = {"dropped": "PS301", "operation": "PS301", "erased": "PS303"}
 
 
-def mask_findings(
-    calls: list[TracedCall], found_readers: PaddingReaders
-) -> tuple[Finding, ...]:
-    """The findings of a trace, in the order in which the model runs."""
-    found: dict[tuple[str, str], Finding] = {}
-    order: dict[tuple[str, str], int] = {}
-    begun = {call.path: call.index for call in reversed(calls)}
+def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
+    """The findings of a trace, in the order in which the model runs: one a place.
 
-    def add(finding: Finding) -> None:
-        key = (finding.code, finding.place)
-        if key not in found:
-            found[key] = finding
-            order[key] = begun.get(finding.place, 0)
-            return
-        before = found[key].evidence.get("read_by", [])
-        new = [
-            path for path in finding.evidence.get("read_by", []) if path not in before
+    What else a place does wrong stands among the evidence of its finding.
+    """
+    runs = story.runs
+    if runs is None:
+        return ()
+    found: list[Finding] = []
+    for key, moved in _readers(runs):
+        found.append(_of_reader(story, runs, key, moved))
+    _, again = runs.with_content("random")
+    pairs = zip(story.root.outputs, outputs_of(again).outputs, strict=False)
+    for number, (value, after) in enumerate(pairs):
+        if _holds_content(story, value, after):
+            found += _of_output(story, number, value)
+    begun = {call.path: call.index for call in reversed(story.calls)}
+    merged = _merged(found)
+    return tuple(sorted(merged, key=lambda finding: begun.get(finding.place, 0)))
+
+
+def _holds_content(story: MaskStory, value: Value, after: Value) -> bool:
+    """Whether an answer holds, where it is padding, what padding held."""
+    padded = story.padded(value)
+    if padded is None or value.array.shape != after.array.shape:
+        return False
+    return not np.array_equal(value.array[padded], after.array[padded])
+
+
+def _readers(runs: PaddedRuns) -> list[tuple[Key, Movements]]:
+    """The calls through which padding reaches an answer."""
+    found: dict[Key, Movements] = {}
+    if runs.taps or runs.features:
+        for kind in KINDS:
+            for key, moved in runs.leaks(kind, settle=True):
+                found.setdefault(key, moved)
+    if any(runs.added) and not runs.refused:
+        # A layer may have set padding to zero, and a maximum still see the zeros.
+        longer = runs.batch.with_more_padding(runs.added)
+        moved = runs.compared(longer, runs.longer)
+        key = first_mover(runs.record, moved, runs.noise)
+        if key is not None and runs.answer_moved(moved) and runs.pools(key):
+            found.setdefault(key, moved)
+        for key in runs.leaks_by_chance_hidden():
+            found.setdefault(key, moved)
+    return list(found.items())
+
+
+def _merged(found: list[Finding]) -> list[Finding]:
+    """One finding for each place, that which says most first."""
+    by_place: dict[str, Finding] = {}
+    for finding in found:
+        first = by_place.setdefault(finding.place, finding)
+        if first is finding:
+            continue
+        if _ORDER.index(finding.code) < _ORDER.index(first.code):
+            first, finding = finding, first
+        read = [
+            *first.evidence.get("read_by", []),
+            *finding.evidence.get("read_by", []),
         ]
-        before.extend(new)
-
-    for call in found_readers.calls:
-        add(_of_reader(call))
-    for call in found_readers.operations:
-        add(_of_operation(call, calls[0]))
-    for number, seen in enumerate(calls[0].outputs):
-        if found_readers.padding_in_answers[number : number + 1] == (True,):
-            finding = _of_output(number, seen)
-            if finding is not None:
-                add(finding)
-    return tuple(found[key] for key in sorted(found, key=lambda key: order[key]))
+        also = first.evidence.get("also", []) + finding.evidence.get("also", [])
+        if finding.code != first.code:
+            also = [*also, finding.code]
+        evidence = dict(first.evidence)
+        if read:
+            evidence["read_by"] = list(dict.fromkeys(read))
+        if also:
+            evidence["also"] = list(dict.fromkeys(also))
+        by_place[finding.place] = replace(first, evidence=evidence)
+    return list(by_place.values())
 
 
 def how_lost(loss: Loss) -> str:
@@ -88,26 +140,45 @@ def instead(loss: Loss) -> str:
     )
 
 
-def _of_reader(call: TracedCall) -> Finding:
-    untold = [seen for seen in call.padded_inputs if not seen.told]
-    seen = min(untold, key=_when_lost) if untold else call.padded_inputs[0]
-    call = call.owner
-    evidence = _evidence(seen) | {"read_by": [call.path]}
+def _of_reader(
+    story: MaskStory, runs: PaddedRuns, key: Key, moved: Movements
+) -> Finding:
+    call = runs.record[key]
+    padded = story.padded_inputs(call)
+    untold = [value for value in padded if not story.told(value, call)]
     reads = f"'{call.path}' ({call.class_name}) reads padding"
-    if untold and seen.unhidden is not None:
-        return _from_nowhere(seen.unhidden, reads, evidence)
-    if untold and seen.lost is not None:
-        lost = how_lost(seen.lost)
+    losses = [
+        (loss, value)
+        for value in untold
+        if (loss := story.shown_at(value) or story.lost(value, call)) is not None
+    ]
+    if losses:
+        loss, value = min(losses, key=lambda pair: pair[0].order)
+        evidence = _evidence(story, value, loss.seen) | {"read_by": [call.path]}
+        return _of_loss(loss, reads, evidence)
+    child = moved_inside(runs.record, moved, runs.noise, key)
+    if call.has_children and not of_a_library(call.layer):
+        before = f"before '{child.path}'" if child else "before its output"
         return Finding(
-            _CODES[seen.lost.how],
-            seen.lost.place,
-            f"The mask was last seen at '{seen.lineage.seen}'; {lost}, and {reads}.",
-            instead(seen.lost),
-            evidence | {"lost_in": seen.lost.place},
+            "PS302",
+            call.path,
+            f"An operation inside '{call.path}' ({call.class_name}), {before}, mixes "
+            "padding into real positions.",
+            "Write it with the mask: keras_padsafe.ops.masked_mean, masked_max, "
+            "masked_softmax or masked_attention take one, True = real; or "
+            "keras.ops.where(mask[..., None], x, 0) before a sum.",
+            {"read_by": [child.path if child else call.path]},
         )
     got = "gets the mask that hides padding in its input"
+    seen = ""
     if untold:
-        got = f"is not given the mask that '{seen.lineage.seen}' was given"
+        seen = story.told_elsewhere(untold[0])
+        got = f"is not given the mask that '{seen}' was given"
+        if not seen:
+            got = "is given no mask for the padding in its input"
+    evidence = {"read_by": [call.path]}
+    if padded:
+        evidence = _evidence(story, (untold or padded)[0], seen) | evidence
     return Finding(
         "PS302",
         call.path,
@@ -118,37 +189,34 @@ def _of_reader(call: TracedCall) -> Finding:
     )
 
 
-def _of_operation(call: TracedCall, model: TracedCall) -> Finding:
-    within = call.parent or model
-    before = f"before '{call.path}'" if call.parent else "before its output"
+def _of_loss(loss: Loss, effect: str, evidence: dict[str, Any]) -> Finding:
+    if loss.how == "shown":
+        return _from_nowhere(loss, effect, evidence)
+    seen = f"The mask was last seen at '{loss.seen}'; {how_lost(loss)}"
     return Finding(
-        "PS302",
-        within.path,
-        f"An operation inside '{within.path}' ({within.class_name}), {before}, mixes "
-        "padding into real positions.",
-        "Write it with the mask: keras_padsafe.ops.masked_mean, masked_max, "
-        "masked_softmax, or keras.ops.where(mask[..., None], x, 0) before a sum.",
-        {"read_by": [call.path if call.parent else within.path]},
+        _CODES[loss.how],
+        loss.place,
+        f"{seen}, and {effect}.",
+        instead(loss),
+        evidence | {"lost_in": loss.place},
     )
 
 
-def _of_output(number: int, seen: SeenTensor) -> Finding | None:
-    evidence = _evidence(seen) | {"output": number}
+def _of_output(story: MaskStory, number: int, value: Value) -> list[Finding]:
+    padded = story.padded(value)
+    if padded is None or padded.ndim < 2:
+        return []
+    rows = padded.reshape(len(padded), -1)
+    loss = story.shown_at(value) or story.lost(value, story.root)
+    if loss is None or not (rows.any(1) & ~rows.all(1)).any():
+        return []
+    evidence = _evidence(story, value, loss.seen) | {"output": number}
     counts = f"a loss counts the padding in output {number} of the model"
-    if seen.told or not seen.lineage.carried:
-        return None
-    if seen.unhidden is not None:
-        return _from_nowhere(seen.unhidden, counts, evidence)
-    if seen.lost is None:
-        return None
-    return Finding(
-        "PS305",
-        seen.lost.place,
-        f"The mask was last seen at '{seen.lineage.seen}'; {how_lost(seen.lost)}, and "
-        f"{counts}.",
-        instead(seen.lost) + " Or give the padded positions a sample_weight of 0.",
-        evidence | {"lost_in": seen.lost.place},
-    )
+    found = _of_loss(loss, counts, evidence)
+    if loss.how == "shown":
+        return [found]
+    fix = found.fix + " Or give the padded positions a sample_weight of 0."
+    return [replace(found, code="PS305", fix=fix)]
 
 
 def _from_nowhere(origin: Loss, effect: str, evidence: dict[str, Any]) -> Finding:
@@ -165,7 +233,7 @@ def _from_nowhere(origin: Loss, effect: str, evidence: dict[str, Any]) -> Findin
     )
 
 
-def _use_of_mask(call: TracedCall, untold: bool) -> str:
+def _use_of_mask(call: CallRecord, untold: bool) -> str:
     ours = _INSTEAD.get(call.class_name)
     if ours:
         return f"Use keras_padsafe.{ours} in place of {call.class_name}."
@@ -178,14 +246,10 @@ def _use_of_mask(call: TracedCall, untold: bool) -> str:
     )
 
 
-def _when_lost(seen: SeenTensor) -> float:
-    return seen.lost.order if seen.lost else float("inf")
-
-
-def _evidence(seen: SeenTensor) -> dict[str, Any]:
-    padded = seen.padded if seen.padded is not None else np.zeros(1, bool)
+def _evidence(story: MaskStory, value: Value, seen: str) -> dict[str, Any]:
+    padded = story.padded(value)
     return {
-        "last_seen": seen.lineage.seen,
-        "shape": [int(size) for size in seen.tensor.shape],
-        "padded_share": round(float(padded.mean()), 4),
+        "last_seen": seen,
+        "shape": [int(size) for size in value.array.shape],
+        "padded_share": 0.0 if padded is None else round(float(padded.mean()), 4),
     }

@@ -30,6 +30,13 @@ CONSUMES = frozenset(
 MERGES = frozenset("Add Average Concatenate Maximum Minimum Multiply Subtract".split())
 # Keep the mask of whichever input has one.
 KEEPS_ANY = frozenset(("KeepMask", "MaskedAdd"))
+# Padding that no mask hides enters what they answer.
+READS_STEPS = frozenset(
+    """
+    AdditiveAttention Attention Bidirectional Conv1D GRU GlobalAveragePooling1D
+    GlobalMaxPooling1D GroupQueryAttention LSTM MultiHeadAttention RNN SimpleRNN
+    """.split()
+)
 RECURRENT = frozenset("Bidirectional ConvLSTM1D GRU LSTM RNN SimpleRNN".split())
 # Operations that look at a sequence and make another kind of thing of it.
 ASIDE = frozenset(

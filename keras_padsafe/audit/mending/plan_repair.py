@@ -1,6 +1,6 @@
 """Decides which layers of a saved model to swap, and says why not the others."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from keras_padsafe.audit.mending.operations import (
 )
 from keras_padsafe.audit.mending.refusals import refusal
 from keras_padsafe.audit.mending.swaps import SWAPS, Swap
-from keras_padsafe.saved_model.graph import Graph
+from keras_padsafe.facts.layers import TABLES
+from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.group_names import named_by_rule
 from keras_padsafe.saved_model.layer_node import LayerNode
 
@@ -48,10 +49,17 @@ class Edit:
 
 @dataclass(frozen=True)
 class RepairPlan:
-    """What to swap, and what cannot be mended."""
+    """What to swap, and what cannot be mended.
+
+    Attributes:
+        edits: What to swap.
+        unmended: What cannot be mended.
+        unseen: What the file says too little of to tell.
+    """
 
     edits: tuple[Edit, ...]
     unmended: tuple[Finding, ...]
+    unseen: tuple[str, ...] = ()
 
 
 def plan_repair(root: LayerNode, graph: Graph) -> RepairPlan:
@@ -67,13 +75,35 @@ def plan_repair(root: LayerNode, graph: Graph) -> RepairPlan:
     for layer, meetings in met.items():
         for outcome in _judge(layer, meetings, orderly):
             (edits if isinstance(outcome, Edit) else unmended).append(outcome)  # type: ignore[arg-type]
-    return RepairPlan(tuple(edits), tuple(unmended))
+    return RepairPlan(tuple(edits), tuple(unmended), tuple(_unseen(graph, met)))
 
 
 def place_of(layer: LayerNode) -> str:
     """The names from the model down to the layer."""
     names = [node.name for node in layer.outwards() if node.parent is not None]
     return "/".join(reversed(names)) or layer.name
+
+
+def _unseen(graph: Graph, met: Collection[LayerNode]) -> Iterator[str]:
+    """The tables whose ids no mask follows, and the layers that read each step."""
+    tables = [
+        call.layer
+        for call in graph.calls
+        if call.layer.class_name in TABLES and not mask_rules.makes_mask(call)
+    ]
+    readers = [
+        call.layer
+        for call in graph.calls
+        if call.layer.class_name in mask_rules.READS_STEPS and call.layer not in met
+    ]
+    if tables and readers and not met:
+        names = ", ".join(dict.fromkeys(f"'{place_of(node)}'" for node in readers))
+        yield (
+            f"no layer makes a mask, so that nothing in the file says what padding is; "
+            f"{names} read every step. If there is padding, build the model with "
+            f"mask_zero=True at '{place_of(tables[0])}', load its weights, save it and "
+            "repair that file; an audit with a batch measures whether it matters"
+        )
 
 
 def _judge(
@@ -116,7 +146,7 @@ def _judge(
 def _judge_operation(
     layer: LayerNode, meeting: Meeting, orderly: bool
 ) -> Iterator[Edit | Finding]:
-    if not meeting.known:
+    if not meeting.known or _read_aside(meeting.call):
         return
     if mixes_steps(meeting):
         why = "it reduces over time, padding among the rest"
@@ -132,6 +162,12 @@ def _judge_operation(
             swap, config, arguments = made
             own = {"name": layer.name, "trainable": True, "dtype": dtype}
             yield Edit(layer, swap, {**own, **config}, arguments)
+
+
+def _read_aside(call: Call) -> bool:
+    """Whether its output is only looked at, as in `ones_like(x[..., :1])`."""
+    aside = [c.layer.class_name in mask_rules.ASIDE for c in call.consumers]
+    return bool(aside) and all(aside)
 
 
 def _leaks(meeting: Meeting) -> bool:

@@ -17,8 +17,8 @@ from keras_padsafe.audit.nonfinite.first_primitive import (
     own_code,
     own_code_of,
 )
-from keras_padsafe.audit.running.bad_values import BadValues, bad_values, is_finite
-from keras_padsafe.audit.running.watch import LayerCall, Observer
+from keras_padsafe.audit.run.bad_values import BadValues, bad_values, is_finite
+from keras_padsafe.audit.run.watch import LayerCall, Observer
 
 
 @dataclass(frozen=True)

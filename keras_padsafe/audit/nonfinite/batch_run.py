@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_padsafe.audit.running.run_model import as_tensors, left_as_it_is
-from keras_padsafe.audit.running.watch import Observer, map_tensors, tensors_in, watch
+from keras_padsafe.audit.run.run_model import as_tensors, left_as_it_is
+from keras_padsafe.audit.run.watch import Observer, map_tensors, tensors_in, watch
 from keras_padsafe.errors import AuditError
 from keras_padsafe.types import Tensor
 

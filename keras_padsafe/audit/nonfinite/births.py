@@ -11,16 +11,16 @@ from typing import Any, Literal
 import keras
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.bad_values import (
     BadValues,
     all_finite,
     bad_values,
     is_float,
     replace_nonfinite,
 )
-from keras_padsafe.audit.running.intervene import Key
-from keras_padsafe.audit.running.known_masks import KnownMasks
-from keras_padsafe.audit.running.watch import LayerCall, Observer, tensors_in
+from keras_padsafe.audit.run.intervene import Key
+from keras_padsafe.audit.run.known_masks import KnownMasks
+from keras_padsafe.audit.run.watch import LayerCall, Observer, tensors_in
 
 Moment = Literal["enter", "leave"]
 

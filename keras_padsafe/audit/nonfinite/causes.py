@@ -17,14 +17,14 @@ from keras_padsafe.audit.nonfinite.experiment import (
     without_zeros,
 )
 from keras_padsafe.audit.nonfinite.first_primitive import Primitive, agreed, own_code
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.bad_values import (
     is_finite,
     is_float,
     replace_nonfinite,
     to_numpy,
 )
-from keras_padsafe.audit.running.intervene import Key
-from keras_padsafe.audit.running.watch import LayerCall, tensors_in
+from keras_padsafe.audit.run.intervene import Key
+from keras_padsafe.audit.run.watch import LayerCall, tensors_in
 from keras_padsafe.types import Tensor
 
 # Trained weights lie far below this; what overflows through larger ones has diverged.

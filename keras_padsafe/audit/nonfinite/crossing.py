@@ -5,14 +5,14 @@ from typing import Any
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.births import Birth, Scan
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.bad_values import (
     BadValues,
     bad_values,
     is_float,
     replace_nonfinite,
 )
-from keras_padsafe.audit.running.known_masks import KnownMasks
-from keras_padsafe.audit.running.watch import LayerCall, Observer, tensors_in
+from keras_padsafe.audit.run.known_masks import KnownMasks
+from keras_padsafe.audit.run.watch import LayerCall, Observer, tensors_in
 from keras_padsafe.types import Tensor
 
 

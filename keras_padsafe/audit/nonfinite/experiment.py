@@ -10,13 +10,13 @@ import numpy as np
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun, Values
 from keras_padsafe.audit.nonfinite.births import Birth
-from keras_padsafe.audit.running.backends import double_precision
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.backends import double_precision
+from keras_padsafe.audit.run.bad_values import (
     all_finite,
     replace_nonfinite,
     transform_floats,
 )
-from keras_padsafe.audit.running.intervene import Change, Intervene, Key
+from keras_padsafe.audit.run.intervene import Change, Intervene, Key
 from keras_padsafe.types import Tensor
 
 JITTER = 1e-3

@@ -11,9 +11,9 @@ import numpy as np
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.primitives import watch_primitives
-from keras_padsafe.audit.running.bad_values import is_finite, is_float, to_numpy
-from keras_padsafe.audit.running.intervene import Change, Key
-from keras_padsafe.audit.running.watch import LayerCall, Observer
+from keras_padsafe.audit.run.bad_values import is_finite, is_float, to_numpy
+from keras_padsafe.audit.run.intervene import Change, Key
+from keras_padsafe.audit.run.watch import LayerCall, Observer
 
 Verdict = Literal["zero", "large", "undefined", "nothing left"]
 

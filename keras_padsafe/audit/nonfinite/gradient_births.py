@@ -13,17 +13,17 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
-from keras_padsafe.audit.running.backends import gradients
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.backends import gradients
+from keras_padsafe.audit.run.bad_values import (
     BadValues,
     bad_values,
     is_finite,
     is_float,
     transform_floats,
 )
-from keras_padsafe.audit.running.intervene import Change, Key
-from keras_padsafe.audit.running.known_masks import KnownMasks
-from keras_padsafe.audit.running.watch import LayerCall, Observer, tensors_in
+from keras_padsafe.audit.run.intervene import Change, Key
+from keras_padsafe.audit.run.known_masks import KnownMasks
+from keras_padsafe.audit.run.watch import LayerCall, Observer, tensors_in
 from keras_padsafe.types import Tensor
 
 

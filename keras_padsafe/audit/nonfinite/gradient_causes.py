@@ -14,9 +14,9 @@ from keras_padsafe.audit.nonfinite.gradient_births import (
     GradientBirth,
     backward,
 )
-from keras_padsafe.audit.running.bad_values import BadValues, is_float, to_numpy
-from keras_padsafe.audit.running.intervene import Intervene, Key
-from keras_padsafe.audit.running.watch import Observer
+from keras_padsafe.audit.run.bad_values import BadValues, is_float, to_numpy
+from keras_padsafe.audit.run.intervene import Intervene, Key
+from keras_padsafe.audit.run.watch import Observer
 
 # A value that moves by more than this many times the noise put in has a pole there.
 _POLE = 100.0

@@ -16,14 +16,14 @@ from keras_padsafe.audit.nonfinite.experiment import jittered, shrunk
 from keras_padsafe.audit.nonfinite.first_primitive import agreed, own_code_of
 from keras_padsafe.audit.nonfinite.nonfinite_finding import nonfinite_finding
 from keras_padsafe.audit.nonfinite.tokens import Tokens
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.bad_values import (
     BadValues,
     bad_values,
     is_finite,
     is_float,
 )
-from keras_padsafe.audit.running.known_masks import KnownMasks
-from keras_padsafe.audit.running.watch import map_tensors, tensors_in
+from keras_padsafe.audit.run.known_masks import KnownMasks
+from keras_padsafe.audit.run.watch import map_tensors, tensors_in
 
 # Rows beyond this are not tried one by one.
 _ROWS_TRIED = 512

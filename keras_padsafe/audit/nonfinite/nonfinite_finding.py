@@ -7,7 +7,7 @@ from typing import Any
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.causes import Cause
 from keras_padsafe.audit.nonfinite.tokens import Tokens
-from keras_padsafe.audit.running.bad_values import BadValues
+from keras_padsafe.audit.run.bad_values import BadValues
 
 _SHOWN = 8
 

@@ -26,13 +26,13 @@ from keras_padsafe.audit.nonfinite.nonfinite_finding import joined, nonfinite_fi
 from keras_padsafe.audit.nonfinite.nothing_left import nothing_left
 from keras_padsafe.audit.nonfinite.tokens import Tokens
 from keras_padsafe.audit.nonfinite.unrolled import unrolled
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.bad_values import (
     all_finite,
     is_finite,
     replace_by_noise,
 )
-from keras_padsafe.audit.running.intervene import Intervene
-from keras_padsafe.audit.running.watch import Observer, watch
+from keras_padsafe.audit.run.intervene import Intervene
+from keras_padsafe.audit.run.watch import Observer, watch
 
 
 def search(run: BatchRun, tokens: Tokens) -> list[Finding]:
@@ -146,7 +146,9 @@ def _raised(scan: Scan, tokens: Tokens) -> Finding | None:
 def _backward(run: BatchRun, tokens: Tokens) -> list[Finding]:
     record = ForwardRecord()
     run(record)
-    birth = gradient_birth(record, backward(run, record))
+    flowing = backward(run, record)
+    # What reaches no weight does no harm: `fit` never sees it.
+    birth = gradient_birth(record, flowing) if flowing.bad_weights else None
     if birth is None:
         return []
     if birth.call is not None:

@@ -12,7 +12,7 @@ import keras
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.births import Birth
-from keras_padsafe.audit.running.bad_values import (
+from keras_padsafe.audit.run.bad_values import (
     BadValues,
     all_finite,
     bad_values,
@@ -20,8 +20,8 @@ from keras_padsafe.audit.running.bad_values import (
     replace_nonfinite,
     transform_floats,
 )
-from keras_padsafe.audit.running.intervene import Change, Intervene, Key
-from keras_padsafe.audit.running.watch import LayerCall, tensors_in
+from keras_padsafe.audit.run.intervene import Change, Intervene, Key
+from keras_padsafe.audit.run.watch import LayerCall, tensors_in
 from keras_padsafe.types import Tensor
 
 
@@ -43,7 +43,9 @@ def nothing_left(run: BatchRun, birth: Birth, others: Set[Key]) -> NothingLeft |
     if birth.bad.has_nan:
         return None
     rest = dict.fromkeys(others, replace_nonfinite)
-    for axis in reversed(range(1, birth.bad.bad.ndim)):
+    shape = birth.bad.bad.shape
+    # A single number is no row of scores.
+    for axis in [n for n in reversed(range(1, len(shape))) if shape[n] > 1]:
         kept = _Looks({**rest, birth.key: _one_kept(axis)})
         if all_finite(run(kept)):
             lost = _Looks(rest)

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_padsafe.audit.running.backends import is_staged
+from keras_padsafe.audit.run.backends import is_staged
 
 Seen = Callable[[str, list[Any], list[Any]], None]
 """Takes the name of an operation, its arguments and its results, both flat."""

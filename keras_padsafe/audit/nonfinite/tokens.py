@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.running.watch import tensors_in
+from keras_padsafe.audit.run.watch import tensors_in
 
 _SHOWN = 12
 

@@ -46,21 +46,28 @@ _BY_CLASS = {
 _POOLINGS_OVER_WINDOWS = ("MaxPooling1D", "AveragePooling1D")
 
 
-def what_instead(layer: keras.Operation, between: bool) -> str:
+def what_instead(layer: keras.Operation, own_code: bool, pools: bool) -> str:
     """What to use instead.
 
     Args:
         layer: The layer in which real positions first moved.
-        between: Whether it was in code between its own layers.
+        own_code: Whether it was in code of the user's, between layers.
+        pools: Whether no time is left in what comes out.
     """
-    if not between:
+    if not own_code:
         for kind in type(layer).__mro__:
             if kind.__name__ in _BY_CLASS:
                 return _BY_CLASS[kind.__name__]
             if kind.__name__ in _POOLINGS_OVER_WINDOWS:
                 return f"Set padding to zero before it, or pool over time: {_POOLING}."
+    if pools:
+        return (
+            "Leave padding out there, by the mask (True = real): "
+            "keras_padsafe.ops.masked_mean, masked_max or masked_sum; or "
+            f"pool with {_POOLING}."
+        )
     return (
-        "Leave padding out there: keras_padsafe.ops.masked_mean, masked_max, "
-        "masked_softmax and masked_attention take a mask; for pooling there are "
-        f"{_POOLING}."
+        "Leave padding out there, by the mask (True = real): hide the scores of padded "
+        "keys with keras_padsafe.ops.masked_softmax or masked_attention, and take sums "
+        "over time with masked_mean."
     )

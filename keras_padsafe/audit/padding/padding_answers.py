@@ -1,31 +1,20 @@
 """The answers of a model to one batch, changed in every way that must not matter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from keras_padsafe.audit.padding.first_movers import (
-    first_mover,
-    hold_still,
-    place_of,
-    real_in,
-)
-from keras_padsafe.audit.padding.float_noise import MULTIPLE
-from keras_padsafe.audit.padding.movements import Movement, Movements, movements
-from keras_padsafe.audit.padding.padding_changes import Change, PaddedBatch
-from keras_padsafe.audit.padding.padding_gradient import padding_gradient
-from keras_padsafe.audit.padding.padding_runs import (
-    PaddingRuns,
-    attempt,
-    outputs_of,
-    what_was_said,
-)
-from keras_padsafe.audit.padding.poison import Kind, Tap, poisoned, put_in
-from keras_padsafe.audit.padding.record_calls import Alter, Key, Record, Value
-from keras_padsafe.audit.padding.time_axes import Axes
 from keras_padsafe.audit.padding_report import PaddingVariant, Verdict
-from keras_padsafe.audit.running.watch import LayerCall
+from keras_padsafe.audit.run.float_noise import MULTIPLE
+from keras_padsafe.audit.run.leaks import first_mover, place_of, real_in
+from keras_padsafe.audit.run.model_runs import outputs_of, what_was_said
+from keras_padsafe.audit.run.movements import Movement, Movements
+from keras_padsafe.audit.run.padded_batch import Change
+from keras_padsafe.audit.run.padded_runs import PaddedRuns
+from keras_padsafe.audit.run.padding_gradient import padding_gradient
+from keras_padsafe.audit.run.poison import Kind
+from keras_padsafe.audit.run.record_calls import Key, Record
 
 CONTENT: dict[str, Kind] = {
     "random content": "random",
@@ -58,44 +47,29 @@ class Answers:
     """Runs the variants of one batch.
 
     Attributes:
-        runs: The model.
-        batch: The batch.
-        record: The calls of the batch itself.
-        axes: How its tensors are read.
-        noise: How far rounding moves them.
-        taps: Where padded content enters.
-        added: How much more padding the model takes; zeros if it takes none.
-        longer: Its calls then.
-        refused: What it said if it refused.
+        runs: The batch and the model.
     """
 
-    runs: PaddingRuns
-    batch: PaddedBatch
-    record: Record
-    axes: Mapping[Value, Axes]
-    noise: Mapping[Value, float]
-    taps: Sequence[Tap]
-    added: Sequence[int]
-    longer: Record
-    refused: str | None
+    runs: PaddedRuns
 
     @property
     def noise_floor(self) -> float:
         """How far rounding moves the outputs."""
-        return max((self.noise.get(value, 0.0) for value in self._outputs), default=0.0)
+        return max(
+            (self.runs.noise.get(value, 0.0) for value in self.runs.outputs),
+            default=0.0,
+        )
 
     def all(self) -> dict[str, Answer]:
         """The answers in every variant, by name."""
-        batch, random = self.batch, np.random.default_rng(0)
-        most_padded = sum(line.padding.mean(1) for line in batch.timelines)
+        batch, random = self.runs.batch, np.random.default_rng(0)
+        most_padded = sum(
+            line.padding.reshape(batch.rows, -1).mean(1) for line in batch.timelines
+        )
         row = int(np.argmax(np.where(batch.filled, most_padded, -1.0)))
         answers = {
             "more padding": self._more_padding(),
-            "less padding": self._of(
-                "PS401",
-                batch.with_less_padding(row),
-                "the model pads its input by itself",
-            ),
+            "less padding": self._less_padding(row),
         }
         for name, kind in CONTENT.items():
             answers[name] = self.with_content(kind)
@@ -114,87 +88,68 @@ class Answers:
         answers["alone"] = self._alone(row, answers["less padding"])
         return answers
 
-    def with_content(self, kind: Kind, held_still: Sequence[Key] = ()) -> Answer:
-        """The answer with other content behind the padding.
-
-        Args:
-            kind: Which content.
-            held_still: Calls whose outputs keep their real positions.
-        """
-        values = list(self.batch.unchanged().inputs)
-        random = np.random.default_rng(1)
-        for i, padding in self._held_inputs().items():
-            array = values[i]
-            values[i] = poisoned(array, padding, kind, str(array.dtype), random)
-        if not self.taps and not self._held_inputs():
+    def with_content(self, kind: Kind) -> Answer:
+        """The answer with other content behind the padding."""
+        if not self.runs.taps and not self.runs.features:
             return self._skipped("PS402", "nothing turns ids into features in a call")
-        alter = _both(
-            put_in(self.taps, kind), hold_still(self.record, self.axes, held_still)
-        )
-        return self._compared("PS402", self._with(values), alter, kind)
+        return self._compared("PS402", lambda: self.runs.with_content(kind), kind)
 
-    def place(self, answer: Answer, key: Key) -> str:
+    def place(self, found: Movements, key: Key) -> str:
         """Where a call is, in words."""
-        assert answer.found is not None
-        return place_of(self.record, answer.found, self.noise, key)
+        return place_of(self.runs.record, found, self.runs.noise, key)
 
     def faintest_mover(self, answer: Answer) -> Key | None:
         """The first call that moved at all, however little."""
         if answer.found is None:
             return None
-        return first_mover(self.record, answer.found, self.noise, multiple=0.0)
-
-    @property
-    def _outputs(self) -> list[Value]:
-        outputs = outputs_of(self.record).outputs
-        floats = [value for value in outputs if "float" in value.dtype]
-        return floats or outputs
-
-    def _with(self, values: Sequence[np.ndarray]) -> Change:
-        same = self.batch.unchanged()
-        return Change(tuple(values), same.rows, same.where)
-
-    def _held_inputs(self) -> dict[int, np.ndarray]:
-        """Inputs of features behind a mask, with their padding."""
-        return {
-            i: line.padding
-            for line in self.batch.timelines
-            if line.held and line.padding.any()
-            for i in line.members
-            if i not in line.masks
-            and self.batch.inputs[i].is_float
-            and self.batch.inputs[i].values.shape[:2] == line.padding.shape
-        }
+        return first_mover(
+            self.runs.record, answer.found, self.runs.noise, multiple=0.0
+        )
 
     def _more_padding(self) -> Answer:
-        if not any(self.added):
+        if not any(self.runs.added):
             return self._skipped("PS401", "the model pads its input by itself")
-        change = self.batch.with_more_padding(self.added)
-        if self.refused:
-            return self._skipped("PS401", f"the model refuses it: {self.refused}")
-        return self._judged("PS401", change, self.longer)
+        change = self.runs.batch.with_more_padding(self.runs.added)
+        if self.runs.refused:
+            return self._skipped("PS401", f"the model refuses it: {self.runs.refused}")
+        return self._judged("PS401", change, self.runs.longer)
+
+    def _less_padding(self, row: int) -> Answer:
+        """The answer with all padding cut off; if that is refused, some of it."""
+        made = "the model pads its input by itself"
+        count = len(self.runs.batch.timelines)
+        first = self._of("PS401", self.runs.batch.with_less_padding(row), made)
+        for only in range(count if count > 1 else 0):
+            if first.variant.verdict != "skipped":
+                break
+            change = self.runs.batch.with_less_padding(row, only)
+            other = self._of("PS401", change, made)
+            first = other if other.variant.verdict != "skipped" else first
+        return first
 
     def _of(self, code: str, change: Change | None, why: str) -> Answer:
         if change is None:
             return self._skipped(code, why)
-        return self._compared(code, change)
+        run = self.runs.runs.record
+        return self._compared(code, lambda: (change, run(change.inputs)))
 
     def _compared(
         self,
         code: str,
-        change: Change,
-        alter: Alter | None = None,
+        run: Callable[[], tuple[Change, Record]],
         kind: Kind = "random",
     ) -> Answer:
-        after, error = attempt(lambda: self.runs.record(change.inputs, alter))
-        if after is None:
-            return self._skipped(code, f"the model refuses it: {error}")
+        try:
+            change, after = run()
+        except Exception as error:  # Whatever a model of the user's raises.
+            said = what_was_said(error)
+            return self._skipped(code, f"the model refuses it: {said}")
         return self._judged(code, change, after, kind)
 
     def _judged(
         self, code: str, change: Change, after: Record, kind: Kind = "random"
     ) -> Answer:
-        found = movements(self.record, after, change, self.axes)
+        found = self.runs.compared(change, after)
         worst = self._worst(found)
         if worst is None:
             return self._skipped(code, "the answer has another shape then")
@@ -208,44 +163,44 @@ class Answers:
             verdict = "moved"
         key = first = None
         if verdict in ("leak", "moved", "not finite"):
-            key = first_mover(self.record, found, self.noise)
-            first = key and place_of(self.record, found, self.noise, key)
+            key = first_mover(self.runs.record, found, self.runs.noise)
+            first = key and place_of(self.runs.record, found, self.runs.noise, key)
         variant = PaddingVariant(code, move.size, noise, verdict, first)
         return Answer(variant, found, key, move.where)
 
     def _worst(self, found: Movements) -> tuple[Movement, float] | None:
         """The output that moved most beyond its noise."""
-        root = outputs_of(self.record)
+        root = outputs_of(self.runs.record)
         if root.key not in found:
             return None
         pairs = [
-            (move, self.noise.get(value, 0.0))
+            (move, self.runs.noise.get(value, 0.0))
             for value, move in zip(root.outputs, found[root.key].outputs, strict=True)
-            if move is not None and value in self._outputs
+            if move is not None and value in self.runs.outputs
         ]
         return max(pairs, key=lambda pair: _ratio(pair[0].size, pair[1]), default=None)
 
     def _alone(self, row: int, less: Answer) -> Answer:
         """One row alone; if it was taken alone without its padding, that says it."""
-        change = self.batch.with_less_padding(row)
-        alone = change is not None and len(change.rows[0]) == 1 < self.batch.rows
+        change = self.runs.batch.with_less_padding(row)
+        alone = change is not None and len(change.rows[0]) == 1 < self.runs.batch.rows
         if alone and less.variant.verdict in ("same", "noise"):
             why = "`less padding` took one row alone, and its answer did not move"
             return self._skipped("PS404", why)
-        return self._of("PS404", self.batch.alone(row), "")
+        return self._of("PS404", self.runs.batch.alone(row), "")
 
     def _gradient(self) -> Answer:
         code = "PS402"
         outputs = [
-            (value, real_in(value, self.axes))
-            for value in self._outputs
+            (value, real_in(value, self.runs.axes))
+            for value in self.runs.outputs
             if "float" in value.dtype
         ]
-        inputs = self._held_inputs()
-        if not outputs or not (self.taps or inputs):
+        inputs = self.runs.features
+        if not outputs or not (self.runs.taps or inputs):
             return self._skipped(code, "there is nothing to differentiate")
         try:
-            found = padding_gradient(self.runs, self.taps, inputs, outputs)
+            found = padding_gradient(self.runs.runs, self.runs.taps, inputs, outputs)
         except Exception as error:  # Whatever a model of the user's raises.
             said = what_was_said(error)
             return self._skipped(code, f"it cannot be differentiated: {said}")
@@ -262,14 +217,6 @@ class Answers:
         return Answer(
             PaddingVariant(code, None, self.noise_floor, "skipped", None, why)
         )
-
-
-def _both(first: Alter, second: Alter) -> Alter:
-    def alter(key: Key, call: LayerCall) -> None:
-        first(key, call)
-        second(key, call)
-
-    return alter
 
 
 def _verdict(moved: float, noise: float) -> Verdict:

@@ -1,26 +1,26 @@
 """A model asked the same question in many ways, and what became of its answers."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.padding.find_timelines import find_timelines
-from keras_padsafe.audit.padding.float_noise import SEEDS, round_again
 from keras_padsafe.audit.padding.measure_pad_outputs import measure_pad_outputs
-from keras_padsafe.audit.padding.movements import movements
 from keras_padsafe.audit.padding.padding_answers import Answer, Answers
 from keras_padsafe.audit.padding.padding_causes import find_causes
-from keras_padsafe.audit.padding.padding_changes import PaddedBatch
-from keras_padsafe.audit.padding.padding_runs import PaddingRuns, outputs_of
-from keras_padsafe.audit.padding.poison import find_taps
-from keras_padsafe.audit.padding.record_calls import Record, Value
-from keras_padsafe.audit.padding.time_axes import ReadAxes
 from keras_padsafe.audit.padding_report import (
     LayerMovement,
     PaddingReport,
+    PaddingVariant,
     PadOutputs,
 )
+from keras_padsafe.audit.run.find_timelines import born_masks, find_timelines
+from keras_padsafe.audit.run.leaks import real_in
+from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
+from keras_padsafe.audit.run.padded_batch import PaddedBatch
+from keras_padsafe.audit.run.padded_runs import PaddedRuns
+from keras_padsafe.audit.run.record_calls import Record, Value
 from keras_padsafe.errors import AuditError
 
 
@@ -34,27 +34,11 @@ class PaddingAudit:
     """
 
     def __init__(self, model: keras.layers.Layer, batch: Any, pad_id: Any) -> None:
-        self._runs = PaddingRuns(model, batch)
-        values = [entry.values for entry in self._runs.inputs]
-        self._record = self._runs.record(values)
-        self._batch = self._read_batch(pad_id)
-        added, longer, refused = self._longer()
-        read = ReadAxes(self._batch.timelines, self._batch.filled, added, longer)
-        read.read(self._record)
-        self._axes = read.of
+        runs = ModelRuns(model, batch)
+        record = runs.record([entry.values for entry in runs.inputs])
+        self._runs = PaddedRuns(runs, record, _read_batch(runs, record, pad_id))
         self._refuse_nan()
-        self._noise = self._measure_noise()
-        self._answers = Answers(
-            self._runs,
-            self._batch,
-            self._record,
-            self._axes,
-            self._noise,
-            find_taps(self._record, self._batch),
-            added,
-            longer,
-            refused,
-        )
+        self._answers = Answers(self._runs)
 
     def report(self) -> PaddingReport:
         """Runs every variant and says what they show."""
@@ -62,7 +46,7 @@ class PaddingAudit:
         findings = find_causes(self._answers, answers)
         pictured = self._pictured(answers)
         layers, row = self._layers(answers.get(pictured))
-        line = self._batch.timelines[0]
+        line = self._runs.batch.timelines[0]
         return PaddingReport(
             findings=tuple(findings),
             variants={name: answer.variant for name, answer in answers.items()},
@@ -72,96 +56,18 @@ class PaddingAudit:
             row=row,
             real=tuple(map(bool, line.real[row])),
             pad_outputs=self._pad_outputs(),
-            empty_rows=tuple(map(int, np.flatnonzero(~self._batch.filled))),
+            not_looked_at=tuple(_missing(self._runs, answers)),
+            empty_rows=tuple(map(int, np.flatnonzero(~self._runs.batch.filled))),
         )
 
-    def _read_batch(self, pad_id: Any) -> PaddedBatch:
-        inputs = self._runs.inputs
-        born = [
-            value.mask
-            for call in self._record.values()
-            for value in call.outputs
-            if call.makes_mask and value.mask is not None and value.mask.ndim == 2
-        ]
-        lines = find_timelines(inputs, pad_id, born)
-        if not lines:
-            named = ", ".join(f"{e.name!r} {e.values.shape}" for e in inputs)
-            raise AuditError(
-                f"batch: no position of it is padding (inputs: {named}). Expected: an "
-                f"input (batch, time) that holds the pad id {pad_id!r}, a mask among "
-                "the inputs, or a layer of the model that makes one. Pass a batch of "
-                "sequences of several lengths, and the id they are padded with."
-            )
-        padded = PaddedBatch(inputs, tuple(lines), pad_id)
-        if not any(line.padding.any() for line in lines):
-            raise AuditError(
-                "batch: its masks say that every position is real. Pass a batch of "
-                "sequences of several lengths, padded to one."
-            )
-        if not padded.filled.any():
-            raise AuditError(
-                "batch: every row holds nothing but padding, and so has no answer that "
-                "could change. Pass rows that hold something too."
-            )
-        return padded
-
-    def _longer(self) -> tuple[list[int], Record, str | None]:
-        """How much more padding the model takes, its calls then, and what it said."""
-        lines = self._batch.timelines
-        longest = max(line.length for line in lines)
-        # Growing by different lengths tells the axes of two sequences apart.
-        tries = [
-            [count + n for n in range(len(lines))]
-            for count in (max(4, longest // 2), 1)
-        ]
-        tries += [[1] * len(lines)] if len(lines) > 1 else []
-        best: tuple[list[int], Record, str | None] = ([0] * len(lines), {}, None)
-        for counts in tries:
-            added = [
-                count if line.members and line.padding.any() else 0
-                for count, line in zip(counts, lines, strict=True)
-            ]
-            if not any(added):
-                break
-            change = self._batch.with_more_padding(added)
-            record, error = self._runs.record_until_error(change.inputs)
-            if error is None and _has_new_nan(self._record, record):
-                error = f"its answer is NaN with {max(added)} more positions"
-            if error is None:
-                return added, record, None
-            if best[2] is None or len(record) > len(best[1]):
-                best = (added, record, error)
-        return best
-
     def _refuse_nan(self) -> None:
-        for value in outputs_of(self._record).outputs:
-            real = self._axes[value].real
-            array = value.array
-            if self._axes[value].flat:
-                array = array.reshape(-1, real.shape[1], *array.shape[1:])
-            if bool((np.isnan(array) & real).any()):
+        for value in outputs_of(self._runs.record).outputs:
+            if bool((np.isnan(value.array) & real_in(value, self._runs.axes)).any()):
                 raise AuditError(
                     "model: its own answer to the batch holds NaN, so that nothing can "
                     "be compared with it. keras_padsafe.audit.find_nonfinite says "
                     "where it is born."
                 )
-
-    def _measure_noise(self) -> dict[Value, float]:
-        """How far rounding, and random numbers if there are any, move each tensor."""
-        unchanged = self._batch.unchanged()
-        noise: dict[Value, float] = {}
-        for seed in range(1, SEEDS + 1):
-            alter = round_again(self._record, seed)
-            again = self._runs.record(unchanged.inputs, alter, reseeded=seed)
-            found = movements(self._record, again, unchanged, self._axes)
-            for key, movement in found.items():
-                call = self._record[key]
-                values = call.inputs + call.outputs
-                moved = movement.inputs + movement.outputs
-                for value, move in zip(values, moved, strict=True):
-                    size = move.size if move is not None else 0.0
-                    noise[value] = max(noise.get(value, 0.0), size)
-        return noise
 
     def _pictured(self, answers: dict[str, Answer]) -> str:
         def weight(name: str) -> tuple[bool, bool, float]:
@@ -174,12 +80,12 @@ class PaddingAudit:
         return max(shown, key=weight) if shown else ""
 
     def _layers(self, answer: Answer | None) -> tuple[tuple[LayerMovement, ...], int]:
-        padding = self._batch.timelines[0].padding.sum(1)
-        row = int(np.argmax(np.where(self._batch.filled, padding, -1)))
+        padding = self._runs.batch.timelines[0].padding.sum(1)
+        row = int(np.argmax(np.where(self._runs.batch.filled, padding, -1)))
         if answer is None or answer.found is None:
             return (), row
         layers = []
-        for key, call in self._record.items():
+        for key, call in self._runs.record.items():
             if key not in answer.found:
                 continue
             for value, move in zip(
@@ -195,7 +101,7 @@ class PaddingAudit:
                         call.path,
                         type(call.layer).__name__,
                         move.size,
-                        self._noise.get(value, 0.0),
+                        self._runs.noise.get(value, 0.0),
                         positions,
                     )
                 )
@@ -205,26 +111,58 @@ class PaddingAudit:
     def _pad_outputs(self) -> PadOutputs | None:
         # The innermost call that puts out the last sequence: it ends before others.
         made_by: dict[Value, str] = {}
-        for call in self._record.values():
+        for call in self._runs.record.values():
             for value in call.outputs:
                 made_by.setdefault(value, call.path)
-        for call in reversed(self._record.values()):
+        for call in reversed(self._runs.record.values()):
             for value in call.outputs:
-                axes = self._axes[value]
-                vectors = "float" in value.dtype and value.array.ndim == 3
-                if vectors and axes.batch and not axes.flat:
-                    for axis, line in axes.time:
-                        if axis != 1:
-                            continue
-                        real = self._batch.timelines[line].real
-                        return measure_pad_outputs(made_by[value], value.array, real)
+                axes = self._runs.axes[value]
+                padded = axes.padded
+                vectors = value.is_float and value.array.ndim == 3
+                if vectors and axes.batch and padded is not None and padded.ndim == 2:
+                    return measure_pad_outputs(made_by[value], value.array, ~padded)
         return None
 
 
-def _has_new_nan(before: Record, after: Record) -> bool:
-    """Whether the answer is NaN in one run and not in the other."""
-    pair = [
-        any(np.isnan(v.array).any() for v in outputs_of(record).outputs)
-        for record in (before, after)
-    ]
-    return pair == [False, True]
+def _read_batch(runs: ModelRuns, record: Record, pad_id: Any) -> PaddedBatch:
+    inputs = runs.inputs
+    lines = find_timelines(inputs, pad_id, born_masks(record))
+    if not lines:
+        named = ", ".join(f"{e.name!r} {e.values.shape}" for e in inputs)
+        raise AuditError(
+            f"batch: no position of it is padding (inputs: {named}). Expected: an "
+            f"input (batch, time) that holds the pad id {pad_id!r}, a mask among "
+            "the inputs, or a layer of the model that makes one. Pass a batch of "
+            "sequences of several lengths, and the id they are padded with."
+        )
+    padded = PaddedBatch(inputs, tuple(lines), pad_id)
+    if not any(line.padding.any() for line in lines):
+        raise AuditError(
+            "batch: its masks say that every position is real. Pass a batch of "
+            "sequences of several lengths, padded to one."
+        )
+    if not padded.filled.any():
+        raise AuditError(
+            "batch: every row holds nothing but padding, and so has no answer that "
+            "could change. Pass rows that hold something too."
+        )
+    return padded
+
+
+def _missing(runs: PaddedRuns, answers: Mapping[str, Answer]) -> Iterator[str]:
+    """The padding of which neither the content nor the amount could be changed."""
+
+    def tried(code: str) -> list[PaddingVariant]:
+        return [a.variant for a in answers.values() if a.variant.code == code]
+
+    if any(variant.verdict != "skipped" for variant in tried("PS402")):
+        return
+    amount = tried("PS401")
+    judged = any(variant.verdict != "skipped" for variant in amount)
+    pairs = zip(runs.batch.timelines, runs.added, strict=True)
+    still = [line for line, count in pairs if line.padding.any() and not count]
+    if still or not judged:
+        why = "; ".join(
+            dict.fromkeys(v.why for v in [*tried("PS402"), *amount] if v.why)
+        )
+        yield f"what becomes of padding in some position: {why}"

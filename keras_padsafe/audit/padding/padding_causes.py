@@ -10,11 +10,9 @@ from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.padding.instead import what_instead
 from keras_padsafe.audit.padding.padding_answers import CONTENT, Answer, Answers
-from keras_padsafe.audit.padding.poison import Kind
-from keras_padsafe.audit.padding.record_calls import Key
-
-LIMIT = 8
-"""How many leaks are looked for one after the other."""
+from keras_padsafe.audit.run.leaks import of_a_library
+from keras_padsafe.audit.run.poison import Kind
+from keras_padsafe.audit.run.record_calls import CallRecord, Key
 
 # What a cause is called if it shows in several ways: the most telling first.
 _ORDER = ("PS402", "PS401", "PS404", "PS403")
@@ -40,7 +38,7 @@ def find_causes(answers: Answers, by_name: Mapping[str, Answer]) -> list[Finding
         answer = by_name[name]
         if name in content:
             continue
-        place = answer.variant.first or answers.runs.model.name
+        place = answer.variant.first or answers.runs.runs.model.name
         causes.setdefault(place, _Cause(answer.key, place)).names.append(name)
     return [_finding(answers, by_name, cause) for cause in _in_order(answers, causes)]
 
@@ -52,16 +50,11 @@ def _content_causes(
     kinds: list[Kind] = [CONTENT[name] for name in leaking if name in CONTENT]
     if not kinds:
         return [_faint_cause(answers, by_name)]
-    kind = kinds[0]
-    keys: list[Key] = []
-    causes: list[_Cause] = []
-    for _ in range(LIMIT):
-        answer = answers.with_content(kind, keys)
-        if answer.variant.verdict != "leak" or answer.key is None:
-            break
-        causes.append(_Cause(answer.key, answers.place(answer, answer.key)))
-        keys.append(answer.key)
-    return causes or [_Cause(None, answers.runs.model.name)]
+    causes = [
+        _Cause(key, answers.place(found, key))
+        for key, found in answers.runs.leaks(kinds[0])
+    ]
+    return causes or [_Cause(None, answers.runs.runs.model.name)]
 
 
 def _faint_cause(answers: Answers, by_name: Mapping[str, Answer]) -> _Cause:
@@ -69,13 +62,13 @@ def _faint_cause(answers: Answers, by_name: Mapping[str, Answer]) -> _Cause:
     for name in ("random content", "large content", "other ids"):
         answer = by_name[name]
         key = answers.faintest_mover(answer)
-        if key is not None:
-            return _Cause(key, answers.place(answer, key))
-    return _Cause(None, answers.runs.model.name)
+        if key is not None and answer.found is not None:
+            return _Cause(key, answers.place(answer.found, key))
+    return _Cause(None, answers.runs.runs.model.name)
 
 
 def _in_order(answers: Answers, causes: Mapping[str, _Cause]) -> list[_Cause]:
-    order = {key: n for n, key in enumerate(answers.record)}
+    order = {key: n for n, key in enumerate(answers.runs.record)}
     last = len(order)
 
     def rank(cause: _Cause) -> tuple[bool, int]:
@@ -88,7 +81,7 @@ def _in_order(answers: Answers, causes: Mapping[str, _Cause]) -> list[_Cause]:
 def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> Finding:
     variants = {name: by_name[name] for name in cause.names}
     code = _code(by_name, cause.names)
-    call = answers.record.get(cause.key) if cause.key else None
+    call = answers.runs.record.get(cause.key) if cause.key else None
     kind = type(call.layer).__name__ if call else "the model"
     path = call.path if call else cause.place
     where = cause.place.removeprefix(path)  # ", between a and b" in code of one's own
@@ -97,9 +90,9 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
     }
     mask = ""
     if call is not None:
-        arrived = any(value.mask is not None for value in call.inputs)
+        arrived = bool(call.used) or any(v.mask is not None for v in call.inputs)
         evidence |= {"class": kind, "mask_arrived": arrived}
-        timed = any(answers.axes[value].time for value in call.inputs)
+        timed = any(answers.runs.axes[value].time for value in call.inputs)
         mask = "" if arrived or not timed else " No mask reaches it."
     shown = min(cause.names, key=_telling)
     worst = by_name[shown].variant
@@ -110,9 +103,16 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
         f"move in {kind}{where} ({_listed(cause.names)}); the model's output "
         f"moves by {worst.moved:.3g} with {shown}, "
         f"rounding by {worst.noise:.3g}.{mask}",
-        _fix(code, cause, what_instead(call.layer, bool(where)) if call else ""),
+        _fix(code, cause, _instead(answers, call) if call else ""),
         evidence,
     )
+
+
+def _instead(answers: Answers, call: CallRecord) -> str:
+    axes = answers.runs.axes
+    pools = not any(axes[value].time for value in call.outputs)
+    own_code = call.has_children and not of_a_library(call.layer)
+    return what_instead(call.layer, own_code, pools)
 
 
 def _code(by_name: Mapping[str, Answer], names: list[str]) -> str:

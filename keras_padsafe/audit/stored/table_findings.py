@@ -51,7 +51,8 @@ def table_findings(
             )
         else:
             yield from _equal(array, vocabulary, untrained | padding)
-        yield from _pad_rows(array, pads)
+        trained = bool(slots) and bool((~untrained).any() and untrained.any())
+        yield from _pad_rows(array, [p for p in pads if trained and not untrained[p]])
     if tables:
         yield from _spare_rows(vocabulary, tables[0].path)
 
@@ -137,10 +138,12 @@ def _pad_rows(array: StoredArray, pads: list[int]) -> Iterator[Finding]:
         yield Finding(
             "PS204",
             array.path,
-            f"The rows of pad ids {uneven} are not constant: where a layer does not "
-            "use the mask, padding looks like a word.",
-            "Nothing, if every layer after the table uses the mask; else make it a "
-            "keras_padsafe.layers.ExtendableEmbedding, whose pad vectors are zero.",
+            f"The rows of pad ids {uneven} are not constant, and training has moved "
+            "them: padding had a part in an answer, as where a layer does not use the "
+            "mask.",
+            "Look with trace_masks or check_padding, and a batch, for the layer that "
+            "does not; or make the table a keras_padsafe.layers.ExtendableEmbedding, "
+            "whose pad vectors are zero and stay so.",
             {"pad_ids": uneven},
         )
 

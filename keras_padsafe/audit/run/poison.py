@@ -1,14 +1,14 @@
 """Where what padding holds enters a model, and other content for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from keras_padsafe.audit.padding.float_noise import like, typical_size
-from keras_padsafe.audit.padding.padding_changes import PaddedBatch
-from keras_padsafe.audit.padding.record_calls import (
+from keras_padsafe.audit.run.float_noise import like, typical_size
+from keras_padsafe.audit.run.padded_batch import PaddedBatch
+from keras_padsafe.audit.run.record_calls import (
     Alter,
     CallRecord,
     Key,
@@ -16,7 +16,8 @@ from keras_padsafe.audit.padding.record_calls import (
     Value,
     is_float,
 )
-from keras_padsafe.audit.running.watch import LayerCall, map_tensors
+from keras_padsafe.audit.run.time_axes import Axes
+from keras_padsafe.audit.run.watch import LayerCall, map_tensors
 from keras_padsafe.types import Tensor
 
 Kind = Literal["random", "large", "nan"]
@@ -33,7 +34,7 @@ class Tap:
         key: The call.
         index: Its number.
         value: The output.
-        padding: Bools of shape `(batch, time)`.
+        padding: Bools of its first axes, True where padding is.
     """
 
     key: Key
@@ -42,18 +43,21 @@ class Tap:
     padding: np.ndarray
 
 
-def find_taps(record: Record, batch: PaddedBatch) -> list[Tap]:
+def find_taps(
+    record: Record, batch: PaddedBatch, axes: Mapping[Value, Axes]
+) -> list[Tap]:
     """The innermost calls that turn ids into features, or make a mask.
 
     Args:
         record: A run of the batch.
         batch: The batch.
+        axes: How its tensors are read.
     """
     taps: list[Tap] = []
     covered: set[Key] = set()
     for key, call in record.items():
         if key not in covered:
-            tap = _tap(call, batch)
+            tap = _tap(call, batch, axes)
             if tap is None:
                 continue
             taps.append(tap)
@@ -109,40 +113,37 @@ def poisoned(
     return np.where(where, content, array).astype(array.dtype)
 
 
-def _tap(call: CallRecord, batch: PaddedBatch) -> Tap | None:
+def _tap(
+    call: CallRecord, batch: PaddedBatch, axes: Mapping[Value, Axes]
+) -> Tap | None:
     for value in call.outputs:
-        if "float" not in value.dtype or value.array.ndim < 3:
+        if not value.is_float or value.array.ndim < 3:
             continue
-        padding = _padding_of_ids(call, value, batch)
+        padding = None
+        if _takes_ids(call, value, batch):
+            padding = axes[value].padded
         if padding is None and call.makes_mask and value.mask is not None:
             padding = ~value.mask
-        if padding is None or padding.shape != value.array.shape[:2]:
+        if padding is None or padding.shape != value.array.shape[: padding.ndim]:
             continue
         if padding.any():
             return Tap(call.key, call.index, value, padding)
     return None
 
 
-def _padding_of_ids(
-    call: CallRecord, value: Value, batch: PaddedBatch
-) -> np.ndarray | None:
-    """The padding, if the call turns ids `(batch, time)` into `(batch, time, dim)`."""
+def _takes_ids(call: CallRecord, value: Value, batch: PaddedBatch) -> bool:
+    """Whether a call turns ids `(batch, ..., time)` into vectors of more than one."""
     array = value.array
-    if array.ndim != 3 or array.shape[2] == 1 or not call.inputs:
-        return None
-    shaped = [
-        given.array for given in call.inputs if given.array.shape == array.shape[:2]
-    ]
-    if not shaped or _looks_like_mask(array):
-        return None
-    lines = [line for line in batch.timelines if line.padding.shape == array.shape[:2]]
-    for line in lines:
-        for i in line.members:
-            if any(np.array_equal(batch.inputs[i].values, given) for given in shaped):
-                return line.padding
-    if not lines or not all("int" in given.dtype for given in call.inputs):
-        return None
-    return np.logical_and.reduce([line.padding for line in lines])
+    shaped = [v for v in call.inputs if v.array.shape == array.shape[:-1]]
+    if array.shape[-1] == 1 or not shaped or _looks_like_mask(array):
+        return False
+    whole = [batch.inputs[i].values for line in batch.timelines for i in line.members]
+    known = any(
+        entry.shape == given.array.shape and np.array_equal(entry, given.array)
+        for entry in whole
+        for given in shaped
+    )
+    return known or all("int" in given.dtype for given in call.inputs)
 
 
 def _looks_like_mask(array: np.ndarray) -> bool:

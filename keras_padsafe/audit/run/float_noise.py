@@ -9,14 +9,14 @@ from functools import cache
 import keras
 import numpy as np
 
-from keras_padsafe.audit.padding.record_calls import (
+from keras_padsafe.audit.run.record_calls import (
     Alter,
     Key,
     Record,
     floats_in,
     read_tensor,
 )
-from keras_padsafe.audit.running.watch import LayerCall, map_tensors
+from keras_padsafe.audit.run.watch import LayerCall, map_tensors
 from keras_padsafe.compat import get_keras_mask, set_keras_mask
 from keras_padsafe.types import Tensor
 

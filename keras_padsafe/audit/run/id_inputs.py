@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.running.bad_values import to_numpy
-from keras_padsafe.audit.running.run_model import as_tensors, run_model
-from keras_padsafe.audit.running.watch import LayerCall, Observer
+from keras_padsafe.audit.run.bad_values import to_numpy
+from keras_padsafe.audit.run.run_model import as_tensors, run_model
+from keras_padsafe.audit.run.watch import LayerCall, Observer
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,28 @@
 
 import re
 import warnings
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.padding.record_calls import (
+from keras_padsafe.audit.run.backends import start_random_numbers_at
+from keras_padsafe.audit.run.record_calls import (
     Alter,
     CallRecord,
     Record,
     RecordCalls,
     is_float,
 )
-from keras_padsafe.audit.padding.timeline import Input
-from keras_padsafe.audit.running.backends import start_random_numbers_at
-from keras_padsafe.audit.running.run_model import as_tensors, left_as_it_is
-from keras_padsafe.audit.running.watch import Observer, watch
+from keras_padsafe.audit.run.run_model import as_tensors, left_as_it_is
+from keras_padsafe.audit.run.timeline import Input
+from keras_padsafe.audit.run.watch import Observer, watch
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class PaddingRuns:
+class ModelRuns:
     """A model and the structure of its batch.
 
     Args:
@@ -42,6 +42,7 @@ class PaddingRuns:
         self,
         values: Sequence[np.ndarray],
         alter: Alter | None = None,
+        given: Alter | None = None,
         reseeded: int = 0,
     ) -> Record:
         """The calls of one run; the last is that of the model.
@@ -49,9 +50,10 @@ class PaddingRuns:
         Args:
             values: The arrays of the batch.
             alter: May replace what comes out of a call.
+            given: May replace what goes into one.
             reseeded: Another number draws other random numbers, where the model does.
         """
-        recorder = RecordCalls(alter)
+        recorder = RecordCalls(alter, given)
         self.call(values, recorder, reseeded=reseeded)
         return recorder.record
 
@@ -101,14 +103,6 @@ class PaddingRuns:
 def outputs_of(record: Record) -> CallRecord:
     """The call of the model itself."""
     return list(record.values())[-1]
-
-
-def attempt(run: Callable[[], Record]) -> tuple[Record | None, str | None]:
-    """A run, or what the model said when it refused it."""
-    try:
-        return run(), None
-    except Exception as error:  # Whatever a model of the user's raises.
-        return None, what_was_said(error)
 
 
 def _as_before(value: Any) -> Any:

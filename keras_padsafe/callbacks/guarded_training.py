@@ -6,14 +6,14 @@ from typing import Any
 
 import keras
 
-from keras_padsafe.audit.guarding.guarded_step import (
+from keras_padsafe.callbacks.guarded_step import (
     FLAGS,
     Step,
     guarded_jax_step,
     guarded_tensorflow_step,
     guarded_torch_function,
 )
-from keras_padsafe.audit.guarding.training_state import TrainingState
+from keras_padsafe.callbacks.training_state import TrainingState
 from keras_padsafe.errors import GuardError
 
 _REPLACED = ("train_step", "train_function", "make_train_function")

@@ -7,7 +7,7 @@ variable, in the order of the `TrainingState`: True where the value is finite.
 from collections.abc import Callable
 from typing import Any
 
-from keras_padsafe.audit.guarding.training_state import TrainingState
+from keras_padsafe.callbacks.training_state import TrainingState
 from keras_padsafe.errors import GuardError
 
 Step = Callable[..., Any]

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from keras_padsafe.audit.running.backends import is_staged
+from keras_padsafe.audit.run.backends import is_staged
 from keras_padsafe.types import Tensor
 
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_padsafe.audit.running.bad_values import is_float, to_numpy
-from keras_padsafe.audit.running.known_masks import KnownMasks
-from keras_padsafe.audit.running.run_model import as_tensors, run_model
-from keras_padsafe.audit.running.watch import LayerCall, Observer
+from keras_padsafe.audit.run.bad_values import is_float, to_numpy
+from keras_padsafe.audit.run.known_masks import KnownMasks
+from keras_padsafe.audit.run.run_model import as_tensors, run_model
+from keras_padsafe.audit.run.watch import LayerCall, Observer
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 

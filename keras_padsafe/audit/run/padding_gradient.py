@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.padding.padding_runs import PaddingRuns
-from keras_padsafe.audit.padding.poison import Tap
-from keras_padsafe.audit.padding.record_calls import Value, floats_in, is_float
-from keras_padsafe.audit.running.backends import as_one, gradients
-from keras_padsafe.audit.running.watch import LayerCall, Observer, map_tensors
+from keras_padsafe.audit.run.backends import as_one, gradients
+from keras_padsafe.audit.run.model_runs import ModelRuns
+from keras_padsafe.audit.run.poison import Tap
+from keras_padsafe.audit.run.record_calls import Value, floats_in, is_float
+from keras_padsafe.audit.run.watch import LayerCall, Observer, map_tensors
 from keras_padsafe.compat import get_keras_mask, set_keras_mask
 from keras_padsafe.types import Tensor
 
@@ -30,7 +30,7 @@ class PaddingGradient:
 
 
 def padding_gradient(
-    runs: PaddingRuns,
+    runs: ModelRuns,
     taps: Sequence[Tap],
     inputs: Mapping[int, np.ndarray],
     outputs: Sequence[tuple[Value, np.ndarray]],

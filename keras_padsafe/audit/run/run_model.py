@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.running.watch import Observer, watch
+from keras_padsafe.audit.run.watch import Observer, watch
 from keras_padsafe.types import Tensor
 
 

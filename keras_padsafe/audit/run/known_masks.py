@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.running.watch import tensors_in
+from keras_padsafe.audit.run.watch import tensors_in
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from keras_padsafe.audit.running.watch import LayerCall, Observer, tensors_in
+from keras_padsafe.audit.run.watch import LayerCall, Observer, tensors_in
 from keras_padsafe.types import Tensor
 
 Key = tuple[int, Literal["enter", "leave"]]

@@ -1,4 +1,4 @@
-"""Callbacks for `fit`."""
+"""The callback that keeps the last good weights."""
 
 import sys
 from typing import Any, Literal, NamedTuple, get_args
@@ -6,12 +6,12 @@ from typing import Any, Literal, NamedTuple, get_args
 import keras
 
 from keras_padsafe.audit.audit_report import AuditReport
-from keras_padsafe.audit.guarding.guard_message import (
+from keras_padsafe.callbacks.guard_message import (
     lost_before,
     what_happened,
     what_was_found,
 )
-from keras_padsafe.audit.guarding.guarded_training import BadStep, GuardedTraining
+from keras_padsafe.callbacks.guarded_training import BadStep, GuardedTraining
 from keras_padsafe.errors import GuardError, NonFiniteError
 
 Policy = Literal["stop", "skip", "raise"]

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
-from keras_padsafe.audit.padding.padding_changes import Change
-from keras_padsafe.audit.padding.record_calls import CallRecord, Key, Record, Value
-from keras_padsafe.audit.padding.time_axes import Axes
+from keras_padsafe.audit.run.padded_batch import Change
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value
+from keras_padsafe.audit.run.time_axes import BATCH, Axes, Axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ def movements(
         change: How it was changed.
         axes: How each tensor of the first run is read.
     """
-    compare = _Compare(change, axes)
+    compare = Compare(change, axes)
     return {
         key: CallMovement(
             compare.all(call.inputs, after[key].inputs),
@@ -83,16 +84,44 @@ def moved_outputs(call: CallRecord, found: Movements) -> list[Movement]:
     return [move for move in floats or outputs if move is not None]
 
 
-class _Compare:
+class Compare:
+    """Compares tensors of a changed batch with those of the batch itself.
+
+    Args:
+        change: How the batch was changed.
+        axes: How each tensor of the first run is read.
+    """
+
     def __init__(self, change: Change, axes: Mapping[Value, Axes]) -> None:
         self._change = change
         self._axes = axes
         self._known: dict[tuple[Value, Value], Movement | None] = {}
 
     def all(self, before: list[Value], after: list[Value]) -> list[Movement | None]:
+        """How far each of some tensors moved."""
         if len(before) != len(after):
             return [None] * len(before)
         return [self._one(a, b) for a, b in zip(before, after, strict=True)]
+
+    def as_read(self, before: Value, after: Value, axes: Axes) -> Movement | None:
+        """How far a tensor moved, its axes being read in this way."""
+        then, now = before.array.reshape(axes.shape), after.array
+        sizes = self._sizes(axes, now.shape)
+        if sizes is None or prod(sizes) != now.size:
+            return None
+        now, real = now.reshape(sizes), axes.real
+        places, rows = self._change.rows
+        if axes.batch:
+            then, now = then[rows], now[places]
+            real = real[rows] if real.shape[0] > 1 else real
+        for number, line in axes.time:
+            moved = self._back(now, axes, number, line)
+            if moved is None:
+                return None
+            now = moved
+        if then.shape != now.shape:
+            return None
+        return _reduced(_difference(then, now), real, axes, rows)
 
     def _one(self, before: Value, after: Value) -> Movement | None:
         pair = (before, after)
@@ -102,65 +131,78 @@ class _Compare:
 
     def _movement(self, before: Value, after: Value) -> Movement | None:
         axes = self._axes[before]
-        move = self._moved(before, after, axes)
+        move = self.as_read(before, after, axes)
         if axes.sure or before.array.ndim != 2 or not axes.time:
             return move
         # `(batch, n)` with n as long as the sequence by chance: features did not go
         # where the positions went.
-        other = self._moved(before, after, replace(axes, time=()))
-        known = [found for found in (move, other) if found is not None]
+        other = replace(axes, axes=(axes.axes[0], Axis(axes.axes[1].size)))
+        known = [m for m in (move, self.as_read(before, after, other)) if m is not None]
         return min(known, key=lambda found: found.size, default=None)
 
-    def _moved(self, before: Value, after: Value, axes: Axes) -> Movement | None:
-        then, now = before.array, after.array
-        real = axes.real
-        if axes.flat:
-            rows = self._batch_size()
-            if not now.shape or now.shape[0] % rows:
-                return None
-            then = then.reshape(-1, axes.real.shape[1], *then.shape[1:])
-            now = now.reshape(rows, -1, *now.shape[1:])
-        places, rows = self._change.rows
-        if axes.batch:
-            if now.shape[:1] != (self._batch_size(),):
-                return None
-            then, now = then[rows], now[places]
-            real = real[rows] if real.shape[0] > 1 else real
-        for axis, line in dict(axes.time).items():
-            moved = self._moved_along(now, then, axis, line, axes.batch)
-            if moved is None:
-                return None
-            now = moved
-        if then.shape != now.shape:
-            return None
-        return _reduced(_difference(then, now), real, axes, rows)
+    def _sizes(self, axes: Axes, now: tuple[int, ...]) -> tuple[int, ...] | None:
+        apart = len(axes.axes) != len(now)
+        sizes = []
+        for number, axis in enumerate(axes.axes):
+            if axis.line == BATCH:
+                sizes.append(self._change.rows_now)
+            elif apart and axis.line >= 0:
+                sizes.append(self._change.lengths[axis.line])
+            else:
+                sizes.append(axis.size if apart else now[number])
+        return tuple(sizes)
 
-    def _moved_along(
-        self, now: np.ndarray, then: np.ndarray, axis: int, line: int, batch: bool
+    def _back(
+        self, now: np.ndarray, axes: Axes, number: int, line: int
     ) -> np.ndarray | None:
-        if axis >= now.ndim or axis >= then.ndim:
-            return None
+        """A tensor with its positions where they were in the batch itself."""
+        axis, size = axes.axes[number], now.shape[number]
+        timeline, longer = self._change.timelines[line], self._change.lengths[line]
+        length = timeline.length
         where = self._change.where[line]
         if where is None:
-            if now.shape[axis] == then.shape[axis]:
-                return now
-            last = now.shape[axis] - 1
-            where = np.minimum(np.arange(then.shape[axis]), last)
-            return np.take(now, where, axis)
-        where = where[self._change.rows[1]]
-        if not batch:
-            same = (where == where[:1]).all() and where.max() < now.shape[axis]
-            return np.take(now, where[0], axis) if same else None
-        if where.max() >= now.shape[axis]:
+            return np.take(now, np.minimum(np.arange(axis.size), size - 1), number)
+        places = axis.positions(axis.size, length)
+        inside = (places >= 0) & (places < length)
+        to = np.take(where, np.clip(places, 0, length - 1), axis=-1)
+        if axis.backwards:
+            to = longer - 1 - to
+        to = to - axis.start
+        # What stands before or after a sequence stays at its end.
+        ends = np.arange(axis.size)
+        after = (places >= length) if not axis.backwards else (places < 0)
+        ends = np.where(after, size - axis.size + ends, ends)
+        to = np.where(inside, to, ends)
+        if inside.any() and (to[..., inside].max() >= size or to.min() < 0):
             return None
+        to = self._for_axes(np.clip(to, 0, size - 1), axes, line)
+        if to is None:
+            return None
+        if to.ndim == 1:
+            return np.take(now, to, number)
+        lines = {a.line: n for n, a in enumerate(axes.axes)}
+        over = [n for n in (BATCH, *self._change.timelines[line].outer) if n in lines]
         shape = [1] * now.ndim
-        shape[0], shape[axis] = where.shape
-        return np.take_along_axis(now, where.reshape(shape), axis)
+        for n, length in zip(
+            [*(lines[n] for n in over), number], to.shape, strict=True
+        ):
+            shape[n] = length
+        return np.take_along_axis(now, to.reshape(shape), number)
 
-    def _batch_size(self) -> int:
-        places, rows = self._change.rows
-        sizes = {len(v) for v in self._change.inputs if v.ndim}
-        return sizes.pop() if len(sizes) == 1 else max(len(places), len(rows))
+    def _for_axes(self, to: np.ndarray, axes: Axes, line: int) -> np.ndarray | None:
+        """Positions over the axes of a tensor, if all others agree on them."""
+        lines = {axis.line for axis in axes.axes}
+        to = to[self._change.rows[1]]
+        for n, outer in reversed(
+            list(enumerate((BATCH, *self._change.timelines[line].outer)))
+        ):
+            if outer in lines:
+                continue
+            first = np.take(to, [0], axis=n)
+            if not (to == first).all():
+                return None
+            to = first.squeeze(n)
+        return to
 
 
 def _difference(then: np.ndarray, now: np.ndarray) -> np.ndarray:
@@ -177,9 +219,9 @@ def _reduced(
     """The largest difference over all axes but the batch and the first of time."""
     time = [axis for axis, _ in axes.time]
     kept = ([0] if axes.batch else []) + time[:1]
-    if len(time) > 1:
-        apart = np.where(real, apart, 0.0)
     over = tuple(axis for axis in range(apart.ndim) if axis not in kept)
+    if any(real.shape[axis] > 1 for axis in over):
+        apart = np.where(real, apart, 0.0)
     everywhere = apart.max(axis=over, initial=0.0)
     real = np.broadcast_to(real.any(axis=over), everywhere.shape)
     return Movement(everywhere, real, rows if axes.batch else np.arange(0))

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.running.watch import map_tensors, tensors_in
+from keras_padsafe.audit.run.watch import map_tensors, tensors_in
 from keras_padsafe.compat import get_keras_mask, set_keras_mask
 from keras_padsafe.types import Tensor
 

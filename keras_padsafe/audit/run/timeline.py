@@ -1,6 +1,7 @@
 """The inputs of a batch, and those of them that share their positions."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,19 +34,28 @@ class Timeline:
     """Positions that some inputs share, and so their padding.
 
     Attributes:
-        padding: Bools of shape `(batch, time)`, True where padding is.
-        members: The numbers of the inputs; none if the model makes the ids itself.
+        padding: Bools of shape `(batch, ..., time)`, True where padding is: between
+            the two are the timelines that this one lies in, as words in sentences.
+        places: The numbers of the inputs that lie on it, and along which axes; none if
+            the model makes the ids itself.
         masks: Those of them that are masks.
+        outer: The numbers of the timelines that it lies in, the outermost first.
     """
 
     padding: np.ndarray
-    members: tuple[int, ...] = ()
+    places: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     masks: tuple[int, ...] = ()
+    outer: tuple[int, ...] = ()
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The numbers of the inputs that lie on it."""
+        return tuple(self.places)
 
     @property
     def length(self) -> int:
         """How many positions there are."""
-        return self.padding.shape[1]
+        return self.padding.shape[-1]
 
     @property
     def real(self) -> np.ndarray:
@@ -60,5 +70,6 @@ class Timeline:
     @property
     def padded_left(self) -> bool:
         """Whether most rows that hold padding begin with it."""
-        mixed = self.padding.any(1) & self.real.any(1)
-        return bool(self.padding[mixed, 0].sum() * 2 > mixed.sum())
+        flat = self.padding.reshape(-1, self.length)
+        mixed = flat.any(1) & ~flat.all(1)
+        return bool(flat[mixed, 0].sum() * 2 > mixed.sum())

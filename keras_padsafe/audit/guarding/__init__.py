@@ -1,1 +1,0 @@
-"""A training step that undoes itself when it is not finite: `NonFiniteGuard`."""

@@ -1,0 +1,239 @@
+"""Which call lets padding reach an answer, and what follows if it is kept from it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from keras_padsafe.audit.run.float_noise import MULTIPLE, like
+from keras_padsafe.audit.run.movements import CallMovement, Movement, Movements
+from keras_padsafe.audit.run.poison import Kind, poisoned
+from keras_padsafe.audit.run.record_calls import (
+    Alter,
+    CallRecord,
+    Key,
+    Record,
+    Value,
+    is_float,
+)
+from keras_padsafe.audit.run.time_axes import Axes
+from keras_padsafe.audit.run.watch import LayerCall, map_tensors
+from keras_padsafe.types import Tensor
+
+Noise = Mapping[Value, float]
+
+_LIBRARIES = ("keras", "keras_hub", "keras_padsafe")
+
+
+def first_mover(
+    record: Record, found: Movements, noise: Noise, multiple: float = MULTIPLE
+) -> Key | None:
+    """The first call whose answer moved though what it was given had not.
+
+    Calls are taken in the order in which they end, an inner one before its outer; what
+    a layer of a library does inside is that layer's doing.
+
+    Args:
+        record: The run of the batch itself.
+        found: How far each call moved in another run.
+        noise: How far rounding moves each tensor of the first run.
+        multiple: How many times the noise a movement has to be.
+    """
+
+    def is_source(key: Key) -> bool:
+        call = record[key]
+        return key in found and _is_source(call, found[key], noise, multiple)
+
+    first = next(filter(is_source, record), None)
+    above = record[first].parent if first else None
+    while above is not None:
+        if of_a_library(record[above].layer) and is_source(above):
+            first = above
+        above = record[above].parent
+    return first
+
+
+def moved_inside(
+    record: Record, found: Movements, noise: Noise, key: Key
+) -> CallRecord | None:
+    """The first call inside another one that was given something that had moved."""
+    for child in sorted(record.values(), key=lambda child: child.index):
+        if child.parent == key and child.key in found:
+            movement = found[child.key]
+            if _moved(child.inputs, movement.inputs, noise, MULTIPLE):
+                return child
+    return None
+
+
+def place_of(record: Record, found: Movements, noise: Noise, key: Key) -> str:
+    """The path of a call; for code of the user's own, between which of its layers."""
+    call = record[key]
+    if not call.has_children or of_a_library(call.layer):
+        return call.path
+    reached = moved_inside(record, found, noise, key)
+    end = reached.index if reached else float("inf")
+    before = [c for c in record.values() if c.parent == key and c.index < end]
+    last = max(before, key=lambda c: c.index).path if before else ""
+    last, name = (p.rpartition("/")[2] for p in (last, reached.path if reached else ""))
+    if reached:
+        where = f"between {last} and {name}" if last else f"before {name}"
+        return f"{call.path}, {where}"
+    return f"{call.path}, after {last}" if last else call.path
+
+
+def hold_still(
+    record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key]
+) -> Alter:
+    """Gives the outputs of some calls, where they are real, the values of before."""
+
+    def alter(key: Key, call: LayerCall) -> None:
+        if key not in keys:
+            return
+        left = iter([value for value in record[key].outputs if value.is_float])
+
+        def restored(tensor: Tensor) -> Tensor:
+            value = next(left, None) if is_float(tensor) else None
+            if value is None or tuple(tensor.shape) != value.array.shape:
+                return tensor
+            return _mixed(tensor, value, real_in(value, axes))
+
+        call.outputs = map_tensors(restored, call.outputs)
+
+    return alter
+
+
+def calm(record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key]) -> Alter:
+    """Gives some calls, where their inputs are padding, the values of before."""
+
+    def given(key: Key, call: LayerCall) -> None:
+        if key not in keys:
+            return
+        known = record[key].inputs
+        tensors = call.inputs
+        new: dict[int, Tensor] = {}
+        for tensor, value in zip(tensors, known, strict=False):
+            same = tuple(tensor.shape) == value.array.shape
+            if same and value.is_float and axes[value].padded is not None:
+                new[id(tensor)] = _mixed(tensor, value, ~real_in(value, axes))
+        call.args, call.kwargs = map_tensors(
+            lambda tensor: new.get(id(tensor), tensor), (call.args, call.kwargs)
+        )
+
+    return given
+
+
+def stir(
+    record: Record, axes: Mapping[Value, Axes], key: Key, real: bool, seed: int
+) -> Alter:
+    """Gives one call other content, where its inputs are real or where they are not."""
+    random = np.random.default_rng(seed)
+
+    def given(reached: Key, call: LayerCall) -> None:
+        if reached != key:
+            return
+        new: dict[int, Tensor] = {}
+        for tensor, value in zip(call.inputs, record[key].inputs, strict=False):
+            if value.is_float and tuple(tensor.shape) == value.array.shape:
+                # Larger than what is there: a maximum would not show it.
+                size = np.abs(value.array).max(initial=0.0) or 1.0
+                content = random.normal(size=value.array.shape) * 2 * size
+                other = replace(value, array=content)
+                where = real_in(value, axes)
+                new[id(tensor)] = _mixed(tensor, other, where if real else ~where)
+        call.args, call.kwargs = map_tensors(
+            lambda tensor: new.get(id(tensor), tensor), (call.args, call.kwargs)
+        )
+
+    return given
+
+
+def below_zero(keys: Sequence[Key]) -> Alter:
+    """Gives some calls minus the size of what they are given."""
+
+    def given(key: Key, call: LayerCall) -> None:
+        if key in keys:
+            call.args = map_tensors(
+                lambda t: like(t, -np.abs(as_floats(t))) if is_float(t) else t,
+                call.args,
+            )
+
+    return given
+
+
+def unsettle(
+    record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key], kind: Kind
+) -> Alter:
+    """Puts other content in what some calls put out, where it is padding."""
+    random = np.random.default_rng(2)
+
+    def alter(key: Key, call: LayerCall) -> None:
+        if key not in keys:
+            return
+        left = iter([value for value in record[key].outputs if value.is_float])
+
+        def other(tensor: Tensor) -> Tensor:
+            value = next(left, None) if is_float(tensor) else None
+            padded = axes[value].padded if value is not None else None
+            if (
+                value is None
+                or padded is None
+                or tuple(tensor.shape) != axes[value].shape
+            ):
+                return tensor
+            array = poisoned(value.array, padded, kind, value.dtype, random)
+            return _mixed(tensor, replace(value, array=array), ~real_in(value, axes))
+
+        call.outputs = map_tensors(other, call.outputs)
+
+    return alter
+
+
+def real_in(value: Value, axes: Mapping[Value, Axes]) -> np.ndarray:
+    """Where a tensor is real, in the shape of the tensor."""
+    read = axes[value]
+    return np.broadcast_to(read.real, read.shape).reshape(value.array.shape)
+
+
+def has_moved(
+    values: Sequence[Value], movements: Sequence[Movement | None], noise: Noise
+) -> bool:
+    """Whether any of some tensors moved by more than rounding."""
+    return _moved(values, movements, noise, MULTIPLE)
+
+
+def as_floats(tensor: Tensor) -> np.ndarray:
+    """A tensor as NumPy, half precisions widened."""
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
+
+
+def _mixed(tensor: Tensor, value: Value, before: np.ndarray) -> Tensor:
+    now = as_floats(tensor)
+    return like(tensor, np.where(before, value.array, now))
+
+
+def _is_source(
+    call: CallRecord, found: CallMovement, noise: Noise, multiple: float
+) -> bool:
+    return _moved(call.outputs, found.outputs, noise, multiple) and not _moved(
+        call.inputs, found.inputs, noise, multiple
+    )
+
+
+def _moved(
+    values: Sequence[Value],
+    movements: Sequence[Movement | None],
+    noise: Noise,
+    multiple: float,
+) -> bool:
+    return any(
+        movement is not None and movement.size > multiple * noise.get(value, 0.0)
+        for value, movement in zip(values, movements, strict=True)
+    )
+
+
+def of_a_library(layer: keras.Operation) -> bool:
+    """Whether what is called comes with Keras or with a package of ours."""
+    if isinstance(layer, keras.Model):
+        return False
+    return type(layer).__module__.partition(".")[0] in _LIBRARIES
