@@ -45,12 +45,9 @@ def plan(
         new_vocabulary: The word of each new id; rows follow their words.
         new_rows: How the new rows are made, as in `grow`.
         multiple_of: Round a grown table up to a multiple of this many rows.
-        at: The id of the first new one; old ids from there on move up. Left out, new
-            ids go to the end, or
-        before: before this word.
-        pad: Whether the one new id means padding: its row is zero, the table masks
-            it, and a lookup layer calls it by the new word. `keras.layers.Embedding`
-            masks id 0 only.
+        at: The id of the first new one, as in `grow`.
+        before: The word before which new ones go, as in `grow`.
+        pad: Whether the one new id means padding, as in `grow`.
         **options: `vocabulary`, `also`, `leave`, `ask` and `optimizer`; see `Options`.
 
     Returns:

@@ -18,7 +18,7 @@ from keras_padsafe.audit.run.bad_values import (
     is_float,
     replace_nonfinite,
 )
-from keras_padsafe.audit.run.intervene import Key
+from keras_padsafe.audit.run.intervene import AtEachPlace, Key
 from keras_padsafe.audit.run.known_masks import KnownMasks
 from keras_padsafe.audit.run.watch import LayerCall, Observer, tensors_in
 
@@ -171,7 +171,7 @@ def births_that_count(run: BatchRun, births: list[Birth]) -> list[Birth]:
     ]
 
 
-class _LetThrough(Observer):
+class _LetThrough(AtEachPlace):
     """Replaces some births by zeros, but not what came to them from elsewhere."""
 
     def __init__(self, births: list[Birth]) -> None:
@@ -179,14 +179,7 @@ class _LetThrough(Observer):
         self._watched = {key for birth in births for key in birth.feeds}
         self._reached: set[Key] = set()
 
-    def enter(self, call: LayerCall) -> None:
-        structure = (call.args, call.kwargs)
-        call.args, call.kwargs = self._at((call.index, "enter"), structure)
-
-    def leave(self, call: LayerCall) -> None:
-        call.outputs = self._at((call.index, "leave"), call.outputs)
-
-    def _at(self, key: Key, structure: Any) -> Any:
+    def at(self, key: Key, structure: Any) -> Any:
         birth = self._births.get(key)
         if birth is not None and not birth.feeds & self._reached:
             structure = replace_nonfinite(structure)

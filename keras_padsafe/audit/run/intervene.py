@@ -13,7 +13,22 @@ Change = Callable[[Any], Any]
 """Takes the arguments or the outputs of a call, returns others."""
 
 
-class Intervene(Observer):
+class AtEachPlace(Observer):
+    """Passes the arguments and the outputs of every call through `at`."""
+
+    def enter(self, call: LayerCall) -> None:
+        structure = (call.args, call.kwargs)
+        call.args, call.kwargs = self.at((call.index, "enter"), structure)
+
+    def leave(self, call: LayerCall) -> None:
+        call.outputs = self.at((call.index, "leave"), call.outputs)
+
+    def at(self, key: Key, structure: Any) -> Any:
+        """What goes on in the place of a structure of tensors."""
+        raise NotImplementedError
+
+
+class Intervene(AtEachPlace):
     """Changes the tensors at some observations and keeps those at another.
 
     Args:
@@ -26,14 +41,7 @@ class Intervene(Observer):
         self._changes = changes
         self._keep = keep
 
-    def enter(self, call: LayerCall) -> None:
-        structure = (call.args, call.kwargs)
-        call.args, call.kwargs = self._at((call.index, "enter"), structure)
-
-    def leave(self, call: LayerCall) -> None:
-        call.outputs = self._at((call.index, "leave"), call.outputs)
-
-    def _at(self, key: Key, structure: Any) -> Any:
+    def at(self, key: Key, structure: Any) -> Any:
         if key in self._changes:
             structure = self._changes[key](structure)
         if key == self._keep:
