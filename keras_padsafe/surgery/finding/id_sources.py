@@ -26,8 +26,9 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
     return found
 
 
-def are_computed(calls: Iterable[Call]) -> bool:
-    """Whether something may have made other ids of those that enter a table."""
+def changers(calls: Iterable[Call]) -> list[LayerNode]:
+    """What may have made other ids of those that enter a table."""
+    found: list[LayerNode] = []
     pending = [c.inputs[0] for c in calls if c.inputs and not is_reverse(c)]
     while pending:
         call = pending.pop()
@@ -35,8 +36,8 @@ def are_computed(calls: Iterable[Call]) -> bool:
         if kind in MOVES_IDS or kind in SELECTS_IDS:
             pending.extend(call.inputs)
         elif kind != "InputLayer" and kind not in LOOKUPS | BINS:
-            return True
-    return False
+            found.append(call.layer)
+    return found
 
 
 def sources_of_table(calls: list[Call]) -> list[tuple[LayerNode, bool]]:

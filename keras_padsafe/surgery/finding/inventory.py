@@ -20,7 +20,7 @@ from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
 from keras_padsafe.surgery.finding.held_heads import bind_held_heads
 from keras_padsafe.surgery.finding.held_words import bind_held_words
-from keras_padsafe.surgery.finding.id_sources import are_computed
+from keras_padsafe.surgery.finding.id_sources import changers
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import SlotError, find_slots
@@ -97,7 +97,7 @@ def read_inventory(
     tables = [
         call for t in known_tables(root) for call in model.graph.calls_of(t.layer)
     ]
-    computed = are_computed(tables)
+    computed = any(layer.is_operation for layer in changers(tables))
     if not ask and not unknown and not computed:
         drafts = _find(model)
         if not any(draft.slot_problem for draft in drafts):
@@ -144,7 +144,7 @@ def _own_classes(root: LayerNode) -> Iterator[str]:
 def _unproved(problem: CannotAsk) -> Unexplained:
     return Unexplained(
         "",
-        "layers of the model change ids before they enter a table, so a new file "
+        "operations of the model change ids before they enter a table, so a new file "
         f"has to be proved, and Keras could not be asked: {problem}",
         "Settle that first",
     )

@@ -13,7 +13,7 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.surgery.finding.id_sources import sources_of_table, takers
+from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, takers
 from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile, add_config
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
@@ -60,6 +60,7 @@ def bind_compared(
 ) -> None:
     """Adds the ids that ids are compared with, and names what else reads them."""
     draft = space.draft
+    draft.read_by += [layer.name for layer in changers(space.calls)]
     for call, whole in _others(space, model):
         place, id_ = _compared(call) if whole else ((), None)
         if id_ is None:
