@@ -1,4 +1,4 @@
-"""The change that adds ids at the end."""
+"""The change that adds ids, at the end or anywhere."""
 
 from collections.abc import Sequence
 
