@@ -88,8 +88,8 @@ def _door_of(layer: Any, path: str) -> Door | None:
             layers.StringLookup() | layers.IntegerLookup() | layers.TextVectorization()
         ):
             words = tuple(layer.get_vocabulary(include_special_tokens=False))
-            many = layer.get_config().get("split") is not None
-            word = layer.get_config().get("mask_token")
+            config = layer.get_config()
+            many, word = config.get("split") is not None, config.get("mask_token")
             return Door(layer, "words", path, words=words, many=many, pad_word=word)
         case layers.CategoryEncoding():
             return Door(layer, "ids", path, layer.num_tokens)

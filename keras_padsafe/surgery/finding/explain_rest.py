@@ -22,14 +22,18 @@ def explain_rest(model: ModelFile, vocabulary: Draft, every: list[Draft]) -> Non
         every: All vocabularies; what is bound to any of them is explained.
     """
     bound = {site.path for other in every for site in other.arrays}
-    for layer, array in model.arrays():
-        if vocabulary.size not in array.shape or array.path in bound:
+    rest = [
+        (layer, array)
+        for layer, array in model.arrays()
+        if vocabulary.size in array.shape and array.path not in bound
+    ]
+    units = _unread_units(model, vocabulary) if rest else {}
+    for layer, array in rest:
+        if array.path in units and not model.claims.leaves(layer, array.path):
+            doubt = _doubt(array, units[array.path], vocabulary)
+            vocabulary.unexplained.append(doubt)
             continue
-        other = _scores_by(array, model, vocabulary)
         reason = _reason(layer, array, model, vocabulary)
-        if other is not None and not model.claims.leaves(layer, array.path):
-            vocabulary.unexplained.append(_doubt(array, other, vocabulary))
-            continue
         if reason is not None:
             left = LeftAlone(array.path, array.shape, reason)
             vocabulary.left_alone.append(left)
@@ -48,33 +52,30 @@ def explain_rest(model: ModelFile, vocabulary: Draft, every: list[Draft]) -> Non
     _refuse_quantised(vocabulary)
 
 
-def _scores_by(
-    array: StoredArray, model: ModelFile, vocabulary: Draft
-) -> ConfigPath | None:
-    """Another number, as large as the vocabulary, that counts units nothing reads.
+def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, ConfigPath]:
+    """Arrays whose units another number counts, as large as the vocabulary.
 
     A width of the model moves the inputs of some layer too; units that score ids, or
     classes, move nothing but themselves.
     """
-    asking, path = model.asking, array.path
-    if asking is None or not vocabulary.numbers or path in asking.unlike:
-        return None
+    asking = model.asking
+    if asking is None or not vocabulary.numbers:
+        return {}
+    units: dict[str, ConfigPath] = {}
     for place in equal_numbers(asking, vocabulary.size):
-        if place in vocabulary.numbers or len(array.shape) < 2:
-            continue
         # KerasHub's own models name classes and ids apart.
-        if is_imported_unasked(holder_of(place, model)):
+        if place in vocabulary.numbers or is_imported_unasked(holder_of(place, model)):
             continue
         found = asking.vary((place,))
-        if isinstance(found, str):
+        if isinstance(found, str) or found.odd:
             continue
-        axes = found.axes
-        weights = [p for p in axes if not p.startswith("optimizer/")]
-        shapes = [asking.skeleton.shapes[p] for p in weights]
-        last = [axes[p] == len(s) - 1 for p, s in zip(weights, shapes, strict=True)]
-        if path in axes and all(last) and not found.odd:
-            return place
-    return None
+        axes = {p: a for p, a in found.axes.items() if not p.startswith("optimizer/")}
+        ranks = {path: len(asking.skeleton.shapes[path]) for path in axes}
+        if all(axis == ranks[path] - 1 for path, axis in axes.items()):
+            for path in axes:
+                if ranks[path] > 1 and path not in asking.unlike:
+                    units.setdefault(path, place)
+    return units
 
 
 def _doubt(array: StoredArray, place: ConfigPath, vocabulary: Draft) -> Unexplained:

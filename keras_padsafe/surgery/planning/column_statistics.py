@@ -36,25 +36,23 @@ def column_statistics(
     return running.total / known, np.sqrt(running.spread / known)
 
 
-def entries_of(array: StoredArray, axis: int, ids: np.ndarray) -> np.ndarray:
-    """Some entries of an array along one axis, `(lead, ids, trail)`, in float64.
+def entries_of(array: StoredArray, axis: int, lead: int, ids: np.ndarray) -> np.ndarray:
+    """Some entries of an array along one axis, `(ids, trail)`, in float64.
 
     Args:
         array: The array.
         axis: Its axis over the ids.
-        ids: Which, in ascending order.
+        lead: The place along all axes before that one, flattened.
+        ids: Which.
     """
-    lead = math.prod(array.shape[:axis])
-    trail = math.prod(array.shape[axis + 1 :])
-    found = np.zeros((lead, len(ids), trail))
+    shape = (len(ids), math.prod(array.shape[axis + 1 :]))
     if axis == 0:
-        for place, id_ in enumerate(ids.tolist()):
-            values = decode(array.read(id_, id_ + 1), array.dtype)
-            found[0, place] = values.reshape(trail)
-        return found
-    for part, where in _blocks(array, axis):
-        found[where] = part[:, ids]
-    return found
+        rows = [decode(array.read(id_, id_ + 1), array.dtype) for id_ in ids.tolist()]
+        return np.concatenate(rows).reshape(shape).astype(np.float64)
+    first, inner = divmod(lead, math.prod(array.shape[1:axis]))
+    values = decode(array.read(first, first + 1), array.dtype)
+    values = values.reshape(-1, array.shape[axis], shape[1])
+    return values[inner, ids].astype(np.float64)
 
 
 def _blocks(array: StoredArray, axis: int) -> Iterator[tuple[np.ndarray, slice]]:

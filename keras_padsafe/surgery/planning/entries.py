@@ -52,7 +52,6 @@ class Entries:
         )
         self._given = new_rows.rows if kind == "rows" and axis == 0 else None
         self._weight, self._axis = weight, axis
-        self._needed, self._old = np.empty(0, np.int64), np.empty(0)
         if kind in ("mean", "normal", "rows", "covariance", "mix"):
             self._mean, self._deviation = column_statistics(
                 weight, axis, deviation=kind == "normal"
@@ -64,8 +63,8 @@ class Entries:
         Must be called in the order of the file: a draw goes on where the last ended.
         """
         step = max(1, BLOCK_VALUES // max(1, self._trail))
-        if self._kind in ("covariance", "mix"):
-            step = min(step, _MIXED_AT_ONCE)
+        if self._kind in ("covariance", "mix") and self._axis == 0:
+            step = min(step, _MIXED_AT_ONCE)  # Whole rows of the table are read.
         for start in range(0, count, step):
             rows = min(step, count - start)
             values = self._values(lead, first + start, rows)
@@ -92,15 +91,13 @@ class Entries:
         made = np.empty((rows, self._trail))
         mixes = [self._mix(first + row) for row in range(rows)]
         needed = np.unique(np.concatenate([ids for ids, _ in mixes])).astype(np.int64)
-        if needed.size and not np.array_equal(needed, self._needed):
-            self._needed = needed
-            self._old = entries_of(self._weight, self._axis, needed)
+        old = np.empty((0, self._trail))
+        if needed.size:
+            old = entries_of(self._weight, self._axis, lead, needed)
         for row, (ids, weights) in enumerate(mixes):
-            places = np.searchsorted(needed, ids)
-            rest = 1.0 - weights.sum() if len(ids) else 1.0
+            rest = 1.0 - weights.sum()
             made[row] = rest * self._mean[lead] if rest else 0.0
-            if len(ids):
-                made[row] += weights @ self._old[lead, places]
+            made[row] += weights @ old[np.searchsorted(needed, ids)]
         return made
 
     def _mix(self, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -114,6 +111,5 @@ class Entries:
         signs = generator.choice([-1.0, 1.0], _MIXED)
         # Over n rows the covariance is divided by n - 1, a draw of one of them by n.
         unbiased = math.sqrt(size / max(size - 1, 1) / _MIXED)
-        return generator.integers(
-            0, size, _MIXED
-        ), signs * self._new_rows.value * unbiased
+        ids = generator.integers(0, size, _MIXED)
+        return ids, signs * self._new_rows.value * unbiased

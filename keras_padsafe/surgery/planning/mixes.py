@@ -6,12 +6,11 @@ from typing import Any
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.surgery.arguments import Word
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import split_pieces
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.new_rows import NewRows
-
-Word = str | int
 
 
 def settle_names(rows: NewRows, vocabulary: Vocabulary, change: Change) -> NewRows:

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.arguments import Word
 from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.build_plan import build_plan, choose_vocabulary
@@ -16,8 +17,6 @@ from keras_padsafe.surgery.planning.growth import grown
 from keras_padsafe.surgery.planning.place import Place
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.reorder import remapped, reworded, trimmed
-
-Word = str | int
 
 
 @dataclass(frozen=True)
