@@ -3,6 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from keras_padsafe.surgery.planning.new_rows import NewRows
 
 _MIXED = 64
 _MIXED_AT_ONCE = 32
+_MIXES_KEPT = 4096  # of about 1 KiB each
 
 
 class Entries:
@@ -52,6 +54,8 @@ class Entries:
         )
         self._given = new_rows.rows if kind == "rows" and axis == 0 else None
         self._weight, self._axis = weight, axis
+        # The same for each place along the axes before that of ids.
+        self._mix = lru_cache(_MIXES_KEPT)(self._made_of)
         if kind in ("mean", "normal", "rows", "covariance", "mix"):
             self._mean, self._deviation = column_statistics(
                 weight, axis, deviation=kind == "normal"
@@ -100,7 +104,7 @@ class Entries:
             made[row] += weights @ old[np.searchsorted(needed, ids)]
         return made
 
-    def _mix(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def _made_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The old ids that the new entry of this number is made of, and weights."""
         if self._kind == "mix":
             mixes = self._new_rows.mix or ()
