@@ -97,11 +97,9 @@ def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":
 def _not_kept(found: "Certificate") -> str:
     """What the certificate, already shown, means for the file."""
     if found.verdict == "wrong":
-        return (
-            f"{found.target}: the new file is wrong, so it was not kept. Something in "
-            "the model depends on the number of ids in a way that a surgery cannot "
-            "keep. Change it in Keras and train it again."
-        )
+        from keras_padsafe.surgery.carry_out import WHY_WRONG
+
+        return f"{found.target}: the new file is wrong, so it was not kept. {WHY_WRONG}"
     return (
         f"{found.target}: the new file could not be proved, so it was not kept. Settle "
         "what could not be looked at, or add --no-proof to keep a file that is not "

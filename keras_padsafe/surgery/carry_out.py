@@ -25,6 +25,12 @@ from keras_padsafe.surgery.report import Report
 from keras_padsafe.surgery.transfer.transfer import transfer
 
 
+WHY_WRONG = (
+    "Something in the model depends on the ids, or on how many there are, in a way "
+    "that a surgery cannot keep. Change it in Keras and train it again."
+)
+
+
 def carry_out(
     source: Any,
     target: str | os.PathLike[str] | None,
@@ -126,8 +132,7 @@ def _not_proved(certificate: Certificate, target: str) -> str:
     if wrong:
         return (
             f"{target}: the new file is wrong, so it was not kept:\n{listed}\n"
-            "Something in the model depends on the ids, or on how many there are, in a "
-            "way that a surgery cannot keep. Change it in Keras and train it again."
+            f"{WHY_WRONG}"
         )
     return (
         f"{target}: the new file could not be proved, so it was not kept:\n{listed}\n"
