@@ -24,7 +24,6 @@ from keras_padsafe.surgery.prove import prove
 from keras_padsafe.surgery.report import Report
 from keras_padsafe.surgery.transfer.transfer import transfer
 
-
 WHY_WRONG = (
     "Something in the model depends on the ids, or on how many there are, in a way "
     "that a surgery cannot keep. Change it in Keras and train it again."
