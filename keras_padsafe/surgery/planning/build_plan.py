@@ -1,7 +1,7 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -102,7 +102,7 @@ def build_plan(
     masks = takes_mask_token(vocabulary, change)
     words = [_words_change(site, change, masks) for site in vocabulary.words]
     end = words[0].new_first_id + words[0].new_count if words else 0
-    padding = _padding(vocabulary, change)
+    padded = _padded_tables(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
     _check_appends([*vocabulary.arrays, *slots], change.row_map)
     plan = Plan(
@@ -112,7 +112,7 @@ def build_plan(
         row_map=change.row_map,
         new_rows=rows,
         arrays=tuple(
-            _array(site, change, padding) for site in [*vocabulary.arrays, *slots]
+            _array(site, change, padded) for site in [*vocabulary.arrays, *slots]
         ),
         config=tuple(
             change
@@ -192,32 +192,20 @@ def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Padding:
-    """The tables that get a row of zeros for padding, and those that never train it."""
-
-    ids: tuple[int, ...] = ()
-    tables: frozenset[str] = frozenset()
-    untrained: frozenset[str] = frozenset()
-
-
-def _padding(vocabulary: Vocabulary, change: Change) -> _Padding:
+def _padded_tables(vocabulary: Vocabulary, change: Change) -> frozenset[str]:
+    """The tables that get a row of zeros for padding."""
     if change.pad is None:
-        return _Padding()
-    sites = vocabulary.arrays
-    tables = frozenset(s.path for s in sites if s.role == "embedding table")
-    fixed = any(site.follows == "pad_id" for site in vocabulary.config)
-    return _Padding((change.pad,), tables, tables if fixed else frozenset())
+        return frozenset()
+    tables = (site for site in vocabulary.arrays if site.role == "embedding table")
+    return frozenset(site.path for site in tables)
 
 
-def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
+def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChange:
     row_map = change.row_map
     if site.only_appends:
         missing = tuple(range(row_map.old_size - site.size))
         site = replace(site, skips=missing)
     new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
-    if site.slot_of in padding.untrained:
-        new_skips = np.union1d(new_skips, padding.ids)
     shape = list(site.shape)
     shape[site.axis] = row_map.size - len(new_skips)
     return ArrayChange(
@@ -227,7 +215,7 @@ def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
         site.dtype,
         site.axis,
         site.role,
-        0.0 if (site.like or site.path) in padding.tables else site.fill,
+        0.0 if (site.like or site.path) in padded else site.fill,
         site.reason,
         site.like,
         site.skips,
