@@ -93,7 +93,9 @@ def build_plan(
         raise SurgeryError(
             f"optimizer: expected 'keep' or 'drop'; received {optimizer!r}."
         )
-    _check_settled(inventory, vocabulary, optimizer)
+    check_settled(inventory, vocabulary)
+    if vocabulary.slot_problem and optimizer == "keep":
+        raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
     rows = settle_names(read_new_rows(new_rows), vocabulary, change)
     new_ids = change.row_map.new_ids
     _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
@@ -138,9 +140,12 @@ def build_plan(
     return plan
 
 
-def _check_settled(
-    inventory: Inventory, vocabulary: Vocabulary, optimizer: str
-) -> None:
+def check_settled(inventory: Inventory, vocabulary: Vocabulary) -> None:
+    """Refuses a vocabulary of which something is not known.
+
+    Raises:
+        AmbiguousVocabularyError: listing what has to be settled by the user first.
+    """
     if vocabulary.unexplained:
         listed = "\n".join(
             f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
@@ -150,8 +155,6 @@ def _check_settled(
             f"{vocabulary.name!r} is known, and nothing is guessed. Settle each:\n"
             f"{listed}"
         )
-    if vocabulary.slot_problem and optimizer == "keep":
-        raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
 
 
 def _check_given_rows(
