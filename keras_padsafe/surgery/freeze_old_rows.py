@@ -85,7 +85,7 @@ def _frozen(
     live: bool,
     options: FindingOptions,
 ) -> Any:
-    choice = dict(options)
+    choice: dict[str, Any] = {**options}
     name = choice.pop("vocabulary", None)
     inventory = read_inventory(archive, **choice)
     vocabulary = choose_vocabulary(inventory, name)

@@ -66,7 +66,7 @@ def hold_old_entries(
         if site.path in frozen:
             moving += objects[path.removesuffix("/vars/0")].trainable_variables
             continue
-        weight = values.get(path)
+        weight: Any = values.get(path)
         if not isinstance(weight, keras.Variable):
             raise SurgeryError(
                 f"array {site.path}: the model holds it otherwise than the file, so "
