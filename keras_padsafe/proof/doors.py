@@ -59,8 +59,12 @@ def find_doors(model: Any) -> list[Door]:
             doors.append(door)
             owned |= {id(variable) for variable in layer.variables}
         for operation in getattr(layer, "operations", []):
-            if type(operation).__name__ == "NotEqual":
+            kind = type(operation).__name__
+            if kind == "NotEqual":
                 doors.append(Door(operation, "values", "?"))
+            elif kind in ("OneHot", "MultiHot"):
+                size = operation.num_classes
+                doors.append(Door(operation, "ids", operation.name, size))
     doors += [  # A layer of the user's own might look these up.
         Door(value, "ids", path, value.shape[0])
         for path, value in saved_arrays(walk)

@@ -26,6 +26,8 @@ class ArraySite:
             does not say for which ids: new ones can be added at the end, and nothing
             else be done.
         slot_of: For a variable of an optimizer, the weight that it belongs to.
+        starts: Where stretches over the ids begin, if the axis runs over other things
+            beside them, or over the ids more than once.
     """
 
     path: str
@@ -39,6 +41,7 @@ class ArraySite:
     skips: tuple[int, ...] = ()
     only_appends: bool = False
     slot_of: str | None = None
+    starts: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -59,6 +62,7 @@ class ConfigSite:
             `"pad_id"` or `"mask_token"` if it says whether an id is padding, or with
             which word, and does not yet.
         reason: Why we believe so.
+        times: How often a record counts the ids.
     """
 
     path: ConfigPath
@@ -75,6 +79,7 @@ class ConfigSite:
         "mask_token",
     ]
     reason: str
+    times: int = 1
 
     @property
     def is_padding(self) -> bool:

@@ -21,6 +21,8 @@ class Table:
         arrays: The tables.
         config: The numbers that count the ids.
         words: Lists of words whose length the rows follow.
+        is_encoding: Whether the layer makes a column for each id instead, so that the
+            tables are weights of the layers after it.
     """
 
     layer: LayerNode
@@ -30,6 +32,7 @@ class Table:
     arrays: list[ArraySite] = field(default_factory=list)
     config: list[ConfigSite] = field(default_factory=list)
     words: list[WordsSite] = field(default_factory=list)
+    is_encoding: bool = False
 
 
 def known_tables(root: LayerNode) -> list[Table]:

@@ -131,6 +131,7 @@ def build_plan(
         or change.pad is not None
         or _are_read(vocabulary, change.row_map),
         pad=change.pad,
+        encoders=vocabulary.encoders,
         old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
     for site in plan.arrays:
@@ -219,7 +220,8 @@ def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
     if site.slot_of in padding.untrained:
         new_skips = np.union1d(new_skips, padding.ids)
     shape = list(site.shape)
-    shape[site.axis] = row_map.size - len(new_skips)
+    more = (row_map.size - len(new_skips)) - (row_map.old_size - len(site.skips))
+    shape[site.axis] += max(len(site.starts), 1) * more
     return ArrayChange(
         site.path,
         site.shape,
@@ -232,6 +234,7 @@ def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
         site.like,
         site.skips,
         tuple(int(id_) for id_ in new_skips),
+        site.starts,
     )
 
 
@@ -239,7 +242,7 @@ def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
-            new = site.value + row_map.size - row_map.old_size
+            new = site.value + site.times * (row_map.size - row_map.old_size)
         case "tokens":
             new = end
         case "cap":

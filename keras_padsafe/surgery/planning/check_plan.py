@@ -70,6 +70,8 @@ def check_plan(plan: "Plan") -> None:
             and all(is_count(dim) for dim in item["shape"])
         )
         _expect(known, "left_alone", "arrays with path, shape and reason", item)
+    for name in plan.encoders:
+        _expect(isinstance(name, str), "encoders", "names", name)
     for note in plan.notes:
         _expect(isinstance(note, str), "notes", "texts", note)
     _check_rows(plan)
@@ -99,6 +101,10 @@ def _check_array(
     _expect(known, f"{place}.axis", f"an axis of shape {shape}", axis)
     _check_skips(change, place, plan)
     sizes = plan.old_size - len(change.skips), plan.new_size - len(change.new_skips)
+    if change.starts:
+        _check_starts(change, place, sizes[0])
+        more = len(change.starts) * (sizes[1] - sizes[0])
+        sizes = shape[axis], shape[axis] + more
     for name, size in zip(("shape", "new_shape"), sizes, strict=True):
         expected = (*shape[:axis], size, *shape[axis + 1 :])
         given = getattr(change, name)
@@ -111,6 +117,16 @@ def _check_array(
     _expect(known, f"{place}.fill", "'rows', 'bias' or a finite number", change.fill)
     if change.like is not None:
         _check_like(change, place, weights)
+
+
+def _check_starts(change: "ArrayChange", place: str, size: int) -> None:
+    """Stretches of `size` entries each lie within the axis, one after another."""
+    starts, length = change.starts, change.shape[change.axis]
+    known = all(is_count(start) for start in starts)
+    ends = [0, *(start + size for start in starts)] if known else []
+    known = known and all(a <= b for a, b in zip(ends, (*starts, length), strict=True))
+    expected = f"where stretches of {size} begin on an axis of {length}"
+    _expect(known, f"{place}.starts", expected, starts)
 
 
 def _check_skips(change: "ArrayChange", place: str, plan: "Plan") -> None:
@@ -131,10 +147,11 @@ def _check_like(
     change: "ArrayChange", place: str, weights: Mapping[str, "ArrayChange"]
 ) -> None:
     """The weight that a moving average follows has the same entries, but for some."""
-    wanted = (change.axis, _without(change.shape, change.axis))
+    wanted = (change.axis, change.starts, _without(change.shape, change.axis))
     other = weights.get(change.like) if isinstance(change.like, str) else None
     known = (
-        other is not None and (other.axis, _without(other.shape, other.axis)) == wanted
+        other is not None
+        and (other.axis, other.starts, _without(other.shape, other.axis)) == wanted
     )
     expected = "the path of an array of the plan with that shape, or null"
     _expect(known, f"{place}.like", expected, change.like)
