@@ -142,9 +142,12 @@ class Watch:
                 if isinstance(door.what, keras.Variable):
                     variables |= {id(door.what): number, id(door.what.value): number}
                 else:
-                    call = self._watched(number, door.what.call)
-                    own = mock.patch.dict(door.what.__dict__, {"call": call})
-                    stack.enter_context(own)
+                    calls = {
+                        name: self._watched(number, getattr(door.what, name))
+                        for name in ("call", "quantized_call")
+                        if hasattr(door.what, name)
+                    }
+                    stack.enter_context(mock.patch.dict(door.what.__dict__, calls))
             take = self._watched_take(variables, keras.ops.take)
             stack.enter_context(mock.patch.object(keras.ops, "take", take))
             yield

@@ -19,6 +19,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.claims import Claims
 from keras_padsafe.surgery.finding.logits import leaves_last_axis
+from keras_padsafe.surgery.finding.quantised import is_quantised, quantised_sites
 from keras_padsafe.surgery.finding.shape_records import built_widths, recorded_widths
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
 from keras_padsafe.surgery.finding.tables import array_below
@@ -188,7 +189,7 @@ def _kernels(
         return []
     reason = f"takes in the columns of {call.inputs[0].layer.name!r}"
     whole = found == Columns(size, (0,))
-    return [
+    sites = [
         ArraySite(
             array.path,
             array.shape,
@@ -201,6 +202,9 @@ def _kernels(
         )
         for array, axis in arrays
     ]
+    if not is_quantised(call.layer):
+        return sites
+    return [s for site in sites for s in quantised_sites(call.layer, site, size)]
 
 
 def _input_arrays(layer: LayerNode) -> Iterator[tuple[StoredArray, int]]:

@@ -100,7 +100,9 @@ def follower_site(
 
 
 def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Unexplained]:
-    by_stretch = {site.path: site for site in draft.arrays if site.starts}
+    by_stretch = {
+        site.path: site for site in draft.arrays if site.starts or site.quantised
+    }
     grown = {(site.shape, _grown(site, found.by)) for site in by_stretch.values()}
     for path, (before, after) in found.odd.items():
         is_known = path in by_stretch or path.startswith("optimizer/")
@@ -115,9 +117,12 @@ def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Unexplained]:
 
 
 def _grown(site: ArraySite, by: int) -> tuple[int, ...]:
-    more = len(site.starts) * by
+    more = max(len(site.starts), 1) * by
     shape, axis = site.shape, site.axis
-    return (*shape[:axis], shape[axis] + more, *shape[axis + 1 :])
+    size = site.real_shape[axis] + more
+    if site.quantised is not None and site.quantised.packed == axis:
+        size = (size + 1) // 2
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _unmoved(

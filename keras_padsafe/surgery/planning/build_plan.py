@@ -135,7 +135,8 @@ def build_plan(
         old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
     for site in plan.arrays:
-        check_fits(rows, site.path, site.dtype, site.fill)
+        dtype = site.quantised.dtype if site.quantised else site.dtype
+        check_fits(rows, site.path, dtype, site.fill)
     return plan
 
 
@@ -160,7 +161,7 @@ def _check_given_rows(
 ) -> None:
     if rows.rows is None:
         return
-    dims = {site.shape[1] for site in vocabulary.arrays if _is_table(site)}
+    dims = {site.real_shape[1] for site in vocabulary.arrays if _is_table(site)}
     count, dim = rows.rows.shape
     if not wanted <= count <= most or dims != {dim}:
         raise SurgeryError(
@@ -221,7 +222,9 @@ def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
         new_skips = np.union1d(new_skips, padding.ids)
     shape = list(site.shape)
     more = (row_map.size - len(new_skips)) - (row_map.old_size - len(site.skips))
-    shape[site.axis] += max(len(site.starts), 1) * more
+    axis_size = site.real_shape[site.axis] + max(len(site.starts), 1) * more
+    is_packed = site.quantised is not None and site.quantised.packed == site.axis
+    shape[site.axis] = (axis_size + 1) // 2 if is_packed else axis_size
     return ArrayChange(
         site.path,
         site.shape,
@@ -235,6 +238,7 @@ def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
         site.skips,
         tuple(int(id_) for id_ in new_skips),
         site.starts,
+        site.quantised,
     )
 
 

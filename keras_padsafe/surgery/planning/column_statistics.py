@@ -3,16 +3,29 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from keras_padsafe.archive import StoredArray, decode
+from keras_padsafe.archive import decode
 
 BLOCK_VALUES = 1 << 17
 
 
+class Weight(Protocol):
+    """What is read of an array: a stored one, or the numbers that it stands for."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> str: ...
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray: ...
+
+
 def column_statistics(
-    array: StoredArray, axis: int, start: int, stop: int, *, deviation: bool
+    array: Weight, axis: int, start: int, stop: int, *, deviation: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over a stretch of one axis, in float64.
 
@@ -38,7 +51,7 @@ def column_statistics(
     return running.total / known, np.sqrt(running.spread / known)
 
 
-def entries_of(array: StoredArray, axis: int, lead: int, ids: np.ndarray) -> np.ndarray:
+def entries_of(array: Weight, axis: int, lead: int, ids: np.ndarray) -> np.ndarray:
     """Some entries of an array along one axis, `(ids, trail)`, in float64.
 
     Args:
@@ -58,7 +71,7 @@ def entries_of(array: StoredArray, axis: int, lead: int, ids: np.ndarray) -> np.
 
 
 def _blocks(
-    array: StoredArray, axis: int, first: int, last: int
+    array: Weight, axis: int, first: int, last: int
 ) -> Iterator[tuple[np.ndarray, slice]]:
     """A stretch as blocks `(lead, ids, trail)`, and which of lead they are."""
     lead = math.prod(array.shape[:axis])

@@ -7,9 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from keras_padsafe.archive import StoredArray, encode
+from keras_padsafe.archive import encode
 from keras_padsafe.surgery.planning.column_statistics import (
     BLOCK_VALUES,
+    Weight,
     column_statistics,
     entries_of,
 )
@@ -38,7 +39,7 @@ class Entries:
     def __init__(
         self,
         new_rows: NewRows,
-        weight: StoredArray,
+        weight: Weight,
         axis: int,
         start: int,
         size: int,
@@ -70,13 +71,17 @@ class Entries:
 
         Must be called in the order of the file: a draw goes on where the last ended.
         """
+        for values in self.values(lead, first, count):
+            yield encode(values, self._dtype).tobytes()
+
+    def values(self, lead: int, first: int, count: int) -> Iterator[np.ndarray]:
+        """The same as numbers, in blocks `(ids, trail)`."""
         step = max(1, BLOCK_VALUES // max(1, self._trail))
         if self._kind in ("covariance", "mix") and self._axis == 0:
             step = min(step, _MIXED_AT_ONCE)  # Whole rows of the table are read.
         for start in range(0, count, step):
             rows = min(step, count - start)
-            values = self._values(lead, first + start, rows)
-            yield encode(values, self._dtype).tobytes()
+            yield self._values(lead, first + start, rows)
 
     def _values(self, lead: int, first: int, rows: int) -> np.ndarray:
         shape = (rows, self._trail)

@@ -16,6 +16,7 @@ from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.surgery.finding.sites import Quantised
 from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER, check_plan
 from keras_padsafe.surgery.planning.id_map import id_map_text
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
@@ -40,12 +41,23 @@ class ArrayChange:
     dtype: str
     axis: int
     role: str
-    fill: Literal["rows", "bias"] | float
+    fill: Literal["rows", "bias", "scale", "zero"] | float
     reason: str
     like: str | None = None
     skips: tuple[int, ...] = ()
     new_skips: tuple[int, ...] = ()
     starts: tuple[int, ...] = ()
+    quantised: Quantised | None = None
+
+    @property
+    def real_shape(self) -> tuple[int, ...]:
+        """Its shape, with the numbers that share a byte told apart."""
+        return self.quantised.shape(self.shape) if self.quantised else self.shape
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether two ids share a byte."""
+        return self.quantised is not None and self.quantised.packed == self.axis
 
     def own(self, row_map: RowMap) -> RowMap:
         """The row map of the axis: the ids that it has entries for, and the rest."""
@@ -64,6 +76,9 @@ class ArrayChange:
             skips=self.new_skips,
             new_skips=self.skips,
             starts=tuple(start + n * more for n, start in enumerate(self.starts)),
+            quantised=self.quantised
+            if self.quantised is None or not self.is_packed
+            else replace(self.quantised, length=self.quantised.length + more),
         )
 
 
@@ -337,6 +352,8 @@ def _read(document: dict[str, Any]) -> Plan:
                     "skips": tuple(change["skips"]),
                     "new_skips": tuple(change["new_skips"]),
                     "starts": tuple(change.get("starts", ())),
+                    "quantised": change.get("quantised")
+                    and Quantised(**change["quantised"]),
                 }
             )
             for change in document["arrays"]

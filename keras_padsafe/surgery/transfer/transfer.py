@@ -14,6 +14,10 @@ from keras_padsafe.surgery.planning.entries import Entries
 from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
+from keras_padsafe.surgery.transfer.quantised_pieces import (
+    quantised_pieces,
+    scale_pieces,
+)
 from keras_padsafe.version import __version__
 
 PROVENANCE = "keras_padsafe"
@@ -70,6 +74,12 @@ def _check_array(change: ArrayChange, source: Archive) -> None:
 
 def _new_array(change: ArrayChange, plan: Plan, source: Archive) -> NewArray:
     array = source.arrays[change.path]
+    if change.quantised is not None:
+        return NewArray(
+            change.new_shape, lambda: quantised_pieces(change, plan, source)
+        )
+    if change.fill in ("scale", "zero"):
+        return NewArray(change.new_shape, lambda: scale_pieces(change, plan, source))
     weight = source.arrays[change.like] if change.like else array
     return NewArray(change.new_shape, lambda: _pieces(change, plan, array, weight))
 
