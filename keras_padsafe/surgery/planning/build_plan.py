@@ -133,10 +133,12 @@ def build_plan(
         or change.pad is not None
         or _are_read(vocabulary, change.row_map),
         pad=change.pad,
+        encoders=vocabulary.encoders,
         old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
     for site in plan.arrays:
-        check_fits(rows, site.path, site.dtype, site.fill)
+        dtype = site.quantised.dtype if site.quantised else site.dtype
+        check_fits(rows, site.path, dtype, site.fill)
     return plan
 
 
@@ -162,7 +164,7 @@ def _check_given_rows(
 ) -> None:
     if rows.rows is None:
         return
-    dims = {site.shape[1] for site in vocabulary.arrays if _is_table(site)}
+    dims = {site.real_shape[1] for site in vocabulary.arrays if _is_table(site)}
     count, dim = rows.rows.shape
     if not wanted <= count <= most or dims != {dim}:
         raise SurgeryError(
@@ -210,7 +212,10 @@ def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChan
         site = replace(site, skips=missing)
     new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
     shape = list(site.shape)
-    shape[site.axis] = row_map.size - len(new_skips)
+    more = (row_map.size - len(new_skips)) - (row_map.old_size - len(site.skips))
+    axis_size = site.real_shape[site.axis] + max(len(site.starts), 1) * more
+    is_packed = site.quantised is not None and site.quantised.packed == site.axis
+    shape[site.axis] = (axis_size + 1) // 2 if is_packed else axis_size
     return ArrayChange(
         site.path,
         site.shape,
@@ -223,6 +228,8 @@ def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChan
         site.like,
         site.skips,
         tuple(int(id_) for id_ in new_skips),
+        site.starts,
+        site.quantised,
     )
 
 
@@ -230,7 +237,7 @@ def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
-            new = site.value + row_map.size - row_map.old_size
+            new = site.value + site.times * (row_map.size - row_map.old_size)
         case "tokens":
             new = end
         case "cap":
