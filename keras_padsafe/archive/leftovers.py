@@ -34,7 +34,7 @@ def temporary_beside(target: Path, suffix: str = FILE) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes temporary files and folders of processes of this machine that are no more."""
+    """Removes what processes of this machine that are no more left unfinished."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if _is_leftover(entry.name) and not entry.is_symlink():
