@@ -55,15 +55,18 @@ class ConfigSite:
         follows: `"table"` if it counts the ids and so changes by as many as they do,
             `"record"` if it repeats such a count, `"tokens"` if it is the number of
             words, `"cap"` if it must not be less than that, `"id"` if it is an id
-            itself, `"first"` if it counts some of the first ids; `"mask_zero"`,
+            itself, `"first"` if it counts some of the first ids, `"whole"` if it
+            lists tokens that are never cut, as new ones must not be; `"mask_zero"`,
             `"pad_id"` or `"mask_token"` if it says whether an id is padding, or with
             which word, and does not yet.
         reason: Why we believe so.
+        default: What stands for it where it is `None`.
     """
 
     path: ConfigPath
     value: Any
     follows: Literal[
+        "whole",
         "table",
         "record",
         "tokens",
@@ -75,6 +78,7 @@ class ConfigSite:
         "mask_token",
     ]
     reason: str
+    default: Any = None
 
     @property
     def is_padding(self) -> bool:
@@ -105,7 +109,7 @@ class WordsSite:
         layer: Name of the layer.
         class_name: Its class.
         config_path: Where config.json lists the words, if it does.
-        assets: The text files of the archive that list them, if they do.
+        assets: The files of the archive that list them, if they do.
         first_id: The id of the first word listed.
         words: The words, in the order of their ids.
         specials: The words that mean padding or an unknown word.
@@ -114,6 +118,7 @@ class WordsSite:
         text_rule: How the layer makes words of text, if that is known.
         is_counted: Whether the rows of a table follow the length of the list.
         unknown_id: The first id that words get which the layer does not know.
+        only_appends: Whether words can be added at the end and nothing else be done.
     """
 
     layer: str
@@ -128,6 +133,7 @@ class WordsSite:
     text_rule: TextRule | None = None
     is_counted: bool = False
     unknown_id: int | None = None
+    only_appends: bool = False
 
     def counted(self) -> "WordsSite":
         """The same site, as one whose length the rows of a table follow."""

@@ -105,6 +105,7 @@ def build_plan(
     padding = _padding(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
     _check_appends([*vocabulary.arrays, *slots], change.row_map)
+    _check_tokenizers(vocabulary, change.row_map)
     plan = Plan(
         vocabulary=vocabulary.name,
         old_size=vocabulary.size,
@@ -192,6 +193,21 @@ def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
         )
 
 
+def _check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
+    """Refuses to move the ids of words that a tokenizer could not give others."""
+    ends = {site.layer: site.end for site in vocabulary.words if site.only_appends}
+    names = [repr(name) for name in ends]
+    end = max(ends.values(), default=0)
+    if vocabulary.closed_tokenizers:
+        names, end = [*vocabulary.closed_tokenizers], vocabulary.size
+    if not np.array_equal(row_map.ids[:end], np.arange(end)):
+        raise SurgeryError(
+            f"row_map: old ids would move or go, and tokenizer {names[0]} would go on "
+            "giving them: its words keep their ids. Expected: every id kept, and new "
+            "ones at the end."
+        )
+
+
 @dataclass(frozen=True)
 class _Padding:
     """The tables that get a row of zeros for padding, and those that never train it."""
@@ -248,6 +264,8 @@ def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
             new = _new_id(site, row_map)
         case "first":
             new = _new_count(site, row_map)
+        case "whole" if change.words:
+            new = [*(site.default if new is None else new), *change.words]
         case "mask_zero" if pad is not None:
             new = True
         case "pad_id" if pad is not None:

@@ -107,10 +107,9 @@ def _words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
         raise SurgeryError("tokens: expected at least one new word; received none.")
     if vocabulary.closed_tokenizers:
         raise SurgeryError(
-            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]!r} of the model holds "
-            "no list of words that could take in new ones, so it would never give "
-            "their ids. Expected: a WordPiece tokenizer, or none. Grow by `rows`, and "
-            "teach the tokenizer yourself."
+            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]}, so it would never "
+            "give the ids of new ones. Grow by `rows`, and teach the tokenizer "
+            "yourself."
         )
     for site in vocabulary.words or [None]:
         check_new_words(tokens, site)

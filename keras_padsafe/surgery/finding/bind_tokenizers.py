@@ -1,0 +1,91 @@
+"""The words of KerasHub tokenizers, from the files and the configuration of each."""
+
+from pathlib import PurePosixPath
+
+from keras_padsafe.archive import Archive
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
+from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.vocabulary import Draft
+from keras_padsafe.surgery.finding.word_files import WORD_FILES
+
+_WHOLE = "unsplittable_tokens"
+
+
+def bind_tokenizer(draft: Draft, layer: LayerNode, model: ModelFile) -> None:
+    """Adds the words of a tokenizer, if it can take in new ones.
+
+    KerasHub builds it to show that the ids of its words are those of its file. What
+    keeps a token of byte pairs whole is a list of its configuration.
+    """
+    problem = _bind(draft, layer, model)
+    if problem is not None:
+        draft.closed_tokenizers.append(f"{layer.name!r} {problem}")
+
+
+def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
+    asset = _word_file(layer, model.archive)
+    if asset is None:
+        return "of the model holds no list of words that could take in new ones"
+    path = PurePosixPath(asset)
+    kind = WORD_FILES[path.name]
+    words = kind.read(model.archive.assets[asset].read())
+    if words is None:
+        return f"has ids without a word, or words of one id, in {asset}"
+    special: frozenset[str] = frozenset()
+    if model.asking is not None:
+        from keras_padsafe.skeleton import NotBuilt, build_tokenizer
+
+        beside = {
+            other.name: model.archive.assets[str(other)].read()
+            for other in map(PurePosixPath, model.archive.assets)
+            if other.parent == path.parent
+        }
+        try:
+            built = build_tokenizer(layer.serialized, beside)
+        except NotBuilt as error:
+            return f"cannot be built. KerasHub says: {error}"
+        if built.ids != {word: id_ for id_, word in enumerate(words)}:
+            return f"gives words other ids than {asset} has them at"
+        special = built.special
+        if path.suffix == ".json" and _WHOLE not in built.config:
+            return "is of a class that fixes itself which tokens are never cut"
+        if path.suffix == ".json":
+            add_config(draft, [_kept_whole(layer, built.config[_WHOLE])])
+    elif kind.only_appends:
+        return "is one that Keras could not be asked about"
+    draft.words.append(
+        WordsSite(
+            layer.name,
+            layer.class_name,
+            None,
+            (asset,),
+            0,
+            words,
+            (),
+            f"tokenizer of the model of {draft.layers[0]!r}",
+            special,
+            only_appends=kind.only_appends,
+        )
+    )
+    return None
+
+
+def _kept_whole(layer: LayerNode, default: list[str] | None) -> ConfigSite:
+    place = (*layer.path, "config", _WHOLE)
+    reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
+    value = layer.config.get(_WHOLE)
+    return ConfigSite(place, value, "whole", reason, tuple(sorted(default or ())))
+
+
+def _word_file(layer: LayerNode, archive: Archive) -> str | None:
+    """The asset that lists the words of a tokenizer."""
+    folders = [f"assets/{layer.weights_path}"]
+    file = layer.config.get("config_file")
+    if isinstance(file, str):
+        folders.append(f"assets/{file.partition('.')[0]}")
+    for folder in folders:
+        for name in WORD_FILES:
+            if f"{folder}/{name}" in archive.assets:
+                return f"{folder}/{name}"
+    return None
