@@ -1,5 +1,6 @@
-"""Loads a preset as whoever keeps it would: by `from_preset` of its class."""
+"""Loads a preset as whoever keeps it does: by `from_preset` of its class."""
 
+import json
 import os
 from typing import Any
 
@@ -38,3 +39,16 @@ def load_preset(path: str | os.PathLike[str]) -> Any:
         dtype = keras.dtype_policies.deserialize(dtype)
     # A name that is no path might be one that KerasHub would fetch.
     return model_class.from_preset(os.path.abspath(path), dtype=dtype)
+
+
+def preset_tokenizer(path: str | os.PathLike[str]) -> list[Any]:
+    """The tokenizer that a preset holds, if it holds one."""
+    import keras
+
+    if not is_preset(path) or not os.path.exists(os.path.join(path, "tokenizer.json")):
+        return []
+    with open(os.path.join(path, "tokenizer.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    made = keras.saving.deserialize_keras_object(config)
+    made.load_preset_assets(os.path.abspath(path))
+    return [made]

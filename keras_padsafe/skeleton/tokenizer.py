@@ -20,7 +20,7 @@ class BuiltTokenizer:
 
     Attributes:
         ids: The id of each word.
-        special: The words that it takes for itself, as padding.
+        special: The words that it takes for itself, as padding and unknown words.
         config: What `save_to_preset` would write of it.
     """
 
@@ -50,7 +50,8 @@ def build_tokenizer(
                     made = keras.saving.deserialize_keras_object(copy.deepcopy(config))
                 made.load_assets(folder)
             ids = {word: int(made.token_to_id(word)) for word in made.get_vocabulary()}
-            special = frozenset(map(str, made.special_tokens))
-            return BuiltTokenizer(ids, special, made.get_config())
+            written = made.get_config()
+            special = {*made.special_tokens, written.get("oov_token")} - {None}
+            return BuiltTokenizer(ids, frozenset(special), written)
         except Exception as error:
             raise NotBuilt(message_of(error)) from error
