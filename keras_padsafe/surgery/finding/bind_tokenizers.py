@@ -1,5 +1,6 @@
 """The words of KerasHub tokenizers, from the files and the configuration of each."""
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from keras_padsafe.archive import Archive
@@ -10,6 +11,7 @@ from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.word_files import WORD_FILES
 
 _WHOLE = "unsplittable_tokens"
+_PROBE = "<keras_padsafe>"
 
 
 def bind_tokenizer(draft: Draft, layer: LayerNode, model: ModelFile) -> None:
@@ -32,7 +34,17 @@ def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
     words = kind.read(model.archive.assets[asset].read())
     if words is None:
         return f"has ids without a word, or words of one id, in {asset}"
-    special: frozenset[str] = frozenset()
+    site = WordsSite(
+        layer.name,
+        layer.class_name,
+        None,
+        (asset,),
+        0,
+        words,
+        (),
+        f"tokenizer of the model of {draft.layers[0]!r}",
+        only_appends=kind.only_appends,
+    )
     if model.asking is not None:
         from keras_padsafe.skeleton import NotBuilt, build_tokenizer
 
@@ -41,34 +53,47 @@ def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
             for other in map(PurePosixPath, model.archive.assets)
             if other.parent == path.parent
         }
+        grown = kind.write(beside[path.name], [*words, _PROBE])
         try:
             built = build_tokenizer(layer.serialized, beside)
+            if built.ids != {word: id_ for id_, word in enumerate(words)}:
+                more = build_tokenizer(layer.serialized, {**beside, path.name: grown})
+                placed = _placed(built.ids, more.ids, site)
+                if placed is None:
+                    return f"gives words other ids than {asset} has them at"
+                site = placed
         except NotBuilt as error:
             return f"cannot be built. KerasHub says: {error}"
-        if built.ids != {word: id_ for id_, word in enumerate(words)}:
-            return f"gives words other ids than {asset} has them at"
-        special = built.special
-        if path.suffix == ".json" and _WHOLE not in built.config:
-            return "is of a class that fixes itself which tokens are never cut"
+        site = replace(site, reserved=built.special)
         if path.suffix == ".json":
+            if _WHOLE not in built.config:
+                return "is of a class that fixes itself which tokens are never cut"
             add_config(draft, [_kept_whole(layer, built.config[_WHOLE])])
     elif kind.only_appends:
         return "is one that Keras could not be asked about"
-    draft.words.append(
-        WordsSite(
-            layer.name,
-            layer.class_name,
-            None,
-            (asset,),
-            0,
-            words,
-            (),
-            f"tokenizer of the model of {draft.layers[0]!r}",
-            special,
-            only_appends=kind.only_appends,
-        )
-    )
+    draft.words.append(site)
     return None
+
+
+def _placed(
+    ids: dict[str, int], grown: dict[str, int], site: WordsSite
+) -> WordsSite | None:
+    """The site of a tokenizer with words before or behind those of its file.
+
+    One word more at the end of the file shows where new ones come: those behind it
+    move up.
+    """
+    by_id = sorted(ids, key=ids.__getitem__)
+    new = sorted(grown, key=grown.__getitem__)
+    for known, order in ((ids, by_id), (grown, new)):
+        if [known[word] for word in order] != list(range(len(order))):
+            return None
+    end = grown.get(_PROBE, 0)
+    first = end - len(site.words)
+    if first < 0 or new != [*by_id[:end], _PROBE, *by_id[end:]]:
+        return None
+    words = tuple(by_id[first:end])
+    return replace(site, first_id=first, words=words, inserts=end < len(by_id))
 
 
 def _kept_whole(layer: LayerNode, default: list[str] | None) -> ConfigSite:

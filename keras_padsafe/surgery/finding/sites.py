@@ -119,6 +119,8 @@ class WordsSite:
         is_counted: Whether the rows of a table follow the length of the list.
         unknown_id: The first id that words get which the layer does not know.
         only_appends: Whether words can be added at the end and nothing else be done.
+        inserts: Whether words that are listed nowhere follow the last one, as a mask
+            token, and move up before a new one.
     """
 
     layer: str
@@ -134,6 +136,7 @@ class WordsSite:
     is_counted: bool = False
     unknown_id: int | None = None
     only_appends: bool = False
+    inserts: bool = False
 
     def counted(self) -> "WordsSite":
         """The same site, as one whose length the rows of a table follow."""

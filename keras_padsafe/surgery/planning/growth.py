@@ -42,6 +42,8 @@ def grown(
     words = () if tokens is None else _words(tokens, vocabulary)
     count = len(words) if rows is None else read_count(rows, "rows")
     start = place.start(vocabulary)
+    if start is None and words and any(site.inserts for site in vocabulary.words):
+        start = vocabulary.words[0].end
     if start is not None:
         _check_gap(vocabulary, start, by_words=tokens is not None)
         check_size(_round_up(size + count, step), "new ids")
