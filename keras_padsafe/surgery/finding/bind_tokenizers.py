@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
-from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.sites import ConfigSite, PieceRule, WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.word_files import WORD_FILES
 
@@ -65,6 +66,8 @@ def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
         except NotBuilt as error:
             return f"cannot be built. KerasHub says: {error}"
         site = replace(site, reserved=built.special)
+        if path.suffix == ".txt":
+            site = _with_rule(draft, layer, site, built.config)
         if path.suffix == ".json":
             if _WHOLE not in built.config:
                 return "is of a class that fixes itself which tokens are never cut"
@@ -94,6 +97,24 @@ def _placed(
         return None
     words = tuple(by_id[first:end])
     return replace(site, first_id=first, words=words, inserts=end < len(by_id))
+
+
+def _with_rule(
+    draft: Draft, layer: LayerNode, site: WordsSite, config: dict[str, Any]
+) -> WordsSite:
+    """The site of a WordPiece tokenizer, with what it does to text first.
+
+    Where it finds special tokens in text, new ones that it would cut are to be some.
+    """
+    lowers, splits = config.get("lowercase") is True, config.get("split") is True
+    rule = PieceRule(lowers, splits, str(config.get("suffix_indicator") or ""))
+    if not (splits and config.get("special_tokens_in_strings")):
+        return replace(site, text_rule=rule)
+    place = (*layer.path, "config", "special_tokens")
+    reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
+    value = layer.config.get("special_tokens")
+    add_config(draft, [ConfigSite(place, value, "cut", reason, rule)])
+    return site
 
 
 def _kept_whole(layer: LayerNode, default: list[str] | None) -> ConfigSite:

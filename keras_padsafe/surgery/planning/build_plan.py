@@ -265,7 +265,9 @@ def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
         case "first":
             new = _new_count(site, row_map)
         case "whole" if change.words:
-            new = [*(site.default if new is None else new), *change.words]
+            new = [*(new or site.default), *change.words]
+        case "cut" if cut := [w for w in change.words if site.default.why_lost(w)]:
+            new = [*(new or ()), *cut]
         case "mask_zero" if pad is not None:
             new = True
         case "pad_id" if pad is not None:
