@@ -97,7 +97,7 @@ def read_preset(folder: Path, limits: Limits, open_: _Open, read: _Read) -> Cont
         config=config,
         config_bytes=found[CONFIG][0],
         metadata=parsed,
-        metadata_bytes=metadata,
+        metadata_bytes=metadata if (folder / METADATA).exists() else None,
         assets={asset.name: asset for asset in assets},
         shard_map=shard_map,
         documents=tuple(

@@ -45,6 +45,11 @@ def write_preset(
 
     Whatever lies in the folder comes along, and every JSON file of it says the same.
     """
+    if target.suffix == ".keras":
+        raise ArchiveError(
+            f"{target}: a preset is written as a folder. Choose a name without "
+            ".keras, or load the preset with KerasHub and save the model."
+        )
     contents = source.contents
     documents = new_documents(source, config or source.config or {})
     texts = {
@@ -55,6 +60,8 @@ def write_preset(
     if metadata is not None:
         more = _added(source, arrays, as_bytes=False)
         texts[METADATA] = _counted(metadata, ("parameter_count",), more)
+    elif contents.metadata_bytes is not None:
+        texts[METADATA] = contents.metadata_bytes
     if contents.shard_map is not None:
         more = _added(source, arrays, as_bytes=True)
         size = ("metadata", "total_size")
