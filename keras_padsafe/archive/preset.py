@@ -127,7 +127,8 @@ def _compose(
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """One configuration of all, and which part of it each file repeats."""
     main = TASK if TASK in found else CONFIG
-    config, places = dict(found[main]), {main: ()}
+    config = dict(found[main])
+    places: dict[str, tuple[str, ...]] = {main: ()}
     holder: tuple[str, ...] = ()
     for name, key in _KEYS.items():
         if name not in found or name in places:

@@ -49,6 +49,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
 
     with warnings.catch_warnings(record=True) as caught, weights_follow():
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)
         try:
             model = load_preset(path) if is_preset(path) else load(path)
         except Exception as error:

@@ -5,13 +5,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from keras_padsafe.archive import Archive
+from keras_padsafe.facts.packages import SPECIAL, WHOLE
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
 from keras_padsafe.surgery.finding.sites import ConfigSite, PieceRule, WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.word_files import WORD_FILES
 
-_WHOLE = "unsplittable_tokens"
 _PROBE = "<keras_padsafe>"
 
 
@@ -69,9 +69,9 @@ def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
         if path.suffix == ".txt":
             site = _with_rule(draft, layer, site, built.config)
         if path.suffix == ".json":
-            if _WHOLE not in built.config:
+            if WHOLE not in built.config:
                 return "is of a class that fixes itself which tokens are never cut"
-            add_config(draft, [_kept_whole(layer, built.config[_WHOLE])])
+            add_config(draft, [_kept_whole(layer, built.config[WHOLE])])
     elif kind.only_appends:
         return "is one that Keras could not be asked about"
     draft.words.append(site)
@@ -110,17 +110,17 @@ def _with_rule(
     rule = PieceRule(lowers, splits, str(config.get("suffix_indicator") or ""))
     if not (splits and config.get("special_tokens_in_strings")):
         return replace(site, text_rule=rule)
-    place = (*layer.path, "config", "special_tokens")
+    place = (*layer.path, "config", SPECIAL)
     reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
-    value = layer.config.get("special_tokens")
+    value = layer.config.get(SPECIAL)
     add_config(draft, [ConfigSite(place, value, "cut", reason, rule)])
     return site
 
 
 def _kept_whole(layer: LayerNode, default: list[str] | None) -> ConfigSite:
-    place = (*layer.path, "config", _WHOLE)
+    place = (*layer.path, "config", WHOLE)
     reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
-    value = layer.config.get(_WHOLE)
+    value = layer.config.get(WHOLE)
     return ConfigSite(place, value, "whole", reason, tuple(sorted(default or ())))
 
 

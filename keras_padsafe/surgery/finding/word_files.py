@@ -79,3 +79,18 @@ WORD_FILES = {
     "vocabulary.spm": WordFile(read_pieces, with_pieces, only_appends=True),
 }
 """By the name that KerasHub gives the file."""
+
+
+def word_file(asset: str) -> WordFile:
+    """The kind of an asset.
+
+    Raises:
+        SurgeryError: if it is none that lists words.
+    """
+    kind = WORD_FILES.get(asset.rpartition("/")[2])
+    if kind is None:
+        raise SurgeryError(
+            f"Asset {asset!r} is not known to list words. Expected: a file called "
+            f"{', '.join(WORD_FILES)}. Make a plan for this file."
+        )
+    return kind

@@ -4,13 +4,13 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
-from keras_padsafe.surgery.finding.word_files import WORD_FILES
+from keras_padsafe.surgery.finding.word_files import word_file
 from keras_padsafe.surgery.planning.entries import Entries
 from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
@@ -176,7 +176,7 @@ def new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
                     f"{name}. Make a plan for this file."
                 )
             before = source.assets[name].read()
-            kind = WORD_FILES[PurePosixPath(name).name]
+            kind = word_file(name)
             words = _new_words(change, list(kind.read(before) or ()), plan.row_map)
             assets[name] = kind.write(before, [str(word) for word in words])
     return assets
