@@ -257,3 +257,22 @@ def test_a_live_tokenizer_in_a_keras_file(tmp_path: Path) -> None:
     assert report.tokens == {"<tool>": size, "okapi": size + 1}
     grown = keras.models.load_model(tmp_path / "new.keras", compile=False)
     assert ids_of(grown.preprocessor.tokenizer, "ab<tool>ab").count(size) == 1
+
+
+@only_once
+def test_more_tokens_than_a_pipeline_tells_apart(preset: Find, tmp_path: Path) -> None:
+    """If this fails, KerasHub has learnt it: take the note and its number away."""
+    tf = pytest.importorskip("tensorflow")
+    source, target = preset("gpt2"), tmp_path / "grown"
+    words = [f"<{number}>" for number in range(10)]
+    few = kp.surgery.plan(source, tokens=words[:9])
+    report = kp.surgery.grow(source, target, tokens=words)
+    about = "no more than 10 tokens that are never cut"
+    assert not any(about in note for note in few.notes)
+    assert any(about in note for note in report.plan.notes)
+    tokenizer = tokenizer_of(target)
+    text = "".join(words)
+    assert ids_of(tokenizer, text) == [*report.tokens.values()]
+    (piped,) = tf.data.Dataset.from_tensors([text]).map(tokenizer)
+    assert piped.to_list()[0][:9] == [*report.tokens.values()][:9]
+    assert piped.to_list()[0] != [*report.tokens.values()]

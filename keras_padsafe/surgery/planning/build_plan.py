@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.facts.packages import MOST_WHOLE
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
@@ -195,17 +196,17 @@ def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
 
 def _check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
     """Refuses to move the ids of words that a tokenizer could not give others."""
-    ends = {site.layer: site.end for site in vocabulary.words if site.only_appends}
-    names = [repr(name) for name in ends]
-    end = max(ends.values(), default=0)
-    if vocabulary.closed_tokenizers:
-        names, end = [*vocabulary.closed_tokenizers], vocabulary.size
-    if not np.array_equal(row_map.ids[:end], np.arange(end)):
-        raise SurgeryError(
-            f"row_map: old ids would move or go, and tokenizer {names[0]} would go on "
-            "giving them: its words keep their ids. Expected: every id kept, and new "
-            "ones at the end."
-        )
+    fixed = [
+        *((f"{name}, so", vocabulary.size) for name in vocabulary.closed_tokenizers),
+        *((f"{s.layer!r}:", s.end) for s in vocabulary.words if s.only_appends),
+    ]
+    for tokenizer, end in fixed:
+        if not np.array_equal(row_map.ids[:end], np.arange(end)):
+            raise SurgeryError(
+                "row_map: old ids would move or go, and a tokenizer would still give "
+                f"them: {tokenizer} its words keep their ids. Expected: every id kept, "
+                "and new ones at the end."
+            )
 
 
 @dataclass(frozen=True)
@@ -361,6 +362,14 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     for site in vocabulary.words:
         note = unreachable_words_note(change.words, site)
         notes += [note] if note else []
+    for site in vocabulary.config:
+        whole = len(site.value or site.default) if site.follows == "whole" else 0
+        if whole and change.words and whole + len(change.words) > MOST_WHOLE:
+            notes.append(
+                f"KerasHub tells no more than {MOST_WHOLE} tokens that are never cut "
+                "apart in a `tf.data` pipeline, as `fit` on text uses; these are "
+                f"{whole + len(change.words)}. Called by itself, the tokenizer does."
+            )
     new = len(change.row_map.new_ids)
     if vocabulary.has_head and rows.kind == "mean" and new:
         share, move = new / (vocabulary.size + new), math.log1p(new / vocabulary.size)
