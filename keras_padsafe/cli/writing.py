@@ -33,7 +33,9 @@ class Writing:
 
 
 _OPTIONS = (
-    click.option("-o", "--output", metavar="OUT", help="The .keras file to write."),
+    click.option(
+        "-o", "--output", metavar="OUT", help="The .keras file or preset to write."
+    ),
     click.option("--force", is_flag=True, help="Write over OUT if it exists."),
     click.option("--dry-run", is_flag=True, help="Show the plan; write no model."),
     click.option(

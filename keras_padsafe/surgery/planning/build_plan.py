@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.facts.packages import MOST_WHOLE
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
@@ -107,6 +108,7 @@ def build_plan(
     padded = _padded_tables(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
     _check_appends([*vocabulary.arrays, *slots], change.row_map)
+    _check_tokenizers(vocabulary, change.row_map)
     plan = Plan(
         vocabulary=vocabulary.name,
         old_size=vocabulary.size,
@@ -197,6 +199,21 @@ def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
         )
 
 
+def _check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
+    """Refuses to move the ids of words that a tokenizer could not give others."""
+    fixed = [
+        *((f"{name}, so", vocabulary.size) for name in vocabulary.closed_tokenizers),
+        *((f"{s.layer!r}:", s.end) for s in vocabulary.words if s.only_appends),
+    ]
+    for tokenizer, end in fixed:
+        if not np.array_equal(row_map.ids[:end], np.arange(end)):
+            raise SurgeryError(
+                "row_map: old ids would move or go, and a tokenizer would still give "
+                f"them: {tokenizer} its words keep their ids. Expected: every id kept, "
+                "and new ones at the end."
+            )
+
+
 def _padded_tables(vocabulary: Vocabulary, change: Change) -> frozenset[str]:
     """The tables that get a row of zeros for padding."""
     if change.pad is None:
@@ -246,6 +263,10 @@ def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
             new = _new_id(site, row_map)
         case "first":
             new = _new_count(site, row_map)
+        case "whole" if change.words:
+            new = [*(new or site.default), *change.words]
+        case "cut" if cut := [w for w in change.words if site.default.why_lost(w)]:
+            new = [*(new or ()), *cut]
         case "mask_zero" if pad is not None:
             new = True
         case "pad_id" if pad is not None:
@@ -339,6 +360,14 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     for site in vocabulary.words:
         note = unreachable_words_note(change.words, site)
         notes += [note] if note else []
+    for site in vocabulary.config:
+        whole = len(site.value or site.default) if site.follows == "whole" else 0
+        if whole and change.words and whole + len(change.words) > MOST_WHOLE:
+            notes.append(
+                f"KerasHub tells no more than {MOST_WHOLE} tokens that are never cut "
+                "apart in a `tf.data` pipeline, as `fit` on text uses; these are "
+                f"{whole + len(change.words)}. Called by itself, the tokenizer does."
+            )
     new = len(change.row_map.new_ids)
     if vocabulary.has_head and rows.kind == "mean" and new:
         share, move = new / (vocabulary.size + new), math.log1p(new / vocabulary.size)
