@@ -11,13 +11,15 @@ import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 PACKAGE = "keras_padsafe"
 MODULES_WITH_KERAS_CLASSES = ("layers", "initializers", "losses", "metrics")
 
+Class = TypeVar("Class", bound=type)
 
-def serializable(cls: type) -> type:
+
+def serializable(cls: Class) -> Class:
     """Class decorator: registers `cls` as `keras_padsafe>ClassName`.
 
     The registered name is a file format: renaming a class breaks saved models,
