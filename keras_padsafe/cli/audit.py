@@ -82,6 +82,6 @@ def audit(
         page = audit_html(printable(document))
         inputs = settle_target(html, force=force, inputs=reads)
         write_file(html, page, overwrite=force, inputs=inputs)
-    show(document, audit_view, as_json=as_json)
+    show(document, audit_view, kind="audit", as_json=as_json)
     if not report.passed:
         ctx.exit(FINDINGS)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from keras_padsafe.cli.certificate_view import verdict_text
+from keras_padsafe.cli.layout import Hanging
 from keras_padsafe.cli.sections import bullets, command, heading, table, titled
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -40,6 +40,11 @@ def findings_view(findings: list[dict[str, Any]]) -> RenderableType:
     return titled("Findings", Group(*parts[:-1]))
 
 
+def sentence(text: str) -> str:
+    """The text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def _finding(finding: Mapping[str, Any]) -> list[RenderableType]:
     style = _STYLES[finding["severity"]]
     return [
@@ -48,8 +53,8 @@ def _finding(finding: Mapping[str, Any]) -> list[RenderableType]:
             "  ",
             (finding["place"], "bold"),
         ),
-        Padding(finding["message"][:1].upper() + finding["message"][1:], (0, 0, 0, 2)),
-        Padding(Text(finding["fix"], "green"), (0, 0, 0, 2)),
+        Hanging(Text(sentence(finding["message"])), "  "),
+        Hanging(Text(finding["fix"], "green"), "  "),
         "",
     ]
 

@@ -56,4 +56,4 @@ def plan(
         inputs = settle_target(save, force=force, inputs=reads)
         write_file(save, made.text(), overwrite=force, inputs=inputs)
         click.echo(f"Plan written to {save}", err=True)
-    show(made.to_json(), plan_view, as_json=as_json)
+    show(made.to_json(), plan_view, kind="plan", as_json=as_json)

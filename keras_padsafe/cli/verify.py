@@ -47,6 +47,6 @@ def verify(
     plan = None if plan_file is None else surgery.Plan.load(plan_file)
     with keras_session(modules):
         certificate = surgery.verify(old, new, plan)
-    show(certificate.to_json(), certificate_view, as_json=as_json)
+    show(certificate.to_json(), certificate_view, kind="certificate", as_json=as_json)
     if not certificate.passed:
         ctx.exit(FINDINGS)
