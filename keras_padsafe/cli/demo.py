@@ -19,6 +19,7 @@ from keras_padsafe.cli.output import json_option, settle_target, show
 )
 @click.option(
     "--keep",
+    type=click.Path(file_okay=False),
     metavar="FOLDER",
     help="Leave the two files in FOLDER instead of a temporary one.",
 )

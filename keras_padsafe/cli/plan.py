@@ -27,7 +27,9 @@ from keras_padsafe.cli.output import json_option, settle_target, show
 )
 @model_argument
 @growth_options
-@click.option("--save", metavar="FILE", help="Write the plan there, as JSON.")
+@click.option(
+    "--save", type=click.Path(), metavar="FILE", help="Write the plan there, as JSON."
+)
 @click.option("--force", is_flag=True, help="Write over FILE if it exists.")
 @import_option
 @json_option

@@ -15,11 +15,12 @@ from keras_padsafe.cli.output import json_option, show
         "verify model.keras grown.keras --import my_layers --plan plan.json",
     ],
 )
-@click.argument("old", metavar="OLD")
-@click.argument("new", metavar="NEW")
+@click.argument("old", metavar="OLD", type=click.Path())
+@click.argument("new", metavar="NEW", type=click.Path())
 @click.option(
     "--plan",
     "plan_file",
+    type=click.Path(),
     metavar="FILE",
     help="The plan that was applied; NEW itself holds it until it is saved again.",
 )
