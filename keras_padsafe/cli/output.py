@@ -46,8 +46,9 @@ def show(
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
-    width = None if console.is_terminal else _WHOLE_LINES
-    console.print(view(printable(document)), width=width, crop=False, overflow="ignore")
+    if not console.is_terminal:
+        console.width = _WHOLE_LINES
+    console.print(view(printable(document)), crop=False, overflow="ignore")
 
 
 @contextmanager
