@@ -131,16 +131,6 @@ class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttenti
             **kwargs,
         )
 
-    def compute_output_spec(
-        self, query: Tensor, value: Tensor, key: Tensor | None = None, **kwargs: Any
-    ) -> Any:
-        spec = super().compute_output_spec(query, value, key, **kwargs)
-        if not kwargs.get("return_attention_scores"):
-            return spec
-        axes = self._score_axes(query)
-        shape = axes.shape(query.shape, self.num_heads, value.shape)
-        return spec[0], keras.KerasTensor(shape, dtype=self.compute_dtype)
-
     def _score_axes(self, query: Tensor) -> ScoreAxes:
         return ScoreAxes(len(query.shape) - 1, self.attention_axes)
 

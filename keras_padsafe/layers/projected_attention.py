@@ -159,12 +159,19 @@ class ProjectedAttention:
         )
         return combine_masks(mask, axes.spread_band(band)), False
 
-    def compute_output_spec(self, query: Tensor, *args: Any, **kwargs: Any) -> Any:
-        spec = super().compute_output_spec(query, *args, **kwargs)  # type: ignore[misc]
+    def compute_output_spec(
+        self, query: Tensor, value: Tensor, key: Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        spec = super().compute_output_spec(query, value, key, **kwargs)  # type: ignore[misc]
         output = spec[0] if isinstance(spec, tuple) else spec
         if kwargs.get("query_mask") is not None:
             set_keras_mask(output, kwargs["query_mask"])
-        return spec
+        if not kwargs.get("return_attention_scores"):
+            return output
+        keys: Tensor = value if key is None else key
+        axes = self._score_axes(query)
+        shape = axes.shape(query.shape, self._score_heads(), keys.shape)
+        return output, keras.KerasTensor(shape, dtype=self.compute_dtype)  # type: ignore[attr-defined]
 
 
 def refuse_flash_scores(flash_attention: bool | None, return_scores: bool) -> None:
