@@ -19,6 +19,7 @@ FLOORS = (
         "arguments",
         "types",
         "version",
+        "import_hook",
         "registration",
         "compat",
         "unicode_names",
