@@ -37,7 +37,8 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
         return
     draft.unexplained += _odd(draft, found, keys)
     bound = {site.path: site.axis for site in draft.arrays}
-    draft.unexplained += _unmoved(found, bound, keys)
+    built = {path: axis for path, axis in bound.items() if path not in asking.unlike}
+    draft.unexplained += _unmoved(found, built, keys)
     for array, axis in _followers(model, found):
         if array.path not in bound:
             site, doubt = follower_site(draft, array, axis, f"shown: it follows {keys}")

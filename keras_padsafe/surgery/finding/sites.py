@@ -158,6 +158,8 @@ class WordsSite:
         text_rule: How the layer makes words of text, if that is known.
         is_counted: Whether the rows of a table follow the length of the list.
         unknown_id: The first id that words get which the layer does not know.
+        weights_path: Where config.json lists a weight for each word, if it does.
+        weight: What a new word gets there, their mean.
     """
 
     layer: str
@@ -172,6 +174,8 @@ class WordsSite:
     text_rule: TextRule | None = None
     is_counted: bool = False
     unknown_id: int | None = None
+    weights_path: ConfigPath | None = None
+    weight: float = 0.0
 
     def counted(self) -> "WordsSite":
         """The same site, as one whose length the rows of a table follow."""

@@ -117,7 +117,7 @@ def build_plan(
         config=tuple(
             change
             for change in [
-                *(_config(site, change, end) for site in vocabulary.config),
+                *(_config(s, change, end, vocabulary) for s in vocabulary.config),
                 *(_initializer(path) for path in vocabulary.initializers),
             ]
             if change.old != change.new
@@ -242,13 +242,15 @@ def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
     )
 
 
-def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
+def _config(
+    site: ConfigSite, change: Change, end: int, vocabulary: Vocabulary
+) -> ConfigChange:
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
             new = site.value + site.times * (row_map.size - row_map.old_size)
         case "tokens":
-            new = end
+            new = site.value + end - vocabulary.words[0].end
         case "cap":
             new = max(site.value, end)
         case "id":
@@ -316,6 +318,8 @@ def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
         added=added,
         removed=removed,
         reason=site.reason,
+        weights_path=site.weights_path,
+        weight=site.weight,
     )
 
 
