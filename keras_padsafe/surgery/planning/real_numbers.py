@@ -58,11 +58,10 @@ class RealNumbers:
         if self._how.shared:
             return real_numbers(flat, self.shared_scale, None).reshape(whole.shape)
         if self._axis == 0:
-            scale, zero = (
-                None if array is None else _of_ids(array, start, stop)[:, self.groups]
-                for array in (self._scale, self._zero)
-            )
-            return real_numbers(flat, scale, zero).reshape(whole.shape)
+            groups, zero = self.groups, self._zero
+            scale = _of_ids(self._scale, start, stop)[:, groups]
+            zeros = None if zero is None else _of_ids(zero, start, stop)[:, groups]
+            return real_numbers(flat, scale, zeros).reshape(whole.shape)
         size = self.shape[self._axis]
         each = self.depth // max(self.shape[0], 1)
         group = self.groups[start * each : stop * each]
