@@ -149,6 +149,7 @@ def _check_quantised(change: "ArrayChange", place: str) -> None:
         and made.dtype in ("float16", "bfloat16", "float32", "float64")
         and (made.zero is None or isinstance(made.zero, str))
         and (made.zero is None) == (made.block == 0)
+        and change.axis in (0, len(change.shape) - 1)
     )
     if known and made.packed is not None:
         shape = change.shape
