@@ -40,6 +40,7 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
         load_pair,
     )
     from keras_padsafe.proof.prove_outputs import prove_outputs
+    from keras_padsafe.proof.prove_tokenizers import prove_tokenizers
 
     loads, pair = load_pair(source, target)
     yield loads
@@ -48,8 +49,16 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
     before, after = pair
     yield check_arrays(before, after)
     yield check_optimizer(before, after, target, dropped=plan.optimizer == "drop")
+    change = id_change(plan)
     yield from prove_outputs(
-        before.model, after.model, id_change(plan), lambda: load_model(source.path)[0]
+        before.model, after.model, change, lambda: load_model(source.path)[0]
+    )
+    yield from prove_tokenizers(
+        (before.model, source.path),
+        (after.model, target.path),
+        {words.layer for words in plan.words},
+        plan.tokens,
+        change,
     )
 
 

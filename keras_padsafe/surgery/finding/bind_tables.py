@@ -9,6 +9,7 @@ from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
+from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
 from keras_padsafe.surgery.finding.encodings import (
     counting_key,
     is_lookup,
@@ -31,7 +32,7 @@ from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.tables import Table, known_tables
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
-from keras_padsafe.surgery.finding.words import lookup_words, tokenizer_words
+from keras_padsafe.surgery.finding.words import lookup_words
 
 
 def find_id_spaces(model: ModelFile) -> list[IdSpace]:
@@ -279,12 +280,7 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
     )
     for layer in model.layers:
         if (alone or vocabulary.is_main) and layer.class_name.endswith("Tokenizer"):
-            reason = f"tokenizer of the model of {space.tables[0].layer.name!r}"
-            words = tokenizer_words(layer, model.archive, reason)
-            if words is None:
-                vocabulary.closed_tokenizers.append(layer.name)
-            else:
-                vocabulary.words.append(words)
+            bind_tokenizer(vocabulary, layer, model)
 
 
 def _counts_text(place: ConfigPath, model: ModelFile) -> bool:

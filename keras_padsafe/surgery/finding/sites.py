@@ -1,5 +1,6 @@
 """The places of a file that are bound to one vocabulary."""
 
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -97,16 +98,22 @@ class ConfigSite:
         follows: `"table"` if it counts the ids and so changes by as many as they do,
             `"record"` if it repeats such a count, `"tokens"` if it is the number of
             words, `"cap"` if it must not be less than that, `"id"` if it is an id
-            itself, `"first"` if it counts some of the first ids; `"mask_zero"`,
+            itself, `"first"` if it counts some of the first ids, `"whole"` if it
+            lists tokens that are never cut, as new ones must not be, `"cut"` if only
+            those need to be listed that would be; `"mask_zero"`,
             `"pad_id"` or `"mask_token"` if it says whether an id is padding, or with
             which word, and does not yet.
         reason: Why we believe so.
         times: How often a record counts the ids.
+        default: What stands for it where it is `None`; of `"cut"`, the rule that says
+            what would be cut.
     """
 
     path: ConfigPath
     value: Any
     follows: Literal[
+        "whole",
+        "cut",
         "table",
         "record",
         "tokens",
@@ -119,6 +126,7 @@ class ConfigSite:
     ]
     reason: str
     times: int = 1
+    default: Any = None
 
     @property
     def is_padding(self) -> bool:
@@ -142,6 +150,36 @@ class TextRule:
 
 
 @dataclass(frozen=True)
+class PieceRule:
+    """How a WordPiece tokenizer makes words of text, before it cuts them into pieces.
+
+    Attributes:
+        lowers: Whether it makes them lower case.
+        splits: Whether it cuts text at punctuation.
+        suffix: What marks a piece inside a word.
+    """
+
+    lowers: bool
+    splits: bool
+    suffix: str
+
+    def why_lost(self, word: str) -> str | None:
+        """Why no text gives a word, if so."""
+        text = word.removeprefix(self.suffix)
+        if self.splits and len(text) > 1 and not all(map(_is_letter, text)):
+            return "is cut, as all text is at spaces and punctuation"
+        if self.lowers and text.casefold() != text:
+            return f"becomes {text.casefold()!r}, as all text does"
+        return None
+
+
+def _is_letter(sign: str) -> bool:
+    if sign.isascii():
+        return sign.isalnum()
+    return unicodedata.category(sign)[0] not in "PZC"
+
+
+@dataclass(frozen=True)
 class WordsSite:
     """The words of a lookup layer or tokenizer, one id each.
 
@@ -149,7 +187,7 @@ class WordsSite:
         layer: Name of the layer.
         class_name: Its class.
         config_path: Where config.json lists the words, if it does.
-        assets: The text files of the archive that list them, if they do.
+        assets: The files of the archive that list them, if they do.
         first_id: The id of the first word listed.
         words: The words, in the order of their ids.
         specials: The words that mean padding or an unknown word.
@@ -160,6 +198,9 @@ class WordsSite:
         unknown_id: The first id that words get which the layer does not know.
         weights_path: Where config.json lists a weight for each word, if it does.
         weight: What a new word gets there, their mean.
+        only_appends: Whether words can be added at the end and nothing else be done.
+        inserts: Whether words that are listed nowhere follow the last one, as a mask
+            token, and move up before a new one.
     """
 
     layer: str
@@ -171,11 +212,13 @@ class WordsSite:
     specials: tuple[str | int, ...]
     reason: str
     reserved: frozenset[str | int] = frozenset()
-    text_rule: TextRule | None = None
+    text_rule: TextRule | PieceRule | None = None
     is_counted: bool = False
     unknown_id: int | None = None
     weights_path: ConfigPath | None = None
     weight: float = 0.0
+    only_appends: bool = False
+    inserts: bool = False
 
     def counted(self) -> "WordsSite":
         """The same site, as one whose length the rows of a table follow."""

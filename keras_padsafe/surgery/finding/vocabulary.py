@@ -96,8 +96,7 @@ class Vocabulary:
         is_made_inside: Whether the model makes its ids itself, as positions, so that
             it is not meant where no vocabulary is named.
         words: Lookup layers and tokenizers that name the ids.
-        closed_tokenizers: Tokenizers that hold their words in a form, as byte pairs,
-            that cannot take a whole word in.
+        closed_tokenizers: Tokenizers that cannot take a word in, and why not.
         read_by: Layers and operations that read the ids themselves, as numbers: where
             old ids get other numbers, only a proof shows that they do not mind.
         maskless: Tables of which no configuration can be told what is padding, such as

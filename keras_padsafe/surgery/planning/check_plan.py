@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.packages import SPECIAL, WHOLE
 from keras_padsafe.facts.quantisation import RANGES
 from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.surgery.finding.words import unwritable
@@ -212,6 +213,13 @@ def _check_config(change: "ConfigChange", place: str) -> None:
         fits = [value is None or isinstance(value, _PADDING[key]) for value in both]
         expected = f"values of {key}"
         _expect(all(fits), f"{place}", expected, both)
+        return
+    if key in (WHOLE, SPECIAL):
+        for name, value in (("old", change.old), ("new", change.new)):
+            known = value is None or (
+                isinstance(value, list) and all(isinstance(word, str) for word in value)
+            )
+            _expect(known, f"{place}.{name}", "a list of words, or null", value)
         return
     if change.old is None:
         known = change.new == ZEROS_INITIALIZER and str(change.path[-1]).endswith(

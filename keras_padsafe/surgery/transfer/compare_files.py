@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_padsafe.archive import Archive, StoredArray, decode
-from keras_padsafe.errors import SurgeryError
+from keras_padsafe.archive import Archive, StoredArray, decode, new_documents
+from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan
@@ -172,10 +172,14 @@ def _differing_config(
     try:
         expected: dict[str, Any] = new_config(plan, source)
         words = new_assets(plan, source)
-    except SurgeryError as error:
+        documents = new_documents(source, expected)
+    except (ArchiveError, SurgeryError) as error:
         yield str(error)
         return
     yield None if target.config == expected else "config.json differs from the plan"
+    for document in target.contents.documents:
+        agrees = documents.get(document.name) == document.data
+        yield None if agrees else f"{document.name} differs from the plan"
     for name in target.assets.keys() - source.assets.keys():
         yield f"{name}: was not there before"
     for name, asset in source.assets.items():

@@ -11,6 +11,7 @@ from typing import Any
 from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.surgery.finding.word_files import word_file
 from keras_padsafe.surgery.planning.entries import Entries
 from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
@@ -135,7 +136,8 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
     for change in plan.config:
         holder = _find(config, change.path[:-1], source)
         key = change.path[-1]
-        if not _has(holder, key):
+        is_left_out = change.old is None and isinstance(holder, dict)
+        if not _has(holder, key) and not is_left_out:
             raise SurgeryError(
                 f"{source.path}: the plan does not fit this file. config.json has no "
                 f"{config_key(change.path)}. Make a plan for this file."
@@ -201,22 +203,11 @@ def new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
                     f"{source.path}: the plan does not fit this file. It has no asset "
                     f"{name}. Make a plan for this file."
                 )
-            text = _decoded(source.assets[name].read(), name, source)
-            ending = "\n" if text.endswith("\n") else ""
-            lines = text.removesuffix("\n").split("\n")
-            words = _new_words(change, list(lines), plan.row_map)
-            assets[name] = ("\n".join(str(word) for word in words) + ending).encode()
+            before = source.assets[name].read()
+            kind = word_file(name)
+            words = _new_words(change, list(kind.read(before) or ()), plan.row_map)
+            assets[name] = kind.write(before, [str(word) for word in words])
     return assets
-
-
-def _decoded(text: bytes, name: str, source: Archive) -> str:
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise SurgeryError(
-            f"{source.path}: asset {name} is not UTF-8 (byte {error.start}). Expected: "
-            "a list of words as Keras writes it. Save the model again with Keras."
-        ) from None
 
 
 def _new_words(change: WordsChange, words: list[Any], row_map: RowMap) -> list[Any]:
