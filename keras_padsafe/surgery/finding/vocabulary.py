@@ -6,7 +6,7 @@ from typing import Any
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 
-LOOKED_UP = ("embedding table", "encoding kernel", "scales")
+LOOKED_UP = ("embedding table", "encoding kernel", "scales", "word weights")
 """The roles of arrays that have an entry for each id that comes in."""
 
 
