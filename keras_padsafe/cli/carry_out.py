@@ -58,7 +58,12 @@ def carry_out(
         from keras_padsafe.cli.certificate_view import certificate_view
 
         found = error.certificate
-        show(found.to_json(), certificate_view, as_json=writing.as_json)
+        show(
+            found.to_json(),
+            certificate_view,
+            kind="certificate",
+            as_json=writing.as_json,
+        )
         click.echo(f"Error: {printable(_not_kept(found))}", err=True)
         click.get_current_context().exit(FINDINGS)
     if writing.id_map is not None:
@@ -73,12 +78,12 @@ def carry_out(
     from keras_padsafe.cli.report_view import report_view
 
     if report is None:
-        show(plan.to_json(), plan_view, as_json=writing.as_json)
+        show(plan.to_json(), plan_view, kind="plan", as_json=writing.as_json)
         return
     view = partial(
         report_view, imports=_imports(model, writing), declined=writing.proof is False
     )
-    show(report.to_json(), view, as_json=writing.as_json)
+    show(report.to_json(), view, kind="report", as_json=writing.as_json)
 
 
 def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":

@@ -65,12 +65,20 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
 def id_change(plan: Plan) -> IdChange:
     """What a plan says of ids and arrays, as plain data."""
     weights = [c for c in plan.arrays if not c.path.startswith("optimizer/")]
-    partial = {(c.skips, c.new_skips): c.own(plan.row_map) for c in weights}
+    partial = {
+        (c.skips, c.new_skips, c.starts, c.shape[c.axis]): c.own(plan.row_map)
+        for c in weights
+    }
     return IdChange(
         ids=plan.row_map.ids,
         old_size=plan.old_size,
-        arrays=frozenset(change.path for change in weights),
-        tables=frozenset(c.path for c in weights if c.role == "embedding table"),
+        arrays=frozenset([*(change.path for change in weights), *plan.encoders]),
+        tables=frozenset(
+            [
+                *(c.path for c in weights if c.role == "embedding table"),
+                *plan.encoders,
+            ]
+        ),
         partial=tuple((own.ids, own.old_size) for own in partial.values()),
         pad=plan.pad,
     )

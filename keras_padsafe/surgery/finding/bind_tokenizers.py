@@ -113,7 +113,7 @@ def _with_rule(
     place = (*layer.path, "config", SPECIAL)
     reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
     value = layer.config.get(SPECIAL)
-    add_config(draft, [ConfigSite(place, value, "cut", reason, rule)])
+    add_config(draft, [ConfigSite(place, value, "cut", reason, default=rule)])
     return site
 
 
@@ -121,7 +121,8 @@ def _kept_whole(layer: LayerNode, default: list[str] | None) -> ConfigSite:
     place = (*layer.path, "config", WHOLE)
     reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
     value = layer.config.get(WHOLE)
-    return ConfigSite(place, value, "whole", reason, tuple(sorted(default or ())))
+    kept = tuple(sorted(default or ()))
+    return ConfigSite(place, value, "whole", reason, default=kept)
 
 
 def _word_file(layer: LayerNode, archive: Archive) -> str | None:

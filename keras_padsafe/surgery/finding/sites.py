@@ -8,6 +8,37 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 
 
 @dataclass(frozen=True)
+class Quantised:
+    """How an array of whole numbers stands for one of real numbers.
+
+    Attributes:
+        bits: The bits of a whole number.
+        dtype: The data type of the real numbers, which is that of the scales.
+        scale: The array of the scales.
+        zero: The array of the numbers that stand for 0, if that is not 0.
+        block: How many numbers of an id share a scale; 0 if all do.
+        packed: The axis along which two numbers share a byte, if one is.
+        length: How many numbers lie along it.
+        shared: Whether a scale belongs to a number of every id, and not to one id.
+    """
+
+    bits: int
+    dtype: str
+    scale: str
+    zero: str | None = None
+    block: int = 0
+    packed: int | None = None
+    length: int = 0
+    shared: bool = False
+
+    def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the real numbers."""
+        if self.packed is None:
+            return stored
+        return (*stored[: self.packed], self.length, *stored[self.packed + 1 :])
+
+
+@dataclass(frozen=True)
 class ArraySite:
     """An array with one axis that runs over the ids of the vocabulary.
 
@@ -18,7 +49,8 @@ class ArraySite:
         axis: The axis that runs over the ids.
         role: What it is, as `"embedding table"`.
         fill: How new entries are made: `"rows"` as the user asked, `"bias"` with
-            the mean for every choice but zeros, `"zeros"`, or a number.
+            the mean for every choice but zeros, `"scale"` or `"zero"` with those of
+            the new rows of `like`, or a number.
         reason: Why we believe that the axis is this vocabulary's.
         like: For the moving average of a weight, the weight whose new entries it
             takes over.
@@ -27,6 +59,9 @@ class ArraySite:
             does not say for which ids: new ones can be added at the end, and nothing
             else be done.
         slot_of: For a variable of an optimizer, the weight that it belongs to.
+        starts: Where stretches over the ids begin, if the axis runs over other things
+            beside them, or over the ids more than once.
+        quantised: How its whole numbers stand for real ones, if they do.
     """
 
     path: str
@@ -34,16 +69,23 @@ class ArraySite:
     dtype: str
     axis: int
     role: str
-    fill: Literal["rows", "bias"] | float
+    fill: Literal["rows", "bias", "scale", "zero"] | float
     reason: str
     like: str | None = None
     skips: tuple[int, ...] = ()
     only_appends: bool = False
     slot_of: str | None = None
+    starts: tuple[int, ...] = ()
+    quantised: Quantised | None = None
 
     @property
     def size(self) -> int:
-        return self.shape[self.axis]
+        return self.real_shape[self.axis]
+
+    @property
+    def real_shape(self) -> tuple[int, ...]:
+        """Its shape, with the numbers that share a byte told apart."""
+        return self.quantised.shape(self.shape) if self.quantised else self.shape
 
 
 @dataclass(frozen=True)
@@ -62,6 +104,7 @@ class ConfigSite:
             `"pad_id"` or `"mask_token"` if it says whether an id is padding, or with
             which word, and does not yet.
         reason: Why we believe so.
+        times: How often a record counts the ids.
         default: What stands for it where it is `None`; of `"cut"`, the rule that says
             what would be cut.
     """
@@ -82,6 +125,7 @@ class ConfigSite:
         "mask_token",
     ]
     reason: str
+    times: int = 1
     default: Any = None
 
     @property

@@ -1,7 +1,7 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -94,7 +94,9 @@ def build_plan(
         raise SurgeryError(
             f"optimizer: expected 'keep' or 'drop'; received {optimizer!r}."
         )
-    _check_settled(inventory, vocabulary, optimizer)
+    check_settled(inventory, vocabulary)
+    if vocabulary.slot_problem and optimizer == "keep":
+        raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
     rows = settle_names(read_new_rows(new_rows), vocabulary, change)
     new_ids = change.row_map.new_ids
     _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
@@ -103,7 +105,7 @@ def build_plan(
     masks = takes_mask_token(vocabulary, change)
     words = [_words_change(site, change, masks) for site in vocabulary.words]
     end = words[0].new_first_id + words[0].new_count if words else 0
-    padding = _padding(vocabulary, change)
+    padded = _padded_tables(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
     _check_appends([*vocabulary.arrays, *slots], change.row_map)
     _check_tokenizers(vocabulary, change.row_map)
@@ -114,7 +116,7 @@ def build_plan(
         row_map=change.row_map,
         new_rows=rows,
         arrays=tuple(
-            _array(site, change, padding) for site in [*vocabulary.arrays, *slots]
+            _array(site, change, padded) for site in [*vocabulary.arrays, *slots]
         ),
         config=tuple(
             change
@@ -133,16 +135,21 @@ def build_plan(
         or change.pad is not None
         or _are_read(vocabulary, change.row_map),
         pad=change.pad,
+        encoders=vocabulary.encoders,
         old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
     for site in plan.arrays:
-        check_fits(rows, site.path, site.dtype, site.fill)
+        dtype = site.quantised.dtype if site.quantised else site.dtype
+        check_fits(rows, site.path, dtype, site.fill)
     return plan
 
 
-def _check_settled(
-    inventory: Inventory, vocabulary: Vocabulary, optimizer: str
-) -> None:
+def check_settled(inventory: Inventory, vocabulary: Vocabulary) -> None:
+    """Refuses a vocabulary of which something is not known.
+
+    Raises:
+        AmbiguousVocabularyError: listing what has to be settled by the user first.
+    """
     if vocabulary.unexplained:
         listed = "\n".join(
             f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
@@ -152,8 +159,6 @@ def _check_settled(
             f"{vocabulary.name!r} is known, and nothing is guessed. Settle each:\n"
             f"{listed}"
         )
-    if vocabulary.slot_problem and optimizer == "keep":
-        raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
 
 
 def _check_given_rows(
@@ -161,7 +166,7 @@ def _check_given_rows(
 ) -> None:
     if rows.rows is None:
         return
-    dims = {site.shape[1] for site in vocabulary.arrays if _is_table(site)}
+    dims = {site.real_shape[1] for site in vocabulary.arrays if _is_table(site)}
     count, dim = rows.rows.shape
     if not wanted <= count <= most or dims != {dim}:
         raise SurgeryError(
@@ -210,34 +215,25 @@ def _check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Padding:
-    """The tables that get a row of zeros for padding, and those that never train it."""
-
-    ids: tuple[int, ...] = ()
-    tables: frozenset[str] = frozenset()
-    untrained: frozenset[str] = frozenset()
-
-
-def _padding(vocabulary: Vocabulary, change: Change) -> _Padding:
+def _padded_tables(vocabulary: Vocabulary, change: Change) -> frozenset[str]:
+    """The tables that get a row of zeros for padding."""
     if change.pad is None:
-        return _Padding()
-    sites = vocabulary.arrays
-    tables = frozenset(s.path for s in sites if s.role == "embedding table")
-    fixed = any(site.follows == "pad_id" for site in vocabulary.config)
-    return _Padding((change.pad,), tables, tables if fixed else frozenset())
+        return frozenset()
+    tables = (site for site in vocabulary.arrays if site.role == "embedding table")
+    return frozenset(site.path for site in tables)
 
 
-def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
+def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChange:
     row_map = change.row_map
     if site.only_appends:
         missing = tuple(range(row_map.old_size - site.size))
         site = replace(site, skips=missing)
     new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
-    if site.slot_of in padding.untrained:
-        new_skips = np.union1d(new_skips, padding.ids)
     shape = list(site.shape)
-    shape[site.axis] = row_map.size - len(new_skips)
+    more = (row_map.size - len(new_skips)) - (row_map.old_size - len(site.skips))
+    axis_size = site.real_shape[site.axis] + max(len(site.starts), 1) * more
+    is_packed = site.quantised is not None and site.quantised.packed == site.axis
+    shape[site.axis] = (axis_size + 1) // 2 if is_packed else axis_size
     return ArrayChange(
         site.path,
         site.shape,
@@ -245,11 +241,13 @@ def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
         site.dtype,
         site.axis,
         site.role,
-        0.0 if (site.like or site.path) in padding.tables else site.fill,
+        0.0 if (site.like or site.path) in padded else site.fill,
         site.reason,
         site.like,
         site.skips,
         tuple(int(id_) for id_ in new_skips),
+        site.starts,
+        site.quantised,
     )
 
 
@@ -257,7 +255,7 @@ def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
-            new = site.value + row_map.size - row_map.old_size
+            new = site.value + site.times * (row_map.size - row_map.old_size)
         case "tokens":
             new = end
         case "cap":

@@ -80,9 +80,9 @@ def _check_gap(vocabulary: Vocabulary, start: int, *, by_words: bool) -> None:
 def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:
     """Where the rows of a table follow a list of words, only words can be added."""
     site = next((site for site in vocabulary.words if site.is_counted), None)
-    if site is None or site.config_path is None:
+    if site is None:
         return
-    place = config_key(site.config_path)
+    place = config_key(site.config_path) if site.config_path else site.assets[0]
     if not by_words:
         raise SurgeryError(
             f"Vocabulary {vocabulary.name!r}: its table has as many rows as {place} "

@@ -10,6 +10,7 @@ from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan
+from keras_padsafe.surgery.planning.quantise import unpacked
 from keras_padsafe.surgery.planning.row_map import RowMap
 from keras_padsafe.surgery.transfer.transfer import new_assets, new_config
 
@@ -77,8 +78,12 @@ def _differing_entries(
     differing = 0
     for start in range(0, before.shape[0], step):
         stop = min(start + step, before.shape[0])
-        kept_before = np.take(before.read(start, stop), old, axis=change.axis)
-        kept_after = np.take(after.read(start, stop), new, axis=change.axis)
+        rows, made = before.read(start, stop), after.read(start, stop)
+        if change.is_packed:
+            rows = unpacked(rows, change.axis, row_map.old_size)
+            made = unpacked(made, change.axis, row_map.size)
+        kept_before = np.take(rows, old, axis=change.axis)
+        kept_after = np.take(made, new, axis=change.axis)
         differing += int((bits(kept_before) != bits(kept_after)).sum())
     return differing
 
@@ -104,6 +109,9 @@ def _rows_at_once(array: StoredArray) -> int:
 def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
     for change in plan.arrays:
         new_ids = change.own(plan.row_map).new_ids
+        if change.quantised is not None:  # Whole numbers are finite.
+            yield None
+            continue
         array = target.arrays.get(change.path)
         if array is None or array.shape != change.new_shape or not new_ids.size:
             continue

@@ -15,6 +15,10 @@ from keras_padsafe.surgery.planning.entries import Entries
 from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
+from keras_padsafe.surgery.transfer.quantised_pieces import (
+    quantised_pieces,
+    scale_pieces,
+)
 from keras_padsafe.version import __version__
 
 PROVENANCE = "keras_padsafe"
@@ -71,6 +75,12 @@ def _check_array(change: ArrayChange, source: Archive) -> None:
 
 def _new_array(change: ArrayChange, plan: Plan, source: Archive) -> NewArray:
     array = source.arrays[change.path]
+    if change.quantised is not None:
+        return NewArray(
+            change.new_shape, lambda: quantised_pieces(change, plan, source)
+        )
+    if change.fill in ("scale", "zero"):
+        return NewArray(change.new_shape, lambda: scale_pieces(change, plan, source))
     weight = source.arrays[change.like] if change.like else array
     return NewArray(change.new_shape, lambda: _pieces(change, plan, array, weight))
 
@@ -80,9 +90,9 @@ def _pieces(
 ) -> Iterator[Span | bytes]:
     """The new array in the order of its bytes: old stretches and new entries."""
     runs = list(change.own(plan.row_map).runs())
-    entries = None
-    if any(run.old == NEW for run in runs):
-        entries = _entries(change, plan, weight)
+    new = sum(run.count for run in runs if run.old == NEW)
+    entries = _entries(change, plan, weight) if new else []
+    each = new // max(len(entries), 1)
     lead = math.prod(change.shape[: change.axis])
     ids = change.shape[change.axis]
     width = array.nbytes // max(lead * ids, 1)
@@ -92,16 +102,29 @@ def _pieces(
             if run.old != NEW:
                 start = (index * ids + run.old) * width
                 yield Span(start, start + run.count * width)
-            elif entries is not None:
-                yield from entries.blocks(index, made, run.count)
-                made += run.count
+                continue
+            end = made + run.count
+            while made < end:
+                stretch, first = divmod(made, each)
+                count = min(end - made, each - first)
+                yield from entries[stretch].blocks(index, first, count)
+                made += count
 
 
-def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> Entries:
+def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> list[Entries]:
+    """What makes the new entries of each stretch over the ids."""
     new_rows, is_bias = plan.new_rows, change.fill == "bias"
     if isinstance(change.fill, int | float):
         new_rows = NewRows("constant", value=float(change.fill))
-    return Entries(new_rows, weight, change.axis, change.dtype, is_bias=is_bias)
+    size = weight.shape[change.axis]
+    if change.starts:
+        size = plan.old_size - len(change.skips)
+    return [
+        Entries(
+            new_rows, weight, change.axis, start, size, change.dtype, is_bias=is_bias
+        )
+        for start in change.starts or (0,)
+    ]
 
 
 def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
