@@ -279,7 +279,10 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
         _counts_text(place, model) for place in space.draft.numbers
     )
     for layer in model.layers:
-        if (alone or vocabulary.is_main) and layer.class_name.endswith("Tokenizer"):
+        named = layer.class_name.endswith("Tokenizer") and not model.claims.leaves(
+            layer
+        )
+        if named and (alone or vocabulary.is_main):
             bind_tokenizer(vocabulary, layer, model)
 
 

@@ -227,7 +227,8 @@ def _check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
             raise SurgeryError(
                 "row_map: old ids would move or go, and a tokenizer would still give "
                 f"them: {tokenizer} its words keep their ids. Expected: every id kept, "
-                "and new ones at the end."
+                "and new ones at the end; or the name of the tokenizer as leave=NAME "
+                "(--leave NAME), if you change it yourself."
             )
 
 
