@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from keras_padsafe.archive.atomic_file import explaining, write_file
+from keras_padsafe.archive.target import check_folder, check_target
 from keras_padsafe.cli.command import FINDINGS
 from keras_padsafe.cli.keras_session import surgery_session
 from keras_padsafe.cli.output import progress_bar, settle_target, show
 from keras_padsafe.cli.printable import printable
 from keras_padsafe.cli.writing import Writing
 from keras_padsafe.errors import NotProvedError
+from keras_padsafe.proof.load_preset import is_preset
 
 if TYPE_CHECKING:
     from keras_padsafe.surgery import Certificate, Plan, Report
@@ -39,7 +41,8 @@ def carry_out(
     output = writing.output
     read = [model, *reads]
     if output is not None:
-        settle_target(output, force=writing.force, inputs=read)
+        check = check_folder if is_preset(model) else check_target
+        settle_target(output, force=writing.force, inputs=read, check=check)
     if writing.id_map is not None:
         settle_target(writing.id_map, force=writing.force, inputs=read)
         with explaining(writing.id_map):

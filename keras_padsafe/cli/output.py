@@ -73,6 +73,7 @@ def settle_target(
     *,
     force: bool,
     inputs: Sequence[str | None] = (),
+    check: Callable[..., None] = check_target,
 ) -> tuple[str, ...]:
     """Refuses a file that may not be written, before any work is done for it.
 
@@ -80,6 +81,7 @@ def settle_target(
         target: The file.
         force: Whether it may exist.
         inputs: What the command reads; `None` where it reads nothing.
+        check: What refuses it: `check_folder` where a folder is to be written.
 
     Returns:
         The inputs that are files, for the writer, which looks again.
@@ -87,5 +89,5 @@ def settle_target(
     read = tuple(path for path in inputs if path is not None and os.path.exists(path))
     with explaining(target):
         path = Path(os.path.realpath(target))
-        check_target(path, overwrite=force, inputs=read)
+        check(path, overwrite=force, inputs=read)
     return read

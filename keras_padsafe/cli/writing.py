@@ -38,7 +38,7 @@ _OPTIONS = (
         "--output",
         type=click.Path(),
         metavar="OUT",
-        help="The .keras file to write.",
+        help="The .keras file or preset to write.",
     ),
     click.option("--force", is_flag=True, help="Write over OUT if it exists."),
     click.option("--dry-run", is_flag=True, help="Show the plan; write no model."),

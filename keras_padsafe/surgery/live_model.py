@@ -16,6 +16,21 @@ def is_live_model(source: Any) -> bool:
     return not isinstance(source, str | os.PathLike)
 
 
+def save_live(model: Any, path: Path) -> str:
+    """Saves a model; returns the path.
+
+    Raises:
+        SurgeryError: if it is none.
+    """
+    if not hasattr(model, "save") or not hasattr(model, "get_config"):
+        raise SurgeryError(
+            "source: expected the path of a `.keras` file or a Keras model; received "
+            f"{type(model).__name__}."
+        )
+    model.save(path)
+    return str(path)
+
+
 def through_archive(
     model: Any,
     target: str | None,
@@ -28,18 +43,12 @@ def through_archive(
         target: Where to keep the result; `None` keeps the new model only.
         operate: Takes the file to read and the file to write.
     """
-    if not hasattr(model, "save") or not hasattr(model, "get_config"):
-        raise SurgeryError(
-            "source: expected the path of a `.keras` file or a Keras model; received "
-            f"{type(model).__name__}."
-        )
     import keras
 
     with tempfile.TemporaryDirectory(prefix="keras_padsafe_") as folder:
-        saved, made = str(Path(folder, "saved.keras")), Path(folder, "made.keras")
-        model.save(saved)
+        saved, made = Path(folder, "saved.keras"), Path(folder, "made.keras")
         written = str(made) if target is None else target
-        report = operate(saved, written)
+        report = operate(save_live(model, saved), written)
         # The model is the caller's own: what it runs on loading it ran before.
         loaded = keras.models.load_model(written, safe_mode=False)
     kept = Path(written) if target is not None else None

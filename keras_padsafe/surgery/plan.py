@@ -34,9 +34,9 @@ def plan(
     Give one of `rows`, `tokens`, `keep`, `row_map`, or the two word lists.
 
     Args:
-        source: A `.keras` file or its unzipped folder.
+        source: A `.keras` file, its unzipped folder or a preset of KerasHub.
         rows: The number of ids to add at the end.
-        tokens: Words to add, one id each. If a lookup layer or a WordPiece tokenizer
+        tokens: Words to add, one id each. If a lookup layer or a tokenizer of KerasHub
             feeds the table, it learns them too.
         keep: Words or ids to keep; all others go. Ids for padding and unknown words
             stay without being named.

@@ -3,18 +3,31 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from keras_padsafe.archive import StoredArray, decode
+from keras_padsafe.archive import decode
 
 BLOCK_VALUES = 1 << 17
 
 
+class Weight(Protocol):
+    """What is read of an array: a stored one, or the numbers that it stands for."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> str: ...
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray: ...
+
+
 def column_statistics(
-    array: StoredArray, axis: int, *, deviation: bool
+    array: Weight, axis: int, start: int, stop: int, *, deviation: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over one axis, in float64, in bounded memory.
+    """Mean and standard deviation over a stretch of one axis, in float64.
 
     Values that are NaN or infinite are left out, so that one bad row does not spread;
     where no value is left the mean is 0.
@@ -22,6 +35,8 @@ def column_statistics(
     Args:
         array: The array.
         axis: Its axis over the ids.
+        start: Where on it they begin.
+        stop: Where they end.
         deviation: Whether the standard deviation is wanted; zeros are returned if not.
 
     Returns:
@@ -30,13 +45,13 @@ def column_statistics(
     lead = math.prod(array.shape[:axis])
     trail = math.prod(array.shape[axis + 1 :])
     running = _Running(*(np.zeros((lead, trail)) for _ in range(3)))
-    for part, where in _blocks(array, axis):
+    for part, where in _blocks(array, axis, start, stop):
         running.add(part, where, deviation)
     known = np.maximum(running.count, 1)
     return running.total / known, np.sqrt(running.spread / known)
 
 
-def entries_of(array: StoredArray, axis: int, lead: int, ids: np.ndarray) -> np.ndarray:
+def entries_of(array: Weight, axis: int, lead: int, ids: np.ndarray) -> np.ndarray:
     """Some entries of an array along one axis, `(ids, trail)`, in float64.
 
     Args:
@@ -55,21 +70,25 @@ def entries_of(array: StoredArray, axis: int, lead: int, ids: np.ndarray) -> np.
     return values[inner, ids].astype(np.float64)
 
 
-def _blocks(array: StoredArray, axis: int) -> Iterator[tuple[np.ndarray, slice]]:
-    """An array as blocks `(lead, ids, trail)`, and which of lead they are."""
+def _blocks(
+    array: Weight, axis: int, first: int, last: int
+) -> Iterator[tuple[np.ndarray, slice]]:
+    """A stretch as blocks `(lead, ids, trail)`, and which of lead they are."""
     lead = math.prod(array.shape[:axis])
     trail = math.prod(array.shape[axis + 1 :])
     width = max(1, math.prod(array.shape[1:]))
     step = max(1, BLOCK_VALUES // width)
-    for start in range(0, array.shape[0], step):
-        stop = min(start + step, array.shape[0])
+    begin, end = (0, array.shape[0]) if axis else (first, last)
+    for start in range(begin, end, step):
+        stop = min(start + step, end)
         values = decode(array.read(start, stop), array.dtype)
         if axis == 0:
             yield values.reshape(1, stop - start, trail), slice(None)
         else:
             each = lead // array.shape[0]
             where = slice(start * each, stop * each)
-            yield values.reshape(-1, array.shape[axis], trail), where
+            values = values.reshape(-1, array.shape[axis], trail)
+            yield values[:, first:last], where
 
 
 @dataclass

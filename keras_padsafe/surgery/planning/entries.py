@@ -7,9 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from keras_padsafe.archive import StoredArray, encode
+from keras_padsafe.archive import encode
 from keras_padsafe.surgery.planning.column_statistics import (
     BLOCK_VALUES,
+    Weight,
     column_statistics,
     entries_of,
 )
@@ -29,6 +30,8 @@ class Entries:
         new_rows: How to make them.
         weight: The array whose statistics count.
         axis: Its axis over the ids.
+        start: Where on it they begin.
+        size: How many there are.
         dtype: The data type to store.
         is_bias: Whether the array is a head's bias.
     """
@@ -36,8 +39,10 @@ class Entries:
     def __init__(
         self,
         new_rows: NewRows,
-        weight: StoredArray,
+        weight: Weight,
         axis: int,
+        start: int,
+        size: int,
         dtype: str,
         *,
         is_bias: bool,
@@ -49,16 +54,16 @@ class Entries:
         self._new_rows = new_rows
         self._dtype = dtype
         self._trail = math.prod(weight.shape[axis + 1 :])
-        self._generator = np.random.default_rng(
-            [new_rows.seed, zlib.crc32(weight.path.encode())]
-        )
+        place = [zlib.crc32(weight.path.encode()), *([start] if start else [])]
+        self._generator = np.random.default_rng([new_rows.seed, *place])
         self._given = new_rows.rows if kind == "rows" and axis == 0 else None
         self._weight, self._axis = weight, axis
+        self._start, self._size = start, size
         # The same for each place along the axes before that of ids.
         self._mix = lru_cache(_MIXES_KEPT)(self._made_of)
         if kind in ("mean", "normal", "rows", "covariance", "mix"):
             self._mean, self._deviation = column_statistics(
-                weight, axis, deviation=kind == "normal"
+                weight, axis, start, start + size, deviation=kind == "normal"
             )
 
     def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
@@ -66,13 +71,17 @@ class Entries:
 
         Must be called in the order of the file: a draw goes on where the last ended.
         """
+        for values in self.values(lead, first, count):
+            yield encode(values, self._dtype).tobytes()
+
+    def values(self, lead: int, first: int, count: int) -> Iterator[np.ndarray]:
+        """The same as numbers, in blocks `(ids, trail)`."""
         step = max(1, BLOCK_VALUES // max(1, self._trail))
         if self._kind in ("covariance", "mix") and self._axis == 0:
             step = min(step, _MIXED_AT_ONCE)  # Whole rows of the table are read.
         for start in range(0, count, step):
             rows = min(step, count - start)
-            values = self._values(lead, first + start, rows)
-            yield encode(values, self._dtype).tobytes()
+            yield self._values(lead, first + start, rows)
 
     def _values(self, lead: int, first: int, rows: int) -> np.ndarray:
         shape = (rows, self._trail)
@@ -97,7 +106,8 @@ class Entries:
         needed = np.unique(np.concatenate([ids for ids, _ in mixes])).astype(np.int64)
         old = np.empty((0, self._trail))
         if needed.size:
-            old = entries_of(self._weight, self._axis, lead, needed)
+            places = needed + self._start
+            old = entries_of(self._weight, self._axis, lead, places)
         for row, (ids, weights) in enumerate(mixes):
             rest = 1.0 - weights.sum()
             made[row] = rest * self._mean[lead] if rest else 0.0
@@ -111,7 +121,7 @@ class Entries:
             ids = np.array(mixes[number] if number < len(mixes) else (), np.int64)
             return ids, np.full(len(ids), 1 / max(len(ids), 1))
         generator = np.random.default_rng([self._new_rows.seed, number])
-        size = self._weight.shape[self._axis]
+        size = self._size
         signs = generator.choice([-1.0, 1.0], _MIXED)
         # Over n rows the covariance is divided by n - 1, a draw of one of them by n.
         unbiased = math.sqrt(size / max(size - 1, 1) / _MIXED)

@@ -24,7 +24,8 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
     asked = read_words(keep, "keep")
     ids = vocabulary.word_ids
     pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
-    wanted = {*_fixed_ids(vocabulary), *pads}
+    taken = {ids[w] for s in vocabulary.words for w in s.reserved if w in ids}
+    wanted = {*_fixed_ids(vocabulary), *pads, *taken}
     missing: list[Word] = []
     for item in asked:
         id_ = ids.get(item)
