@@ -9,7 +9,7 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
-from keras_padsafe.surgery.finding.heads import Head
+from keras_padsafe.surgery.finding.heads import Head, regularized
 from keras_padsafe.surgery.finding.id_sources import sources_of_table
 from keras_padsafe.surgery.finding.model_file import (
     IdSpace,
@@ -38,6 +38,11 @@ def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
     """Adds what one layer holds for each id."""
     known = {site.path for site in vocabulary.arrays}
     vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
+    if isinstance(holding, Head) and (key := regularized(holding)):
+        vocabulary.no_spare.append(
+            f"{key} of head {holding.layer.name!r} adds the low score of a spare row "
+            "to the loss"
+        )
     add_config(vocabulary, holding.config)
     for name in names_of(holding.layer):
         if name not in vocabulary.layers:

@@ -1,7 +1,7 @@
 """Statistics of an array over one axis, in float64 and in bounded memory."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,11 @@ BLOCK_VALUES = 1 << 17
 
 
 def column_statistics(
-    array: StoredArray, axis: int, *, deviation: bool
+    array: StoredArray,
+    axis: int,
+    *,
+    deviation: bool,
+    left_out: Sequence[int] | np.ndarray = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over one axis, in float64, in bounded memory.
 
@@ -23,6 +27,7 @@ def column_statistics(
         array: The array.
         axis: Its axis over the ids.
         deviation: Whether the standard deviation is wanted; zeros are returned if not.
+        left_out: Entries along the axis that take no part.
 
     Returns:
         Two arrays of shape `(lead, trail)`: all axes before and after, flattened.
@@ -30,7 +35,7 @@ def column_statistics(
     lead = math.prod(array.shape[:axis])
     trail = math.prod(array.shape[axis + 1 :])
     running = _Running(*(np.zeros((lead, trail)) for _ in range(3)))
-    for part, where in _blocks(array, axis):
+    for part, where in _blocks(array, axis, np.asarray(left_out, np.int64)):
         running.add(part, where, deviation)
     known = np.maximum(running.count, 1)
     return running.total / known, np.sqrt(running.spread / known)
@@ -55,7 +60,9 @@ def entries_of(array: StoredArray, axis: int, lead: int, ids: np.ndarray) -> np.
     return values[inner, ids].astype(np.float64)
 
 
-def _blocks(array: StoredArray, axis: int) -> Iterator[tuple[np.ndarray, slice]]:
+def _blocks(
+    array: StoredArray, axis: int, left_out: np.ndarray
+) -> Iterator[tuple[np.ndarray, slice]]:
     """An array as blocks `(lead, ids, trail)`, and which of lead they are."""
     lead = math.prod(array.shape[:axis])
     trail = math.prod(array.shape[axis + 1 :])
@@ -65,11 +72,18 @@ def _blocks(array: StoredArray, axis: int) -> Iterator[tuple[np.ndarray, slice]]
         stop = min(start + step, array.shape[0])
         values = decode(array.read(start, stop), array.dtype)
         if axis == 0:
-            yield values.reshape(1, stop - start, trail), slice(None)
+            low, high = np.searchsorted(left_out, [start, stop])
+            block = values.reshape(1, stop - start, trail)
+            yield _without(block, left_out[low:high] - start), slice(None)
         else:
             each = lead // array.shape[0]
             where = slice(start * each, stop * each)
-            yield values.reshape(-1, array.shape[axis], trail), where
+            block = values.reshape(-1, array.shape[axis], trail)
+            yield _without(block, left_out), where
+
+
+def _without(block: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    return np.delete(block, ids, axis=1) if ids.size else block
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +15,9 @@ from keras_padsafe.surgery.planning.column_statistics import (
 )
 from keras_padsafe.surgery.planning.new_rows import NewRows
 
+# Of a spare row's score. Exact in every float dtype; a softmax gives it exactly nothing,
+# and can take the largest score from it and stay finite, in float16 as well.
+SPARE_BIAS = -(2.0**15)
 _MIXED = 64
 _MIXED_AT_ONCE = 32
 _MIXES_KEPT = 4096  # of about 1 KiB each
@@ -31,6 +34,8 @@ class Entries:
         axis: Its axis over the ids.
         dtype: The data type to store.
         is_bias: Whether the array is a head's bias.
+        spare: Which of the new entries, by number, are of spare rows.
+        left_out: Old entries that take no part: those of spare rows.
     """
 
     def __init__(
@@ -41,10 +46,15 @@ class Entries:
         dtype: str,
         *,
         is_bias: bool,
+        spare: Sequence[int] | np.ndarray = (),
+        left_out: Sequence[int] | np.ndarray = (),
     ) -> None:
         kind = new_rows.kind
         if is_bias and kind not in ("zeros", "mix"):
             kind = "mean"
+        self._spare = np.asarray(spare, np.int64)
+        self._spare_value = SPARE_BIAS if is_bias else 0.0
+        self._real = np.delete(np.arange(weight.shape[axis]), np.asarray(left_out, int))
         self._kind = kind
         self._new_rows = new_rows
         self._dtype = dtype
@@ -58,7 +68,7 @@ class Entries:
         self._mix = lru_cache(_MIXES_KEPT)(self._made_of)
         if kind in ("mean", "normal", "rows", "covariance", "mix"):
             self._mean, self._deviation = column_statistics(
-                weight, axis, deviation=kind == "normal"
+                weight, axis, deviation=kind == "normal", left_out=left_out
             )
 
     def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
@@ -72,6 +82,10 @@ class Entries:
         for start in range(0, count, step):
             rows = min(step, count - start)
             values = self._values(lead, first + start, rows)
+            low, high = np.searchsorted(
+                self._spare, [first + start, first + start + rows]
+            )
+            values[self._spare[low:high] - first - start] = self._spare_value
             yield encode(values, self._dtype).tobytes()
 
     def _values(self, lead: int, first: int, rows: int) -> np.ndarray:
@@ -111,9 +125,9 @@ class Entries:
             ids = np.array(mixes[number] if number < len(mixes) else (), np.int64)
             return ids, np.full(len(ids), 1 / max(len(ids), 1))
         generator = np.random.default_rng([self._new_rows.seed, number])
-        size = self._weight.shape[self._axis]
+        size = len(self._real)
         signs = generator.choice([-1.0, 1.0], _MIXED)
         # Over n rows the covariance is divided by n - 1, a draw of one of them by n.
         unbiased = math.sqrt(size / max(size - 1, 1) / _MIXED)
-        ids = generator.integers(0, size, _MIXED)
+        ids = self._real[generator.integers(0, size, _MIXED)]
         return ids, signs * self._new_rows.value * unbiased

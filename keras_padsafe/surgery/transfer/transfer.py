@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
@@ -100,7 +102,19 @@ def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> Entries:
     new_rows, is_bias = plan.new_rows, change.fill == "bias"
     if isinstance(change.fill, int | float):
         new_rows = NewRows("constant", value=float(change.fill))
-    return Entries(new_rows, weight, change.axis, change.dtype, is_bias=is_bias)
+        return Entries(new_rows, weight, change.axis, change.dtype, is_bias=False)
+    its = next(c for c in plan.arrays if c.path == weight.path)
+    old = np.setdiff1d(np.asarray(plan.old_spare_ids, np.int64), its.skips)
+    new = np.setdiff1d(plan.row_map.new_ids, change.new_skips)
+    return Entries(
+        new_rows,
+        weight,
+        change.axis,
+        change.dtype,
+        is_bias=is_bias,
+        spare=np.flatnonzero(np.isin(new, plan.spare_ids)),
+        left_out=old - np.searchsorted(np.asarray(its.skips, np.int64), old),
+    )
 
 
 def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
