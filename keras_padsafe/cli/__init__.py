@@ -13,6 +13,7 @@ from keras_padsafe.cli.demo import demo
 from keras_padsafe.cli.grow import grow
 from keras_padsafe.cli.inspect import inspect
 from keras_padsafe.cli.plan import plan
+from keras_padsafe.cli.refill import refill
 from keras_padsafe.cli.remap import remap
 from keras_padsafe.cli.repair import repair
 from keras_padsafe.cli.trim import trim
@@ -36,5 +37,5 @@ def main() -> None:
     """
 
 
-for command in (inspect, plan, grow, trim, remap, verify, audit, repair, demo):
+for command in (inspect, plan, grow, refill, trim, remap, verify, audit, repair, demo):
     main.add_command(command)

@@ -5,6 +5,7 @@ from typing import Any
 from keras_padsafe.archive import Archive, decode, open_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
+from keras_padsafe.proof.bits import as_array
 from keras_padsafe.surgery.planning.plan import Plan, WordsChange
 
 _INSTEAD = (
@@ -45,8 +46,6 @@ def take_over(model: Any, plan: Plan, written: str) -> Any:
 
 def _values(saved: Any, group: str, plan: Plan, archive: Archive) -> dict[str, Any]:
     """All that an object saves, with the entries of the file where they change."""
-    from keras_padsafe.proof.load_models import as_array
-
     changed = {change.path for change in plan.arrays}
     store: dict[str, Any] = {}
     saved.save_own_variables(store)
@@ -67,9 +66,7 @@ def _lookup(change: WordsChange, objects: dict[str, Any], archive: Archive) -> A
         SurgeryError: if it is none of Keras's, or a class of the user's own lists its
             words beside it and would save the old ones again.
     """
-    groups = {
-        name.removeprefix("assets/").rpartition("/")[0] for name in change.assets
-    }
+    groups = {name.removeprefix("assets/").rpartition("/")[0] for name in change.assets}
     found = [
         one
         for group, one in objects.items()

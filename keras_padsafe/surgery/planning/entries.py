@@ -81,12 +81,19 @@ class Entries:
             step = min(step, _MIXED_AT_ONCE)  # Whole rows of the table are read.
         for start in range(0, count, step):
             rows = min(step, count - start)
-            values = self._values(lead, first + start, rows)
-            low, high = np.searchsorted(
-                self._spare, [first + start, first + start + rows]
-            )
-            values[self._spare[low:high] - first - start] = self._spare_value
+            values = self._with_spare(lead, first + start, rows)
             yield encode(values, self._dtype).tobytes()
+
+    def _with_spare(self, lead: int, first: int, rows: int) -> np.ndarray:
+        """New entries; those of spare rows are not counted among the others."""
+        low, high = np.searchsorted(self._spare, (first, first + rows))
+        if low == high:
+            return self._values(lead, first - int(low), rows)
+        values = np.full((rows, self._trail), self._spare_value)
+        real = np.delete(np.arange(rows), self._spare[low:high] - first)
+        if real.size:
+            values[real] = self._values(lead, first - int(low), len(real))
+        return values
 
     def _values(self, lead: int, first: int, rows: int) -> np.ndarray:
         shape = (rows, self._trail)
