@@ -1,4 +1,4 @@
-"""Spare rows: they cost nothing until a word takes one, and then start as any new row."""
+"""Spare rows cost nothing until a word takes one, and then start as any new row."""
 
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def test_refill_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "bfloat16", "float16"])
 def test_a_spare_row_gets_exactly_nothing(tmp_path: Path, policy: str) -> None:
-    """In a softmax, whatever comes in and in every float type; and it wins no argmax."""
+    """In a softmax, whatever comes in, in every float type; so it wins no argmax."""
     head = layers.Dense(SIZE, dtype=policy, **HEAD)
     source = _trained(tmp_path / "old.keras", head=head)
     target = tmp_path / "new.keras"
@@ -304,7 +304,7 @@ def test_ids_without_words_have_no_spare_rows(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((4,)), layers.Embedding(9, DIM)]).save(source)
     for asked in ({"capacity": 3}, {"evict": [4]}):
         with pytest.raises(
-            SurgeryError, match="holds no words.*Expected: a StringLook"
+            SurgeryError, match=r"holds no words.*Expected: a StringLook"
         ):
             kp.surgery.plan(source, **asked)
 
@@ -406,7 +406,7 @@ def test_a_refill_can_be_undone_and_replayed(tmp_path: Path) -> None:
         kept = [np.take(arrays[path], others, axis) for arrays in (before, after)]
         assert same_bits(*kept), path
     altered = {**plan.to_json(), "spare_ids": [0]}
-    with pytest.raises(SurgeryError, match="spare_ids is .0.*Expected: new ids"):
+    with pytest.raises(SurgeryError, match=r"spare_ids is .0.*Expected: new ids"):
         Plan.from_json(altered)
 
 
