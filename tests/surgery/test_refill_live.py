@@ -26,11 +26,12 @@ class Tower(keras.Model):
         super().__init__(**options)
         self.rows = rows
         self.lookup = layers.StringLookup(name="lookup")
+        # It is used outside of `call`. Else Keras would compile nothing for JAX.
+        self.lookup.supports_jit = True
         self.table = layers.Embedding(rows, DIM, name="table")
 
     def build(self, shape: Any) -> None:
         self.table.build(shape)
-        self.lookup.build(shape)  # Else Keras looks for shapes anew with each fit.
 
     def call(self, ids: Any) -> Any:
         return self.table(ids)
