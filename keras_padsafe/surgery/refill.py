@@ -36,6 +36,10 @@ def refill(
     compute outside of the model, as of an item table with every user, know nothing of
     this: leave out `Vocabulary.spare_ids`.
 
+    A lookup layer that the input pipeline uses may be an attribute of the class that
+    holds its table. With JAX, set its `supports_jit` to `True`: else Keras compiles no
+    step of a model that holds one.
+
     A live model is changed in place, unlike by the other surgeries: nothing is traced
     or compiled again, and training goes on. Lookup layers of the model give the new
     ids at once, within compiled functions and `tf.data` pipelines too.
