@@ -10,7 +10,7 @@ from keras_padsafe.cli.make_plan import Growth, KnownWords
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-model_argument = click.argument("model", metavar="MODEL")
+model_argument = click.argument("model", metavar="MODEL", type=click.Path())
 
 _SETTLING = (
     click.option(
@@ -33,7 +33,12 @@ _SETTLING = (
 )
 _TARGET = (
     click.option(
-        "-o", "--output", metavar="OUT", required=True, help="The .keras file to write."
+        "-o",
+        "--output",
+        type=click.Path(),
+        metavar="OUT",
+        required=True,
+        help="The .keras file to write.",
     ),
     click.option("--force", is_flag=True, help="Write over OUT if it exists."),
 )

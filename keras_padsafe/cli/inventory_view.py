@@ -9,6 +9,7 @@ from keras_padsafe.cli.sections import (
     bullets,
     count,
     heading,
+    prose,
     shape,
     some,
     table,
@@ -54,7 +55,7 @@ def _names(found: dict[str, Any]) -> RenderableType:
     others = [name for name in found["layers"] if name != found["name"]]
     if not others:
         return Group()
-    return Text(f"Other names for --vocabulary: {some(others)}")
+    return prose(f"Other names for --vocabulary: {some(others)}")
 
 
 def _spare(found: dict[str, Any]) -> RenderableType:

@@ -2,13 +2,13 @@
 
 import functools
 import operator
-from typing import Any
+from typing import Unpack
 
 import keras
 
 from keras_padsafe.ops.masks import combine_masks
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Tensor
+from keras_padsafe.types import PlainLayerArguments, Tensor
 
 
 @serializable
@@ -39,7 +39,7 @@ class MaskedAdd(keras.layers.Layer):
     4
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[PlainLayerArguments]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 

@@ -143,10 +143,20 @@ _LOOKUPS = (
 )
 
 
+def _unwrap(layer: dict[str, Any]) -> None:
+    config = layer.get("config")
+    if str(layer.get("module")).startswith("keras") and isinstance(config, dict):
+        for key in ("layer", "backward_layer"):
+            if isinstance(inner := config.get(key), dict):
+                inner.pop("build_config", None)
+                _unwrap(inner)
+
+
 def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:
     """A copy, in which no layer of a graph says with which shapes it was built.
 
-    The calls of the graph build it; a record of an older shape would come first.
+    The calls of the graph build it, and what a layer of Keras wraps; a record of an
+    older shape would come first.
     """
     config = copy.deepcopy(config)
     pending: list[Any] = [config]
@@ -161,5 +171,6 @@ def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:
                 for layer in layers:
                     if isinstance(layer, dict):
                         layer.pop("build_config", None)
+                        _unwrap(layer)
                 value.pop("build_input_shape", None)
     return config

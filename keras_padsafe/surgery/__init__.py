@@ -7,6 +7,7 @@ from keras_padsafe.proof.certificate import Check as Check
 from keras_padsafe.surgery.apply_plan import apply_plan as apply_plan
 from keras_padsafe.surgery.finding.inventory import Inventory as Inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary as Vocabulary
+from keras_padsafe.surgery.freeze_old_rows import freeze_old_rows as freeze_old_rows
 from keras_padsafe.surgery.grow import grow as grow
 from keras_padsafe.surgery.inspect import inspect as inspect
 from keras_padsafe.surgery.plan import plan as plan

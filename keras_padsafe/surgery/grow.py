@@ -32,9 +32,11 @@ def grow(
     file, and the source is never modified. The new file loads in plain Keras.
 
     Args:
-        source: A `.keras` file or its unzipped folder; or a live Keras model, which
-            goes through a temporary archive and comes back as `Report.model`.
-        target: The `.keras` file to write. May be left out for a live model.
+        source: A `.keras` file, its unzipped folder or a preset of KerasHub; or a live
+            Keras model, which goes through a temporary archive and comes back as
+            `Report.model`.
+        target: The `.keras` file to write, for a preset the folder. May be left out for
+            a live model.
         rows: The number of new ids, or
         tokens: the new words, one id each.
         new_rows: How the new rows are made: `"mean"`, `"zeros"`, a number,

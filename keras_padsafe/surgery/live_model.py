@@ -17,6 +17,21 @@ def is_live_model(source: Any) -> bool:
     return not isinstance(source, str | os.PathLike)
 
 
+def save_live(model: Any, path: Path) -> str:
+    """Saves a model; returns the path.
+
+    Raises:
+        SurgeryError: if it is none.
+    """
+    if not hasattr(model, "save") or not hasattr(model, "get_config"):
+        raise SurgeryError(
+            "source: expected the path of a `.keras` file or a Keras model; received "
+            f"{type(model).__name__}."
+        )
+    model.save(path)
+    return str(path)
+
+
 def through_archive(
     model: Any,
     target: str | None,
@@ -31,19 +46,13 @@ def through_archive(
         operate: Takes the file to read and the file to write.
         finish: Takes the model, the plan and the written file, and gives a model.
     """
-    if not hasattr(model, "save") or not hasattr(model, "get_config"):
-        raise SurgeryError(
-            "source: expected the path of a `.keras` file or a Keras model; received "
-            f"{type(model).__name__}."
-        )
     with tempfile.TemporaryDirectory(prefix="keras_padsafe_") as folder:
-        saved, made_file = (str(Path(folder, n)) for n in ("saved.keras", "made.keras"))
-        model.save(saved)
-        written = made_file if target is None else target
-        report = operate(saved, written)
-        made = finish(model, report.plan, written)
+        saved, made = Path(folder, "saved.keras"), Path(folder, "made.keras")
+        written = str(made) if target is None else target
+        report = operate(save_live(model, saved), written)
+        result = finish(model, report.plan, written)
     kept = Path(written) if target is not None else None
-    return replace(report, source=None, target=kept, model=made)
+    return replace(report, source=None, target=kept, model=result)
 
 
 def load_anew(model: Any, plan: Plan, written: str) -> Any:

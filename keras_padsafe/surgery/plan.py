@@ -37,9 +37,9 @@ def plan(
     alone or beside `tokens`, or `evict` alone or beside `tokens`.
 
     Args:
-        source: A `.keras` file or its unzipped folder.
+        source: A `.keras` file, its unzipped folder or a preset of KerasHub.
         rows: The number of ids to add at the end.
-        tokens: Words to add, one id each. If a lookup layer or a WordPiece tokenizer
+        tokens: Words to add, one id each. If a lookup layer or a tokenizer of KerasHub
             feeds the table, it learns them too.
         keep: Words or ids to keep; all others go. Ids for padding and unknown words
             stay without being named.

@@ -25,6 +25,7 @@ def test_writes_what_the_api_writes(run: Run, model: Path) -> None:
     assert document.pop("seconds") >= 0
     expected = json.loads(json.dumps(report.to_json()))
     assert document == {
+        "format": "keras_padsafe.report/1",
         "source": str(model),
         "target": str(ours),
         "verdict": None,

@@ -14,7 +14,8 @@ from .conftest import IMPORT, Run, in_new_process
 def test_json_is_what_the_api_gives(run: Run, models: Path, name: str) -> None:
     path = models / f"{name}.keras"
     result = run("inspect", path, "--json")
-    expected = json.loads(json.dumps(surgery.inspect(path).to_json()))
+    api = json.loads(json.dumps(surgery.inspect(path).to_json()))
+    expected = {"format": "keras_padsafe.inventory/1", **api}
     assert json.loads(result.stdout) == expected
     assert result.stdout == json.dumps(expected, indent=2, sort_keys=True) + "\n"
     assert result.stderr == ""

@@ -10,6 +10,7 @@ from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.bind_tables import add_holding, bind_inverse_lookups
+from keras_padsafe.surgery.finding.encodings import counting_key, keeps_steps
 from keras_padsafe.surgery.finding.heads import (
     Head,
     head_of,
@@ -55,7 +56,12 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
             for call in reverse
         ]
         downstream = model.graph.downstream(space.calls)
-        with_steps = keep_steps(model.graph, space.calls)
+        steps = [
+            call
+            for call in space.calls
+            if counting_key(call.layer) is None or keeps_steps(call, model.graph)
+        ]
+        with_steps = keep_steps(model.graph, steps)
         for call in producers[space.draft.size]:
             head = head_of(call.layer)
             if head is None or head.size != space.draft.size:

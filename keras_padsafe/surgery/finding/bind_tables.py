@@ -8,6 +8,13 @@ from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
+from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
+from keras_padsafe.surgery.finding.encodings import (
+    counting_key,
+    is_lookup,
+    known_encodings,
+    takers_of,
+)
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
 from keras_padsafe.surgery.finding.heads import Head, regularized
 from keras_padsafe.surgery.finding.id_sources import sources_of_table
@@ -18,10 +25,11 @@ from keras_padsafe.surgery.finding.model_file import (
     holder_of,
 )
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
+from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.tables import Table, known_tables
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
-from keras_padsafe.surgery.finding.vocabulary import Draft
-from keras_padsafe.surgery.finding.words import lookup_words, tokenizer_words
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.words import lookup_words
 
 
 def find_id_spaces(model: ModelFile) -> list[IdSpace]:
@@ -36,7 +44,7 @@ def find_id_spaces(model: ModelFile) -> list[IdSpace]:
 
 def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
     """Adds what one layer holds for each id."""
-    known = {site.path for site in vocabulary.arrays}
+    known = {site.path: site.axis for site in vocabulary.arrays}
     vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
     if isinstance(holding, Head) and (key := regularized(holding)):
         vocabulary.no_spare.append(
@@ -44,12 +52,24 @@ def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
             "to the loss"
         )
     add_config(vocabulary, holding.config)
+    for site in holding.arrays:
+        if known.get(site.path, site.axis) != site.axis:
+            vocabulary.unexplained.append(_square(holding.layer, site))
     for name in names_of(holding.layer):
         if name not in vocabulary.layers:
             vocabulary.layers.append(name)
     for path in _whole_table_initializers(holding.layer):
         if path not in vocabulary.initializers:
             vocabulary.initializers.append(path)
+
+
+def _square(layer: LayerNode, site: ArraySite) -> Unexplained:
+    return Unexplained(
+        layer.name,
+        f"{layer.class_name} {layer.name!r} takes in a column for each id and scores "
+        f"each id: both axes of {site.path} run over them",
+        "It cannot be grown in the file: grow it in Keras",
+    )
 
 
 def names_of(layer: LayerNode) -> list[str]:
@@ -86,7 +106,7 @@ def _unclaimed(tables: list[Table], model: ModelFile) -> list[Table]:
 
 
 def _found(model: ModelFile) -> list[Table]:
-    known = known_tables(model.root)
+    known = [*known_tables(model.root), *known_encodings(model)]
     if model.asking is None:
         return known
     arrays = {array.path: array for _, array in model.arrays()}
@@ -102,7 +122,9 @@ def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
     marks_of: dict[int, list[tuple[int, Any]]] = {}
     latest: dict[int, int] = {}
     for number, table in enumerate(tables):
-        marks: set[Any] = {site.path for site in [*table.arrays, *table.config]}
+        marks: set[Any] = {site.path for site in table.config}
+        if not table.is_encoding:  # Others may have entries in the same weights.
+            marks |= {site.path for site in table.arrays}
         own = [(table.size, mark) for mark in marks | _sources(table, model)]
         met = {bearing[mark] for mark in own if mark in bearing}
         met = sorted(met, key=lambda group: latest[group], reverse=True)
@@ -137,8 +159,12 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     if model.named[name] > 1 and layer.weights_path:
         name = layer.weights_path
     vocabulary = Draft(name, tables[0].size)
+    _bind_encodings([t.layer for t in tables if t.is_encoding], vocabulary, model)
     for table in tables:
-        add_holding(vocabulary, table)
+        if not table.is_encoding:
+            add_holding(vocabulary, table)
+        add_config(vocabulary, table.config)
+        vocabulary.layers += names_of(table.layer)
         vocabulary.words += table.words
         vocabulary.layers += table.other_names
         vocabulary.pad_ids += pad_ids(table.layer)
@@ -158,6 +184,21 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 
 
+def _bind_encodings(
+    encoders: list[LayerNode], vocabulary: Draft, model: ModelFile
+) -> None:
+    """Adds the weights that take in the columns of encodings, and their records."""
+    takers = takers_of(model, encoders, vocabulary.size)
+    vocabulary.arrays += takers.kernels
+    vocabulary.unexplained += takers.unexplained
+    add_config(vocabulary, takers.config)
+    for layer in takers.layers:
+        vocabulary.initializers += _whole_table_initializers(layer)
+    for layer in encoders:
+        if not is_lookup(layer):
+            vocabulary.encoders.append(layer.weights_path or layer.name)
+
+
 def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
     """Adds the lookup layers that turn the ids which a head chose back into words."""
     downstream = model.graph.downstream(space.logits)
@@ -172,8 +213,10 @@ def _add_lookup(
     vocabulary: Draft, layer: LayerNode, model: ModelFile, reason: str
 ) -> None:
     found = lookup_words(layer, model.archive, reason)
-    if found is not None and layer.name not in vocabulary.layers:
-        vocabulary.words.append(found[0])
+    known = {site.layer for site in vocabulary.words}
+    if found is not None and layer.name not in known:
+        is_counted = is_lookup(layer) and counting_key(layer) == "vocabulary_size"
+        vocabulary.words.append(found[0].counted() if is_counted else found[0])
         add_config(vocabulary, found[1])
         vocabulary.layers.append(layer.name)
 
@@ -193,17 +236,17 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
         if source.class_name in LOOKUPS:
             reason = f"its ids enter {space.tables[0].layer.name!r}"
             _add_lookup(vocabulary, source, model, reason)
+    for table in space.tables:
+        if table.is_encoding and is_lookup(table.layer):
+            mode = table.layer.config["output_mode"]
+            reason = f"makes a column of each word, output_mode={mode!r}"
+            _add_lookup(vocabulary, table.layer, model, reason)
     vocabulary.is_main = any(
         _counts_text(place, model) for place in space.draft.numbers
     )
     for layer in model.layers:
         if (alone or vocabulary.is_main) and layer.class_name.endswith("Tokenizer"):
-            reason = f"tokenizer of the model of {space.tables[0].layer.name!r}"
-            words = tokenizer_words(layer, model.archive, reason)
-            if words is None:
-                vocabulary.closed_tokenizers.append(layer.name)
-            else:
-                vocabulary.words.append(words)
+            bind_tokenizer(vocabulary, layer, model)
 
 
 def _counts_text(place: ConfigPath, model: ModelFile) -> bool:

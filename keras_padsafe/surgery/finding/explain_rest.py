@@ -106,10 +106,11 @@ def _reason(
 
 def _refuse_quantised(vocabulary: Draft) -> None:
     for site in vocabulary.arrays:
-        if not site.dtype.startswith(("float", "bfloat")):
+        is_made = site.quantised is not None or site.fill in ("scale", "zero")
+        if not is_made and not site.dtype.startswith(("float", "bfloat")):
             problem = (
-                f"array {site.path} is quantised ({site.dtype}), and rows with scales "
-                "of their own cannot be grown"
+                f"array {site.path} is quantised ({site.dtype}), and how its numbers "
+                "and their scales belong together is not known here"
             )
             remedy = "Grow the model before it is quantised"
             vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))

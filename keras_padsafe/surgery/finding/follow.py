@@ -35,7 +35,7 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
             )
         )
         return
-    draft.unexplained += _odd(asking, found, keys)
+    draft.unexplained += _odd(draft, found, keys)
     bound = {site.path: site.axis for site in draft.arrays}
     draft.unexplained += _unmoved(found, bound, keys)
     for array, axis in _followers(model, found):
@@ -99,14 +99,30 @@ def follower_site(
     ]
 
 
-def _odd(asking: Asking, found: "Variation", keys: str) -> Iterator[Unexplained]:
+def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Unexplained]:
+    by_stretch = {
+        site.path: site for site in draft.arrays if site.starts or site.quantised
+    }
+    grown = {(site.shape, _grown(site, found.by)) for site in by_stretch.values()}
     for path, (before, after) in found.odd.items():
+        is_known = path in by_stretch or path.startswith("optimizer/")
+        if is_known and (before, after) in grown:
+            continue
         yield Unexplained(
             path,
             f"array {path} goes from {before} to {after} where {keys} grows by "
             f"{found.by}: that is not one entry for each id",
             "It cannot be grown in the file: old ids would not keep their entries",
         )
+
+
+def _grown(site: ArraySite, by: int) -> tuple[int, ...]:
+    more = max(len(site.starts), 1) * by
+    shape, axis = site.shape, site.axis
+    size = site.real_shape[axis] + more
+    if site.quantised is not None and site.quantised.packed == axis:
+        size = (size + 1) // 2
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _unmoved(

@@ -165,28 +165,6 @@ def _counts(layer: LayerNode, site: WordsSite) -> list[ConfigSite]:
     return sites
 
 
-def tokenizer_words(
-    layer: LayerNode, archive: Archive, reason: str
-) -> WordsSite | None:
-    """The words of a KerasHub WordPiece tokenizer, from its word file."""
-    group = next(
-        (
-            name.removesuffix("/vocabulary.txt")
-            for name in archive.assets
-            if name.endswith("tokenizer/vocabulary.txt")
-        ),
-        None,
-    )
-    if group is None:
-        return None
-    asset = f"{group}/vocabulary.txt"
-    lines = _decoded(archive.assets[asset].read(), layer).split("\n")
-    while lines and lines[-1] == "":
-        lines.pop()
-    words = tuple(line.rstrip("\r") for line in lines)
-    return _site(layer, None, (asset,), 0, words, (), reason)
-
-
 def split_pieces(word: str, known: Container[str | int]) -> list[str]:
     """The pieces of a word, as WordPiece cuts it: the longest known one each time.
 

@@ -7,9 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from keras_padsafe.archive import StoredArray, encode
+from keras_padsafe.archive import encode
 from keras_padsafe.surgery.planning.column_statistics import (
     BLOCK_VALUES,
+    Weight,
     column_statistics,
     entries_of,
 )
@@ -32,6 +33,8 @@ class Entries:
         new_rows: How to make them.
         weight: The array whose statistics count.
         axis: Its axis over the ids.
+        start: Where on it they begin.
+        size: How many there are.
         dtype: The data type to store.
         is_bias: Whether the array is a head's bias.
         spare: Which of the new entries, by number, are of spare rows.
@@ -41,8 +44,10 @@ class Entries:
     def __init__(
         self,
         new_rows: NewRows,
-        weight: StoredArray,
+        weight: Weight,
         axis: int,
+        start: int,
+        size: int,
         dtype: str,
         *,
         is_bias: bool,
@@ -54,21 +59,26 @@ class Entries:
             kind = "mean"
         self._spare = np.asarray(spare, np.int64)
         self._spare_value = SPARE_BIAS if is_bias else 0.0
-        self._real = np.delete(np.arange(weight.shape[axis]), np.asarray(left_out, int))
+        self._real = np.delete(np.arange(size), np.asarray(left_out, np.int64))
         self._kind = kind
         self._new_rows = new_rows
         self._dtype = dtype
         self._trail = math.prod(weight.shape[axis + 1 :])
-        self._generator = np.random.default_rng(
-            [new_rows.seed, zlib.crc32(weight.path.encode())]
-        )
+        place = [zlib.crc32(weight.path.encode()), *([start] if start else [])]
+        self._generator = np.random.default_rng([new_rows.seed, *place])
         self._given = new_rows.rows if kind == "rows" and axis == 0 else None
         self._weight, self._axis = weight, axis
+        self._start = start
         # The same for each place along the axes before that of ids.
         self._mix = lru_cache(_MIXES_KEPT)(self._made_of)
         if kind in ("mean", "normal", "rows", "covariance", "mix"):
             self._mean, self._deviation = column_statistics(
-                weight, axis, deviation=kind == "normal", left_out=left_out
+                weight,
+                axis,
+                start,
+                start + size,
+                deviation=kind == "normal",
+                left_out=left_out,
             )
 
     def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
@@ -76,13 +86,17 @@ class Entries:
 
         Must be called in the order of the file: a draw goes on where the last ended.
         """
+        for values in self.values(lead, first, count):
+            yield encode(values, self._dtype).tobytes()
+
+    def values(self, lead: int, first: int, count: int) -> Iterator[np.ndarray]:
+        """The same as numbers, in blocks `(ids, trail)`."""
         step = max(1, BLOCK_VALUES // max(1, self._trail))
         if self._kind in ("covariance", "mix") and self._axis == 0:
             step = min(step, _MIXED_AT_ONCE)  # Whole rows of the table are read.
         for start in range(0, count, step):
             rows = min(step, count - start)
-            values = self._with_spare(lead, first + start, rows)
-            yield encode(values, self._dtype).tobytes()
+            yield self._with_spare(lead, first + start, rows)
 
     def _with_spare(self, lead: int, first: int, rows: int) -> np.ndarray:
         """New entries; those of spare rows are not counted among the others."""
@@ -118,7 +132,8 @@ class Entries:
         needed = np.unique(np.concatenate([ids for ids, _ in mixes])).astype(np.int64)
         old = np.empty((0, self._trail))
         if needed.size:
-            old = entries_of(self._weight, self._axis, lead, needed)
+            places = needed + self._start
+            old = entries_of(self._weight, self._axis, lead, places)
         for row, (ids, weights) in enumerate(mixes):
             rest = 1.0 - weights.sum()
             made[row] = rest * self._mean[lead] if rest else 0.0

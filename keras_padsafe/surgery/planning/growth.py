@@ -46,6 +46,8 @@ def grown(
     words = () if tokens is None else read_new_words(tokens, vocabulary)
     count = len(words) if rows is None else read_count(rows, "rows")
     start = place.start(vocabulary)
+    if start is None and words and any(site.inserts for site in vocabulary.words):
+        start = vocabulary.words[0].end
     if start is not None:
         _check_gap(vocabulary, start, by_words=tokens is not None)
         check_size(_round_up(size + count, step), "new ids")
@@ -97,9 +99,9 @@ def _check_gap(vocabulary: Vocabulary, start: int, *, by_words: bool) -> None:
 def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:
     """Where the rows of a table follow a list of words, only words can be added."""
     site = next((site for site in vocabulary.words if site.is_counted), None)
-    if site is None or site.config_path is None:
+    if site is None:
         return
-    place = config_key(site.config_path)
+    place = config_key(site.config_path) if site.config_path else site.assets[0]
     if not by_words:
         raise SurgeryError(
             f"Vocabulary {vocabulary.name!r}: its table has as many rows as {place} "
@@ -131,10 +133,9 @@ def read_new_words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word,
         raise SurgeryError("tokens: expected at least one new word; received none.")
     if vocabulary.closed_tokenizers:
         raise SurgeryError(
-            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]!r} of the model holds "
-            "no list of words that could take in new ones, so it would never give "
-            "their ids. Expected: a WordPiece tokenizer, or none. Grow by `rows`, and "
-            "teach the tokenizer yourself."
+            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]}, so it would never "
+            "give the ids of new ones. Grow by `rows`, and teach the tokenizer "
+            "yourself."
         )
     for site in vocabulary.words or [None]:
         check_new_words(tokens, site)

@@ -18,6 +18,7 @@ from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.surgery.finding.sites import Quantised
 from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER, check_plan
 from keras_padsafe.surgery.planning.id_map import id_map_text
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
@@ -42,15 +43,45 @@ class ArrayChange:
     dtype: str
     axis: int
     role: str
-    fill: Literal["rows", "bias"] | float
+    fill: Literal["rows", "bias", "scale", "zero"] | float
     reason: str
     like: str | None = None
     skips: tuple[int, ...] = ()
     new_skips: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    quantised: Quantised | None = None
+
+    @property
+    def real_shape(self) -> tuple[int, ...]:
+        """Its shape, with the numbers that share a byte told apart."""
+        return self.quantised.shape(self.shape) if self.quantised else self.shape
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether two ids share a byte."""
+        return self.quantised is not None and self.quantised.packed == self.axis
 
     def own(self, row_map: RowMap) -> RowMap:
-        """The row map over the ids that this array has entries for."""
-        return row_map.without(self.skips, self.new_skips)
+        """The row map of the axis: the ids that it has entries for, and the rest."""
+        own = row_map.without(self.skips, self.new_skips)
+        return own.within(self.starts, self.shape[self.axis]) if self.starts else own
+
+    def inverse(self, row_map: RowMap) -> "ArrayChange":
+        """The change back, where `row_map` is the one of this change."""
+        more = (row_map.size - len(self.new_skips)) - (
+            row_map.old_size - len(self.skips)
+        )
+        return replace(
+            self,
+            shape=self.new_shape,
+            new_shape=self.shape,
+            skips=self.new_skips,
+            new_skips=self.skips,
+            starts=tuple(start + n * more for n, start in enumerate(self.starts)),
+            quantised=self.quantised
+            if self.quantised is None or not self.is_packed
+            else replace(self.quantised, length=self.quantised.length + more),
+        )
 
 
 @dataclass(frozen=True)
@@ -118,6 +149,8 @@ class Plan:
         pad: The new id that means padding, if one does.
         spare_ids: New ids that are kept for words to come.
         old_spare_ids: Old ids that were; they take no part in any mean.
+        encoders: What makes a column of each id: layers by their groups of the weights
+            file, operations by their names.
         old_words: The words of old ids, as far as they are known; not part of the
             JSON.
     """
@@ -138,6 +171,7 @@ class Plan:
     pad: int | None = None
     spare_ids: tuple[int, ...] = ()
     old_spare_ids: tuple[int, ...] = ()
+    encoders: tuple[str, ...] = ()
     old_words: Mapping[int, str | int] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -159,16 +193,7 @@ class Plan:
             old_size=self.new_size,
             new_size=self.old_size,
             row_map=self.row_map.inverse(),
-            arrays=tuple(
-                replace(
-                    change,
-                    shape=change.new_shape,
-                    new_shape=change.shape,
-                    skips=change.new_skips,
-                    new_skips=change.skips,
-                )
-                for change in self.arrays
-            ),
+            arrays=tuple(change.inverse(self.row_map) for change in self.arrays),
             config=tuple(
                 replace(change, old=change.new, new=change.old)
                 for change in self.config
@@ -221,6 +246,7 @@ class Plan:
             "pad": self.pad,
             "spare_ids": list(self.spare_ids),
             "old_spare_ids": list(self.old_spare_ids),
+            "encoders": list(self.encoders),
         }
 
     @classmethod
@@ -337,6 +363,9 @@ def _read(document: dict[str, Any]) -> Plan:
                     "new_shape": tuple(change["new_shape"]),
                     "skips": tuple(change["skips"]),
                     "new_skips": tuple(change["new_skips"]),
+                    "starts": tuple(change.get("starts", ())),
+                    "quantised": change.get("quantised")
+                    and Quantised(**change["quantised"]),
                 }
             )
             for change in document["arrays"]
@@ -367,6 +396,7 @@ def _read(document: dict[str, Any]) -> Plan:
         pad=document.get("pad"),
         spare_ids=tuple(document.get("spare_ids", ())),
         old_spare_ids=tuple(document.get("old_spare_ids", ())),
+        encoders=tuple(document.get("encoders", ())),
     )
 
 

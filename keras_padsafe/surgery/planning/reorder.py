@@ -25,9 +25,16 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
     if not asked:
         raise SurgeryError("keep: expected at least one word or id; received none.")
     pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
-    wanted = {*fixed_ids(vocabulary), *pads, *find_ids(vocabulary, asked, "keep")}
+    wanted = {*named_ids(vocabulary), *pads, *find_ids(vocabulary, asked, "keep")}
     ids = np.array(sorted(wanted), np.int64)
     return unfixed(vocabulary, Change(RowMap(ids, vocabulary.size)))
+
+
+def named_ids(vocabulary: Vocabulary) -> set[int]:
+    """Ids that a layer knows by their number, or by a word of its own."""
+    ids = vocabulary.word_ids
+    taken = {ids[w] for s in vocabulary.words for w in s.reserved if w in ids}
+    return {*fixed_ids(vocabulary), *taken}
 
 
 def find_ids(vocabulary: Vocabulary, asked: Sequence[Word], argument: str) -> list[int]:

@@ -7,7 +7,7 @@ from keras_padsafe.surgery.arguments import Word, read_words
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.growth import check_lists, read_new_words
-from keras_padsafe.surgery.planning.reorder import find_ids, fixed_ids
+from keras_padsafe.surgery.planning.reorder import find_ids, named_ids
 from keras_padsafe.surgery.planning.take_rows import check_words_known, taken
 
 
@@ -78,7 +78,7 @@ def _evicted(vocabulary: Vocabulary, evict: Sequence[Word] | None) -> list[int]:
     asked = () if evict is None else read_words(evict, "evict")
     gone = sorted(set(find_ids(vocabulary, asked, "evict")))
     frozen = {id_ for site in vocabulary.slots for id_ in site.skips}
-    kept = {*fixed_ids(vocabulary), *vocabulary.pad_ids, *frozen}
+    kept = {*named_ids(vocabulary), *vocabulary.pad_ids, *frozen}
     for id_ in gone:
         if id_ in kept:
             raise SurgeryError(
