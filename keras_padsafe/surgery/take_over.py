@@ -73,10 +73,12 @@ def _lookup(change: WordsChange, objects: dict[str, Any], archive: Archive) -> A
         if type(one).__name__ in LOOKUPS
         and (group in groups if groups else one.name == change.layer)
     ]
-    if len(found) != 1 or not (groups or _is_its_own(change, archive)):
+    weighs = [getattr(one, "output_mode", None) == "tf_idf" for one in found]
+    if weighs != [False] or not (groups or _is_its_own(change, archive)):
         raise SurgeryError(
             f"The words of {change.layer!r} cannot be changed in a live model: they "
-            f"do not lie in one lookup layer of Keras alone. {_INSTEAD}"
+            "do not lie in one lookup layer of Keras alone, or have weights of their "
+            f"own beside them. {_INSTEAD}"
         )
     return found[0]
 

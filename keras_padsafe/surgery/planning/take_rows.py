@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.surgery.arguments import Word
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
@@ -57,3 +58,11 @@ def check_words_known(vocabulary: Vocabulary, what: str) -> None:
             "as a layer of the model or an attribute of the class that holds the "
             "table; an input pipeline may look words up by it."
         )
+    for site in vocabulary.words:
+        if site.assets and site.class_name not in LOOKUPS:
+            raise SurgeryError(
+                f"Vocabulary {vocabulary.name!r}: {site.class_name} {site.layer!r} "
+                "cuts text by the words that it has, so placeholders for words to "
+                "come would change what it does. Expected: a lookup layer. Grow by "
+                "the new words when they come."
+            )
