@@ -7,7 +7,7 @@ from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 
-LOOKED_UP = ("embedding table", "encoding kernel", "scales")
+LOOKED_UP = ("embedding table", "encoding kernel", "scales", "word weights")
 """The roles of arrays that have an entry for each id that comes in."""
 
 

@@ -3,6 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Container, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
@@ -41,6 +44,11 @@ def lookup_words(
         first = 0 if leading else len(specials)
         place = (*layer.path, "config", "vocabulary")
         site = listed_site(layer, place, first, words, reason)
+        weights = layer.config.get("idf_weights")
+        if isinstance(weights, list) and len(weights) == len(words):
+            place = (*layer.path, "config", "idf_weights")
+            mean = float(np.mean(weights)) if weights else 0.0
+            site = replace(site, weights_path=place, weight=mean)
     else:
         assets = _assets(layer, archive)
         if not assets:

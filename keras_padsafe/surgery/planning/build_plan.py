@@ -120,12 +120,13 @@ def build_plan(
         row_map=change.row_map,
         new_rows=rows,
         arrays=tuple(
-            _array(site, change, padded) for site in [*vocabulary.arrays, *slots]
+            _array(_for_given(site, vocabulary, rows), change, padded)
+            for site in [*vocabulary.arrays, *slots]
         ),
         config=tuple(
             change
             for change in [
-                *(_config(site, change, end) for site in vocabulary.config),
+                *(_config(s, change, end, vocabulary) for s in vocabulary.config),
                 *(_initializer(path) for path in vocabulary.initializers),
             ]
             if change.old != change.new
@@ -172,7 +173,9 @@ def _check_given_rows(
 ) -> None:
     if rows.rows is None:
         return
-    dims = {site.real_shape[1] for site in vocabulary.arrays if _is_table(site)}
+    tables = [site for site in vocabulary.arrays if _is_table(site)]
+    looked_up = [site for site in tables if not _is_encoding(site)]
+    dims = {site.real_shape[1] for site in looked_up or tables}
     count, dim = rows.rows.shape
     if not wanted <= count <= most or dims != {dim}:
         raise SurgeryError(
@@ -192,6 +195,20 @@ def _known_words(vocabulary: Vocabulary) -> dict[int, str | int]:
 
 def _is_table(site: ArraySite) -> bool:
     return site.axis == 0 and len(site.shape) == 2 and site.fill == "rows"
+
+
+def _is_encoding(site: ArraySite) -> bool:
+    return site.role == "encoding kernel"
+
+
+def _for_given(site: ArraySite, vocabulary: Vocabulary, rows: NewRows) -> ArraySite:
+    """The site, which takes the mean where the rows given are those of a table."""
+    has_table = any(_is_table(s) and not _is_encoding(s) for s in vocabulary.arrays)
+    kernels = {s.path for s in vocabulary.arrays if _is_encoding(s)}
+    is_theirs = (site.like or site.path) in kernels and site.fill == "rows"
+    if rows.rows is None or not has_table or not is_theirs:
+        return site
+    return replace(site, fill="bias")
 
 
 def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
@@ -216,7 +233,8 @@ def _check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
             raise SurgeryError(
                 "row_map: old ids would move or go, and a tokenizer would still give "
                 f"them: {tokenizer} its words keep their ids. Expected: every id kept, "
-                "and new ones at the end."
+                "and new ones at the end; or the name of the tokenizer as leave=NAME "
+                "(--leave NAME), if you change it yourself."
             )
 
 
@@ -256,13 +274,15 @@ def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChan
     )
 
 
-def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
+def _config(
+    site: ConfigSite, change: Change, end: int, vocabulary: Vocabulary
+) -> ConfigChange:
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
             new = site.value + site.times * (row_map.size - row_map.old_size)
         case "tokens":
-            new = end
+            new = site.value + end - vocabulary.words[0].end
         case "cap":
             new = max(site.value, end)
         case "id":
@@ -336,6 +356,8 @@ def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
         added=added,
         removed=removed,
         reason=site.reason,
+        weights_path=site.weights_path,
+        weight=site.weight,
     )
 
 
@@ -367,6 +389,13 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
             f"Id {change.pad} is masked as far as the layers pass a mask on. Whether "
             "padding still changes an answer is for "
             "`keras_padsafe.audit.check_padding` to show."
+        )
+    kernels = [site for site in vocabulary.arrays if _is_encoding(site)]
+    if kernels and len(change.row_map.new_ids):
+        notes.append(
+            f"{kernels[0].path} takes in a column for each id: new_rows={rows} makes "
+            "its entries for new ids too. With 'mean' a new word weighs there as much "
+            "as an old one does on average, with 'zeros' nothing."
         )
     if change.words and not vocabulary.words:
         notes.append(

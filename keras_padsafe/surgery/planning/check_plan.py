@@ -155,6 +155,7 @@ def _check_quantised(change: "ArrayChange", place: str) -> None:
         and made.dtype in ("float16", "bfloat16", "float32", "float64")
         and (made.zero is None or isinstance(made.zero, str))
         and (made.zero is None) == (made.block == 0)
+        and change.axis in (0, len(change.shape) - 1)
     )
     if known and made.packed is not None:
         shape = change.shape
@@ -251,6 +252,10 @@ def _check_words(change: "WordsChange", place: str) -> None:
     _expect(isinstance(change.layer, str), f"{place}.layer", "a name", change.layer)
     if change.config_path is not None:
         _check_path(change.config_path, f"{place}.config_path")
+    if change.weights_path is not None:
+        _check_path(change.weights_path, f"{place}.weights_path")
+    known = isinstance(change.weight, int | float) and math.isfinite(change.weight)
+    _expect(known, f"{place}.weight", "a finite number", change.weight)
     known = all(isinstance(name, str) for name in change.assets)
     _expect(known, f"{place}.assets", "names of assets", change.assets)
     for name in ("first_id", "new_first_id", "count", "new_count"):

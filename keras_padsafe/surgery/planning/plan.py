@@ -109,6 +109,8 @@ class WordsChange:
         added: Words of the new ids, in order; new ids may be more than words.
         removed: Words that no new id keeps, in the order of their ids.
         reason: Why the words belong to the vocabulary.
+        weights_path: Where config.json lists a weight for each word, if it does.
+        weight: The weight of a word that is added.
     """
 
     layer: str
@@ -121,6 +123,8 @@ class WordsChange:
     added: tuple[str | int, ...]
     removed: tuple[str | int, ...]
     reason: str
+    weights_path: ConfigPath | None = None
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -384,6 +388,8 @@ def _read(document: dict[str, Any]) -> Plan:
                     "assets": tuple(change["assets"]),
                     "added": tuple(change["added"]),
                     "removed": tuple(change["removed"]),
+                    "weights_path": change.get("weights_path")
+                    and tuple(change["weights_path"]),
                 }
             )
             for change in document["words"]

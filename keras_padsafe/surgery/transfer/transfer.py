@@ -4,6 +4,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,17 +163,21 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
             )
         holder[key] = copy.deepcopy(change.new)
     for change in plan.words:
-        if change.config_path is not None:
-            holder = _find(config, change.config_path[:-1], source)
-            key = change.config_path[-1]
-            words = _get(holder, key)
-            if not isinstance(words, list):
-                raise SurgeryError(
-                    f"{source.path}: the plan does not fit this file. Layer "
-                    f"{change.layer!r}: {config_key(change.config_path)} lists no "
-                    "words. Make a plan for this file."
-                )
-            holder[key] = _new_words(change, list(words), plan.row_map)
+        weights = replace(change, added=(change.weight,) * len(change.added))
+        for path, like in (
+            (change.config_path, change),
+            (change.weights_path, weights),
+        ):
+            if path is not None:
+                holder = _find(config, path[:-1], source)
+                words = _get(holder, path[-1])
+                if not isinstance(words, list):
+                    raise SurgeryError(
+                        f"{source.path}: the plan does not fit this file. Layer "
+                        f"{change.layer!r}: {config_key(path)} lists no words. Make a "
+                        "plan for this file."
+                    )
+                holder[path[-1]] = _new_words(like, list(words), plan.row_map)
     return config
 
 
