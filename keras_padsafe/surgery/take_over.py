@@ -73,7 +73,7 @@ def _lookup(change: WordsChange, objects: dict[str, Any], archive: Archive) -> A
         if type(one).__name__ in LOOKUPS
         and (group in groups if groups else one.name == change.layer)
     ]
-    weighs = [getattr(one, "output_mode", None) == "tf_idf" for one in found]
+    weighs = [one.get_config().get("output_mode") == "tf_idf" for one in found]
     if weighs != [False] or not (groups or _is_its_own(change, archive)):
         raise SurgeryError(
             f"The words of {change.layer!r} cannot be changed in a live model: they "
