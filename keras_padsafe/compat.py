@@ -42,6 +42,18 @@ def walk_saved(model: Any) -> Iterator[tuple[str, Any]]:
     yield from _walk(model, "", set())
 
 
+def settle_policy(layer: Any) -> None:
+    """Gives a quantised layer the policy that a map has for it as its own.
+
+    Keras 3.15 saves a layer whose policy stands in a map as if it were not quantised.
+    """
+    policies = getattr(layer, "_dtype_policy", None)
+    if isinstance(policies, keras.dtype_policies.DTypePolicyMap) and layer.path:
+        own = policies[layer.path]
+        if own.quantization_mode is not None:
+            layer._dtype_policy = own
+
+
 def saved_arrays(
     objects: Iterable[tuple[str, Any]],
 ) -> Iterator[tuple[str, Any]]:

@@ -197,6 +197,23 @@ def test_keras_shows_the_same_if_it_is_asked(tmp_path: Path, how: str) -> None:
 
 
 @only_once
+@pytest.mark.parametrize("how", ["int8", "int4"])
+def test_a_table_inside_a_class_is_shown_with_its_scales(
+    tmp_path: Path, how: str
+) -> None:
+    hub: Any = pytest.importorskip("keras_hub")
+    small = {"hidden_dim": 8, "intermediate_dim": 16, "num_layers": 1, "num_heads": 2}
+    made = hub.models.GPT2Backbone(50, max_sequence_length=12, **small)
+    made.quantize(how)
+    made.save(tmp_path / "old.keras")
+    report = kp.surgery.grow(tmp_path / "old.keras", tmp_path / "new.keras", rows=3)
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    roles = [change.role for change in report.plan.arrays]
+    assert roles == ["embedding table", "scales", *["scales"] * (how == "int4")]
+
+
+@only_once
 def test_a_plan_is_undone(tmp_path: Path) -> None:
     source, made, back = (tmp_path / f"{n}.keras" for n in ("old", "new", "back"))
     quantised(untied, "int4/2", source, 7)
