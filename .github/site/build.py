@@ -1,7 +1,8 @@
 """Builds the documentation site: `python .github/site/build.py FOLDER`.
 
 Its pages are those of the repository: README, FINDINGS, the notebooks, the measured
-tables and the docstrings. Nothing is written twice; a link that leads nowhere is an error.
+tables and the docstrings. Nothing is written twice; a link that leads nowhere is an
+error.
 """
 
 import importlib
