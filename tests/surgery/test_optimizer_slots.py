@@ -262,3 +262,38 @@ def test_unknown_optimizer_is_refused_or_dropped(name: str, tmp_path: Path) -> N
     assert_old_rows_kept(plan, read(source), new)
     grown = keras.models.load_model(target, compile=False)
     assert grown.get_layer("words").input_dim == GROWN
+
+
+def _regression(size: int) -> keras.Model:
+    x = ids()
+    return keras.Model(x, layers.Dense(1)(layers.Flatten()(table(size)(x))))
+
+
+def _step(model: keras.Model) -> float:
+    x = np.random.default_rng(3).integers(0, SIZE, (8, 5)).astype("int32")
+    return float(model.train_on_batch(x, x[:, :1].astype("float32")))
+
+
+# These scale a step of a weight by a norm of all of it, new rows too.
+SCALED_BY_THE_WHOLE = {"adafactor", "lamb"}
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN.keys() - SCALED_BY_THE_WHOLE))
+def test_the_next_steps_are_those_of_the_model_that_did_not_grow(
+    name: str, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+
+    def build(size: int) -> keras.Model:
+        model = _regression(size)
+        model.compile(KNOWN[name](), "mse", run_eagerly=True)
+        _step(model)
+        return model
+
+    model = save(build, SIZE, source)
+    kp.surgery.grow(source, target, rows=ADDED)
+    grown = keras.models.load_model(target)
+    for _ in range(2):
+        np.testing.assert_allclose(_step(grown), _step(model), rtol=1e-5)
+    old, new = (as_array(m.get_layer("words").embeddings) for m in (model, grown))
+    np.testing.assert_allclose(new[:SIZE], old, rtol=1e-5, atol=1e-6)

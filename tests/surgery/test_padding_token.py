@@ -214,3 +214,19 @@ def test_what_cannot_be_done_is_said(
     model().save(tmp_path / "old.keras")
     with pytest.raises(SurgeryError, match=message):
         kp.surgery.plan(tmp_path / "old.keras", **options)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_the_pad_row_of_a_quantised_table_is_zero(mode: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    x = ids()
+    model = keras.Model(x, keras.layers.Embedding(SIZE, DIM, name="words")(x))
+    model.quantize(mode)
+    model.save(source)
+    kp.surgery.grow(source, target, rows=1, at=0, pad=True)
+    grown = keras.models.load_model(target)
+    words = grown.get_layer("words")
+    vectors = keras.ops.convert_to_numpy(words(np.arange(SIZE + 1)))
+    assert not vectors[0].any()
+    expected = keras.ops.convert_to_numpy(model(np.arange(SIZE)[None]))[0]
+    np.testing.assert_array_equal(vectors[1:], expected)

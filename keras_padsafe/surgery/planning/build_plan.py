@@ -257,6 +257,10 @@ def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChan
     axis_size = site.real_shape[site.axis] + max(len(site.starts), 1) * more
     is_packed = site.quantised is not None and site.quantised.packed == site.axis
     shape[site.axis] = (axis_size + 1) // 2 if is_packed else axis_size
+    is_padded = (site.like or site.path) in padded and site.fill not in (
+        "scale",
+        "zero",
+    )
     return ArrayChange(
         site.path,
         site.shape,
@@ -264,7 +268,7 @@ def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChan
         site.dtype,
         site.axis,
         site.role,
-        0.0 if (site.like or site.path) in padded else site.fill,
+        0.0 if is_padded else site.fill,
         site.reason,
         site.like,
         site.skips,

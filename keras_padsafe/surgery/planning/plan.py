@@ -180,6 +180,12 @@ class Plan:
         default_factory=dict, compare=False, repr=False
     )
 
+    def rows_of(self, change: ArrayChange) -> NewRows:
+        """What the new entries of an array start with."""
+        if isinstance(change.fill, int | float):
+            return NewRows("constant", value=float(change.fill))
+        return self.new_rows
+
     def inverse(self) -> "Plan":
         """The plan that undoes this one on the file it made.
 

@@ -69,7 +69,7 @@ class _Made:
         """What makes the real numbers of one stretch over the ids."""
         change = self._change
         return Entries(
-            self._plan.new_rows,
+            self._plan.rows_of(change),
             self._weight,
             change.axis,
             start,

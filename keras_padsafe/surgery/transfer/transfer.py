@@ -15,7 +15,6 @@ from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.word_files import word_file
 from keras_padsafe.surgery.planning.entries import Entries
-from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 from keras_padsafe.surgery.planning.spare_places import spare_places
@@ -117,11 +116,10 @@ def _pieces(
 
 def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> list[Entries]:
     """What makes the new entries of each stretch over the ids."""
-    new_rows, is_bias = plan.new_rows, change.fill == "bias"
+    new_rows, is_bias = plan.rows_of(change), change.fill == "bias"
     its = next(c for c in plan.arrays if c.path == weight.path)
     places = spare_places(change, its, plan)
     if isinstance(change.fill, int | float):
-        new_rows = NewRows("constant", value=float(change.fill))
         places["spare"] = np.empty(0, np.int64)  # They start with the same number.
     size = weight.shape[change.axis]
     if change.starts:

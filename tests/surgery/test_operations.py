@@ -1,0 +1,36 @@
+"""The page of surgeries says what they give."""
+
+import re
+from pathlib import Path
+
+import keras
+import pytest
+
+from .operations import CELLS, OPERATIONS, Cell, outcome
+
+PAGE = Path(__file__).with_name("operations.md").read_text(encoding="utf-8")
+
+pytestmark = [
+    pytest.mark.usefixtures("quick_compile"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow",
+        reason="files are the same on every backend: run on one",
+    ),
+]
+
+
+def said(cell: Cell) -> str:
+    """What the page says of a cell: a verdict, or the message of a refusal."""
+    title, row, operation = cell
+    (section,) = (s for s in PAGE.split("\n## ") if s.startswith(f"{title}\n"))
+    (line,) = (s for s in section.splitlines() if s.startswith(f"| {row} |"))
+    text = line.split(" | ")[1 + [*OPERATIONS].index(operation)].removesuffix(" |")
+    if found := re.fullmatch(r"refused \((\d+)\)", text):
+        (note,) = re.findall(rf"^{found[1]}\. (.*)$", section, re.MULTILINE)
+        return note
+    return text
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=" / ".join)
+def test_the_page_says_what_a_surgery_gives(cell: Cell, tmp_path: Path) -> None:
+    assert " ".join(outcome(cell, tmp_path).split()) == said(cell)
