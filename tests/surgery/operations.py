@@ -96,7 +96,7 @@ def _in_dtype(name: str) -> zoo.Build:
         finally:
             keras.config.set_dtype_policy(before)
         if name.startswith("int"):
-            model.quantize(name)
+            model.get_layer("words").quantize(name)
         return model
 
     return build
