@@ -7,6 +7,7 @@ import click
 
 from keras_padsafe.cli.command import Failure
 from keras_padsafe.cli.make_plan import Growth, KnownWords
+from keras_padsafe.cli.read_rows import read_rows
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -71,8 +72,8 @@ _NEW_ROWS = click.option(
     show_default=True,
     metavar="SPEC",
     help="mean, zeros, normal[:SEED], constant:VALUE, covariance[:SCALE[:SEED]], "
-    "like:WORD, unknown, pieces, a .npy file of rows, or a .json file that says "
-    "which old words a new one is like.",
+    "like:WORD, unknown, pieces, a .npy or .safetensors[:NAME] file of rows, or a "
+    ".json file that says which old words a new one is like.",
 )
 _GROWTH = (
     click.option("--rows", type=int, metavar="N", help="Add N ids."),
@@ -224,39 +225,3 @@ def number_or_word(word: str | int) -> str | int:
         return int(word)
     except ValueError:
         return word
-
-
-def read_rows(spec: str) -> Any:
-    """What `--new-rows` says, with the files that it names read."""
-    if spec.endswith(".json"):
-        return _read_likes(spec)
-    if not spec.endswith(".npy"):
-        return spec
-    import numpy as np
-
-    try:
-        return np.load(spec, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise Failure(
-            f"--new-rows {spec}: no rows could be read ({error}). Expected: a matrix "
-            "of numbers, (new, dim), that numpy.save wrote."
-        ) from None
-
-
-def _read_likes(spec: str) -> dict[str, Any]:
-    import json
-
-    try:
-        with open(spec, encoding="utf-8") as file:
-            likes = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise Failure(f"--new-rows {spec}: {error}.{_LIKES}") from None
-    if not isinstance(likes, dict):
-        raise Failure(f"--new-rows {spec}: it holds no JSON object.{_LIKES}")
-    return likes
-
-
-_LIKES = (
-    ' Expected: new words, and for each an old word or several, as {"okapi": '
-    '["giraffe", "zebra"]}.'
-)

@@ -12,10 +12,10 @@ from keras_padsafe.cli.growth_options import (
     model_argument,
     read_by,
     read_lines,
-    read_rows,
     vocabulary_options,
 )
 from keras_padsafe.cli.make_plan import KnownWords, make_plan
+from keras_padsafe.cli.read_rows import read_rows
 from keras_padsafe.cli.writing import Writing, writing_options
 
 

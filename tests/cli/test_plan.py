@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from keras_padsafe import surgery
 
@@ -73,6 +74,22 @@ def test_rows_of_a_file(run: Run, model: Path) -> None:
     result = run("plan", model, "--rows", 2, "--new-rows", file)
     assert result.exit_code == 2
     assert "no rows could be read" in result.stderr
+
+
+def test_rows_of_a_file_of_tensors(run: Run, model: Path) -> None:
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    file = model.with_name("rows.safetensors")
+    tensors = {"new": np.ones((2, 8), "float32"), "old": np.zeros((3, 8), "float32")}
+    save_file(tensors, file)
+    told = run("plan", model, "--rows", 2, "--new-rows", f"{file}:new", "--json")
+    assert json.loads(told.stdout)["rows"] == [[1.0] * 8] * 2
+    asked = run("plan", model, "--rows", 2, "--new-rows", file)
+    assert asked.exit_code == 2
+    assert "The file holds 2: new, old" in " ".join(asked.stderr.split())
+    file.write_bytes(b"no tensors")
+    broken = run("plan", model, "--rows", 2, "--new-rows", file)
+    assert broken.exit_code == 2
+    assert "no rows could be read" in broken.stderr
 
 
 def test_table_says_what_becomes_what(run: Run, model: Path) -> None:
