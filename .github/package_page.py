@@ -14,7 +14,7 @@ try:
 except ImportError:  # Only the build needs it.
     _Hook = object
 
-_LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)]+)\)")
+LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)]+)\)")
 
 
 def address() -> str | None:
@@ -40,7 +40,7 @@ def absolute_links(text: str, where: str | None, tag: str) -> str:
         kind = "raw" if image else "blob"
         return f"{image}[{words}]({where}/{kind}/{tag}/{path})"
 
-    return _LINK.sub(link, text)
+    return LINK.sub(link, text)
 
 
 class PackagePage(_Hook):

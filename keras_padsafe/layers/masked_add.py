@@ -8,7 +8,7 @@ import keras
 
 from keras_padsafe.ops.masks import combine_masks
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import PlainLayerArguments, Tensor
+from keras_padsafe.types import PlainLayerArguments, Shape, Tensor
 
 
 @serializable
@@ -45,6 +45,9 @@ class MaskedAdd(keras.layers.Layer):
 
     def call(self, inputs: list[Tensor]) -> Tensor:
         return functools.reduce(operator.add, inputs)
+
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        return self.call([*map(keras.KerasTensor, input_shape)]).shape
 
     def compute_mask(
         self, inputs: list[Tensor], mask: list[Tensor | None] | None = None

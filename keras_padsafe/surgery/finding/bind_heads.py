@@ -50,7 +50,12 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
     }
     candidates: dict[int, list[_Candidate]] = {}
     for space in spaces:
-        space.logits += [call for call in space.calls if is_reverse(call)]
+        reverse = [call for call in space.calls if is_reverse(call)]
+        space.logits += reverse
+        space.draft.no_spare += [
+            f"table {call.layer.name!r} scores the ids by its rows, without a bias"
+            for call in reverse
+        ]
         downstream = model.graph.downstream(space.calls)
         steps = [
             call

@@ -19,7 +19,7 @@ from keras_padsafe.surgery.finding.encodings import (
     word_weights,
 )
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
-from keras_padsafe.surgery.finding.heads import Head
+from keras_padsafe.surgery.finding.heads import Head, regularized
 from keras_padsafe.surgery.finding.id_sources import sources_of_table
 from keras_padsafe.surgery.finding.model_file import (
     IdSpace,
@@ -49,6 +49,11 @@ def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
     """Adds what one layer holds for each id."""
     known = {site.path: (site.axis, site.skips) for site in vocabulary.arrays}
     vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
+    if isinstance(holding, Head) and (key := regularized(holding)):
+        vocabulary.no_spare.append(
+            f"{key} of head {holding.layer.name!r} adds the low score of a spare row "
+            "to the loss"
+        )
     add_config(vocabulary, holding.config)
     for site in holding.arrays:
         mine = (site.axis, site.skips)
@@ -279,7 +284,10 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
         _counts_text(place, model) for place in space.draft.numbers
     )
     for layer in model.layers:
-        if (alone or vocabulary.is_main) and layer.class_name.endswith("Tokenizer"):
+        named = layer.class_name.endswith("Tokenizer") and not model.claims.leaves(
+            layer
+        )
+        if named and (alone or vocabulary.is_main):
             bind_tokenizer(vocabulary, layer, model)
 
 

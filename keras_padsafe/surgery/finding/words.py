@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import shortly
@@ -231,6 +232,8 @@ def _integer_problem(token: str | int, site: WordsSite) -> str | None:
 
 
 def _problem(token: str | int, site: WordsSite | None) -> str | None:
+    if isinstance(token, str | int) and is_spare(token):
+        return "is how a spare row is marked. Expected: a word that is none."
     if site is not None and site.class_name == "IntegerLookup":
         return _integer_problem(token, site)
     if not isinstance(token, str):

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.packages import MOST_WHOLE
+from keras_padsafe.facts.spare_words import spare_word
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
@@ -30,6 +31,7 @@ from keras_padsafe.surgery.planning.plan import (
     WordsChange,
 )
 from keras_padsafe.surgery.planning.row_map import RowMap
+from keras_padsafe.surgery.planning.spare import check_promised
 
 
 def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
@@ -99,7 +101,9 @@ def build_plan(
         raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
     rows = settle_names(read_new_rows(new_rows), vocabulary, change)
     new_ids = change.row_map.new_ids
-    _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
+    check_promised(vocabulary, change)
+    most = len(new_ids) - len(change.spare_ids)
+    _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
     check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
     masks = takes_mask_token(vocabulary, change)
@@ -136,6 +140,8 @@ def build_plan(
         or change.pad is not None
         or _are_read(vocabulary, change.row_map),
         pad=change.pad,
+        spare_ids=change.spare_ids,
+        old_spare_ids=vocabulary.spare_ids,
         encoders=vocabulary.encoders,
         old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
@@ -227,7 +233,8 @@ def _check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
             raise SurgeryError(
                 "row_map: old ids would move or go, and a tokenizer would still give "
                 f"them: {tokenizer} its words keep their ids. Expected: every id kept, "
-                "and new ones at the end."
+                "and new ones at the end; or the name of the tokenizer as leave=NAME "
+                "(--leave NAME), if you change it yourself."
             )
 
 
@@ -329,7 +336,9 @@ def _initializer(path: ConfigPath) -> ConfigChange:
 def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
     # A list without the words for padding and unknown words gets none for padding.
     unlisted = masks and site.first_id > 0
-    added = () if unlisted else change.words
+    integer = site.class_name == "IntegerLookup"
+    spare = (spare_word(id_, integer=integer) for id_ in change.spare_ids)
+    added = () if unlisted else (*change.words, *spare)
     kept = set(change.row_map.kept[1].tolist())
     removed = tuple(
         word
@@ -361,11 +370,19 @@ def _is_changed(change: WordsChange, row_map: RowMap) -> bool:
 
 def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     notes = list(vocabulary.notes)
-    spare = change.row_map.new_ids[change.row_map.new_ids < vocabulary.size]
-    if spare.size and not change.row_map.moves_ids:
+    taken = change.row_map.new_ids[: len(change.words)]
+    inside = taken[taken < vocabulary.size]
+    if inside.size and not change.row_map.moves_ids:
+        beyond = len(taken) - len(inside)
+        rest = f" {beyond} more are added at the end." if beyond else ""
         notes.append(
-            f"{spare.size} new words take rows that the table had to spare, from id "
-            f"{spare[0]} on; those rows are made anew."
+            f"{inside.size} new words take rows that the table had to spare, from id "
+            f"{inside[0]} on; those rows are made anew.{rest}"
+        )
+    if change.spare_ids:
+        notes.append(
+            f"{len(change.spare_ids)} rows are spare: no word reaches them, and heads "
+            "give them no probability."
         )
     if change.pad is not None:
         notes.append(
@@ -396,9 +413,10 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
                 "apart in a `tf.data` pipeline, as `fit` on text uses; these are "
                 f"{whole + len(change.words)}. Called by itself, the tokenizer does."
             )
-    new = len(change.row_map.new_ids)
+    new = len(change.row_map.new_ids) - len(change.spare_ids)
+    old = vocabulary.size - len(vocabulary.spare_ids)
     if vocabulary.has_head and rows.kind == "mean" and new:
-        share, move = new / (vocabulary.size + new), math.log1p(new / vocabulary.size)
+        share, move = new / (old + new), math.log1p(new / old)
         notes.append(
             f"In a softmax over the ids, new ones take at most {share:.2%} of the "
             f"probability, and old answers move by at most {move:.4f} nats."

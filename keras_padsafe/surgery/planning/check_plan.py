@@ -62,6 +62,11 @@ def check_plan(plan: "Plan") -> None:
         _expect(known, "tokens", "words with ids of the new table", (token, id_))
     known = plan.pad is None or plan.pad in plan.row_map.new_ids.tolist()
     _expect(known, "pad", "a new id, or null", plan.pad)
+    new = set(plan.row_map.new_ids.tolist()) if plan.spare_ids else set[int]()
+    known = _are_ids(plan.spare_ids, plan.new_size) and new.issuperset(plan.spare_ids)
+    _expect(known, "spare_ids", "new ids, in order", plan.spare_ids)
+    known = _are_ids(plan.old_spare_ids, plan.old_size)
+    _expect(known, "old_spare_ids", "old ids, in order", plan.old_spare_ids)
     for item in plan.left_alone:
         known = (
             isinstance(item, dict)
@@ -173,14 +178,18 @@ def _check_skips(change: "ArrayChange", place: str, plan: "Plan") -> None:
     sides = (("skips", plan.old_size), ("new_skips", plan.new_size))
     for name, size in sides:
         ids = getattr(change, name)
-        known = all(is_count(id_) and id_ < size for id_ in ids)
-        known = known and list(ids) == sorted(set(ids))
+        known = _are_ids(ids, size)
         expected = f"different ids from 0 to {size - 1}, in order"
         _expect(known, f"{place}.{name}", expected, ids)
     if change.skips or change.new_skips:
         known = plan.row_map.keeps_apart(change.skips, change.new_skips)
         expected = "the new ids of those in skips"
         _expect(known, f"{place}.new_skips", expected, change.new_skips)
+
+
+def _are_ids(ids: Any, size: int) -> bool:
+    known = all(is_count(id_) and id_ < size for id_ in ids)
+    return known and list(ids) == sorted(set(ids))
 
 
 def _check_like(
