@@ -48,7 +48,8 @@ def settle_policy(layer: Any) -> None:
     Keras 3.15 saves a layer whose policy stands in a map as if it were not quantised.
     """
     policies = getattr(layer, "_dtype_policy", None)
-    if isinstance(policies, keras.dtype_policies.DTypePolicyMap) and layer.path:
+    maps: Any = keras.dtype_policies.DTypePolicyMap
+    if isinstance(policies, maps) and layer.path:
         own = policies[layer.path]
         if own.quantization_mode is not None:
             layer._dtype_policy = own

@@ -231,6 +231,30 @@ def test_what_shares_scales_among_ids_is_refused(tmp_path: Path, build: Build) -
 
 
 @only_once
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("quantised", value) for value in (0, {}, "int4", [1])),
+        *(("bits", value) for value in ([1], 5, "4", None)),
+        *(("scale", value) for value in ("layers/dense/vars/1", "no", None)),
+        *(("block", 0), ("packed", 0), ("length", -1), ("shared", 1), ("zero", None)),
+    ],
+)
+def test_an_altered_plan_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    quantised(head, "int4", tmp_path / "old.keras", 7)
+    document = kp.surgery.plan(tmp_path / "old.keras", rows=2).to_json()
+    change = next(c for c in document["arrays"] if c["role"] == "head kernel")
+    (change if key == "quantised" else change["quantised"])[key] = value
+
+    def carry_out() -> None:
+        plan = kp.surgery.Plan.from_json(document)
+        kp.surgery.apply_plan(plan, tmp_path / "old.keras", tmp_path / "new.keras")
+
+    with pytest.raises(SurgeryError, match=r"Make a plan for|Expected"):
+        carry_out()
+
+
+@only_once
 def test_new_rows_beyond_a_scale_that_they_share_are_refused(tmp_path: Path) -> None:
     quantised(encoding, "int8", tmp_path / "old.keras", 7)
     with pytest.raises(SurgeryError, match=r"too large.*Expected: 'mean'"):

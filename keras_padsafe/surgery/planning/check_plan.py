@@ -147,7 +147,8 @@ def _check_quantised(change: "ArrayChange", place: str) -> None:
         return
     numbers = (made.length, made.block, 0 if made.packed is None else made.packed)
     known = (
-        made.bits in RANGES
+        is_count(made.bits)
+        and made.bits in RANGES
         and change.dtype == "int8"
         and all(is_count(number) for number in numbers)
         and isinstance(made.shared, bool)

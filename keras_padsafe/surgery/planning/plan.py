@@ -374,8 +374,9 @@ def _read(document: dict[str, Any]) -> Plan:
                     "skips": tuple(change["skips"]),
                     "new_skips": tuple(change["new_skips"]),
                     "starts": tuple(change.get("starts", ())),
-                    "quantised": change.get("quantised")
-                    and Quantised(**change["quantised"]),
+                    "quantised": None
+                    if change.get("quantised") is None
+                    else Quantised(**change["quantised"]),
                 }
             )
             for change in document["arrays"]
