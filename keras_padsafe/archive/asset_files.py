@@ -10,13 +10,24 @@ from keras_padsafe.archive.limits import Limits
 from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
 
 
-def names_below(root: Path, folder: Path, limits: Limits) -> Iterator[str]:
+def names_below(
+    root: Path, folder: Path, limits: Limits, *, hidden: bool = True
+) -> Iterator[str]:
     """Names, within `root`, of the files below a folder of it.
 
     A link to a directory is not followed.
+
+    Args:
+        root: What names are relative to.
+        folder: Where to look.
+        limits: How many there may be.
+        hidden: Whether those count whose name, or folder's, starts with a dot.
     """
     count = 0
-    for inner, _, names in os.walk(folder):
+    for inner, folders, names in os.walk(folder):
+        if not hidden:
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            names = [name for name in names if not name.startswith(".")]
         for name in names:
             count += 1
             if count > limits.max_members:

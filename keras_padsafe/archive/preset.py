@@ -83,8 +83,8 @@ def read_preset(folder: Path, limits: Limits, open_: _Open, read: _Read) -> Cont
     own = {*found, METADATA, SHARD_MAP, *(file.name for file in weights)}
     names = [
         name
-        for name in names_below(folder, folder, limits)
-        if name not in own and not any(p.startswith(".") for p in name.split("/"))
+        for name in names_below(folder, folder, limits, hidden=False)
+        if name not in own
     ]
     check_apart(names, limits)
     assets = [asset_file(folder, name) for name in names]
@@ -115,9 +115,9 @@ def _read_object(
 
 def _check_is_keras(config: dict[str, Any]) -> None:
     if "registered_name" not in config:
-        what = "Hugging Face Transformers" if "model_type" in config else "KerasHub"
+        other = " but of Hugging Face Transformers" if "model_type" in config else ""
         raise BrokenRule(
-            f"its config.json is not one of a KerasHub preset (`{what}` wrote it?)",
+            f"its config.json is not that of a KerasHub preset{other}",
             "Load it with `from_preset` of KerasHub and save it with `save_to_preset`.",
         )
 

@@ -14,6 +14,7 @@ from keras_padsafe.cli.explain import explain
 from keras_padsafe.cli.grow import grow
 from keras_padsafe.cli.inspect import inspect
 from keras_padsafe.cli.plan import plan
+from keras_padsafe.cli.refill import refill
 from keras_padsafe.cli.remap import remap
 from keras_padsafe.cli.repair import repair
 from keras_padsafe.cli.trim import trim
@@ -38,5 +39,17 @@ def main() -> None:
     """
 
 
-for command in (inspect, plan, grow, trim, remap, verify, audit, explain, repair, demo):
+for command in (
+    inspect,
+    plan,
+    grow,
+    refill,
+    trim,
+    remap,
+    verify,
+    audit,
+    explain,
+    repair,
+    demo,
+):
     main.add_command(command)

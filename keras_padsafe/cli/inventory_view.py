@@ -58,11 +58,17 @@ def _names(found: dict[str, Any]) -> RenderableType:
     return prose(f"Other names for --vocabulary: {some(others)}")
 
 
+def _spare(found: dict[str, Any]) -> RenderableType:
+    spare = found["spare_ids"]
+    return Text(f"Spare rows: {len(spare):,}") if spare else Group()
+
+
 def _vocabulary(found: dict[str, Any]) -> RenderableType:
     return Group(
         "",
         heading(f"Vocabulary {found['name']}", f": {count(found['size'], 'id')}"),
         _names(found),
+        _spare(found),
         _arrays("Arrays", found["arrays"]),
         table(
             "config.json",

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 
 from keras_padsafe.cli.sections import (
     bullets,
+    count,
     heading,
     prose,
     shape,
@@ -113,6 +114,8 @@ def _new_ids(plan: dict[str, Any]) -> RenderableType:
         ("ids", some(made)),
         ("rows", plan["new_rows"] if plan["pad"] is None else "zeros, for padding"),
     ]
+    if plan["spare_ids"]:
+        facts.append(("spare", count(len(plan["spare_ids"]), "row")))
     if plan["tokens"]:
         listed = some([f"{word} = {id_}" for word, id_ in plan["tokens"]])
         facts.append(("words", listed))

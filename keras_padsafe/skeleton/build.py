@@ -13,6 +13,7 @@ from keras_padsafe.compat import (
     ObjectSharingScope,
     SafeModeScope,
     saved_arrays,
+    settle_policy,
     walk_saved,
 )
 from keras_padsafe.errors import message_of
@@ -72,6 +73,8 @@ def build(config: dict[str, Any]) -> Skeleton:
                 model = keras.saving.deserialize_keras_object(_unbuilt(config))
             objects = dict(walk_saved(model))
             objects |= _optimizer(model, config)
+            for layer in objects.values():
+                settle_policy(layer)
             stored = dict(saved_arrays(objects.items()))
             counters = dict(_counters(objects))
             with ObjectSharingScope():

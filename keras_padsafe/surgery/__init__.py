@@ -14,6 +14,7 @@ from keras_padsafe.surgery.plan import plan as plan
 from keras_padsafe.surgery.planning.new_rows import NewRows as NewRows
 from keras_padsafe.surgery.planning.plan import Plan as Plan
 from keras_padsafe.surgery.planning.row_map import RowMap as RowMap
+from keras_padsafe.surgery.refill import refill as refill
 from keras_padsafe.surgery.remap import remap as remap
 from keras_padsafe.surgery.report import Report as Report
 from keras_padsafe.surgery.trim import trim as trim

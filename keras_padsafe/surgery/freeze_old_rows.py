@@ -11,6 +11,7 @@ from keras_padsafe.saved_model.group_names import renamed_groups
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.surgery.arguments import read_count
 from keras_padsafe.surgery.finding.inventory import read_inventory
+from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.frozen_tables import (
     OURS,
@@ -114,15 +115,31 @@ def _frozen(
 
     # A live model is the caller's own: what it runs on loading it ran before.
     model = keras.models.load_model(made, safe_mode=not live)
-    new = vocabulary.size - old_size
-    moving = hold_old_entries(model, vocabulary.arrays, new, tables, renames)
+
+    def moving(site: ArraySite) -> list[tuple[int, int]]:
+        return _moving(site, vocabulary, old_size, train_rest)
+
+    training = hold_old_entries(model, vocabulary.arrays, moving, tables, renames)
     if not train_rest:
-        freeze_others(model, moving)
+        freeze_others(model, training)
     if compiled:
         model.compile_from_config(compiled)
         if len(tables) < len(vocabulary.arrays):
             check_no_average(model.optimizer)
     return model
+
+
+def _moving(
+    site: ArraySite, vocabulary: Vocabulary, old_size: int, train_rest: bool
+) -> list[tuple[int, int]]:
+    """The stretches of an array that train: new ids, and the rest if it is to."""
+    starts = site.starts or (0,)
+    entries = vocabulary.size - len(site.skips) if site.starts else site.size
+    new = vocabulary.size - old_size
+    ends = [start + entries for start in starts]
+    stops = [*starts[1:], site.size] if train_rest else ends
+    before = [(0, starts[0])] if train_rest and starts[0] else []
+    return [*before, *((end - new, s) for end, s in zip(ends, stops, strict=True))]
 
 
 def _check(vocabulary: Vocabulary, old_size: int) -> None:

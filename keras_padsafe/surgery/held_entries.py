@@ -1,6 +1,6 @@
 """Entries of a weight that training leaves as they are."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -21,34 +21,44 @@ class HeldEntries(keras.constraints.Constraint):
     Args:
         weight: The variable, with the values to keep.
         axis: The axis that runs over the ids.
-        start: The first entry that trains; the others do from there on.
+        moving: The stretches of entries that train, each by its start and stop.
         then: The constraint that the variable had.
     """
 
-    def __init__(self, weight: Any, axis: int, start: int, then: Any = None) -> None:
-        parts = ops.split(ops.convert_to_tensor(weight), [start], axis=axis)
-        self.kept = ops.copy(parts[0])
-        self.axis, self.start, self.then = axis, start, then
+    def __init__(
+        self,
+        weight: Any,
+        axis: int,
+        moving: Iterable[tuple[int, int]],
+        then: Any = None,
+    ) -> None:
+        self.axis, self.then = axis, then
+        self.bounds = [bound for stretch in moving for bound in stretch]
+        self.kept = [ops.copy(part) for part in self._parts(weight)[::2]]
 
     def __call__(self, w: Tensor) -> Tensor:
-        w = w if self.then is None else self.then(w)
-        moved = ops.split(ops.convert_to_tensor(w), [self.start], axis=self.axis)[1]
-        return ops.concatenate([self.kept, moved], axis=self.axis)
+        parts = self._parts(w if self.then is None else self.then(w))
+        parts[::2] = self.kept
+        return ops.concatenate(parts, axis=self.axis)
+
+    def _parts(self, w: Any) -> list[Tensor]:
+        """What is kept and what moves, in turns."""
+        return [*ops.split(ops.convert_to_tensor(w), self.bounds, axis=self.axis)]
 
 
 def hold_old_entries(
     model: Any,
     sites: Iterable[ArraySite],
-    new: int,
+    moving: Callable[[ArraySite], list[tuple[int, int]]],
     frozen: Collection[str],
     renames: Mapping[str, str],
 ) -> list[Any]:
-    """Lets only the last entries of arrays train.
+    """Lets only some entries of arrays train.
 
     Args:
         model: A loaded model.
         sites: The arrays that run over the ids.
-        new: How many of the last ids are new.
+        moving: The stretches of an array that train.
         frozen: Tables that keep their old rows themselves.
         renames: New groups of the weights file by their old ones.
 
@@ -60,22 +70,25 @@ def hold_old_entries(
     """
     objects = dict(walk_saved(model))
     values = dict(saved_arrays(objects.items()))
-    moving: list[Any] = []
+    training: list[Any] = []
     for site in sites:
         path = _renamed(site.path, renames)
         if site.path in frozen:
-            moving += objects[path.removesuffix("/vars/0")].trainable_variables
+            training += objects[path.removesuffix("/vars/0")].trainable_variables
             continue
         weight: Any = values.get(path)
         if not isinstance(weight, keras.Variable):
+            if not objects[path.rpartition("/vars/")[0]].trainable_variables:
+                continue
             raise SurgeryError(
                 f"array {site.path}: the model holds it otherwise than the file, so "
                 "its old entries cannot be kept."
             )
-        start = site.size - new
-        weight.constraint = HeldEntries(weight, site.axis, start, weight.constraint)
-        moving.append(weight)
-    return moving
+        weight.constraint = HeldEntries(
+            weight, site.axis, moving(site), weight.constraint
+        )
+        training.append(weight)
+    return training
 
 
 def freeze_others(model: Any, moving: Iterable[Any]) -> None:

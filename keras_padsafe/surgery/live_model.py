@@ -1,4 +1,4 @@
-"""A model in memory goes through a temporary archive and comes back as a new one."""
+"""A model in memory goes through a temporary archive."""
 
 import os
 import tempfile
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.report import Report
 
 
@@ -35,21 +36,28 @@ def through_archive(
     model: Any,
     target: str | None,
     operate: Callable[[str, str], Report],
+    finish: Callable[[Any, Plan, str], Any],
 ) -> Report:
-    """Saves `model`, operates on the file, and loads the result as a new model.
+    """Saves `model`, operates on the file, and makes a model of the result.
 
     Args:
-        model: A Keras model; untouched.
+        model: A Keras model.
         target: Where to keep the result; `None` keeps the new model only.
         operate: Takes the file to read and the file to write.
+        finish: Takes the model, the plan and the written file, and gives a model.
     """
-    import keras
-
     with tempfile.TemporaryDirectory(prefix="keras_padsafe_") as folder:
         saved, made = Path(folder, "saved.keras"), Path(folder, "made.keras")
         written = str(made) if target is None else target
         report = operate(save_live(model, saved), written)
-        # The model is the caller's own: what it runs on loading it ran before.
-        loaded = keras.models.load_model(written, safe_mode=False)
+        result = finish(model, report.plan, written)
     kept = Path(written) if target is not None else None
-    return replace(report, source=None, target=kept, model=loaded)
+    return replace(report, source=None, target=kept, model=result)
+
+
+def load_anew(model: Any, plan: Plan, written: str) -> Any:
+    """A new model from the file; `model` stays what it is."""
+    import keras
+
+    # The model is the caller's own: what it runs on loading it ran before.
+    return keras.models.load_model(written, safe_mode=False)

@@ -81,4 +81,6 @@ def id_change(plan: Plan) -> IdChange:
         ),
         partial=tuple((own.ids, own.old_size) for own in partial.values()),
         pad=plan.pad,
+        old_spare=plan.old_spare_ids,
+        spare=plan.inverse().old_spare_ids,
     )

@@ -142,6 +142,24 @@ def test_only_new_entries_move(name: str, train_rest: bool, tmp_path: Path) -> N
         keras.models.load_model(tmp_path / "after.keras")
 
 
+@pytest.mark.parametrize("train_rest", [False, True])
+def test_weights_of_an_encoding_keep_the_stretches_of_old_ids(train_rest: bool) -> None:
+    x, numbers = keras.Input((TIME,), dtype="int32"), keras.Input((2,))
+    encoded = layers.CategoryEncoding(OLD, "multi_hot")(x)
+    y = layers.Dense(1, name="score")(layers.Concatenate()([numbers, encoded]))
+    model = keras.Model([x, numbers], y)
+    model.compile("adam", "mse")
+    model.fit([np.zeros((2, TIME), int), np.zeros((2, 2))], np.zeros(2), verbose=0)
+    model = kp.surgery.grow(model, rows=NEW).model
+    frozen = kp.surgery.freeze_old_rows(model, OLD, train_rest=train_rest)
+    ids = np.tile(np.arange(SIZE), 5).reshape(SIZE, TIME)
+    frozen.fit([ids, RANDOM.normal(size=(SIZE, 2))], np.ones(SIZE), verbose=0)
+    old, now = (m.get_layer("score").get_weights()[0] for m in (model, frozen))
+    moved = np.flatnonzero((old != now).any(axis=1)).tolist()
+    first = [0, 1] if train_rest else []
+    assert moved == [*first, *range(2 + OLD, 2 + SIZE)]
+
+
 def test_a_frozen_table_costs_no_state_of_the_optimizer() -> None:
     model = kp.surgery.freeze_old_rows(grown(nested), OLD)
     slots = [v.shape for v in model.optimizer.variables if len(v.shape) == 2]

@@ -199,6 +199,11 @@ def test_a_tokenizer_that_takes_nothing_in(preset: Find, tmp_path: Path) -> None
         kp.surgery.grow(source, tmp_path / "new", tokens=["<tool>"])
     kp.surgery.grow(source, tmp_path / "new", rows=1)
     assert model_of(tmp_path / "new").vocabulary_size == 8
+    small = tmp_path / "small"
+    with pytest.raises(SurgeryError, match=r"never cut, so its words.*--leave NAME"):
+        kp.surgery.trim(source, small, keep=[0, 1])
+    kp.surgery.trim(source, small, keep=[0, 1], leave="clip_tokenizer")
+    assert model_of(small).vocabulary_size == 2
 
 
 @only_once

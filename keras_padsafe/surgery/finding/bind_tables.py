@@ -1,6 +1,7 @@
 """Sorts the tables of a model into id spaces, with the words that name the ids."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from keras_padsafe.facts.operations import LOOKUPS
@@ -12,11 +13,13 @@ from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
 from keras_padsafe.surgery.finding.encodings import (
     counting_key,
     is_lookup,
+    join_twins,
     known_encodings,
     takers_of,
+    word_weights,
 )
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
-from keras_padsafe.surgery.finding.heads import Head
+from keras_padsafe.surgery.finding.heads import Head, regularized
 from keras_padsafe.surgery.finding.id_sources import sources_of_table
 from keras_padsafe.surgery.finding.model_file import (
     IdSpace,
@@ -44,11 +47,17 @@ def find_id_spaces(model: ModelFile) -> list[IdSpace]:
 
 def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
     """Adds what one layer holds for each id."""
-    known = {site.path: site.axis for site in vocabulary.arrays}
+    known = {site.path: (site.axis, site.skips) for site in vocabulary.arrays}
     vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
+    if isinstance(holding, Head) and (key := regularized(holding)):
+        vocabulary.no_spare.append(
+            f"{key} of head {holding.layer.name!r} adds the low score of a spare row "
+            "to the loss"
+        )
     add_config(vocabulary, holding.config)
     for site in holding.arrays:
-        if known.get(site.path, site.axis) != site.axis:
+        mine = (site.axis, site.skips)
+        if known.get(site.path, mine) != mine:
             vocabulary.unexplained.append(_square(holding.layer, site))
     for name in names_of(holding.layer):
         if name not in vocabulary.layers:
@@ -61,8 +70,8 @@ def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
 def _square(layer: LayerNode, site: ArraySite) -> Unexplained:
     return Unexplained(
         layer.name,
-        f"{layer.class_name} {layer.name!r} takes in a column for each id and scores "
-        f"each id: both axes of {site.path} run over them",
+        f"{layer.class_name} {layer.name!r}: {site.path} runs over the ids in two "
+        "ways, as where a layer takes in a column for each id and scores each id",
         "It cannot be grown in the file: grow it in Keras",
     )
 
@@ -102,6 +111,7 @@ def _unclaimed(tables: list[Table], model: ModelFile) -> list[Table]:
 
 def _found(model: ModelFile) -> list[Table]:
     known = [*known_tables(model.root), *known_encodings(model)]
+    join_twins(known, model)
     if model.asking is None:
         return known
     arrays = {array.path: array for _, array in model.arrays()}
@@ -141,7 +151,9 @@ def _sources(table: Table, model: ModelFile) -> set[Any]:
     """What two tables have in common if the same ids enter both."""
     if table.name is None:
         calls = model.graph.calls_of(table.layer)
-        return {id(source) for source, whole in sources_of_table(calls) if whole}
+        twin = {table.twin} if table.twin else set()
+        whole = {source for source, whole in sources_of_table(calls) if whole}
+        return {id(source) for source in whole | twin}
     # A table inside a class: which of the layer's inputs enters it, only Keras knows.
     own = {site.path for site in table.arrays}
     assert model.asking is not None
@@ -154,7 +166,7 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     if model.named[name] > 1 and layer.weights_path:
         name = layer.weights_path
     vocabulary = Draft(name, tables[0].size)
-    _bind_encodings([t.layer for t in tables if t.is_encoding], vocabulary, model)
+    _bind_encodings([t for t in tables if t.is_encoding], vocabulary, model)
     for table in tables:
         if not table.is_encoding:
             add_holding(vocabulary, table)
@@ -179,19 +191,43 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 
 
-def _bind_encodings(
-    encoders: list[LayerNode], vocabulary: Draft, model: ModelFile
-) -> None:
+def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) -> None:
     """Adds the weights that take in the columns of encodings, and their records."""
-    takers = takers_of(model, encoders, vocabulary.size)
-    vocabulary.arrays += takers.kernels
-    vocabulary.unexplained += takers.unexplained
-    add_config(vocabulary, takers.config)
-    for layer in takers.layers:
-        vocabulary.initializers += _whole_table_initializers(layer)
-    for layer in encoders:
-        if not is_lookup(layer):
-            vocabulary.encoders.append(layer.weights_path or layer.name)
+    kinds: dict[tuple[int, int], list[LayerNode]] = {}
+    for table in encoders:
+        columns = table.config[0].value
+        kinds.setdefault((columns, table.shift), []).append(table.layer)
+    for (columns, shift), layers in kinds.items():
+        takers = takers_of(model, layers, columns)
+        spare = range(shift + columns, vocabulary.size)
+        skips = (*range(shift), *spare)
+        add_holding(
+            vocabulary,
+            Table(
+                layers[0],
+                columns,
+                arrays=[replace(site, skips=skips) for site in takers.kernels],
+                config=takers.config,
+            ),
+        )
+        vocabulary.unexplained += takers.unexplained
+        if spare:
+            vocabulary.unexplained.append(_spare(layers[0], vocabulary, columns))
+        for layer in takers.layers:
+            vocabulary.initializers += _whole_table_initializers(layer)
+    for table in encoders:
+        if not is_lookup(table.layer):
+            vocabulary.encoders.append(table.layer.weights_path or table.layer.name)
+
+
+def _spare(layer: LayerNode, vocabulary: Draft, columns: int) -> Unexplained:
+    return Unexplained(
+        layer.name,
+        f"{layer.class_name} {layer.name!r} makes {columns} columns of the words whose "
+        f"ids enter {vocabulary.name!r}, and that table has rows to spare, which they "
+        "have not",
+        f"Say --leave {layer.name} (leave='{layer.name}') to grow the table alone",
+    )
 
 
 def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
@@ -205,14 +241,22 @@ def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
 
 
 def _add_lookup(
-    vocabulary: Draft, layer: LayerNode, model: ModelFile, reason: str
+    vocabulary: Draft,
+    layer: LayerNode,
+    model: ModelFile,
+    reason: str,
+    shift: int = 0,
 ) -> None:
     found = lookup_words(layer, model.archive, reason)
     known = {site.layer for site in vocabulary.words}
     if found is not None and layer.name not in known:
+        words = replace(found[0], first_id=found[0].first_id + shift)
         is_counted = is_lookup(layer) and counting_key(layer) == "vocabulary_size"
-        vocabulary.words.append(found[0].counted() if is_counted else found[0])
+        vocabulary.words.append(words.counted() if is_counted else words)
         add_config(vocabulary, found[1])
+        skips = tuple(range(shift))
+        weights = word_weights(layer, found[0])
+        vocabulary.arrays += [replace(site, skips=skips) for site in weights]
         vocabulary.layers.append(layer.name)
 
 
@@ -235,12 +279,15 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
         if table.is_encoding and is_lookup(table.layer):
             mode = table.layer.config["output_mode"]
             reason = f"makes a column of each word, output_mode={mode!r}"
-            _add_lookup(vocabulary, table.layer, model, reason)
+            _add_lookup(vocabulary, table.layer, model, reason, table.shift)
     vocabulary.is_main = any(
         _counts_text(place, model) for place in space.draft.numbers
     )
     for layer in model.layers:
-        if (alone or vocabulary.is_main) and layer.class_name.endswith("Tokenizer"):
+        named = layer.class_name.endswith("Tokenizer") and not model.claims.leaves(
+            layer
+        )
+        if named and (alone or vocabulary.is_main):
             bind_tokenizer(vocabulary, layer, model)
 
 

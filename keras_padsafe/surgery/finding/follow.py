@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.surgery.finding.asking import Asking
+from keras_padsafe.surgery.finding.held_quantised import held_sites
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
@@ -37,11 +38,12 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
         return
     draft.unexplained += _odd(draft, found, keys)
     bound = {site.path: site.axis for site in draft.arrays}
-    draft.unexplained += _unmoved(found, bound, keys)
+    built = {path: axis for path, axis in bound.items() if path not in asking.unlike}
+    draft.unexplained += _unmoved(found, built, keys)
     for array, axis in _followers(model, found):
-        if array.path not in bound:
+        if array.path not in {site.path for site in draft.arrays}:
             site, doubt = follower_site(draft, array, axis, f"shown: it follows {keys}")
-            draft.arrays.append(site)
+            draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubt
     add_config(draft, _records(asking, found, keys))
 

@@ -32,6 +32,12 @@ def head_of(layer: LayerNode) -> Head | None:
     return None
 
 
+def regularized(head: Head) -> str | None:
+    """The configuration key by which the loss sees scores or biases as numbers."""
+    keys = ("bias_regularizer", "activity_regularizer")
+    return next((key for key in keys if head.layer.config.get(key)), None)
+
+
 def reshaped_units(layer: LayerNode, size: int) -> ConfigPath | None:
     """Where a Reshape names the units that it keeps; `None` if it is no such layer."""
     if layer.class_name != "Reshape":

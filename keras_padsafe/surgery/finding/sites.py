@@ -196,6 +196,8 @@ class WordsSite:
         text_rule: How the layer makes words of text, if that is known.
         is_counted: Whether the rows of a table follow the length of the list.
         unknown_id: The first id that words get which the layer does not know.
+        weights_path: Where config.json lists a weight for each word, if it does.
+        weight: What a new word gets there, their mean.
         only_appends: Whether words can be added at the end and nothing else be done.
         inserts: Whether words that are listed nowhere follow the last one, as a mask
             token, and move up before a new one.
@@ -213,6 +215,8 @@ class WordsSite:
     text_rule: TextRule | PieceRule | None = None
     is_counted: bool = False
     unknown_id: int | None = None
+    weights_path: ConfigPath | None = None
+    weight: float = 0.0
     only_appends: bool = False
     inserts: bool = False
 

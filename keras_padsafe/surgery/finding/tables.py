@@ -29,6 +29,9 @@ class Table:
         words: Lists of words whose length the rows follow.
         is_encoding: Whether the layer makes a column for each id instead, so that the
             tables are weights of the layers after it.
+        shift: The id of its first column.
+        twin: Another lookup layer of the same words for the same text, whose ids enter
+            a table.
     """
 
     layer: LayerNode
@@ -39,6 +42,8 @@ class Table:
     config: list[ConfigSite] = field(default_factory=list)
     words: list[WordsSite] = field(default_factory=list)
     is_encoding: bool = False
+    shift: int = 0
+    twin: LayerNode | None = None
 
 
 def known_tables(root: LayerNode) -> list[Table]:

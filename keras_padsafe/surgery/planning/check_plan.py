@@ -62,6 +62,11 @@ def check_plan(plan: "Plan") -> None:
         _expect(known, "tokens", "words with ids of the new table", (token, id_))
     known = plan.pad is None or plan.pad in plan.row_map.new_ids.tolist()
     _expect(known, "pad", "a new id, or null", plan.pad)
+    new = set(plan.row_map.new_ids.tolist()) if plan.spare_ids else set[int]()
+    known = _are_ids(plan.spare_ids, plan.new_size) and new.issuperset(plan.spare_ids)
+    _expect(known, "spare_ids", "new ids, in order", plan.spare_ids)
+    known = _are_ids(plan.old_spare_ids, plan.old_size)
+    _expect(known, "old_spare_ids", "old ids, in order", plan.old_spare_ids)
     for item in plan.left_alone:
         known = (
             isinstance(item, dict)
@@ -150,6 +155,7 @@ def _check_quantised(change: "ArrayChange", place: str) -> None:
         and made.dtype in ("float16", "bfloat16", "float32", "float64")
         and (made.zero is None or isinstance(made.zero, str))
         and (made.zero is None) == (made.block == 0)
+        and change.axis in (0, len(change.shape) - 1)
     )
     if known and made.packed is not None:
         shape = change.shape
@@ -172,14 +178,18 @@ def _check_skips(change: "ArrayChange", place: str, plan: "Plan") -> None:
     sides = (("skips", plan.old_size), ("new_skips", plan.new_size))
     for name, size in sides:
         ids = getattr(change, name)
-        known = all(is_count(id_) and id_ < size for id_ in ids)
-        known = known and list(ids) == sorted(set(ids))
+        known = _are_ids(ids, size)
         expected = f"different ids from 0 to {size - 1}, in order"
         _expect(known, f"{place}.{name}", expected, ids)
     if change.skips or change.new_skips:
         known = plan.row_map.keeps_apart(change.skips, change.new_skips)
         expected = "the new ids of those in skips"
         _expect(known, f"{place}.new_skips", expected, change.new_skips)
+
+
+def _are_ids(ids: Any, size: int) -> bool:
+    known = all(is_count(id_) and id_ < size for id_ in ids)
+    return known and list(ids) == sorted(set(ids))
 
 
 def _check_like(
@@ -242,6 +252,10 @@ def _check_words(change: "WordsChange", place: str) -> None:
     _expect(isinstance(change.layer, str), f"{place}.layer", "a name", change.layer)
     if change.config_path is not None:
         _check_path(change.config_path, f"{place}.config_path")
+    if change.weights_path is not None:
+        _check_path(change.weights_path, f"{place}.weights_path")
+    known = isinstance(change.weight, int | float) and math.isfinite(change.weight)
+    _expect(known, f"{place}.weight", "a finite number", change.weight)
     known = all(isinstance(name, str) for name in change.assets)
     _expect(known, f"{place}.assets", "names of assets", change.assets)
     for name in ("first_id", "new_first_id", "count", "new_count"):

@@ -1,7 +1,7 @@
 """Statistics of an array over one axis, in float64 and in bounded memory."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,13 @@ class Weight(Protocol):
 
 
 def column_statistics(
-    array: Weight, axis: int, start: int, stop: int, *, deviation: bool
+    array: Weight,
+    axis: int,
+    start: int,
+    stop: int,
+    *,
+    deviation: bool,
+    left_out: Sequence[int] | np.ndarray = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over a stretch of one axis, in float64.
 
@@ -38,6 +44,7 @@ def column_statistics(
         start: Where on it they begin.
         stop: Where they end.
         deviation: Whether the standard deviation is wanted; zeros are returned if not.
+        left_out: Entries of the stretch, from its start on, that take no part.
 
     Returns:
         Two arrays of shape `(lead, trail)`: all axes before and after, flattened.
@@ -45,7 +52,8 @@ def column_statistics(
     lead = math.prod(array.shape[:axis])
     trail = math.prod(array.shape[axis + 1 :])
     running = _Running(*(np.zeros((lead, trail)) for _ in range(3)))
-    for part, where in _blocks(array, axis, start, stop):
+    out = np.asarray(left_out, np.int64) + start
+    for part, where in _blocks(array, axis, start, stop, out):
         running.add(part, where, deviation)
     known = np.maximum(running.count, 1)
     return running.total / known, np.sqrt(running.spread / known)
@@ -71,7 +79,7 @@ def entries_of(array: Weight, axis: int, lead: int, ids: np.ndarray) -> np.ndarr
 
 
 def _blocks(
-    array: Weight, axis: int, first: int, last: int
+    array: Weight, axis: int, first: int, last: int, left_out: np.ndarray
 ) -> Iterator[tuple[np.ndarray, slice]]:
     """A stretch as blocks `(lead, ids, trail)`, and which of lead they are."""
     lead = math.prod(array.shape[:axis])
@@ -83,12 +91,18 @@ def _blocks(
         stop = min(start + step, end)
         values = decode(array.read(start, stop), array.dtype)
         if axis == 0:
-            yield values.reshape(1, stop - start, trail), slice(None)
+            low, high = np.searchsorted(left_out, [start, stop])
+            block = values.reshape(1, stop - start, trail)
+            yield _without(block, left_out[low:high] - start), slice(None)
         else:
             each = lead // array.shape[0]
             where = slice(start * each, stop * each)
-            values = values.reshape(-1, array.shape[axis], trail)
-            yield values[:, first:last], where
+            block = values.reshape(-1, array.shape[axis], trail)[:, first:last]
+            yield _without(block, left_out - first), where
+
+
+def _without(block: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    return np.delete(block, ids, axis=1) if ids.size else block
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +16,9 @@ from keras_padsafe.surgery.planning.column_statistics import (
 )
 from keras_padsafe.surgery.planning.new_rows import NewRows
 
+# Of a spare row's score. Exact in every float dtype; a softmax gives it exactly zero,
+# and can take the largest score from it and stay finite, in float16 as well.
+SPARE_BIAS = -(2.0**15)
 _MIXED = 64
 _MIXED_AT_ONCE = 32
 _MIXES_KEPT = 4096  # of about 1 KiB each
@@ -34,6 +37,8 @@ class Entries:
         size: How many there are.
         dtype: The data type to store.
         is_bias: Whether the array is a head's bias.
+        spare: Which of the new entries, by number, are of spare rows.
+        left_out: Old entries that take no part: those of spare rows.
     """
 
     def __init__(
@@ -46,10 +51,15 @@ class Entries:
         dtype: str,
         *,
         is_bias: bool,
+        spare: Sequence[int] | np.ndarray = (),
+        left_out: Sequence[int] | np.ndarray = (),
     ) -> None:
         kind = new_rows.kind
         if is_bias and kind not in ("zeros", "mix"):
             kind = "mean"
+        self._spare = np.asarray(spare, np.int64)
+        self._spare_value = SPARE_BIAS if is_bias else 0.0
+        self._real = np.delete(np.arange(size), np.asarray(left_out, np.int64))
         self._kind = kind
         self._new_rows = new_rows
         self._dtype = dtype
@@ -58,12 +68,17 @@ class Entries:
         self._generator = np.random.default_rng([new_rows.seed, *place])
         self._given = new_rows.rows if kind == "rows" and axis == 0 else None
         self._weight, self._axis = weight, axis
-        self._start, self._size = start, size
+        self._start = start
         # The same for each place along the axes before that of ids.
         self._mix = lru_cache(_MIXES_KEPT)(self._made_of)
         if kind in ("mean", "normal", "rows", "covariance", "mix"):
             self._mean, self._deviation = column_statistics(
-                weight, axis, start, start + size, deviation=kind == "normal"
+                weight,
+                axis,
+                start,
+                start + size,
+                deviation=kind == "normal",
+                left_out=left_out,
             )
 
     def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
@@ -81,7 +96,18 @@ class Entries:
             step = min(step, _MIXED_AT_ONCE)  # Whole rows of the table are read.
         for start in range(0, count, step):
             rows = min(step, count - start)
-            yield self._values(lead, first + start, rows)
+            yield self._with_spare(lead, first + start, rows)
+
+    def _with_spare(self, lead: int, first: int, rows: int) -> np.ndarray:
+        """New entries; those of spare rows are not counted among the others."""
+        low, high = np.searchsorted(self._spare, (first, first + rows))
+        if low == high:
+            return self._values(lead, first - int(low), rows)
+        values = np.full((rows, self._trail), self._spare_value)
+        real = np.delete(np.arange(rows), self._spare[low:high] - first)
+        if real.size:
+            values[real] = self._values(lead, first - int(low), len(real))
+        return values
 
     def _values(self, lead: int, first: int, rows: int) -> np.ndarray:
         shape = (rows, self._trail)
@@ -121,9 +147,9 @@ class Entries:
             ids = np.array(mixes[number] if number < len(mixes) else (), np.int64)
             return ids, np.full(len(ids), 1 / max(len(ids), 1))
         generator = np.random.default_rng([self._new_rows.seed, number])
-        size = self._size
+        size = len(self._real)
         signs = generator.choice([-1.0, 1.0], _MIXED)
         # Over n rows the covariance is divided by n - 1, a draw of one of them by n.
         unbiased = math.sqrt(size / max(size - 1, 1) / _MIXED)
-        ids = generator.integers(0, size, _MIXED)
+        ids = self._real[generator.integers(0, size, _MIXED)]
         return ids, signs * self._new_rows.value * unbiased

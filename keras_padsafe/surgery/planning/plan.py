@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from keras_padsafe.archive.atomic_file import write_file
 from keras_padsafe.archive.byte_window import read_whole_file
 from keras_padsafe.archive.limits import MIB, Limits
@@ -107,6 +109,8 @@ class WordsChange:
         added: Words of the new ids, in order; new ids may be more than words.
         removed: Words that no new id keeps, in the order of their ids.
         reason: Why the words belong to the vocabulary.
+        weights_path: Where config.json lists a weight for each word, if it does.
+        weight: The weight of a word that is added.
     """
 
     layer: str
@@ -119,6 +123,8 @@ class WordsChange:
     added: tuple[str | int, ...]
     removed: tuple[str | int, ...]
     reason: str
+    weights_path: ConfigPath | None = None
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,8 @@ class Plan:
             asked about the model, an id becomes padding, or operations of the model
             read ids that get new numbers.
         pad: The new id that means padding, if one does.
+        spare_ids: New ids that are kept for words to come.
+        old_spare_ids: Old ids that were; they take no part in any mean.
         encoders: What makes a column of each id: layers by their groups of the weights
             file, operations by their names.
         old_words: The words of old ids, as far as they are known; not part of the
@@ -165,6 +173,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     needs_proof: bool = False
     pad: int | None = None
+    spare_ids: tuple[int, ...] = ()
+    old_spare_ids: tuple[int, ...] = ()
     encoders: tuple[str, ...] = ()
     old_words: Mapping[int, str | int] = field(
         default_factory=dict, compare=False, repr=False
@@ -177,6 +187,8 @@ class Plan:
         new row, the mean if this plan was given its new rows, and an initializer that
         held a whole table stays replaced.
         """
+        new, old = self.row_map.kept
+        still = new[np.isin(old, self.old_spare_ids)]
         return replace(
             self,
             new_rows=NewRows()
@@ -205,6 +217,8 @@ class Plan:
             ),
             tokens={},
             pad=None,
+            spare_ids=tuple(int(i) for i in np.setdiff1d(self.old_spare_ids, old)),
+            old_spare_ids=tuple(int(i) for i in np.union1d(self.spare_ids, still)),
             old_words={},
             notes=(),
         )
@@ -234,6 +248,8 @@ class Plan:
             "notes": list(self.notes),
             "needs_proof": self.needs_proof,
             "pad": self.pad,
+            "spare_ids": list(self.spare_ids),
+            "old_spare_ids": list(self.old_spare_ids),
             "encoders": list(self.encoders),
         }
 
@@ -372,6 +388,8 @@ def _read(document: dict[str, Any]) -> Plan:
                     "assets": tuple(change["assets"]),
                     "added": tuple(change["added"]),
                     "removed": tuple(change["removed"]),
+                    "weights_path": change.get("weights_path")
+                    and tuple(change["weights_path"]),
                 }
             )
             for change in document["words"]
@@ -382,6 +400,8 @@ def _read(document: dict[str, Any]) -> Plan:
         notes=tuple(document["notes"]),
         needs_proof=bool(document.get("needs_proof", False)),
         pad=document.get("pad"),
+        spare_ids=tuple(document.get("spare_ids", ())),
+        old_spare_ids=tuple(document.get("old_spare_ids", ())),
         encoders=tuple(document.get("encoders", ())),
     )
 

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from keras_padsafe.archive import Archive, StoredArray, decode
+from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.finding.sites import Quantised
 from keras_padsafe.surgery.planning.quantise import real_numbers, unpacked
 
@@ -24,10 +25,18 @@ class RealNumbers:
 
     def __init__(self, source: Archive, path: str, axis: int, how: Quantised) -> None:
         self.path, self._axis, self._how = path, axis, how
-        self._stored = source.arrays[path]
-        self._scale = source.arrays[how.scale]
-        self._zero = source.arrays[how.zero] if how.zero else None
+        names = [path, how.scale, *([how.zero] if how.zero else [])]
+        missing = next((name for name in names if name not in source.arrays), None)
+        if missing is not None:
+            raise _unfit(source, missing, "no such array")
+        self._stored, self._scale, *zeros = (source.arrays[name] for name in names)
+        self._zero = zeros[0] if zeros else None
         self.shape = how.shape(self._stored.shape)
+        groups = len(np.unique(self.groups))
+        count = self.depth if how.shared else self.shape[axis] * groups
+        for array in (self._scale, *zeros):
+            if math.prod(array.shape) != count:
+                raise _unfit(source, array.path, f"shape {array.shape}")
 
     @property
     def depth(self) -> int:
@@ -58,11 +67,10 @@ class RealNumbers:
         if self._how.shared:
             return real_numbers(flat, self.shared_scale, None).reshape(whole.shape)
         if self._axis == 0:
-            scale, zero = (
-                None if array is None else _of_ids(array, start, stop)[:, self.groups]
-                for array in (self._scale, self._zero)
-            )
-            return real_numbers(flat, scale, zero).reshape(whole.shape)
+            groups, zero = self.groups, self._zero
+            scale = _of_ids(self._scale, start, stop)[:, groups]
+            zeros = None if zero is None else _of_ids(zero, start, stop)[:, groups]
+            return real_numbers(flat, scale, zeros).reshape(whole.shape)
         size = self.shape[self._axis]
         each = self.depth // max(self.shape[0], 1)
         group = self.groups[start * each : stop * each]
@@ -88,6 +96,13 @@ class RealNumbers:
         )
         assert scale is not None
         return scale, zero
+
+
+def _unfit(source: Archive, path: str, received: str) -> SurgeryError:
+    return SurgeryError(
+        f"{source.path}: the plan does not fit this file. Array {path}: expected the "
+        f"scales that it names, received {received}. Make a plan for this file."
+    )
 
 
 def _of_ids(array: StoredArray, start: int, stop: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from keras_padsafe.surgery.planning.quantise import packed
 from keras_padsafe.surgery.planning.quantised_entries import QuantisedEntries
 from keras_padsafe.surgery.planning.real_numbers import RealNumbers
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap, Run
+from keras_padsafe.surgery.planning.spare_places import spare_places
 
 
 def quantised_pieces(
@@ -75,6 +76,7 @@ class _Made:
             self._size,
             self._weight.dtype,
             is_bias=False,
+            **spare_places(change, change, self._plan),
         )
 
 

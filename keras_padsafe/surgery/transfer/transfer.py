@@ -4,8 +4,11 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
 from keras_padsafe.errors import SurgeryError
@@ -15,6 +18,7 @@ from keras_padsafe.surgery.planning.entries import Entries
 from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
+from keras_padsafe.surgery.planning.spare_places import spare_places
 from keras_padsafe.surgery.transfer.quantised_pieces import (
     quantised_pieces,
     scale_pieces,
@@ -114,14 +118,24 @@ def _pieces(
 def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> list[Entries]:
     """What makes the new entries of each stretch over the ids."""
     new_rows, is_bias = plan.new_rows, change.fill == "bias"
+    its = next(c for c in plan.arrays if c.path == weight.path)
+    places = spare_places(change, its, plan)
     if isinstance(change.fill, int | float):
         new_rows = NewRows("constant", value=float(change.fill))
+        places["spare"] = np.empty(0, np.int64)  # They start with the same number.
     size = weight.shape[change.axis]
     if change.starts:
         size = plan.old_size - len(change.skips)
     return [
         Entries(
-            new_rows, weight, change.axis, start, size, change.dtype, is_bias=is_bias
+            new_rows,
+            weight,
+            change.axis,
+            start,
+            size,
+            change.dtype,
+            is_bias=is_bias,
+            **places,
         )
         for start in change.starts or (0,)
     ]
@@ -149,17 +163,21 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
             )
         holder[key] = copy.deepcopy(change.new)
     for change in plan.words:
-        if change.config_path is not None:
-            holder = _find(config, change.config_path[:-1], source)
-            key = change.config_path[-1]
-            words = _get(holder, key)
-            if not isinstance(words, list):
-                raise SurgeryError(
-                    f"{source.path}: the plan does not fit this file. Layer "
-                    f"{change.layer!r}: {config_key(change.config_path)} lists no "
-                    "words. Make a plan for this file."
-                )
-            holder[key] = _new_words(change, list(words), plan.row_map)
+        weights = replace(change, added=(change.weight,) * len(change.added))
+        for path, like in (
+            (change.config_path, change),
+            (change.weights_path, weights),
+        ):
+            if path is not None:
+                holder = _find(config, path[:-1], source)
+                words = _get(holder, path[-1])
+                if not isinstance(words, list):
+                    raise SurgeryError(
+                        f"{source.path}: the plan does not fit this file. Layer "
+                        f"{change.layer!r}: {config_key(path)} lists no words. Make a "
+                        "plan for this file."
+                    )
+                holder[path[-1]] = _new_words(like, list(words), plan.row_map)
     return config
 
 
