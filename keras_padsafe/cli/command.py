@@ -85,7 +85,6 @@ class Group(Command, click.Group):
             return _INTERRUPTED
         except SystemExit as end:
             if end.code == 0:  # So click ends when it has completed a word.
-                sys.stdout.flush()
                 return 0
             _give_up_stdout()  # So click and rich end when nobody reads any more.
         except OSError as error:

@@ -53,6 +53,8 @@ KNOWN: dict[str, Any] = {
     "adafactor": lambda: optimizers.Adafactor(),
     "muon": lambda: optimizers.Muon(0.01),
 }
+if not hasattr(optimizers, "ScheduleFreeAdamW"):  # An earlier Keras.
+    del KNOWN["schedule_free"]
 # What new entries hold, where it is not 0.
 START = {"adagrad": [0.1], "ftrl": [0.1, 0.0]}
 
