@@ -102,10 +102,10 @@ class ProjectedAttention:
         keys: Tensor = value if key is None else key
         axes = self._score_axes(query)
         query_mask = _read_padding(query_mask, query, "query_mask")
-        key_mask = combine_masks(
-            _read_padding(key_mask, keys, "key_mask"),
-            _read_padding(value_mask, value, "value_mask"),
-        )
+        value_mask = _read_padding(value_mask, value, "value_mask")
+        key_mask = _read_padding(key_mask, keys, "key_mask")
+        if value_mask is not key_mask:
+            key_mask = combine_masks(key_mask, value_mask)
         if attention_mask is not None:
             shape = axes.shape(query.shape, self._score_heads(), keys.shape)
             attention_mask = read_score_mask(
@@ -164,7 +164,10 @@ class ProjectedAttention:
         if use_causal_mask and mask is None and query_mask is not None:
             mask = axes.hiding_nothing()  # Some keys may be seen by padding only.
         mask, is_causal = self._add_bands(mask, use_causal_mask, axes, query, keys)
-        query, keys, value = _clean(axes, query, keys, value, query_mask, mask)
+        if query is keys is value and query_mask is key_mask and attention_mask is None:
+            query = keys = value = hide(query, query_mask)  # Each sees itself.
+        else:
+            query, keys, value = _clean(axes, query, keys, value, query_mask, mask)
         output, scores = self._attend(
             self._query_dense(query),
             self._key_dense(keys),

@@ -10,6 +10,9 @@ from keras import ops
 from keras_padsafe.ops.row_cuts import Axes, Spans, cut, flatten, places, unflatten
 from keras_padsafe.types import Tensor
 
+# From here on, sorting and putting back costs more than the rest of the padding.
+_NEARLY_ALL = 0.9
+
 
 def on_exact_cuts(
     f: Callable[..., Tensor],
@@ -33,6 +36,8 @@ def on_exact_cuts(
     batch = int(order.shape[0])
     groups = [order[i : i + rows] for i in range(0, batch, rows)]
     sizes = _sizes(spans, order, rows)
+    if not _in_graph() and _kept(spans, groups, sizes) > _NEARLY_ALL:
+        return f(*inputs)
     cuts = [
         _cut_all(x, axis, spans, groups, sizes)
         for x, axis in zip(inputs, axes, strict=True)
@@ -55,6 +60,16 @@ def _sizes(spans: Spans, order: Tensor, rows: int) -> list[Any]:
     if _in_graph():
         return [ops.unstack(group, num=len(spans.times)) for group in longest]
     return ops.convert_to_numpy(kept).tolist()  # One wait for the device, no more.
+
+
+def _kept(spans: Spans, groups: Sequence[Tensor], sizes: Any) -> float:
+    """How much of the batch the cuts keep."""
+    rows = [int(group.shape[0]) for group in groups]
+    kept = sum(
+        max(n / time for n, time in zip(size, spans.times, strict=True)) * count
+        for size, count in zip(sizes, rows, strict=True)
+    )
+    return kept / sum(rows)
 
 
 def _cut_all(
