@@ -146,7 +146,7 @@ class ProjectedAttention:
             output=self.compute_output_spec(specs[0], specs[2], specs[1]),
             output_along=queries,
             variables=self.variables,
-            same_start=use_causal_mask or self._window() is not None,
+            compares_positions=use_causal_mask or self._window() is not None,
         )
 
     def _attend_whole(

@@ -73,7 +73,6 @@ def why_whole(
         ("the batch lies on several devices", lambda: _is_distributed()),
         ("the function is recorded to run elsewhere", lambda: _is_recorded(given)),
         ("JAX would compile each length anew", lambda: _is_jax_by_hand(known)),
-        ("it was switched on", lambda: False),
         ("no accelerator was measured", lambda: not forced and not _on_cpu(given)),
         ("the batch is small", lambda: not forced and _is_small(inputs, known)),
     )
@@ -87,7 +86,7 @@ def on_real_tokens(
     output: Any,
     output_along: Along,
     variables: Sequence[keras.Variable],
-    same_start: bool = False,
+    compares_positions: bool = False,
 ) -> Tensor:
     """Runs `f` on the real tokens of groups of rows, and puts the results back.
 
@@ -104,7 +103,7 @@ def on_real_tokens(
         output_along: The axes of the result that run along a sequence; it is 0
             where it was not computed.
         variables: Every variable that `f` reads.
-        same_start: Whether `f` compares positions of two sequences.
+        compares_positions: Whether `f` compares positions of two sequences.
     """
     masks = _distinct(m for _, along in inputs for m in along.values())
     distinct: list[tuple[Tensor, dict[int, int]]] = []
@@ -124,7 +123,11 @@ def on_real_tokens(
 
     tensors, axes = zip(*distinct, strict=True)
     output_axes = _axes(output, output_along, masks)
-    spans = find_spans(masks, same_start)
+    starts = "own"
+    if compares_positions:
+        whole = any(mask is None for _, along in inputs for mask in along.values())
+        starts = "zero" if whole else "same"
+    spans = find_spans(masks, starts)
     batch = int(masks[0].shape[0])
     most = min(max(1, _TOKENS // max(spans.times)), batch)
     if keras.backend.backend() == "torch" or not _needs_static_shapes():
@@ -148,7 +151,9 @@ def on_real_tokens(
         spans.times,
         batch // rows,
         _PARTS,
-    ).run(tensors, [raw_value(v) for v in floats], [raw_value(v) for v in others], spans)
+    ).run(
+        tensors, [raw_value(v) for v in floats], [raw_value(v) for v in others], spans
+    )
     for variable, value in zip(others, state, strict=True):
         variable.assign(value)
     return result

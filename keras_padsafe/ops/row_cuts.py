@@ -42,34 +42,35 @@ class Spans:
         return ops.max(ops.stack(shares), axis=0)
 
 
-def find_spans(masks: Sequence[Tensor], same_start: bool) -> Spans:
+def find_spans(masks: Sequence[Tensor], starts: str = "own") -> Spans:
     """Finds the span of each row of each sequence.
 
     Args:
         masks: The padding of each sequence, `(batch, time)`, True = real.
-        same_start: Whether positions of two sequences must stay as far apart as they
-            are, for one that sees the other up to its own position.
+        starts: Where the spans of a row start: each sequence at its "own" first real
+            token, or all at the "same" position, so that positions of two of them
+            stay as far apart as they are, or at "zero".
     """
     times = tuple(int(mask.shape[1]) for mask in masks)
     ends = [
         ops.max(ops.where(mask, ops.arange(1, time + 1, dtype="int32"), 0), axis=1)
         for mask, time in zip(masks, times, strict=True)
     ]
-    starts = [
+    firsts = [
         ops.min(ops.where(mask, ops.arange(time, dtype="int32"), time), axis=1)
         for mask, time in zip(masks, times, strict=True)
     ]
-    if same_start:
-        starts = [ops.min(ops.stack(starts), axis=0)] * len(times)
+    if starts == "same":
+        firsts = [ops.min(ops.stack(firsts), axis=0)] * len(times)
     # A row without a real token starts nowhere.
-    starts = [
-        ops.where(start < time, start, 0)
-        for start, time in zip(starts, times, strict=True)
+    firsts = [
+        ops.where(first < (0 if starts == "zero" else time), first, 0)
+        for first, time in zip(firsts, times, strict=True)
     ]
     lengths = [
-        ops.maximum(end - start, 0) for end, start in zip(ends, starts, strict=True)
+        ops.maximum(end - first, 0) for end, first in zip(ends, firsts, strict=True)
     ]
-    return Spans(times, tuple(starts), tuple(lengths))
+    return Spans(times, tuple(firsts), tuple(lengths))
 
 
 def cut(

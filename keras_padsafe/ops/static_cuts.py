@@ -154,7 +154,9 @@ class StaticCuts:
             tuple(-(-time * (n + 1) // self.parts) for time in self.times)
             for n in range(self.parts)
         ]
-        return ops.switch(part, [lambda sizes=sizes: branch(sizes) for sizes in choices])
+        return ops.switch(
+            part, [lambda sizes=sizes: branch(sizes) for sizes in choices]
+        )
 
     def _float_axes(self) -> list[Axes]:
         return [a for a, moves in zip(self.axes, self.is_float, strict=True) if moves]
