@@ -87,7 +87,9 @@ def _cut_all(
         for rows, kept in zip(groups, sizes, strict=True)
     ]
     every = _gather(flat, _all_places(x, axes, spans, groups, sizes))
-    parts = zip(_split(every, [math.prod(shape) for shape in shapes]), shapes)
+    parts = zip(
+        _split(every, [math.prod(shape) for shape in shapes]), shapes, strict=True
+    )
     return [
         unflatten(ops.reshape(part, (*shape, *flat.shape[1:])), axes)
         for part, shape in parts
