@@ -11,11 +11,11 @@ On a GPU, `--force` lets our layers skip padding there too, which they do not do
 themselves: none has been measured.
 """
 
+import argparse
 import contextlib
 import json
 import platform
 import statistics
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
