@@ -11,7 +11,8 @@ Checked on Keras 3.15.1. Keras offers no public way to do any of this:
 - read and write a configuration so that a layer described twice is one layer, and
   whoever calls, no code of it is run;
 - put the process-wide state of Keras, as its counters of names, back;
-- build a model whose weights are read next without compiling what draws them first.
+- build a model whose weights are read next without compiling what draws them first;
+- give a lookup layer other words so that compiled functions see them.
 """
 
 import contextlib
@@ -42,6 +43,18 @@ def walk_saved(model: Any) -> Iterator[tuple[str, Any]]:
     The walk of Keras's own `saving_lib._save_state`, which gives away no objects.
     """
     yield from _walk(model, "", set())
+
+
+def settle_policy(layer: Any) -> None:
+    """Gives a quantised layer the policy that a map has for it as its own.
+
+    Keras 3.15 saves a layer whose policy stands in a map as if it were not quantised.
+    """
+    policies = getattr(layer, "_dtype_policy", None)
+    if isinstance(policies, keras.dtype_policies.DTypePolicyMap) and layer.path:
+        own = policies[layer.path]
+        if own.quantization_mode is not None:
+            layer._dtype_policy = own
 
 
 def saved_arrays(
@@ -164,3 +177,35 @@ def weights_follow() -> Iterator[None]:
         return
     with mock.patch.object(random_initializers, "random", _NumPyDraws()):
         yield
+
+
+def set_words(layer: Any, words: list[Any], listed: list[Any] | None) -> None:
+    """Gives a lookup layer other words, also where it was traced or saved before.
+
+    `set_vocabulary` alone makes a new table, which nothing that was traced looks at,
+    and leaves the words that the layer was made with to be saved.
+
+    Args:
+        layer: A StringLookup, IntegerLookup or TextVectorization.
+        words: A word for each id.
+        listed: The words as its configuration lists them, if it does.
+    """
+    import tensorflow as tf
+
+    lookup = getattr(layer, "_lookup_layer", layer)
+    table = lookup.lookup_table
+    lookup.set_vocabulary(words)
+    keys, values = lookup.lookup_table.export()
+    handle = table.resource_handle
+    with tf.device(handle.device):
+        # The same table, which goes by its name, filled anew.
+        tf.raw_ops.DestroyResourceOp(resource=handle)
+        tf.raw_ops.HashTableV2(
+            shared_name=table._shared_name,
+            key_dtype=table.key_dtype,
+            value_dtype=table.value_dtype,
+        )
+        tf.raw_ops.InitializeTableV2(table_handle=handle, keys=keys, values=values)
+    lookup.lookup_table = table
+    if listed is not None:
+        lookup.input_vocabulary = listed

@@ -7,17 +7,20 @@ not, register at the moment somebody loads it.
 """
 
 import importlib
-import importlib.util
 import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from keras_padsafe.import_hook import around_import
 
 PACKAGE = "keras_padsafe"
 MODULES_WITH_KERAS_CLASSES = ("layers", "initializers", "losses", "metrics")
 
+Class = TypeVar("Class", bound=type)
 
-def serializable(cls: type) -> type:
+
+def serializable(cls: Class) -> Class:
     """Class decorator: registers `cls` as `keras_padsafe>ClassName`.
 
     The registered name is a file format: renaming a class breaks saved models,
@@ -33,39 +36,15 @@ def register_with_keras() -> None:
     if "keras" in sys.modules:
         _import_our_classes()
     else:
-        sys.meta_path.insert(0, _AfterKeras())
+        around_import("keras", _then_our_classes)
+
+
+@contextmanager
+def _then_our_classes() -> Iterator[None]:
+    yield
+    _import_our_classes()
 
 
 def _import_our_classes() -> None:
     for name in MODULES_WITH_KERAS_CLASSES:
         importlib.import_module(f"{PACKAGE}.{name}")
-
-
-class _AfterKeras:
-    """Finds nothing itself; lets the real finder load Keras and then registers."""
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        if fullname != "keras":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            # No subclass of Loader: to import importlib.abc takes longer than we do.
-            spec.loader = _ThenRegister(spec.loader)  # type: ignore[assignment]
-        return spec
-
-
-class _ThenRegister:
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        spec = module.__spec__
-        if spec is not None:
-            spec.loader = self._loader
-        module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        _import_our_classes()

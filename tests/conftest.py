@@ -1,6 +1,7 @@
-"""Says which backend runs, and seeds every test alike."""
+"""Says which backend runs, seeds every test alike, and compiles small models fast."""
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -24,3 +25,20 @@ def pytest_report_header() -> str:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     np.random.seed(0)
+
+
+@pytest.fixture(scope="module")
+def quick_compile() -> Iterator[None]:
+    """Lets JAX compile the many operations of many small models in less time."""
+    import keras
+
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, before)

@@ -19,6 +19,7 @@ FLOORS = (
         "arguments",
         "types",
         "version",
+        "import_hook",
         "registration",
         "compat",
         "unicode_names",
@@ -34,7 +35,15 @@ FLOORS = (
 # Within surgery; the files of the room itself stand above its rooms.
 SURGERY = ("finding", "planning", "transfer")
 # The parts of surgery that run models, on the user's request and backend.
-RUNS_KERAS = {f"{name}.py" for name in ("surgery/live_model", "surgery/prove")}
+RUNS_KERAS = {
+    f"{name}.py"
+    for name in (
+        "surgery/freeze_old_rows",
+        "surgery/held_entries",
+        "surgery/live_model",
+        "surgery/prove",
+    )
+}
 BACKENDS = {"keras", "tensorflow", "jax", "torch", "keras_hub"}
 
 

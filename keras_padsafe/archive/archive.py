@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from keras_padsafe.archive.byte_window import ByteWindow
+from keras_padsafe.archive.member_names import WEIGHTS
 from keras_padsafe.archive.stored_array import StoredArray
 from keras_padsafe.errors import ArchiveError
 
-Kind = Literal["keras", "directory", "weights", "sharded"]
+Kind = Literal["keras", "directory", "preset", "weights", "sharded"]
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,40 @@ class Asset:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One HDF5 file that holds arrays; `crc` is known for a member of a zip."""
+    """One HDF5 file that holds arrays.
+
+    Attributes:
+        data: Its bytes.
+        crc: Their checksum, known for a member of a zip.
+        arrays: Its arrays by their paths within it, in the order of their bytes.
+        groups: The attributes of its groups.
+        name: What it is called in its folder.
+        mount: The group of the model that is the root of this file.
+    """
 
     data: ByteWindow
     crc: int | None
+    arrays: dict[str, StoredArray]
+    groups: dict[str, dict[str, str]]
+    name: str = WEIGHTS
+    mount: str = ""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A JSON file of a preset.
+
+    Attributes:
+        name: What it is called.
+        place: The part of the model's configuration that it repeats.
+        text: Its bytes.
+        data: Its content.
+    """
+
+    name: str
+    place: tuple[str, ...]
+    text: bytes
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -46,6 +77,8 @@ class Contents:
     metadata: dict[str, Any] = field(default_factory=dict)
     metadata_bytes: bytes | None = None
     assets: dict[str, Asset] = field(default_factory=dict)
+    documents: tuple[Document, ...] = ()
+    shard_map: dict[str, Any] | None = None
 
 
 class Archive:
@@ -56,13 +89,16 @@ class Archive:
 
     Attributes:
         path: What was opened.
-        kind: `"keras"` (a zip file), `"directory"` (the same, unzipped), `"weights"`
-            (`.weights.h5`) or `"sharded"` (`.weights.json`).
-        config: `config.json`; `None` where there are only weights.
+        kind: `"keras"` (a zip file), `"directory"` (the same, unzipped), `"preset"`
+            (a folder of KerasHub), `"weights"` (`.weights.h5`) or `"sharded"`
+            (`.weights.json`).
+        config: `config.json`; `None` where there are only weights. Of a preset, what
+            its JSON files say together; see `read_preset`.
         metadata: `metadata.json`; empty where there is none.
         arrays: Each array by its full path, in the order of their bytes in the file.
         groups: The attributes of each HDF5 group by its path; the root's path is `""`.
-        assets: Each asset by its name, which starts with `assets/`.
+        assets: Each asset by its name, which starts with `assets/`; of a preset, also
+            whatever else lies in its folder.
         contents: The same and what only the writer needs: bytes as stored.
     """
 

@@ -59,7 +59,7 @@ def atomic_file(
         target = Path(os.path.realpath(target))
         check_target(target, overwrite=overwrite, inputs=inputs)
         remove_leftovers(target.parent)
-        _check_space(target.parent, size)
+        check_space(target.parent, size)
         temporary = temporary_beside(target)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with removed_when_killed(temporary):
@@ -78,7 +78,7 @@ def atomic_file(
                 with suppress(OSError):
                     os.unlink(temporary)
                 raise
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
 
 
 def write_file(
@@ -109,7 +109,8 @@ def explaining(target: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-def _check_space(folder: Path, size: int) -> None:
+def check_space(folder: Path, size: int) -> None:
+    """Raises `OSError` where a folder has no room for so many bytes."""
     free = shutil.disk_usage(folder).free
     if free < size:
         raise OSError(
@@ -117,7 +118,7 @@ def _check_space(folder: Path, size: int) -> None:
         )
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Makes the new name survive a power failure, where folders can be flushed."""
     with suppress(OSError):  # some file systems cannot; the file itself is safe
         descriptor = os.open(folder, os.O_RDONLY)

@@ -1,14 +1,13 @@
 """Copies parts of a source array and checks all of it, in one pass if it can."""
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from keras_padsafe.archive.archive import WeightsFile
 from keras_padsafe.archive.byte_window import ByteWindow
 from keras_padsafe.archive.checked_output import BLOCK, CheckedOutput
 from keras_padsafe.archive.crc import combine_crc
 from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
-from keras_padsafe.archive.stored_array import StoredArray
 
 
 class CheckedSource:
@@ -71,7 +70,6 @@ class CheckedSource:
 
 def verify_weights(
     file: WeightsFile,
-    arrays: Iterable[StoredArray],
     checksums: Mapping[str, int],
     buffer: memoryview,
 ) -> None:
@@ -79,7 +77,6 @@ def verify_weights(
 
     Args:
         file: The source, with its recorded checksum; a bare file has none.
-        arrays: All arrays of the source, in the order of their bytes.
         checksums: CRC-32 by path of the arrays that were read already; everything
             else is read now.
         buffer: Room for one block.
@@ -87,7 +84,7 @@ def verify_weights(
     if file.crc is None:
         return
     crc = position = 0
-    for array in arrays:
+    for array in file.arrays.values():
         if array.nbytes == 0:
             continue
         offset = array.data.start - file.data.start

@@ -71,5 +71,6 @@ def refuse_foreign_directory(path: Path) -> BrokenRule:
         )
     return BrokenRule(
         "it is not the directory of a Keras 3 model: config.json is missing",
-        "Give a `.keras` file, or a directory made by `model.save(..., zipped=False)`.",
+        "Give a `.keras` file, a directory made by `model.save(..., zipped=False)`, or "
+        "a preset of KerasHub.",
     )

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import signal
 import threading
 import zlib
@@ -13,34 +14,45 @@ from pathlib import Path
 from types import FrameType
 
 # Whose process ids they are, the process, when it started, and a token.
-_NAME = re.compile(r"\.keras_padsafe-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}\.keras")
+_NAME = re.compile(
+    r"\.keras_padsafe-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}\.(?:keras|preset)"
+)
+FILE, FOLDER = ".keras", ".preset"
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
 
-def temporary_beside(target: Path) -> Path:
+def temporary_beside(target: Path, suffix: str = FILE) -> Path:
     """A new name in the folder of `target`, short whatever the length of that one.
 
-    It ends as a model's does: a proof loads the file before it has its own name.
+    A file ends as a model's does: a proof loads it before it has its own name.
     """
     pid = os.getpid()
     mark = f"{_machine()}-{pid}-{_started(pid) or 0}-{secrets.token_hex(4)}"
-    return target.with_name(f".keras_padsafe-{mark}.keras")
+    return target.with_name(f".keras_padsafe-{mark}{suffix}")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes temporary files of processes of this machine that are no more."""
+    """Removes what processes of this machine that are no more left unfinished."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if _is_leftover(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(OSError):
-                    os.unlink(entry.path)
+            if _is_leftover(entry.name) and not entry.is_symlink():
+                remove(Path(entry.path))
+
+
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all in it, as far as that can be done."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            os.unlink(path)
 
 
 @contextmanager
 def removed_when_killed(path: Path) -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP remove a file before they do what they always do.
+    """Lets SIGTERM and SIGHUP remove a path before they do what they always do.
 
     A handler of the program's own is left alone: it may well go on. Only the main
     thread may set one; what another leaves behind, the next run removes.
@@ -50,14 +62,13 @@ def removed_when_killed(path: Path) -> Iterator[None]:
         return
     ours = [s for s in _SIGNALS if signal.getsignal(s) is signal.SIG_DFL]
 
-    def remove(number: int, frame: FrameType | None) -> None:
-        with suppress(OSError):
-            os.unlink(path)
+    def give_up(number: int, frame: FrameType | None) -> None:
+        remove(path)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     for number in ours:
-        signal.signal(number, remove)
+        signal.signal(number, give_up)
     try:
         yield
     finally:

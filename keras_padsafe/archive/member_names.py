@@ -10,7 +10,22 @@ ASSETS = "assets/"
 _FORBIDDEN = ("\\", ":", "\0")
 
 
-def check_member_names(names: Iterable[str], limits: Limits) -> None:
+def check_member_names(names: list[str], limits: Limits) -> None:
+    """Refuses names of members that Keras never writes.
+
+    A name must stay inside the archive wherever it is unpacked, and no two names
+    may differ by case alone.
+    """
+    check_apart(names, limits)
+    for name in names:
+        if name not in (METADATA, CONFIG, WEIGHTS) and not name.startswith(ASSETS):
+            raise BrokenRule(
+                f"member {name!r} is none that Keras writes",
+                "Remove it, or save the model again with Keras.",
+            )
+
+
+def check_apart(names: Iterable[str], limits: Limits) -> None:
     """Refuses names that two systems may take for two different files.
 
     A name must stay inside the archive wherever it is unpacked, and no two names
@@ -25,11 +40,6 @@ def check_member_names(names: Iterable[str], limits: Limits) -> None:
             parts
         ):
             raise BrokenRule(f"member name {name!r} could lead outside the archive")
-        if name not in (METADATA, CONFIG, WEIGHTS) and not name.startswith(ASSETS):
-            raise BrokenRule(
-                f"member {name!r} is none that Keras writes",
-                "Remove it, or save the model again with Keras.",
-            )
         if name.casefold() in seen:
             raise BrokenRule(f"two members are called {name!r}")
         seen.add(name.casefold())

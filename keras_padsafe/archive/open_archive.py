@@ -1,12 +1,16 @@
 """Finds out what a path holds, and reads it as an `Archive`."""
 
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from keras_padsafe.archive import hdf5, strict_zip
-from keras_padsafe.archive.archive import Archive, Asset, Contents, Kind, WeightsFile
+from keras_padsafe.archive.archive import Archive, Asset, Contents, Kind
+from keras_padsafe.archive.asset_files import (
+    asset_file,
+    check_asset_sizes,
+    names_below,
+)
 from keras_padsafe.archive.byte_window import ByteWindow, read_whole_file
 from keras_padsafe.archive.foreign import (
     refuse_foreign_directory,
@@ -20,10 +24,11 @@ from keras_padsafe.archive.member_names import (
     WEIGHTS,
     check_member_names,
 )
-from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
+from keras_padsafe.archive.preset import is_preset, read_preset
+from keras_padsafe.archive.refusal import BrokenRule, refusing
 from keras_padsafe.archive.sharded import SHARD_MAP_SUFFIX, read_sharded
-from keras_padsafe.archive.stored_array import stored_arrays
 from keras_padsafe.archive.strict_json import parse_object
+from keras_padsafe.archive.weights_file import read_weights_file
 from keras_padsafe.arguments import read_path
 from keras_padsafe.errors import ArchiveError
 
@@ -40,7 +45,8 @@ def open_archive(
 
     Args:
         path: A `.keras` file, the directory that `model.save(..., zipped=False)`
-            makes, a `.weights.h5` file or the `.weights.json` of sharded weights.
+            makes, the folder of a KerasHub preset, a `.weights.h5` file or the
+            `.weights.json` of sharded weights.
         limits: What the file may ask of the machine.
 
     Returns:
@@ -95,7 +101,8 @@ def _read_zip(window: ByteWindow, limits: Limits) -> Contents:
         window.name,
         config=members[CONFIG].read(),
         metadata=members[METADATA].read() if METADATA in members else None,
-        weights=WeightsFile(weights.data, weights.crc),
+        weights=weights.data,
+        crc=weights.crc,
         assets=[
             Asset(member.name, member.size, member.read)
             for member in members.values()
@@ -106,11 +113,16 @@ def _read_zip(window: ByteWindow, limits: Limits) -> Contents:
 
 
 def _read_directory(path: Path, limits: Limits, files: ExitStack) -> Contents:
+    def read(document: Path) -> bytes:
+        return _read_json_file(document, limits)
+
+    if is_preset(path, read, limits):
+        return read_preset(path, limits, lambda p: _open_window(p, files), read)
     if not (path / CONFIG).exists():
         raise refuse_foreign_directory(path)
     if not (path / WEIGHTS).exists():
         raise BrokenRule(f"{WEIGHTS} is missing", "Fetch or copy that file as well.")
-    names = list(_asset_names(path, limits))
+    names = list(names_below(path, path / ASSETS, limits))
     check_member_names(names, limits)
     metadata = path / METADATA
     return _assemble(
@@ -118,35 +130,11 @@ def _read_directory(path: Path, limits: Limits, files: ExitStack) -> Contents:
         str(path),
         config=_read_json_file(path / CONFIG, limits),
         metadata=_read_json_file(metadata, limits) if metadata.exists() else None,
-        weights=WeightsFile(_open_window(path / WEIGHTS, files), crc=None),
-        assets=[_asset_file(path, name) for name in names],
+        weights=_open_window(path / WEIGHTS, files),
+        crc=None,
+        assets=[asset_file(path, name) for name in names],
         limits=limits,
     )
-
-
-def _asset_names(path: Path, limits: Limits) -> Iterator[str]:
-    """Files below `assets/`; a link to a directory is not followed."""
-    count = 0
-    for folder, _, names in os.walk(path / ASSETS):
-        for name in names:
-            count += 1
-            if count > limits.max_members:
-                raise BrokenRule(f"it has more than {limits.max_members} assets")
-            yield (Path(folder) / name).relative_to(path).as_posix()
-
-
-def _asset_file(folder: Path, name: str) -> Asset:
-    path = folder / name
-    size = os.stat(path).st_size
-
-    def read() -> bytes:
-        contents = read_whole_file(path, size)
-        with refusing(str(path)):
-            if len(contents) != size:
-                raise BrokenRule("it changed while it was read", FETCH_AGAIN)
-        return contents
-
-    return Asset(name, size, read)
 
 
 def _read_json_file(path: Path, limits: Limits) -> bytes:
@@ -168,42 +156,26 @@ def _assemble(
     *,
     config: bytes,
     metadata: bytes | None,
-    weights: WeightsFile,
+    weights: ByteWindow,
+    crc: int | None,
     assets: list[Asset],
     limits: Limits,
 ) -> Contents:
-    _check_asset_sizes(assets, limits)
-    tree = hdf5.read_hdf5(weights.data, limits)
+    check_asset_sizes(assets, limits)
+    file = read_weights_file(weights, crc, limits)
     return Contents(
         kind=kind,
         config_bytes=config,
         config=parse_object(f"{name}, {CONFIG}", config, limits),
         metadata_bytes=metadata,
         metadata=parse_object(f"{name}, {METADATA}", metadata or b"{}", limits),
-        weights=(weights,),
-        arrays=stored_arrays(weights.data, tree.arrays, tree.groups),
-        groups=tree.groups,
+        weights=(file,),
+        arrays=file.arrays,
+        groups=file.groups,
         assets={asset.name: asset for asset in assets},
     )
 
 
-def _check_asset_sizes(assets: list[Asset], limits: Limits) -> None:
-    total = 0
-    for asset in assets:
-        total += asset.size
-        if asset.size > limits.max_asset_bytes or total > limits.max_total_asset_bytes:
-            raise BrokenRule(
-                f"its assets are too large, from {asset.name} ({asset.size} bytes) on",
-                "If you trust the file, raise `Limits.max_asset_bytes` and "
-                "`Limits.max_total_asset_bytes`.",
-            )
-
-
 def _read_weights(window: ByteWindow, limits: Limits) -> Contents:
-    tree = hdf5.read_hdf5(window, limits)
-    return Contents(
-        kind="weights",
-        weights=(WeightsFile(window, crc=None),),
-        arrays=stored_arrays(window, tree.arrays, tree.groups),
-        groups=tree.groups,
-    )
+    file = read_weights_file(window, None, limits)
+    return Contents("weights", (file,), file.arrays, file.groups)

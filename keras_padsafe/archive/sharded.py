@@ -44,13 +44,16 @@ def read_sharded(
             raise BrokenRule(f"the map names {group!r}, which no shard holds")
     # Only one of the shards that share a group may say which layer it belongs to.
     arrays: dict[str, StoredArray] = {}
+    files: list[WeightsFile] = []
     for window, tree in shards:
-        for array in stored_arrays(window, tree.arrays, groups).values():
+        held = stored_arrays(window, tree.arrays, groups)
+        for array in held.values():
             if array.path in arrays:
                 raise BrokenRule(f"array {array.path} is in two shards")
             arrays[array.path] = array
-    weights = tuple(WeightsFile(window, crc=None) for window, _ in shards)
-    return Contents("sharded", weights, arrays, groups)
+        name = Path(window.name).name
+        files.append(WeightsFile(window, None, held, tree.groups, name))
+    return Contents("sharded", tuple(files), arrays, groups)
 
 
 def _parse_map(document: dict[str, Any], limits: Limits) -> dict[str, list[str]]:

@@ -1,6 +1,8 @@
 """Where a file may be written, and how it takes its name without costing another."""
 
+import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -41,6 +43,42 @@ def check_target(target: Path, *, overwrite: bool, inputs: Iterable[Input]) -> N
         )
     if not overwrite:
         raise _taken(target)
+
+
+def check_folder(target: Path, *, overwrite: bool, inputs: Iterable[Input]) -> None:
+    """Refuses a folder that would be lost, or would change what is read.
+
+    Args:
+        target: The folder to write.
+        overwrite: Whether it may exist, as a preset or empty.
+        inputs: What must stay as it is, whatever `overwrite` says.
+
+    Raises:
+        ArchiveError: saying why, and what to write to instead.
+    """
+    for source in inputs:
+        inside = not isinstance(source, int) and target in _around(source)
+        if inside or _belongs_to(target, source):
+            raise ArchiveError(
+                f"{target}: this is the source itself, or a part of it, or a folder "
+                "around it. Write to another name."
+            )
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise _taken(target)
+    if not target.is_dir() or (
+        any(target.iterdir()) and not (target / CONFIG).exists()
+    ):
+        raise ArchiveError(
+            f"{target}: it exists already and is no preset, so it is not replaced. "
+            "Choose another name."
+        )
+
+
+def _around(source: str | os.PathLike[str]) -> list[Path]:
+    path = Path(os.path.realpath(source))
+    return [path, *path.parents]
 
 
 def _taken(target: Path) -> ArchiveError:
@@ -85,6 +123,29 @@ def take_name(temporary: Path, target: Path, *, overwrite: bool) -> None:
         _rename_to_free_name(temporary, target)
     except FileExistsError:
         raise _taken(target) from None
+
+
+def take_folder_name(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    """Gives a finished folder its name; what had it is removed once it has.
+
+    Raises:
+        ArchiveError: if the name was taken meanwhile and may not be.
+    """
+    replaced = None
+    if overwrite and target.exists():
+        # No leftover: if the machine stops now, it is all there is of it.
+        replaced = target.with_name(f".{target.name}.replaced-{temporary.stem[-8:]}")
+        os.rename(target, replaced)
+    try:
+        os.rename(temporary, target)
+    except OSError as error:
+        if replaced is not None:
+            os.rename(replaced, target)
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise _taken(target) from None
+        raise
+    if replaced is not None:
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _rename_to_free_name(temporary: Path, target: Path) -> None:

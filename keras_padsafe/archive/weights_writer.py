@@ -1,9 +1,9 @@
-"""Writes `model.weights.h5` from that of another archive, in one pass."""
+"""Writes a file of weights from that of another archive, in one pass."""
 
 import math
 from collections.abc import Collection, Mapping
 
-from keras_padsafe.archive.archive import Archive
+from keras_padsafe.archive.archive import WeightsFile
 from keras_padsafe.archive.checked_output import BLOCK, CheckedOutput
 from keras_padsafe.archive.checked_source import CheckedSource, verify_weights
 from keras_padsafe.archive.dtypes import storage_dtype
@@ -18,7 +18,7 @@ class WeightsWriter:
     """The weights of `source`, some arrays replaced, left out or elsewhere.
 
     Args:
-        source: An open archive.
+        source: A file of an open archive; paths are those within it.
         replacements: New contents by path.
         drop: Paths of arrays and groups to leave out.
         rename: New paths of arrays and groups. All else goes by the old ones.
@@ -26,7 +26,7 @@ class WeightsWriter:
 
     def __init__(
         self,
-        source: Archive,
+        source: WeightsFile,
         replacements: Mapping[str, NewArray],
         drop: Collection[str],
         rename: Mapping[str, str],
@@ -60,17 +60,16 @@ class WeightsWriter:
         """Appends the file to `output`; verifies every byte of the source."""
         buffer = memoryview(bytearray(BLOCK))
         checksums: dict[str, int] = {}
-        (weights,) = self._source.contents.weights
         position = 0
         for new_path, offset in self._skeleton.offsets.items():
             path = self._old_paths[new_path]
             self._write_metadata(position, offset, output)
             reader = CheckedSource(self._arrays[path].data, buffer)
             position = offset + self._write_array(path, reader, output)
-            if weights.crc is not None:
+            if self._source.crc is not None:
                 checksums[path] = reader.checksum()
         self._write_metadata(position, self.size, output)
-        verify_weights(weights, self._source.arrays.values(), checksums, buffer)
+        verify_weights(self._source, checksums, buffer)
 
     def _shape(self, array: StoredArray) -> tuple[int, ...]:
         replacement = self._replacements.get(array.path)

@@ -1,4 +1,4 @@
-"""Writes a `.keras` file from another, changing only what is named."""
+"""Writes a model file from another, changing only what is named."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from keras_padsafe.archive.member_names import CONFIG, METADATA, WEIGHTS
 from keras_padsafe.archive.new_array import NewArray
 from keras_padsafe.archive.target import check_target
 from keras_padsafe.archive.weights_writer import WeightsWriter
+from keras_padsafe.archive.write_preset import write_preset
 from keras_padsafe.archive.zip_writer import (
     ZipEntry,
     archive_size,
@@ -46,14 +47,14 @@ def write_archive(
     progress: Progress | None = None,
     accept: Callable[[Path], None] | None = None,
 ) -> None:
-    """Writes `source`, with replacements, to a new `.keras` file.
+    """Writes `source`, with replacements, to a new `.keras` file or preset.
 
     What is not replaced keeps its bytes. The file is written in one pass, in blocks:
     memory does not grow with the model. The source's checksum is verified on the way,
     and only when everything is right does `target` appear, whole.
 
     Args:
-        target: The file to write; ends with `.keras`.
+        target: The file to write; ends with `.keras`. Of a preset, the folder.
         source: An open archive that has a config.
         config: New `config.json`; `None` keeps the old text.
         metadata: New `metadata.json`; `None` keeps the old text.
@@ -74,12 +75,32 @@ def write_archive(
     path = Path(read_path(target, "target", ArchiveError))
     overwrite = read_flag(overwrite, "overwrite", ArchiveError)
     progress = read_progress(progress, "progress", ArchiveError)
+    _check_known(assets, source.assets, "asset")
+    if source.kind == "preset":
+        _check_known(arrays, source.arrays, "array")
+        if rename:
+            raise ArchiveError(
+                f"{source.path}: arrays of a preset keep their paths. Load it with "
+                "KerasHub and change it there."
+            )
+        write_preset(
+            path,
+            source,
+            config=config,
+            metadata=metadata,
+            assets=assets,
+            arrays=arrays,
+            drop=drop,
+            overwrite=overwrite,
+            progress=progress,
+            accept=accept,
+        )
+        return
     inputs = [source.path, *(file.data.descriptor for file in source.contents.weights)]
     _check_target(path, source)
     with explaining(path):
         check_target(Path(os.path.realpath(path)), overwrite=overwrite, inputs=inputs)
-    _check_known(assets, source.assets, "asset")
-    weights = WeightsWriter(source, arrays, drop, rename)
+    weights = WeightsWriter(source.contents.weights[0], arrays, drop, rename)
     before = [
         _text(METADATA, metadata, source.contents.metadata_bytes),
         _text(CONFIG, config, source.contents.config_bytes),

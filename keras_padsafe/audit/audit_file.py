@@ -32,6 +32,11 @@ def audit_file(path: str | os.PathLike[str]) -> FileAudit:
     audit.make("weights", lambda: check_weights(path))
     if _has_config(path):
         audit.make("layers", lambda: check_config(path))
+    else:
+        audit.skipped["layers"] = (
+            "the file holds weights and no configuration. Audit the .keras file that "
+            "model.save wrote"
+        )
     return audit.report(None, None, None)
 
 

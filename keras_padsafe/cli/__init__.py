@@ -10,24 +10,27 @@ import click
 from keras_padsafe.cli.audit import audit
 from keras_padsafe.cli.command import Group
 from keras_padsafe.cli.demo import demo
+from keras_padsafe.cli.explain import explain
 from keras_padsafe.cli.grow import grow
 from keras_padsafe.cli.inspect import inspect
 from keras_padsafe.cli.plan import plan
+from keras_padsafe.cli.refill import refill
 from keras_padsafe.cli.remap import remap
 from keras_padsafe.cli.repair import repair
 from keras_padsafe.cli.trim import trim
 from keras_padsafe.cli.verify import verify
-from keras_padsafe.version import __version__
+from keras_padsafe.cli.version_line import version_option
 
 
 @click.group(
     cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
     examples=[
         "grow model.keras -o grown.keras --add zebra --add okapi",
         "audit model.keras --batch batch.npz --html report.html",
     ],
 )
-@click.version_option(__version__, prog_name="keras-padsafe")
+@version_option
 def main() -> None:
     """Change the vocabulary of a saved Keras 3 model, or find what padding does to it.
 
@@ -36,5 +39,17 @@ def main() -> None:
     """
 
 
-for command in (inspect, plan, grow, trim, remap, verify, audit, repair, demo):
+for command in (
+    inspect,
+    plan,
+    grow,
+    refill,
+    trim,
+    remap,
+    verify,
+    audit,
+    explain,
+    repair,
+    demo,
+):
     main.add_command(command)

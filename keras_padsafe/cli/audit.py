@@ -22,6 +22,7 @@ from keras_padsafe.cli.printable import printable
 @click.option(
     "--batch",
     "batch_file",
+    type=click.Path(),
     metavar="FILE",
     help="A batch to run: .npy, or .npz with x, or the model's inputs by name, and y.",
 )
@@ -31,7 +32,12 @@ from keras_padsafe.cli.printable import printable
     metavar="ID",
     help="The id of padding; by default the one that the model itself knows.",
 )
-@click.option("--html", metavar="FILE", help="Write a page with a picture as well.")
+@click.option(
+    "--html",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write a page with a picture as well.",
+)
 @click.option("--force", is_flag=True, help="Write over that page if it exists.")
 @import_option
 @json_option
@@ -52,8 +58,8 @@ def audit(
     model runs. With one the model is loaded by Keras, on the backend that
     KERAS_BACKEND names, and each layer is watched. Ends with PROVED, WRONG if an
     error or a warning was found, or NOT PROVED if something could not be looked at,
-    and exits with 1 unless all is proved; notes need nothing done. FINDINGS.md
-    explains each code.
+    and exits with 1 unless all is proved; notes need nothing done. keras-padsafe
+    explain CODE says more about a finding.
     """
     from keras_padsafe.audit.audit_file import audit_file, audit_with_batch
     from keras_padsafe.cli.audit_view import audit_view
@@ -82,6 +88,6 @@ def audit(
         page = audit_html(printable(document))
         inputs = settle_target(html, force=force, inputs=reads)
         write_file(html, page, overwrite=force, inputs=inputs)
-    show(document, audit_view, as_json=as_json)
+    show(document, audit_view, kind="audit", as_json=as_json)
     if not report.passed:
         ctx.exit(FINDINGS)

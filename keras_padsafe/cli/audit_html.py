@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from keras_padsafe.cli.audit_view import not_looked_at, severities
+from keras_padsafe.audit.explanation import explanation
+from keras_padsafe.cli.audit_style import STYLE
+from keras_padsafe.cli.audit_view import not_looked_at, sentence, severities
 
 _STATES: Mapping[str, tuple[str, str]] = {
     "real": ("", "a real position"),
@@ -13,49 +15,6 @@ _STATES: Mapping[str, tuple[str, str]] = {
     "moved": ("!", "a real position that moves when padding changes"),
     "nonfinite": ("×", "NaN or infinity"),
 }
-
-_STYLE = """
-:root { --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --page: #fff; --card: #f6f8fa;
-  --real: #bcdcf5; --masked: #e3e6ea; --unmasked: #f6c667; --moved: #b58ad6;
-  --nonfinite: #c0392b; --good: #1a7f37; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.5rem 4rem; color: var(--ink);
-  background: var(--page); font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-p { margin: .3rem 0; } .soft { color: var(--soft); }
-code { font: .88em ui-monospace, monospace; overflow-wrap: anywhere; }
-.verdict { display: inline-block; margin: .8rem 0 0; padding: .15rem .7rem;
-  border-radius: 1rem; font-weight: 600; color: #fff; background: var(--nonfinite); }
-.verdict.passed { background: var(--good); }
-.finding { border: 1px solid var(--line); border-left: .4rem solid var(--nonfinite);
-  border-radius: .4rem; padding: .7rem 1rem; margin: .7rem 0; background: var(--card); }
-.finding.warning { border-left-color: #d29922; }
-.finding.note { border-left-color: var(--soft); }
-.finding h3 { font-size: 1rem; margin: 0 0 .2rem; }
-.fix::before { content: "Fix: "; font-weight: 600; }
-summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; }
-th { text-align: left; font-weight: 600; } th, td { padding: .2rem .7rem .2rem 0;
-  vertical-align: top; } td:first-child { white-space: nowrap; }
-tbody tr { border-top: 1px solid var(--line); }
-.picture th, .picture td { padding: 0; border: 0; } .picture tbody tr { border: 0; }
-.picture th { font: .82rem ui-monospace, monospace; padding-right: .8rem;
-  white-space: nowrap; } .picture thead th { padding: 0; text-align: center;
-  color: var(--soft); } .picture .kind { color: var(--soft); }
-.picture tr.found th { text-decoration: underline; font-weight: 800; }
-.cell { display: block; width: 1.5rem; height: 1.25rem; margin: 1px; text-align: center;
-  border-radius: .15rem; font: 700 .85rem/1.25rem system-ui, sans-serif; }
-.real { background: var(--real); } .unmasked { background: var(--unmasked); }
-.masked { background: repeating-linear-gradient(45deg, var(--masked), var(--masked) 3px,
-  #c3c9d0 3px, #c3c9d0 5px); }
-.moved { background: var(--moved); color: #fff; }
-.nonfinite { background: var(--nonfinite); color: #fff; }
-.whole { width: auto; padding: 0 .5rem; }
-.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .6rem 0 0;
-  font-size: .9rem; } .legend span { display: flex; align-items: center; gap: .4rem; }
-"""
 
 
 def audit_html(document: Mapping[str, Any]) -> str:
@@ -68,14 +27,16 @@ def audit_html(document: Mapping[str, Any]) -> str:
         _variants(document["checks"].get("padding")),
         _pad_outputs(document["checks"].get("padding")),
         _looked_at(document),
+        _meanings(document["findings"]),
     ]
     title = escape(f"Audit of {document['model']}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>\n"
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{title}</title><style>{STYLE}</style></head><body><main>\n"
         + "\n".join(part for part in parts if part)
-        + "\n</body></html>\n"
+        + "\n</main></body></html>\n"
     )
 
 
@@ -91,26 +52,42 @@ def _head(document: Mapping[str, Any]) -> str:
     return (
         f"<h1>Audit of {escape(document['model'])}</h1>"
         f'<p class="soft">{escape(" · ".join(about))}</p>'
-        f'<p class="verdict {mood}">{escape(verdict)}</p>'
+        f'<p class="verdict {mood}" role="status">{escape(verdict)}</p>'
     )
 
 
 def _findings(findings: Iterable[Mapping[str, Any]]) -> str:
     cards = [
         f'<article class="finding {finding["severity"]}">'
-        f"<h3>{escape(finding['code'])} {escape(finding['title'])} "
+        f"<h3>{_code(finding['code'])} {escape(finding['title'])} "
         f"<code>{escape(finding['place'])}</code></h3>"
-        f"<p>{escape(_sentence(finding['message']))}</p>"
+        f'<p class="severity">{escape(finding["severity"].capitalize())}</p>'
+        f"<p>{escape(sentence(finding['message']))}</p>"
         f'<p class="fix">{escape(finding["fix"])}</p>'
-        f"<details><summary>{escape(finding['severity'])}: the figures behind it"
-        f"</summary>{_evidence(finding['evidence'])}</details></article>"
+        "<details><summary>The figures behind it</summary>"
+        f"{_evidence(finding['evidence'])}</details></article>"
         for finding in findings
     ]
     return "<h2>Findings</h2>" + "".join(cards) if cards else ""
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _code(code: str) -> str:
+    return f'<a href="#{escape(code)}">{escape(code)}</a>'
+
+
+def _meanings(findings: Iterable[Mapping[str, Any]]) -> str:
+    """What FINDINGS.md says of each code on the page."""
+    from markdown_it import MarkdownIt
+
+    render = MarkdownIt("commonmark", {"html": False}).render
+    titles = {finding["code"]: finding["title"] for finding in findings}
+    parts = [
+        f'<section class="meaning" id="{escape(code)}">'
+        f"<h3>{escape(code)} {escape(titles[code])}</h3>"
+        f"{render(explanation(code))}</section>"
+        for code in sorted(titles)
+    ]
+    return "<h2>What the codes mean</h2>" + "".join(parts) if parts else ""
 
 
 def _evidence(evidence: Mapping[str, Any]) -> str:
@@ -138,19 +115,23 @@ def _picture(
         return ""
     found = {finding["place"] for finding in findings}
     longest = max(len(layer["states"]) for layer in picture["layers"])
-    columns = "".join(f"<th>{step}</th>" for step in range(longest))
+    columns = "".join(f'<th scope="col">{step}</th>' for step in range(longest))
     rows = "".join(_pictured(layer, longest, found) for layer in picture["layers"])
     legend = "".join(
-        f'<span><i class="cell {state}">{sign}</i>{escape(meaning)}</span>'
+        f'<li><i class="cell {state}" aria-hidden="true">{sign}</i>'
+        f"{escape(meaning)}</li>"
         for state, (sign, meaning) in _STATES.items()
     )
     return (
         f"<h2>Row {picture['row']} of the batch, layer by layer</h2>"
         '<p class="soft">Each column is a position in time; a bar across is an output '
         "without a time axis. Underlined layers are named by a finding.</p>"
-        f'<div class="scroll"><table class="picture"><thead><tr><th></th>{columns}'
+        '<div class="scroll" role="region" tabindex="0" '
+        'aria-label="State of each position after each layer">'
+        '<table class="picture"><thead><tr><th scope="col">'
+        f'<span class="unseen">layer</span></th>{columns}'
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
-        f'<div class="legend">{legend}</div>'
+        f'<ul class="legend" aria-label="Legend">{legend}</ul>'
     )
 
 
@@ -165,13 +146,17 @@ def _pictured(layer: Mapping[str, Any], longest: int, found: set[str]) -> str:
         cells = f'<td colspan="{max(longest, 1)}">{_cell(state, "whole")}</td>'
     name = f'{escape(layer["path"])} <span class="kind">{escape(layer["kind"])}</span>'
     mark = ' class="found"' if layer["path"] in found else ""
-    return f"<tr{mark}><th>{name}</th>{cells}</tr>"
+    return f'<tr{mark}><th scope="row">{name}</th>{cells}</tr>'
 
 
 def _cell(state: str, more: str = "") -> str:
     sign, meaning = _STATES[state]
     kinds = f"cell {state} {more}".strip()
-    return f'<i class="{kinds}" title="{escape(meaning)}">{sign}</i>'
+    meaning = escape(meaning)
+    return (
+        f'<i class="{kinds}" role="img" title="{meaning}" aria-label="{meaning}">'
+        f"{sign}</i>"
+    )
 
 
 def _masks(trace: Mapping[str, Any] | None) -> str:
@@ -189,7 +174,7 @@ def _masks(trace: Mapping[str, Any] | None) -> str:
         for row in trace["rows"]
     ]
     headings = ("call", "class", "mask in", "used", "mask out", "what happened")
-    return "<h2>The way of the masks</h2>" + _table(headings, rows)
+    return "<h2>What each layer does with the mask</h2>" + _table(headings, rows)
 
 
 def _variants(padding: Mapping[str, Any] | None) -> str:
@@ -205,8 +190,8 @@ def _variants(padding: Mapping[str, Any] | None) -> str:
         )
         for name, variant in padding["variants"].items()
     ]
-    headings = ("padding", "answers moved by", "rounding alone", "", "begins at")
-    return "<h2>The same question, padded otherwise</h2>" + _table(headings, rows)
+    headings = ("padding", "answers moved by", "rounding alone", "verdict", "begins at")
+    return "<h2>The same rows with other padding</h2>" + _table(headings, rows)
 
 
 def _pad_outputs(padding: Mapping[str, Any] | None) -> str:
@@ -239,9 +224,12 @@ def _looked_at(document: Mapping[str, Any]) -> str:
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     head = f"<thead><tr>{head}</tr></thead>" if head else ""
     body = "".join(
         "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
+    return (
+        '<div class="scroll" role="region" tabindex="0" aria-label="Table">'
+        f"<table>{head}<tbody>{body}</tbody></table></div>"
+    )

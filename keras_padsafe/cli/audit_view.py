@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from keras_padsafe.cli.certificate_view import verdict_text
+from keras_padsafe.cli.explain_view import SEVERITY_STYLES
+from keras_padsafe.cli.layout import Hanging
 from keras_padsafe.cli.sections import bullets, command, heading, table, titled
-
-_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 def audit_view(document: dict[str, Any]) -> RenderableType:
@@ -37,19 +36,26 @@ def findings_view(findings: list[dict[str, Any]]) -> RenderableType:
     if not findings:
         return Group()
     parts = [part for finding in findings for part in _finding(finding)]
-    return titled("Findings", Group(*parts[:-1]))
+    first = findings[0]["code"]
+    more = Text(f"More about a code: keras-padsafe explain {first}", "dim")
+    return titled("Findings", Group(*parts, more))
+
+
+def sentence(text: str) -> str:
+    """The text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def _finding(finding: Mapping[str, Any]) -> list[RenderableType]:
-    style = _STYLES[finding["severity"]]
+    style = SEVERITY_STYLES[finding["severity"]]
     return [
         Text.assemble(
             (f"{finding['code']} {finding['severity']}: {finding['title']}", style),
             "  ",
             (finding["place"], "bold"),
         ),
-        Padding(finding["message"][:1].upper() + finding["message"][1:], (0, 0, 0, 2)),
-        Padding(Text(finding["fix"], "green"), (0, 0, 0, 2)),
+        Hanging(Text(sentence(finding["message"])), "  "),
+        Hanging(Text(finding["fix"], "green"), "  "),
         "",
     ]
 
@@ -73,7 +79,7 @@ def severities(findings: Sequence[Mapping[str, Any]]) -> str:
     kinds = [finding["severity"] for finding in findings]
     return ", ".join(
         f"{kinds.count(kind)} {kind}{'' if kinds.count(kind) == 1 else 's'}"
-        for kind in _STYLES
+        for kind in SEVERITY_STYLES
         if kind in kinds
     )
 

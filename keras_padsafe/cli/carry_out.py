@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from keras_padsafe.archive.atomic_file import explaining, write_file
+from keras_padsafe.archive.target import check_folder, check_target
 from keras_padsafe.cli.command import FINDINGS
 from keras_padsafe.cli.keras_session import surgery_session
 from keras_padsafe.cli.output import progress_bar, settle_target, show
 from keras_padsafe.cli.printable import printable
 from keras_padsafe.cli.writing import Writing
 from keras_padsafe.errors import NotProvedError
+from keras_padsafe.proof.load_preset import is_preset
 
 if TYPE_CHECKING:
     from keras_padsafe.surgery import Certificate, Plan, Report
@@ -39,7 +41,8 @@ def carry_out(
     output = writing.output
     read = [model, *reads]
     if output is not None:
-        settle_target(output, force=writing.force, inputs=read)
+        check = check_folder if is_preset(model) else check_target
+        settle_target(output, force=writing.force, inputs=read, check=check)
     if writing.id_map is not None:
         settle_target(writing.id_map, force=writing.force, inputs=read)
         with explaining(writing.id_map):
@@ -55,7 +58,12 @@ def carry_out(
         from keras_padsafe.cli.certificate_view import certificate_view
 
         found = error.certificate
-        show(found.to_json(), certificate_view, as_json=writing.as_json)
+        show(
+            found.to_json(),
+            certificate_view,
+            kind="certificate",
+            as_json=writing.as_json,
+        )
         click.echo(f"Error: {printable(_not_kept(found))}", err=True)
         click.get_current_context().exit(FINDINGS)
     if writing.id_map is not None:
@@ -70,12 +78,12 @@ def carry_out(
     from keras_padsafe.cli.report_view import report_view
 
     if report is None:
-        show(plan.to_json(), plan_view, as_json=writing.as_json)
+        show(plan.to_json(), plan_view, kind="plan", as_json=writing.as_json)
         return
     view = partial(
         report_view, imports=_imports(model, writing), declined=writing.proof is False
     )
-    show(report.to_json(), view, as_json=writing.as_json)
+    show(report.to_json(), view, kind="report", as_json=writing.as_json)
 
 
 def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":

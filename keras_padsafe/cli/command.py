@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import click
 
+from keras_padsafe.cli.as_document import as_document
 from keras_padsafe.cli.printable import printable
 from keras_padsafe.errors import PadsafeError
 
@@ -54,45 +55,74 @@ class Group(Command, click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        *more: Any,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(args, *more, standalone_mode=False, **extra)
         for stream in (sys.stdout, sys.stderr):
             # What the terminal cannot show is spelled out.
             with suppress(AttributeError, ValueError):
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        words = sys.argv[1:] if args is None else [*args]
         with suppress(OSError, ValueError):  # stderr may be full or closed as well.
-            sys.exit(self._outcome(*args, **extra))
+            sys.exit(self._outcome(words, *more, **extra))
         sys.exit(FAILURE)
 
-    def _outcome(self, *args: Any, **extra: Any) -> int:
+    def _outcome(self, words: Sequence[str], *more: Any, **extra: Any) -> int:
         """Runs a command, says what went wrong, and returns the exit code."""
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code = super().main(words, *more, standalone_mode=False, **extra)
             if sys.stdout is not None:
                 sys.stdout.flush()
             return code if isinstance(code, int) else 0
-        except click.UsageError as error:
-            error.message = printable(error.message)
-            error.show()
-        except click.ClickException as error:
-            error.show()
-        except PadsafeError as error:
-            Failure(str(error)).show()
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             return _INTERRUPTED
+        except SystemExit as end:
+            if end.code == 0:  # So click ends when it has completed a word.
+                sys.stdout.flush()
+                return 0
+            _give_up_stdout()  # So click and rich end when nobody reads any more.
         except OSError as error:
             _give_up_stdout()
             if error.errno != errno.EPIPE:  # Else nobody reads, so nobody is told.
                 Failure(f"the result could not be written ({error}).").show()
-        except SystemExit:  # So click and rich end when nobody reads any more.
-            _give_up_stdout()
-        except MemoryError:
-            Failure("there is not enough memory for this.").show()
         except Exception as error:
-            Failure(_unforeseen(error)).show()
+            _tell(error, as_json="--json" in words)
         return FAILURE
+
+
+def _tell(error: Exception, *, as_json: bool) -> None:
+    """Says on stderr what went wrong, and as a document where one is expected."""
+    said = error if isinstance(error, click.ClickException) else Failure(_words(error))
+    if as_json:
+        content = {
+            "kind": type(error).__name__,
+            "message": said.format_message(),
+            "exit_code": FAILURE,
+        }
+        click.echo(as_document("error", content))
+    if isinstance(said, click.UsageError):
+        said.message = printable(said.message)
+    said.show()
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, PadsafeError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this."
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}, line "
+        f"{where.lineno}). This was not foreseen. Please report it, with the command "
+        "and what keras-padsafe --version says."
+    )
 
 
 def _give_up_stdout() -> None:
@@ -101,11 +131,3 @@ def _give_up_stdout() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-
-
-def _unforeseen(error: Exception) -> str:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}, line "
-        f"{where.lineno}). This was not foreseen. Please report it, with the command."
-    )

@@ -19,6 +19,7 @@ from keras_padsafe.cli.output import json_option, settle_target, show
 )
 @click.option(
     "--keep",
+    type=click.Path(file_okay=False),
     metavar="FOLDER",
     help="Leave the two files in FOLDER instead of a temporary one.",
 )
@@ -49,7 +50,7 @@ def demo(ctx: click.Context, keep: str | None, force: bool, as_json: bool) -> No
 
     from keras_padsafe.cli.story_view import story_view
 
-    show(document, story_view, as_json=as_json)
+    show(document, story_view, kind="demo", as_json=as_json)
     if not document["certificate"]["passed"]:
         ctx.exit(FINDINGS)
 

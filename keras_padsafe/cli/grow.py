@@ -30,6 +30,7 @@ from keras_padsafe.cli.writing import Writing, writing_options
 @click.option(
     "--plan",
     "plan_file",
+    type=click.Path(),
     metavar="FILE",
     help="Carry out a saved plan; it brings all of the options above.",
 )

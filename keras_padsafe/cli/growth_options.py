@@ -10,7 +10,7 @@ from keras_padsafe.cli.make_plan import Growth, KnownWords
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-model_argument = click.argument("model", metavar="MODEL")
+model_argument = click.argument("model", metavar="MODEL", type=click.Path())
 
 _SETTLING = (
     click.option(
@@ -33,7 +33,12 @@ _SETTLING = (
 )
 _TARGET = (
     click.option(
-        "-o", "--output", metavar="OUT", required=True, help="The .keras file to write."
+        "-o",
+        "--output",
+        type=click.Path(),
+        metavar="OUT",
+        required=True,
+        help="The .keras file to write.",
     ),
     click.option("--force", is_flag=True, help="Write over OUT if it exists."),
 )
@@ -49,8 +54,7 @@ _OPTIMIZER = click.option(
     show_default=True,
     help="keep lets the state of the optimizer change along.",
 )
-_GROWTH = (
-    click.option("--rows", type=int, metavar="N", help="Add N ids."),
+_ADDING = (
     click.option(
         "--add", multiple=True, metavar="WORD", help="Add a word. Repeatable."
     ),
@@ -60,15 +64,26 @@ _GROWTH = (
         metavar="FILE",
         help="Add the words of a UTF-8 text file, one a line; - reads stdin.",
     ),
+)
+_NEW_ROWS = click.option(
+    "--new-rows",
+    default="mean",
+    show_default=True,
+    metavar="SPEC",
+    help="mean, zeros, normal[:SEED], constant:VALUE, covariance[:SCALE[:SEED]], "
+    "like:WORD, unknown, pieces, a .npy file of rows, or a .json file that says "
+    "which old words a new one is like.",
+)
+_GROWTH = (
+    click.option("--rows", type=int, metavar="N", help="Add N ids."),
+    *_ADDING,
     _VOCABULARY,
+    _NEW_ROWS,
     click.option(
-        "--new-rows",
-        default="mean",
-        show_default=True,
-        metavar="SPEC",
-        help="mean, zeros, normal[:SEED], constant:VALUE, covariance[:SCALE[:SEED]], "
-        "like:WORD, unknown, pieces, a .npy file of rows, or a .json file that says "
-        "which old words a new one is like.",
+        "--capacity",
+        type=int,
+        metavar="N",
+        help="Leave N spare rows for words to come; a softmax gives them nothing.",
     ),
     click.option(
         "--multiple-of",
@@ -94,6 +109,7 @@ DEFAULTS: dict[str, Any] = {
     "add_file": None,
     "vocabulary": None,
     "new_rows": "mean",
+    "capacity": None,
     "multiple_of": None,
     "at": None,
     "before": None,
@@ -120,6 +136,11 @@ def vocabulary_options(function: _Function) -> _Function:
     return _add((_VOCABULARY, *_SETTLING, _OPTIMIZER), function)
 
 
+def adding_options(function: _Function) -> _Function:
+    """Adds `--add`, `--add-file` and `--new-rows`."""
+    return _add((*_ADDING, _NEW_ROWS), function)
+
+
 def growth_options(function: _Function) -> _Function:
     """Adds all options that say what to add; the command gets those of `DEFAULTS`."""
     return _add(_GROWTH, function)
@@ -137,6 +158,7 @@ def read_growth(
     add: tuple[str, ...],
     add_file: Any,
     new_rows: str,
+    capacity: int | None,
     multiple_of: int | None,
     at: int | None,
     before: str | None,
@@ -145,14 +167,16 @@ def read_growth(
 ) -> tuple[Growth, dict[str, Any]]:
     """What the options say to add, and those that `make_plan` takes as they are."""
     by_words = bool(add) or add_file is not None
-    if by_words == (rows is not None):
+    ways = by_words + (rows is not None)
+    if ways > 1 or (ways == 0 and capacity is None):
         raise click.UsageError(
             "Say what to add: either a number, --rows N, or words, --add WORD and "
-            "--add-file FILE."
+            "--add-file FILE, or spare rows, --capacity N."
         )
     words = [*add, *read_lines("--add-file", add_file)]
     made: dict[str, Any] = {
-        "new_rows": _read_rows(new_rows),
+        "new_rows": read_rows(new_rows),
+        "capacity": capacity,
         "multiple_of": multiple_of,
         "at": at,
         "pad": pad,
@@ -202,7 +226,8 @@ def number_or_word(word: str | int) -> str | int:
         return word
 
 
-def _read_rows(spec: str) -> Any:
+def read_rows(spec: str) -> Any:
+    """What `--new-rows` says, with the files that it names read."""
     if spec.endswith(".json"):
         return _read_likes(spec)
     if not spec.endswith(".npy"):

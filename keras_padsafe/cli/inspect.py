@@ -32,17 +32,18 @@ def inspect(
 ) -> None:
     """List every vocabulary of a saved model, what is bound to it, and why.
 
-    MODEL is a .keras file or its unzipped folder. No array is loaded and no code in
-    the file is run. If the model has classes that are not known here, Keras builds it
-    without values, to show what follows the ids. Exits with 1 if something has to be
-    settled by you before the vocabulary can grow; the flag that settles it is shown.
+    MODEL is a .keras file, its unzipped folder or a preset of KerasHub. No array is
+    loaded and no code in the file is run. If the model has classes that are not known
+    here, Keras builds it without values, to show what follows the ids. Exits with 1 if
+    something has to be settled by you before the vocabulary can grow; the flag that
+    settles it is shown.
     """
     from keras_padsafe import surgery
     from keras_padsafe.cli.inventory_view import inventory_view
 
     with surgery_session(modules):
         inventory = surgery.inspect(model, also=also, leave=leave, ask=ask)
-    show(inventory.to_json(), inventory_view, as_json=as_json)
+    show(inventory.to_json(), inventory_view, kind="inventory", as_json=as_json)
     found = inventory.vocabularies
     if inventory.near_tables or any(v.unexplained or v.slot_problem for v in found):
         ctx.exit(FINDINGS)

@@ -9,6 +9,7 @@ from keras_padsafe.cli.sections import (
     bullets,
     count,
     heading,
+    prose,
     shape,
     some,
     table,
@@ -54,7 +55,12 @@ def _names(found: dict[str, Any]) -> RenderableType:
     others = [name for name in found["layers"] if name != found["name"]]
     if not others:
         return Group()
-    return Text(f"Other names for --vocabulary: {some(others)}")
+    return prose(f"Other names for --vocabulary: {some(others)}")
+
+
+def _spare(found: dict[str, Any]) -> RenderableType:
+    spare = found["spare_ids"]
+    return Text(f"Spare rows: {len(spare):,}") if spare else Group()
 
 
 def _vocabulary(found: dict[str, Any]) -> RenderableType:
@@ -62,6 +68,7 @@ def _vocabulary(found: dict[str, Any]) -> RenderableType:
         "",
         heading(f"Vocabulary {found['name']}", f": {count(found['size'], 'id')}"),
         _names(found),
+        _spare(found),
         _arrays("Arrays", found["arrays"]),
         table(
             "config.json",

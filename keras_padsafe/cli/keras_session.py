@@ -14,6 +14,7 @@ import click
 
 from keras_padsafe.cli.command import Failure
 from keras_padsafe.errors import PadsafeError
+from keras_padsafe.import_hook import around_import
 
 BACKENDS = ("jax", "tensorflow", "torch")
 
@@ -73,8 +74,24 @@ def surgery_session(modules: tuple[str, ...] = ()) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     # Must be set before TensorFlow is loaded; it greets on stderr otherwise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "tensorflow" not in sys.modules:
+        around_import("tensorflow", _silence)
     with redirect_stdout(sys.stderr):
         yield
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps from stderr what C++ code writes there, past Python, while it is loaded."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 @dataclass(frozen=True)

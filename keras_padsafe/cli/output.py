@@ -1,6 +1,5 @@
 """Where a command's result, notes and progress go."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ import click
 
 from keras_padsafe.archive.atomic_file import explaining
 from keras_padsafe.archive.target import check_target
+from keras_padsafe.cli.as_document import as_document
 from keras_padsafe.cli.printable import printable
 
 if TYPE_CHECKING:
@@ -20,28 +20,35 @@ if TYPE_CHECKING:
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead."
 )
+_WHOLE_LINES = 10_000
 
 
 def show(
     document: dict[str, Any],
     view: Callable[[dict[str, Any]], "RenderableType"],
     *,
+    kind: str,
     as_json: bool,
 ) -> None:
     """Prints the result on stdout.
 
+    A terminal gets lines of its width; a file or another program gets whole lines.
+
     Args:
         document: The result as plain data.
         view: Makes the screen of it.
+        kind: What the document is; with a version, the value of its key `format`.
         as_json: Whether to print the document itself, its keys sorted.
     """
     if as_json:
-        click.echo(json.dumps(document, indent=2, sort_keys=True))
+        click.echo(as_document(kind, document))
         return
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
-    console.print(view(printable(document)))
+    if not console.is_terminal:
+        console.width = _WHOLE_LINES
+    console.print(view(printable(document)), crop=False, overflow="ignore")
 
 
 @contextmanager
@@ -66,6 +73,7 @@ def settle_target(
     *,
     force: bool,
     inputs: Sequence[str | None] = (),
+    check: Callable[..., None] = check_target,
 ) -> tuple[str, ...]:
     """Refuses a file that may not be written, before any work is done for it.
 
@@ -73,6 +81,7 @@ def settle_target(
         target: The file.
         force: Whether it may exist.
         inputs: What the command reads; `None` where it reads nothing.
+        check: What refuses it: `check_folder` where a folder is to be written.
 
     Returns:
         The inputs that are files, for the writer, which looks again.
@@ -80,5 +89,5 @@ def settle_target(
     read = tuple(path for path in inputs if path is not None and os.path.exists(path))
     with explaining(target):
         path = Path(os.path.realpath(target))
-        check_target(path, overwrite=force, inputs=read)
+        check(path, overwrite=force, inputs=read)
     return read

@@ -27,7 +27,9 @@ from keras_padsafe.cli.output import json_option, settle_target, show
 )
 @model_argument
 @growth_options
-@click.option("--save", metavar="FILE", help="Write the plan there, as JSON.")
+@click.option(
+    "--save", type=click.Path(), metavar="FILE", help="Write the plan there, as JSON."
+)
 @click.option("--force", is_flag=True, help="Write over FILE if it exists.")
 @import_option
 @json_option
@@ -56,4 +58,4 @@ def plan(
         inputs = settle_target(save, force=force, inputs=reads)
         write_file(save, made.text(), overwrite=force, inputs=inputs)
         click.echo(f"Plan written to {save}", err=True)
-    show(made.to_json(), plan_view, as_json=as_json)
+    show(made.to_json(), plan_view, kind="plan", as_json=as_json)

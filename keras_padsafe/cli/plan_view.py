@@ -6,7 +6,9 @@ from rich.console import Group, RenderableType
 
 from keras_padsafe.cli.sections import (
     bullets,
+    count,
     heading,
+    prose,
     shape,
     some,
     table,
@@ -79,10 +81,12 @@ def plan_parts(plan: dict[str, Any]) -> list[RenderableType]:
     ]
 
 
-def _proved() -> tuple[str, ...]:
+def _proved() -> tuple[RenderableType, ...]:
     return (
-        "A file made by this plan is proved by running both models before it gets its "
-        "name.",
+        prose(
+            "A file made by this plan is proved by running both models before it gets "
+            "its name."
+        ),
     )
 
 
@@ -104,10 +108,14 @@ def _new_ids(plan: dict[str, Any]) -> RenderableType:
         if old == -1:
             made.append(_span(start, length))
         start += length
+    if not made:
+        return Group()
     facts = [
         ("ids", some(made)),
         ("rows", plan["new_rows"] if plan["pad"] is None else "zeros, for padding"),
     ]
+    if plan["spare_ids"]:
+        facts.append(("spare", count(len(plan["spare_ids"]), "row")))
     if plan["tokens"]:
         listed = some([f"{word} = {id_}" for word, id_ in plan["tokens"]])
         facts.append(("words", listed))

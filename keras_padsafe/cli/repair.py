@@ -52,6 +52,6 @@ def repair(
         progress_bar(f"Writing {output}", as_json=as_json) as progress,
     ):
         report = audit.repair(model, output, overwrite=force, progress=progress)
-    show(report.to_json(), repair_view, as_json=as_json)
+    show(report.to_json(), repair_view, kind="repair", as_json=as_json)
     if not report.passed:
         ctx.exit(FINDINGS)

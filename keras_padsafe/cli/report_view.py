@@ -1,4 +1,4 @@
-"""The screen of `grow`, `trim` and `remap`."""
+"""The screen of `grow`, `refill`, `trim` and `remap`."""
 
 from typing import Any
 

@@ -4,16 +4,21 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
+
+from keras_padsafe.cli.layout import Hanging, Rows
 
 SHOWN = 10
 
 
-def heading(text: str, detail: str = "") -> Text:
+def heading(text: str, detail: str = "") -> RenderableType:
     """The first line of a screen or of one vocabulary."""
-    return Text.assemble((text, "bold"), detail)
+    return prose(Text.assemble((text, "bold"), detail))
+
+
+def prose(text: str | Text) -> RenderableType:
+    """Text whose lines break between words only."""
+    return Hanging(_text(text), "")
 
 
 def table(
@@ -21,48 +26,26 @@ def table(
 ) -> RenderableType:
     """A titled table without a frame; nothing at all if it has no rows.
 
-    Long cells are folded, never cut. A column whose name starts with `>` is set flush
-    right; columns without names have no header.
+    A word, as a path, is never broken: where the terminal is too narrow for the
+    columns, each row becomes a few lines. A column whose name starts with `>` is set
+    flush right; columns without names have no header.
     """
     cells = [[_text(cell) for cell in row] for row in rows]
-    if not cells:
-        return Group()
-    made = Table(
-        box=None,
-        show_header=any(columns),
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        header_style="dim",
-    )
-    for column in columns:
-        right = column.startswith(">")
-        made.add_column(
-            column.removeprefix(">"),
-            justify="right" if right else "left",
-            overflow="fold",
-        )
-    for row in cells:
-        made.add_row(*row)
-    return titled(title, made)
+    return titled(title, Rows(columns, cells)) if cells else Group()
 
 
 def titled(title: str, body: RenderableType) -> RenderableType:
     """A part of a screen, set off by an empty line and indented below its title."""
-    return Group(
-        "", Text(title, "bold cyan"), Padding(body, (0, 0, 0, 2), expand=False)
-    )
+    text = _text(body) if isinstance(body, str) else body
+    return Group("", Text(title, "bold cyan"), Hanging(text, "  "))
 
 
 def bullets(
     title: str, items: Iterable[str], style: str = "bold cyan"
 ) -> RenderableType:
     """A titled list; nothing at all if it is empty."""
-    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for item in items:
-        made.add_row("-", item)
-    if not made.row_count:
-        return Group()
-    return Group("", Text(title, style), Padding(made, (0, 0, 0, 2), expand=False))
+    made = [Hanging(Text(item), "  - ") for item in items]
+    return Group("", Text(title, style), *made) if made else Group()
 
 
 def shape(dims: Sequence[int]) -> str:
@@ -89,5 +72,5 @@ def command(*words: str) -> Text:
     return Text(shlex.join(("keras-padsafe", *words)), "green", no_wrap=True)
 
 
-def _text(cell: Any) -> Any:
-    return cell if isinstance(cell, Text) else str(cell)
+def _text(cell: Any) -> Text:
+    return cell if isinstance(cell, Text) else Text(str(cell))

@@ -15,11 +15,12 @@ from keras_padsafe.cli.output import json_option, show
         "verify model.keras grown.keras --import my_layers --plan plan.json",
     ],
 )
-@click.argument("old", metavar="OLD")
-@click.argument("new", metavar="NEW")
+@click.argument("old", metavar="OLD", type=click.Path())
+@click.argument("new", metavar="NEW", type=click.Path())
 @click.option(
     "--plan",
     "plan_file",
+    type=click.Path(),
     metavar="FILE",
     help="The plan that was applied; NEW itself holds it until it is saved again.",
 )
@@ -47,6 +48,6 @@ def verify(
     plan = None if plan_file is None else surgery.Plan.load(plan_file)
     with keras_session(modules):
         certificate = surgery.verify(old, new, plan)
-    show(certificate.to_json(), certificate_view, as_json=as_json)
+    show(certificate.to_json(), certificate_view, kind="certificate", as_json=as_json)
     if not certificate.passed:
         ctx.exit(FINDINGS)

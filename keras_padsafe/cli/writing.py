@@ -33,12 +33,19 @@ class Writing:
 
 
 _OPTIONS = (
-    click.option("-o", "--output", metavar="OUT", help="The .keras file to write."),
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(),
+        metavar="OUT",
+        help="The .keras file or preset to write.",
+    ),
     click.option("--force", is_flag=True, help="Write over OUT if it exists."),
     click.option("--dry-run", is_flag=True, help="Show the plan; write no model."),
     click.option(
         "--map",
         "id_map",
+        type=click.Path(),
         metavar="FILE",
         help="Write what becomes of each id as CSV: old_id,new_id,word.",
     ),

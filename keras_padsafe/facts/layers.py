@@ -1,5 +1,7 @@
 """What is known of the layers of Keras, by class name."""
 
+import re
+
 UNTRAINED_AT_END = {
     "BatchNormalization": 2,
     "Normalization": 3,
@@ -26,3 +28,10 @@ MODULES_OF_NO_LAYERS = (
 
 TABLES = frozenset(("Embedding", "ExtendableEmbedding", "ReversibleEmbedding"))
 """Turns ids into vectors, and makes a mask if it is told what padding is."""
+
+
+def snake_case(class_name: str) -> str:
+    """The name that Keras gives a layer's group, from its class name."""
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

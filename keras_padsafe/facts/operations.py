@@ -61,6 +61,42 @@ COLUMNS = {
 }
 """Makes a column for each id, and the key that counts them."""
 
+KEEPS_ZERO = frozenset(
+    """
+    Dropout SpatialDropout1D GaussianNoise GaussianDropout ActivityRegularization
+    Identity Cast Copy StopGradient ConvertToTensor ReLU LeakyReLU ELU Relu Relu6
+    LeakyRelu Elu Selu Gelu Silu Tanh Softsign Log1p Expm1 Negative Absolute Sqrt
+    Square Sign Multiply Divide TrueDivide
+    """.split()
+)
+"""Makes of each value alone another one, and of 0 a 0, when a model is not trained."""
+
+ZERO_ACTIVATIONS = frozenset(
+    "linear relu relu6 leaky_relu elu selu gelu silu swish tanh softsign mish".split()
+)
+"""Activations, by name, that make of 0 a 0."""
+
+SUMS_UP_STEPS = frozenset(
+    "GlobalAveragePooling1D GlobalMaxPooling1D AveragePooling1D MaxPooling1D".split()
+)
+"""Makes one vector of several, unit by unit; of zeros it makes zeros."""
+
+REDUCES = frozenset(("Sum", "Mean", "Max", "Min"))
+"""The same over the axes that are named."""
+
+INPUT_KERNELS = {
+    "Dense": {"vars/0": 0},
+    "Conv1D": {"vars/0": 1},
+    "LSTM": {"cell/vars/0": 0},
+    "GRU": {"cell/vars/0": 0},
+    "SimpleRNN": {"cell/vars/0": 0},
+    "Bidirectional": {
+        "forward_layer/cell/vars/0": 0,
+        "backward_layer/cell/vars/0": 0,
+    },
+}
+"""The weights with an entry for each unit of the input, and the axis of those."""
+
 COMPARES = frozenset(("Equal", "NotEqual"))
 """Compares each value with another one: a number beside ids is an id itself."""
 

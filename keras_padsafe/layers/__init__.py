@@ -33,3 +33,6 @@ from keras_padsafe.layers.masked_multi_head_attention import (
 )
 from keras_padsafe.layers.masked_softmax import MaskedSoftmax as MaskedSoftmax
 from keras_padsafe.layers.nan_masking import NaNMasking as NaNMasking
+
+# As Keras spells it; saved files know the class by the first name.
+MaskedGroupQueryAttention = MaskedGroupedQueryAttention

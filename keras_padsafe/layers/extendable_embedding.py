@@ -36,11 +36,13 @@ class ExtendableEmbedding(SplitEmbedding):
         input_dim: Number of rows of the table.
         output_dim: Size of the vectors.
         pad_id: The id, or ids, that mean "nothing here". Their vector is zero, and
-            they are masked. Any int32 will do: -1 needs no row of the table.
-            `mask_zero=True` is another way to write `pad_id=0`.
+            they are masked. Any int32 will do: -1 needs no row of the table. The
+            row of a pad id starts as zeros and gets no gradient, so it stays zero
+            whatever the optimizer. `mask_zero=True` is another way to write
+            `pad_id=0`.
         frozen_rows: How many of the first rows never move, bit for bit, whatever
-            the optimizer. They cost no optimizer state. The rows of pad ids never
-            move either.
+            the optimizer. They cost no optimizer state. Without them the layer has
+            one weight, as the Keras layer.
         out_of_range: What an id that is neither a row nor a pad id does: `"raise"`
             an error; count as padding, `"pad"`; or the id whose row is read in its
             place, usually that of the unknown token. TensorFlow cannot raise from
@@ -103,7 +105,6 @@ class ExtendableEmbedding(SplitEmbedding):
             )
         check_policy(out_of_range, input_dim, pad_ids)
         self.pad_id = [*pad_id] if isinstance(pad_id, Iterable) else pad_id
-        self.frozen_rows = frozen_rows
         self.out_of_range = out_of_range
         self._pad_ids = pad_ids
         self.supports_masking = bool(pad_ids)
@@ -197,7 +198,7 @@ class ExtendableEmbedding(SplitEmbedding):
 
     def call(self, inputs: Tensor, reverse: bool = False) -> Tensor:
         if reverse:
-            return super().call(inputs, reverse=True)
+            return self.project(inputs)
         return self._embed(inputs, self.read)
 
     def quantized_call(self, inputs: Tensor, reverse: bool = False) -> Tensor:

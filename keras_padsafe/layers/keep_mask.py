@@ -1,13 +1,13 @@
 """Gives a tensor the mask that an operator took from it."""
 
-from typing import Any
+from typing import Unpack
 
 import keras
 from keras import ops
 
 from keras_padsafe.ops.masks import align_mask, combine_masks
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Shape, Tensor
+from keras_padsafe.types import PlainLayerArguments, Shape, Tensor
 
 
 @serializable
@@ -37,7 +37,7 @@ class KeepMask(keras.layers.Layer):
     4
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[PlainLayerArguments]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 

@@ -2,13 +2,13 @@
 
 import functools
 import operator
-from typing import Any
+from typing import Unpack
 
 import keras
 
 from keras_padsafe.ops.masks import combine_masks
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Tensor
+from keras_padsafe.types import PlainLayerArguments, Shape, Tensor
 
 
 @serializable
@@ -39,12 +39,15 @@ class MaskedAdd(keras.layers.Layer):
     4
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[PlainLayerArguments]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 
     def call(self, inputs: list[Tensor]) -> Tensor:
         return functools.reduce(operator.add, inputs)
+
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        return self.call([*map(keras.KerasTensor, input_shape)]).shape
 
     def compute_mask(
         self, inputs: list[Tensor], mask: list[Tensor | None] | None = None

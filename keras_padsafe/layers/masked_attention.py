@@ -1,6 +1,6 @@
 """`keras.layers.Attention` that padding cannot reach."""
 
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from keras_padsafe.ops.attention_masks import hide, read_padding_mask
 from keras_padsafe.ops.masked_softmax import masked_softmax
 from keras_padsafe.ops.masks import causal_mask, combine_masks
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Tensor
+from keras_padsafe.types import PlainLayerArguments, Tensor
 
 
 @serializable
@@ -20,8 +20,11 @@ class MaskedAttention(keras.layers.Attention):
     the one class can take the other's place in a saved model, in both directions.
 
     Args:
-        *args: As `keras.layers.Attention`.
-        **kwargs: As `keras.layers.Attention`.
+        use_scale: Whether a learned number multiplies the scores.
+        score_mode: `"dot"`, or `"concat"` for the tanh of a sum.
+        dropout: Share of the attention weights that is dropped in training.
+        seed: Seed of the dropout.
+        **kwargs: As `keras.layers.Layer`.
 
     Call arguments:
         inputs: List of `query` of shape `(batch, query, dim)`, `value` of shape
@@ -50,6 +53,16 @@ class MaskedAttention(keras.layers.Attention):
     >>> keras.ops.convert_to_numpy(layer([query, value], mask=[None, mask])).tolist()
     [[[2.0, 4.0]]]
     """
+
+    def __init__(
+        self,
+        use_scale: bool = False,
+        score_mode: Literal["dot", "concat"] = "dot",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[PlainLayerArguments],
+    ) -> None:
+        super().__init__(use_scale, score_mode, dropout, seed, **kwargs)
 
     def call(
         self,

@@ -1,7 +1,8 @@
 """A convolution over time that padding does not reach."""
 
 import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, Unpack
 
 import keras
 from keras import ops
@@ -9,7 +10,7 @@ from keras import ops
 from keras_padsafe.errors import MaskError
 from keras_padsafe.ops.masks import as_bool_mask
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Tensor
+from keras_padsafe.types import LayerArguments, Tensor
 
 
 @serializable
@@ -19,6 +20,26 @@ class MaskedConv1D(keras.layers.Conv1D):
     It has the arguments, the weights and the file layout of `keras.layers.Conv1D`.
     A row gives what it would give alone, trimmed to its real steps, whichever side
     the padding is on.
+
+    Args:
+        filters: Number of channels of the output.
+        kernel_size: Steps that one output reads.
+        strides: Steps between two outputs.
+        padding: `"valid"`, `"same"` or `"causal"`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to that of
+            `keras.config.image_data_format()`.
+        dilation_rate: Distance of the steps that one output reads.
+        groups: Number of groups into which the channels are split.
+        activation: Activation of the output.
+        use_bias: Whether there is a bias.
+        kernel_initializer: Initializer of the kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the kernel.
+        bias_regularizer: Regularizer of the bias.
+        activity_regularizer: Regularizer of the outputs.
+        kernel_constraint: Constraint on the kernel.
+        bias_constraint: Constraint on the bias.
+        **kwargs: As `keras.layers.Layer`.
 
     Call arguments:
         inputs: The steps.
@@ -46,9 +67,44 @@ class MaskedConv1D(keras.layers.Conv1D):
     """
 
     def __init__(
-        self, filters: int, kernel_size: int, *args: Any, **kwargs: Any
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: Literal["valid", "same", "causal"] = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(filters, kernel_size, *args, **kwargs)
+        super().__init__(
+            filters=filters,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            groups=groups,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
         self.supports_masking = True
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -1,6 +1,6 @@
 """Pooling: an average of the real steps that learns which of them matter."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from keras_padsafe.ops.masked_softmax import masked_softmax
 from keras_padsafe.ops.masks import align_mask
 from keras_padsafe.ops.reductions import masked_sum
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Shape, Tensor
+from keras_padsafe.types import PlainLayerArguments, Shape, Tensor
 
 
 @serializable
@@ -60,7 +60,7 @@ class MaskedGlobalAttentionPooling1D(MaskedGlobalPooling1D):
         keepdims: bool = False,
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[PlainLayerArguments],
     ) -> None:
         super().__init__(data_format, keepdims, **kwargs)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

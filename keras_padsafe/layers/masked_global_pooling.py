@@ -1,12 +1,12 @@
 """What the masked pooling layers share."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
 
 from keras_padsafe.errors import PadsafeError
-from keras_padsafe.types import Shape, Tensor
+from keras_padsafe.types import PlainLayerArguments, Shape, Tensor
 
 
 class MaskedGlobalPooling1D(keras.layers.Layer):
@@ -16,7 +16,10 @@ class MaskedGlobalPooling1D(keras.layers.Layer):
     """
 
     def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+        self,
+        data_format: str | None = None,
+        keepdims: bool = False,
+        **kwargs: Unpack[PlainLayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.data_format = data_format or keras.config.image_data_format()

@@ -1,5 +1,7 @@
 """`keras.layers.GroupQueryAttention` that padding cannot reach."""
 
+from typing import Any, Unpack
+
 import keras
 
 from keras_padsafe.layers.projected_attention import (
@@ -10,7 +12,7 @@ from keras_padsafe.layers.score_axes import ScoreAxes
 from keras_padsafe.ops.attend import attend
 from keras_padsafe.ops.attention_masks import read_score_mask
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Tensor
+from keras_padsafe.types import LayerArguments, Tensor
 
 
 @serializable
@@ -21,10 +23,25 @@ class MaskedGroupedQueryAttention(ProjectedAttention, keras.layers.GroupQueryAtt
     the one class can take the other's place in a saved model, in both directions.
 
     Args:
-        *args: As `keras.layers.GroupQueryAttention`.
+        head_dim: Size of each head.
+        num_query_heads: Number of heads of the queries.
+        num_key_value_heads: Number of heads of the keys and values; it divides the
+            number of the queries' heads.
+        dropout: Share of the attention weights that is dropped in training.
+        use_bias: Whether the projections have biases.
+        sliding_window: How many steps back a query sees. Defaults to all.
         flash_attention: `True` requires the flash kernel, `False` forbids it, and
             `None` follows `keras.config.enable_flash_attention()`.
-        **kwargs: As `keras.layers.GroupQueryAttention`.
+        kernel_initializer: Initializer of the projections.
+        bias_initializer: Initializer of their biases.
+        kernel_regularizer: Regularizer of the projections.
+        bias_regularizer: Regularizer of their biases.
+        activity_regularizer: Regularizer of the outputs.
+        kernel_constraint: Constraint on the projections.
+        bias_constraint: Constraint on their biases.
+        use_gate: Whether a learned gate multiplies the context.
+        seed: Seed of the dropout.
+        **kwargs: As `keras.layers.Layer`.
 
     Call arguments:
         query: Tensor of shape `(batch, query, dim)`.
@@ -48,7 +65,7 @@ class MaskedGroupedQueryAttention(ProjectedAttention, keras.layers.GroupQueryAtt
         As in `keras_padsafe.layers.MaskedMultiHeadAttention`.
 
     Example:
-    >>> layer = keras_padsafe.layers.MaskedGroupedQueryAttention(
+    >>> layer = keras_padsafe.layers.MaskedGroupQueryAttention(
     ...     head_dim=4, num_query_heads=4, num_key_value_heads=2
     ... )
     >>> tokens = keras.ops.ones((2, 3, 8))
@@ -61,6 +78,46 @@ class MaskedGroupedQueryAttention(ProjectedAttention, keras.layers.GroupQueryAtt
         - [Ainslie et al., 2023](https://arxiv.org/abs/2305.13245)
     """
 
+    def __init__(
+        self,
+        head_dim: int,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        use_gate: bool = False,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(
+            head_dim=head_dim,
+            num_query_heads=num_query_heads,
+            num_key_value_heads=num_key_value_heads,
+            dropout=dropout,
+            use_bias=use_bias,
+            sliding_window=sliding_window,
+            flash_attention=flash_attention,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            use_gate=use_gate,
+            seed=seed,
+            **kwargs,
+        )
+
     def _score_axes(self, query: Tensor) -> ScoreAxes:
         return ScoreAxes(2, (1,))
 
@@ -68,7 +125,7 @@ class MaskedGroupedQueryAttention(ProjectedAttention, keras.layers.GroupQueryAtt
         return self.num_query_heads
 
     def _window(self) -> int | None:
-        return self.sliding_window
+        return getattr(self, "sliding_window", None)
 
     def _kernel_is_causal(self, query: Tensor, key: Tensor) -> bool:
         mine = MaskedGroupedQueryAttention._compute_attention

@@ -1,6 +1,7 @@
 """`keras.layers.MultiHeadAttention` that padding cannot reach."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -14,7 +15,7 @@ from keras_padsafe.ops.attend import attend
 from keras_padsafe.ops.attention_masks import read_score_mask
 from keras_padsafe.ops.masked_softmax import masked_softmax
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Tensor
+from keras_padsafe.types import LayerArguments, Tensor
 
 
 @serializable
@@ -25,10 +26,27 @@ class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttenti
     the one class can take the other's place in a saved model, in both directions.
 
     Args:
-        *args: As `keras.layers.MultiHeadAttention`.
+        num_heads: Number of attention heads.
+        key_dim: Size of each head for queries and keys.
+        value_dim: Size of each head for values. Defaults to `key_dim`.
+        dropout: Share of the attention weights that is dropped in training.
+        use_bias: Whether the projections have biases.
+        output_shape: Last axes of the output. Defaults to the query's last axis.
+        attention_axes: Axes to attend over. Defaults to all but batch, heads and
+            features.
+        sliding_window: How many steps back a query sees. Defaults to all.
         flash_attention: `True` requires the flash kernel, `False` forbids it, and
             `None` follows `keras.config.enable_flash_attention()`.
-        **kwargs: As `keras.layers.MultiHeadAttention`.
+        kernel_initializer: Initializer of the projections.
+        bias_initializer: Initializer of their biases.
+        kernel_regularizer: Regularizer of the projections.
+        bias_regularizer: Regularizer of their biases.
+        activity_regularizer: Regularizer of the outputs.
+        kernel_constraint: Constraint on the projections.
+        bias_constraint: Constraint on their biases.
+        use_gate: Whether a learned gate multiplies the context.
+        seed: Seed of the dropout.
+        **kwargs: As `keras.layers.Layer`.
 
     Call arguments:
         query: Tensor of shape `(batch, query, dim)`.
@@ -69,15 +87,49 @@ class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttenti
         - [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
     """
 
-    def compute_output_spec(
-        self, query: Tensor, value: Tensor, key: Tensor | None = None, **kwargs: Any
-    ) -> Any:
-        spec = super().compute_output_spec(query, value, key, **kwargs)
-        if not kwargs.get("return_attention_scores"):
-            return spec
-        axes = self._score_axes(query)
-        shape = axes.shape(query.shape, self.num_heads, value.shape)
-        return spec[0], keras.KerasTensor(shape, dtype=self.compute_dtype)
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        output_shape: int | Sequence[int] | None = None,
+        attention_axes: int | Sequence[int] | None = None,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        use_gate: bool = False,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(
+            num_heads=num_heads,
+            key_dim=key_dim,
+            value_dim=value_dim,
+            dropout=dropout,
+            use_bias=use_bias,
+            output_shape=output_shape,
+            attention_axes=attention_axes,
+            sliding_window=sliding_window,
+            flash_attention=flash_attention,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            use_gate=use_gate,
+            seed=seed,
+            **kwargs,
+        )
 
     def _score_axes(self, query: Tensor) -> ScoreAxes:
         return ScoreAxes(len(query.shape) - 1, self.attention_axes)
@@ -86,7 +138,7 @@ class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttenti
         return self.num_heads
 
     def _window(self) -> int | None:
-        return self._sliding_window
+        return getattr(self, "_sliding_window", None)
 
     def _kernel_is_causal(self, query: Tensor, key: Tensor) -> bool:
         mine = MaskedMultiHeadAttention._compute_attention

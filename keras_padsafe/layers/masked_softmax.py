@@ -1,10 +1,13 @@
 """`keras.layers.Softmax` that takes the mask of a sequence."""
 
+from collections.abc import Sequence
+from typing import Unpack
+
 import keras
 
 from keras_padsafe.ops.masked_softmax import masked_softmax
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Tensor
+from keras_padsafe.types import PlainLayerArguments, Tensor
 
 
 @serializable
@@ -36,6 +39,11 @@ class MaskedSoftmax(keras.layers.Softmax):
     >>> keras.ops.convert_to_numpy(weights).tolist()
     [[[0.25, 0.25, 0.25, 0.25], [0.0, 0.0, 0.0, 0.0]]]
     """
+
+    def __init__(
+        self, axis: int | Sequence[int] = -1, **kwargs: Unpack[PlainLayerArguments]
+    ) -> None:
+        super().__init__(axis, **kwargs)
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         axis = self.axis if isinstance(self.axis, int) else tuple(self.axis)

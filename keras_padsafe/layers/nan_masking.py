@@ -1,13 +1,13 @@
 """Missing values as a mask."""
 
-from typing import Any
+from typing import Unpack
 
 import keras
 from keras import ops
 
 from keras_padsafe.ops.masks import combine_masks
 from keras_padsafe.registration import serializable
-from keras_padsafe.types import Shape, Tensor
+from keras_padsafe.types import PlainLayerArguments, Shape, Tensor
 
 
 @serializable
@@ -38,7 +38,7 @@ class NaNMasking(keras.layers.Layer):
     [[[1.0, 0.0], [0.0, 0.0]]]
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[PlainLayerArguments]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 

@@ -1,5 +1,6 @@
 """What the attention layers with projections share: everything about masks."""
 
+import inspect
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +13,9 @@ from keras_padsafe.ops.attention_masks import hide, read_padding_mask, read_scor
 from keras_padsafe.ops.masks import causal_mask, combine_masks, sliding_window_mask
 from keras_padsafe.ops.real_tokens import on_real_tokens, why_whole
 from keras_padsafe.types import Tensor
+
+# Arguments that Keras 3.12 does not have, with the value that means "not used".
+_LATER = {"sliding_window": None, "use_gate": False}
 
 
 class _Inputs(NamedTuple):
@@ -48,10 +52,17 @@ class ProjectedAttention:
     _value_dense: Any
     _output_dense: Any
 
-    def __init__(
-        self, *args: Any, flash_attention: bool | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, flash_attention=flash_attention, **kwargs)  # type: ignore[call-arg]
+    def __init__(self, *, flash_attention: bool | None = None, **kwargs: Any) -> None:
+        stock = super().__init__
+        known = inspect.signature(stock).parameters
+        for name, default in _LATER.items():
+            if name not in known and kwargs.pop(name, default) != default:
+                raise PadsafeError(
+                    f"`{name}` needs a later Keras than the installed "
+                    f"{keras.__version__}, whose attention layer does not have it. "
+                    "Update Keras or leave the argument out."
+                )
+        stock(flash_attention=flash_attention, **kwargs)  # type: ignore[call-arg]
         self._requested_flash_attention = flash_attention
         if flash_attention is not None:
             self._flash_attention = flash_attention
@@ -213,12 +224,19 @@ class ProjectedAttention:
         )
         return combine_masks(mask, axes.spread_band(band)), False
 
-    def compute_output_spec(self, query: Tensor, *args: Any, **kwargs: Any) -> Any:
-        spec = super().compute_output_spec(query, *args, **kwargs)  # type: ignore[misc]
+    def compute_output_spec(
+        self, query: Tensor, value: Tensor, key: Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        spec = super().compute_output_spec(query, value, key, **kwargs)  # type: ignore[misc]
         output = spec[0] if isinstance(spec, tuple) else spec
         if kwargs.get("query_mask") is not None:
             set_keras_mask(output, kwargs["query_mask"])
-        return spec
+        if not kwargs.get("return_attention_scores"):
+            return output
+        keys: Tensor = value if key is None else key
+        axes = self._score_axes(query)
+        shape = axes.shape(query.shape, self._score_heads(), keys.shape)
+        return output, keras.KerasTensor(shape, dtype=self.compute_dtype)  # type: ignore[attr-defined]
 
 
 def refuse_flash_scores(flash_attention: bool | None, return_scores: bool) -> None:

@@ -7,23 +7,27 @@ import numpy as np
 from keras import ops
 
 from keras_padsafe.errors import PadsafeError
-from keras_padsafe.ops.row_split import RowSplit
 from keras_padsafe.types import Shape, Tensor
 
 
 class SplitEmbedding(keras.layers.ReversibleEmbedding):
     """`keras.layers.ReversibleEmbedding`, some of whose rows never move.
 
-    Base of `ExtendableEmbedding`: all that is known of rows, and nothing of ids. In
-    memory the table is two variables, unless all rows move or none does, or the
-    table is quantized; in a file it is always one. To readers `embeddings` is the
+    Base of `ExtendableEmbedding`: all that is known of rows, and nothing of ids.
+    Optimizers move all of a variable or none of it: momentum, weight decay and
+    averages reach rows that no gradient reached. So in memory the first rows are a
+    variable of their own, unless all rows move or none does, or the table is
+    quantized. In a file the table is always one. To readers `embeddings` is the
     whole table.
+
+    A row of zeros that no gradient reaches needs no variable: every optimizer
+    leaves it as it is.
 
     Args:
         input_dim: Number of rows of the table.
         output_dim: Size of the vectors.
         frozen_rows: How many of the first rows never move.
-        zero_rows: Ids of rows that never move either, and start as zeros; those
+        zero_rows: Ids of rows that start as zeros and get no gradient; those
             outside the table do not matter.
         **kwargs: As `keras.layers.ReversibleEmbedding`.
     """
@@ -37,20 +41,21 @@ class SplitEmbedding(keras.layers.ReversibleEmbedding):
         **kwargs: Any,
     ) -> None:
         super().__init__(input_dim, output_dim, **kwargs)
-        self._rows = RowSplit(input_dim, frozen_rows, zero_rows)
-        self._enabling_lora = False
+        self.frozen_rows = frozen_rows
+        self._zero_rows = tuple(row for row in zero_rows if 0 <= row < input_dim)
+        self._enabling_lora = self._projecting = False
 
     def build(self, input_shape: Shape | None = None) -> None:
         if self.built:
             return
-        if self.quantization_mode is not None or not len(self._rows.fixed):
+        if self.quantization_mode is not None or not self._holds_rows:
             super().build(input_shape)
             return
         if self._is_split:
-            self._embeddings = self._add_piece("embeddings", self._rows.moving, True)
-            self._fixed = self._add_piece("fixed_embeddings", self._rows.fixed, False)
+            self._embeddings = self._add_rows("embeddings", self.frozen_rows)
+            self._frozen = self._add_rows("frozen_embeddings", 0, self.frozen_rows)
         else:
-            self._embeddings = self._add_piece("embeddings", self._rows.fixed, False)
+            self._embeddings = self._add_rows("embeddings", 0, self.frozen_rows)
         self.built = True
         if self.lora_rank:
             self.enable_lora(self.lora_rank, self.lora_alpha)
@@ -58,31 +63,40 @@ class SplitEmbedding(keras.layers.ReversibleEmbedding):
     @property
     def embeddings(self) -> Any:
         """The whole table, with what LoRA adds to it."""
-        if not self._is_split or self._enabling_lora:
+        plain = not (self._is_split or self.lora_enabled or self._projecting)
+        if plain or self._enabling_lora or self.quantization_mode is not None:
             return super().embeddings
         table = self._joined()
-        if not self.lora_enabled:
-            return table
-        delta = self._lora_delta(self.lora_embeddings_a)
-        return ops.where(
-            self._fixed_rows(), table, table + ops.cast(delta, table.dtype)
-        )
+        held = self._held(ops.arange(self.input_dim, dtype="int32"))
+        moved = table
+        if self.lora_enabled:
+            delta = self._lora_delta(ops.convert_to_tensor(self.lora_embeddings_a))
+            moved = table + ops.cast(delta, table.dtype)
+        return ops.where(held, ops.stop_gradient(table), moved)
 
     def read(self, rows: Tensor) -> Tensor:
         """Looks up rows of the table, none of them outside it."""
         if not self._is_split:
             vectors = super().call(rows)
         else:
-            vectors = self._rows.take(self._fixed, self._embeddings, rows)
+            vectors = self._take(rows)
             if self.lora_enabled:
                 a = ops.take(self.lora_embeddings_a, rows, axis=0)
                 vectors = vectors + ops.cast(self._lora_delta(a), vectors.dtype)
             vectors = ops.cast(vectors, self.compute_dtype)
-        return self._hold_fixed(vectors, rows)
+        return self._without_delta(vectors, rows)
 
     def read_quantized(self, rows: Tensor) -> Tensor:
         """Looks up rows of a quantized table."""
-        return self._hold_fixed(super().quantized_call(rows), rows)
+        return self._without_delta(super().quantized_call(rows), rows)
+
+    def project(self, vectors: Tensor) -> Tensor:
+        """Multiplies vectors by the rows of the table."""
+        self._projecting = self._holds_rows
+        try:
+            return super().call(vectors, reverse=True)
+        finally:
+            self._projecting = False
 
     def assign_table(self, table: Any) -> None:
         """Replaces the whole table, the rows that never move too."""
@@ -97,8 +111,8 @@ class SplitEmbedding(keras.layers.ReversibleEmbedding):
         if not self._is_split:
             self._embeddings.assign(table)
             return
-        self._fixed.assign(ops.take(table, self._rows.fixed, axis=0))
-        self._embeddings.assign(ops.take(table, self._rows.moving, axis=0))
+        self._frozen.assign(table[: self.frozen_rows])
+        self._embeddings.assign(table[self.frozen_rows :])
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         self._enabling_lora = True
@@ -106,17 +120,17 @@ class SplitEmbedding(keras.layers.ReversibleEmbedding):
             super().enable_lora(*args, **kwargs)
         finally:
             self._enabling_lora = False
-        # Fixed rows start without a delta, and no gradient ever gives them one.
+        # These rows start without a delta, and no gradient ever gives them one.
         a = ops.convert_to_tensor(self.lora_embeddings_a)
-        a = ops.where(self._fixed_rows(), ops.zeros_like(a), a)
-        self.lora_embeddings_a.assign(a)
+        held = self._held(ops.arange(self.input_dim, dtype="int32"))
+        self.lora_embeddings_a.assign(ops.where(held, ops.zeros_like(a), a))
 
     def quantize(
         self, mode: Any = None, type_check: bool = True, config: Any = None
     ) -> None:
-        if self._is_split:
+        if self._is_split and mode in ("int8", "int4"):
             table = self._joined()
-            del self._fixed, self._embeddings
+            del self._frozen, self._embeddings
             self._embeddings = table  # Keras quantizes this and puts it away.
         super().quantize(mode, type_check=False, config=config)
 
@@ -127,7 +141,7 @@ class SplitEmbedding(keras.layers.ReversibleEmbedding):
         store["0"] = self.embeddings
 
     def load_own_variables(self, store: Any) -> None:
-        if not self.built or not self._is_split:
+        if not self.built or self.quantization_mode is not None:
             super().load_own_variables(store)
             return
         self.assign_table(store["0"])
@@ -136,23 +150,30 @@ class SplitEmbedding(keras.layers.ReversibleEmbedding):
                 delta.assign(ops.zeros(delta.shape))
 
     @property
+    def _holds_rows(self) -> bool:
+        """Whether any row of the table never moves."""
+        return bool(self.frozen_rows or self._zero_rows)
+
+    @property
     def _is_split(self) -> bool:
         """Whether the rows that move and those that do not are two variables."""
-        both = len(self._rows.fixed) and len(self._rows.moving)
-        return bool(both) and self.quantization_mode is None
+        both = 0 < self.frozen_rows < self.input_dim
+        return both and self.quantization_mode is None
 
-    def _add_piece(self, name: str, rows: np.ndarray, trainable: bool) -> Any:
-        is_zero = np.isin(np.arange(self.input_dim), self._rows.others)[:, None]
+    def _add_rows(self, name: str, start: int, stop: int = 0) -> Any:
+        """Adds a variable: frozen rows up to `stop`, or all that move from `start`."""
+        trainable = not stop
+        rows = slice(start, stop or self.input_dim)
+        is_zero = np.isin(np.arange(self.input_dim), self._zero_rows)[:, None]
 
         def initializer(shape: Shape, dtype: Any = None) -> Tensor:
             table = self.embeddings_initializer(
                 (self.input_dim, self.output_dim), dtype=dtype
             )
-            table = ops.where(is_zero, ops.zeros_like(table), table)
-            return ops.take(table, rows, axis=0)
+            return ops.where(is_zero, ops.zeros_like(table), table)[rows]
 
         return self.add_weight(
-            shape=(len(rows), self.output_dim),
+            shape=(rows.stop - rows.start, self.output_dim),
             initializer=initializer,
             name=name,
             regularizer=self.embeddings_regularizer if trainable else None,
@@ -161,20 +182,36 @@ class SplitEmbedding(keras.layers.ReversibleEmbedding):
         )
 
     def _joined(self) -> Tensor:
-        fixed = ops.convert_to_tensor(self._fixed)
-        return self._rows.join(fixed, ops.convert_to_tensor(self._embeddings))
+        """Puts the table together, without what LoRA adds."""
+        moving = ops.convert_to_tensor(self._embeddings)
+        if not self._is_split:
+            return moving
+        return ops.concatenate([ops.convert_to_tensor(self._frozen), moving], axis=0)
 
-    def _fixed_rows(self) -> Tensor:
-        """Marks the rows that never move, `(input_dim, 1)`."""
-        rows = ops.arange(self.input_dim, dtype="int32")
-        return ops.expand_dims(self._rows.is_fixed(rows), -1)
+    def _take(self, rows: Tensor) -> Tensor:
+        """Reads rows of the table without putting it together."""
+        frozen = rows < self.frozen_rows
+        zero = ops.zeros_like(rows)
+        in_frozen = ops.where(frozen, rows, zero)
+        in_moving = ops.where(frozen, zero, rows - self.frozen_rows)
+        return ops.where(
+            ops.expand_dims(frozen, -1),
+            ops.take(self._frozen, in_frozen, axis=0),
+            ops.take(self._embeddings, in_moving, axis=0),
+        )
 
-    def _hold_fixed(self, vectors: Tensor, rows: Tensor) -> Tensor:
+    def _held(self, rows: Tensor) -> Tensor:
+        """Marks the rows that never move, with an axis of 1 at the end."""
+        held = rows < self.frozen_rows
+        for row in self._zero_rows:
+            held = ops.logical_or(held, ops.equal(rows, row))
+        return ops.expand_dims(held, -1)
+
+    def _without_delta(self, vectors: Tensor, rows: Tensor) -> Tensor:
         """Lets no gradient of LoRA come from rows that never move."""
         if not self.lora_enabled:
             return vectors
-        fixed = ops.expand_dims(self._rows.is_fixed(rows), -1)
-        return ops.where(fixed, ops.stop_gradient(vectors), vectors)
+        return ops.where(self._held(rows), ops.stop_gradient(vectors), vectors)
 
     def _lora_delta(self, a: Tensor) -> Tensor:
         scale = self.lora_alpha / self.lora_rank

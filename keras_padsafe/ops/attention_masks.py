@@ -25,7 +25,7 @@ def read_score_mask(
         spatial: How many axes the queries have, and the keys.
     """
     mask = as_bool_mask(mask, name)
-    received = _sizes(mask.shape)
+    received = tuple(mask.shape)
     if len(received) == 2 * spatial:
         raise MaskError(
             f"`{name}` of rank {len(received)} has no batch axis, or means padding. "
@@ -38,7 +38,7 @@ def read_score_mask(
         if _fits(mask.shape, scores_shape):
             return mask
     raise MaskError(
-        f"`{name}` must fit (batch, heads, query, key) = {_sizes(scores_shape)}, each "
+        f"`{name}` must fit (batch, heads, query, key) = {tuple(scores_shape)}, each "
         f"axis 1 or full; the heads may be left out. Received: shape {received}."
     )
 
@@ -52,8 +52,8 @@ def read_padding_mask(mask: Tensor, shape: Shape, name: str) -> Tensor:
     rank = len(mask.shape)
     if not 2 <= rank <= len(shape) or not _fits(mask.shape, shape[:rank]):
         raise MaskError(
-            f"`{name}` must have shape (batch, time) = {_sizes(shape)}. "
-            f"Received: shape {_sizes(mask.shape)}."
+            f"`{name}` must have shape (batch, time) = {tuple(shape)}. "
+            f"Received: shape {tuple(mask.shape)}."
         )
     return mask
 
@@ -115,7 +115,3 @@ def _fits(sizes: Shape, full: Shape) -> bool:
 
 def _same_length(query: Tensor, key: Tensor) -> bool:
     return query.shape[1] is not None and query.shape[1] == key.shape[1]
-
-
-def _sizes(shape: Shape) -> tuple[int | None, ...]:
-    return tuple(None if size is None else int(size) for size in shape)

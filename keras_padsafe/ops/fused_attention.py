@@ -67,6 +67,7 @@ def fused_attention(
 def _torch(
     query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: float, causal: bool
 ) -> Any:
+    import torch
     from torch.nn import functional
 
     if mask is not None:
@@ -75,6 +76,11 @@ def _torch(
     if bias is not None and mask is not None:
         mask = bias.masked_fill(~mask, float("-inf"))
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    grouped = bool(query.shape[1] != key.shape[1])
+    if grouped and torch.onnx.is_in_onnx_export():  # ONNX has no groups of heads.
+        repeats = query.shape[1] // key.shape[1]
+        key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
+        grouped = False
     output = functional.scaled_dot_product_attention(
         query,
         key,
@@ -82,7 +88,7 @@ def _torch(
         attn_mask=bias if mask is None else mask,
         is_causal=causal,
         scale=scale,
-        enable_gqa=query.shape[1] != key.shape[1],
+        enable_gqa=grouped,
     )
     return output.transpose(1, 2)
 

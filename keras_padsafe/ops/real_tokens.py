@@ -201,7 +201,7 @@ def _is_recorded(tensors: Sequence[Tensor]) -> bool:
 
     return (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined]
         or any(x.device.type == "meta" for x in tensors)
         or any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors)
     )

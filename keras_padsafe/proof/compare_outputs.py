@@ -8,7 +8,6 @@ import numpy as np
 from keras_padsafe.proof.id_change import IdChange, kept_of
 
 _SCALE = 1e-6
-_Reading = tuple[np.ndarray, np.ndarray, float | None]
 
 
 class Differs(Exception):
@@ -17,6 +16,25 @@ class Differs(Exception):
 
 class NotCompared(Exception):
     """Two outputs cannot be laid side by side; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Two arrays to lay side by side.
+
+    Attributes:
+        before: What was.
+        after: What is now.
+        scores: Of `before`, what shows how large its numbers are.
+        share: The share of probability that new ids take.
+        spare: The share that spare rows take.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    scores: np.ndarray
+    share: float | None = None
+    spare: float | None = None
 
 
 @dataclass(frozen=True)
@@ -29,12 +47,14 @@ class Comparison:
         allowed: The difference that another order of sums can make there.
         share: The largest share of probability that new ids take; `None` without a
             head.
+        spare: The largest that spare rows take.
     """
 
     compared: int = 0
     gap: float = 0.0
     allowed: float = 0.0
     share: float | None = None
+    spare: float | None = None
 
     @property
     def agrees(self) -> bool:
@@ -47,12 +67,17 @@ class Comparison:
         return f"{how} (allowed {self.allowed:.1e})"
 
     def __add__(self, other: "Comparison") -> "Comparison":
-        shares = [s for s in (self.share, other.share) if s is not None]
         ratios = [one.gap / max(one.allowed, 1e-300) for one in (self, other)]
         first = (ratios[0], self.allowed) >= (ratios[1], other.allowed)
         worse = self if first else other
         compared = self.compared + other.compared
-        return replace(worse, compared=compared, share=max(shares, default=None))
+        share = _larger(self.share, other.share)
+        spare = _larger(self.spare, other.spare)
+        return replace(worse, compared=compared, share=share, spare=spare)
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    return max((x for x in (one, other) if x is not None), default=None)
 
 
 def compare_outputs(
@@ -86,9 +111,9 @@ def _compare(
 ) -> Comparison:
     """What the first reading shows in which the outputs agree, or else the first."""
     found: list[Comparison | Differs] = []
-    for was, is_now, share in _readings(before, after, change):
+    for reading in _readings(before, after, change):
         try:
-            one = replace(_laid_beside(was, is_now, rounding), share=share)
+            one = _laid_beside(reading, rounding)
             if one.agrees:
                 return one
             found.append(one)
@@ -105,9 +130,10 @@ def _readings(
     """What to lay side by side: outputs as they are, as scores of ids, or as ids."""
     lengths = list(enumerate(before.shape))
     if before.shape == after.shape:
-        yield before, after, None
         if change is None:
+            yield _Reading(before, after, before)
             return
+        yield _Reading(before, after, _without_spare(before, change))
         axes = [a for a, n in lengths if a and n == change.old_size == change.new_size]
     else:
         axes = [a for a, n in lengths if (n,) != after.shape[a : a + 1]]
@@ -123,7 +149,15 @@ def _readings(
     if is_ids and before.size and 0 <= before.min() <= before.max() < change.old_size:
         # Ids, such as the likeliest: a new one may be likelier than any old one.
         old = ~np.isin(after, change.new_ids)
-        yield change.renamed(before)[old], after[old], None
+        renamed = change.renamed(before)[old]
+        yield _Reading(renamed, after[old], renamed)
+
+
+def _without_spare(before: np.ndarray, change: IdChange) -> np.ndarray:
+    axes = [a for a, n in enumerate(before.shape) if a and n == change.old_size]
+    for axis in axes if change.old_spare else ():
+        before = np.delete(before, change.old_spare, axis=axis)
+    return before
 
 
 def _along(
@@ -142,17 +176,25 @@ def _along(
         )
     before, after = np.moveaxis(before, axis, -1), np.moveaxis(after, axis, -1)
     (new, old), added = kept_of(ids), np.flatnonzero(ids < 0)
+    was, is_now = before[..., old], after[..., new]
     if before.dtype.kind != "f":
-        return before[..., old], after[..., new], None
+        return _Reading(was, is_now, was)
+    whole = after.shape[-1] == change.new_size
+    spare = np.asarray(change.spare if whole else (), np.int64)
     for scores in (lambda x: x, np.exp):
         with np.errstate(over="ignore"):
             p, q = scores(before.astype("f8")), scores(after.astype("f8"))
         if _sums_to_one(p) and _sums_to_one(q):
-            return _divided(p[..., old]), _divided(q[..., new]), _share(q, added)
+            was, is_now = _divided(p[..., old]), _divided(q[..., new])
+            return _Reading(was, is_now, was, _share(q, added), _share(q, spare))
     with np.errstate(invalid="ignore"):
         q = np.exp(after.astype("f8") - after.max(-1, keepdims=True))
-        share = _share(q / q.sum(-1, keepdims=True), added)
-    return before[..., old], after[..., new], share
+        q = q / q.sum(-1, keepdims=True)
+    beaten = (after >= 0).all() and not after[..., spare].any()
+    real = before[..., np.setdiff1d(old, change.old_spare if whole else ())]
+    return _Reading(
+        was, is_now, real, _share(q, added), _share(0 * q if beaten else q, spare)
+    )
 
 
 def _share(probabilities: np.ndarray, added: np.ndarray) -> float | None:
@@ -171,17 +213,20 @@ def _divided(values: np.ndarray) -> np.ndarray:
     return values / np.maximum(values.sum(-1, keepdims=True), 1e-30)
 
 
-def _laid_beside(before: np.ndarray, after: np.ndarray, rounding: float) -> Comparison:
+def _laid_beside(reading: _Reading, rounding: float) -> Comparison:
+    before, after, scores = reading.before, reading.after, reading.scores
     if before.dtype.kind == "O" or after.dtype.kind == "O":
         if not np.array_equal(before, after):
             raise Differs("other words than before")
         return Comparison(compared=before.size)
     before, after = before.astype("f8"), after.astype("f8")
     finite = np.isfinite(before)
+    scores = scores[np.isfinite(scores)].astype("f8")
     if not np.isfinite(after[finite]).all():
         raise Differs("NaN or infinite where it was finite")
     if not np.array_equal(before[~finite], after[~finite], equal_nan=True):
         raise Differs("another value where it was NaN or infinite")
     gap = float(np.abs(after[finite] - before[finite]).max(initial=0.0))
-    scale = float(np.abs(before[finite]).max(initial=0.0))
-    return Comparison(int(finite.sum()), gap, rounding * max(scale, _SCALE))
+    allowed = rounding * max(float(np.abs(scores).max(initial=0.0)), _SCALE)
+    count = int(finite.sum())
+    return Comparison(count, gap, allowed, reading.share, reading.spare)

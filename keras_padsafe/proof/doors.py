@@ -59,8 +59,12 @@ def find_doors(model: Any) -> list[Door]:
             doors.append(door)
             owned |= {id(variable) for variable in layer.variables}
         for operation in getattr(layer, "operations", []):
-            if type(operation).__name__ == "NotEqual":
+            kind = type(operation).__name__
+            if kind == "NotEqual":
                 doors.append(Door(operation, "values", "?"))
+            elif kind in ("OneHot", "MultiHot"):
+                size = operation.num_classes
+                doors.append(Door(operation, "ids", operation.name, size))
     doors += [  # A layer of the user's own might look these up.
         Door(value, "ids", path, value.shape[0])
         for path, value in saved_arrays(walk)
@@ -138,9 +142,12 @@ class Watch:
                 if isinstance(door.what, keras.Variable):
                     variables |= {id(door.what): number, id(door.what.value): number}
                 else:
-                    call = self._watched(number, door.what.call)
-                    own = mock.patch.dict(door.what.__dict__, {"call": call})
-                    stack.enter_context(own)
+                    calls = {
+                        name: self._watched(number, getattr(door.what, name))
+                        for name in ("call", "quantized_call")
+                        if hasattr(door.what, name)
+                    }
+                    stack.enter_context(mock.patch.dict(door.what.__dict__, calls))
             take = self._watched_take(variables, keras.ops.take)
             stack.enter_context(mock.patch.object(keras.ops, "take", take))
             yield

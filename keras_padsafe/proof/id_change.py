@@ -17,6 +17,8 @@ class IdChange:
         partial: The same as `ids`, and its old size, for arrays that have no entry for
             some of the ids.
         pad: The new id that means padding, if one does.
+        old_spare: Old ids of spare rows, whose scores are low beyond all others.
+        spare: New ids of spare rows.
     """
 
     ids: np.ndarray
@@ -25,6 +27,8 @@ class IdChange:
     tables: frozenset[str]
     partial: tuple[tuple[np.ndarray, int], ...] = ()
     pad: int | None = None
+    old_spare: tuple[int, ...] = ()
+    spare: tuple[int, ...] = ()
 
     @property
     def new_size(self) -> int:

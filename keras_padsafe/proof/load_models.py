@@ -13,6 +13,7 @@ from keras_padsafe.archive import Archive
 from keras_padsafe.errors import message_of
 from keras_padsafe.proof.bits import as_array, bits
 from keras_padsafe.proof.certificate import Check
+from keras_padsafe.proof.load_preset import is_preset, load_preset
 
 _OPTIMIZER = "optimizer/"
 
@@ -42,14 +43,15 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
     Raises:
         ModelFailed: if Keras cannot load it.
     """
-    import keras
+    from keras.models import load_model as load
 
     from keras_padsafe.compat import weights_follow
 
     with warnings.catch_warnings(record=True) as caught, weights_follow():
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)
         try:
-            model = keras.models.load_model(path)
+            model = load_preset(path) if is_preset(path) else load(path)
         except Exception as error:
             raise ModelFailed(_with_hint(error)) from error
     return model, [str(warning.message) for warning in caught]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.proof.doors import Door
 from keras_padsafe.proof.find_reach import Part, Reach
 from keras_padsafe.proof.id_change import IdChange
@@ -76,6 +77,7 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     direct, derived = map(pair.changed_ids, (part.direct, part.derived))
     beyond = None
     if old is not None and new is not None:
+        old = old[[not is_spare(word) for word in old]]
         asked = any(map(pair.is_changed, part.doors)) or bool(_new_pads(pair, part))
     elif any(pair.old[n].kind == "buckets" for n in part.doors):
         numbers = [f"word {n}" if one.is_text else n for n in range(64)]

@@ -21,6 +21,7 @@ from keras_padsafe.proof.run_model import run_model, tolerance
 from keras_padsafe.proof.samples import Sampler
 
 _OLD, _NEW = "old ids keep their outputs", "new ids give finite outputs"
+_SPARE = "probability of spare rows"
 
 
 def prove_outputs(
@@ -101,6 +102,12 @@ def _compare_old(
     if total.share is not None:
         detail = f"new ids take at most {total.share:.2%} of the probability"
         checks.append(Check("probability of new ids", "passed", detail, total.share))
+    if total.spare is not None:
+        detail = (
+            f"they take {total.spare:.2%} of the probability" if total.spare else ""
+        )
+        status = "failed" if detail else "passed"
+        checks.append(Check(_SPARE, status, detail or "none at all", total.spare))
     return checks
 
 

@@ -6,9 +6,8 @@ several; so a swap renames its own group, and shifts the numbers of others.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from keras_padsafe.facts.layers import LIVE_NAMES
+from keras_padsafe.facts.layers import LIVE_NAMES, snake_case
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.saved_model.layer_tree import snake_case
 
 
 def renamed_groups(

@@ -7,12 +7,11 @@ twice. This module repeats that walk over config.json alone, and believes a grou
 only if the layer name written on it, where there is one, agrees.
 """
 
-import re
 from typing import Any
 
-from keras_padsafe.archive import Archive, StoredArray
+from keras_padsafe.archive import COMPANIONS, Archive, StoredArray
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.facts.layers import MODULES_OF_NO_LAYERS
+from keras_padsafe.facts.layers import MODULES_OF_NO_LAYERS, snake_case
 from keras_padsafe.saved_model.check_config import check_layer
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -56,13 +55,6 @@ def _check_model(serialized: dict[str, Any]) -> None:
         raise malformed("Model", (), "a model as `model.save` writes it", serialized)
 
 
-def snake_case(class_name: str) -> str:
-    """The name that Keras gives a layer's group, from its class name."""
-    name = re.sub(r"\W+", "", class_name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
 def _read_node(
     serialized: dict[str, Any],
     path: ConfigPath,
@@ -79,6 +71,9 @@ def _read_node(
     elif not node.is_operation:
         for key, value in node.config.items():
             _read_attribute(value, (*path, "config", key), node, key)
+    if parent is None:
+        for key in COMPANIONS:
+            _read_attribute(serialized.get(key), (key,), node, key)
     return node
 
 

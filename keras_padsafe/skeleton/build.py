@@ -13,6 +13,7 @@ from keras_padsafe.compat import (
     ObjectSharingScope,
     SafeModeScope,
     saved_arrays,
+    settle_policy,
     walk_saved,
 )
 from keras_padsafe.errors import message_of
@@ -72,6 +73,8 @@ def build(config: dict[str, Any]) -> Skeleton:
                 model = keras.saving.deserialize_keras_object(_unbuilt(config))
             objects = dict(walk_saved(model))
             objects |= _optimizer(model, config)
+            for layer in objects.values():
+                settle_policy(layer)
             stored = dict(saved_arrays(objects.items()))
             counters = dict(_counters(objects))
             with ObjectSharingScope():
@@ -143,10 +146,20 @@ _LOOKUPS = (
 )
 
 
+def _unwrap(layer: dict[str, Any]) -> None:
+    config = layer.get("config")
+    if str(layer.get("module")).startswith("keras") and isinstance(config, dict):
+        for key in ("layer", "backward_layer"):
+            if isinstance(inner := config.get(key), dict):
+                inner.pop("build_config", None)
+                _unwrap(inner)
+
+
 def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:
     """A copy, in which no layer of a graph says with which shapes it was built.
 
-    The calls of the graph build it; a record of an older shape would come first.
+    The calls of the graph build it, and what a layer of Keras wraps; a record of an
+    older shape would come first.
     """
     config = copy.deepcopy(config)
     pending: list[Any] = [config]
@@ -161,5 +174,6 @@ def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:
                 for layer in layers:
                     if isinstance(layer, dict):
                         layer.pop("build_config", None)
+                        _unwrap(layer)
                 value.pop("build_input_shape", None)
     return config

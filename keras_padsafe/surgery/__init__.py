@@ -7,12 +7,14 @@ from keras_padsafe.proof.certificate import Check as Check
 from keras_padsafe.surgery.apply_plan import apply_plan as apply_plan
 from keras_padsafe.surgery.finding.inventory import Inventory as Inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary as Vocabulary
+from keras_padsafe.surgery.freeze_old_rows import freeze_old_rows as freeze_old_rows
 from keras_padsafe.surgery.grow import grow as grow
 from keras_padsafe.surgery.inspect import inspect as inspect
 from keras_padsafe.surgery.plan import plan as plan
 from keras_padsafe.surgery.planning.new_rows import NewRows as NewRows
 from keras_padsafe.surgery.planning.plan import Plan as Plan
 from keras_padsafe.surgery.planning.row_map import RowMap as RowMap
+from keras_padsafe.surgery.refill import refill as refill
 from keras_padsafe.surgery.remap import remap as remap
 from keras_padsafe.surgery.report import Report as Report
 from keras_padsafe.surgery.trim import trim as trim

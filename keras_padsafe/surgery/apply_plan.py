@@ -27,8 +27,10 @@ def apply_plan(
 
     Args:
         plan: What `plan` returned, or `Plan.load` read.
-        source: A `.keras` file or its unzipped folder; never modified.
-        target: The `.keras` file to write; it appears whole or not at all.
+        source: A `.keras` file, its unzipped folder or a preset of KerasHub; never
+            modified.
+        target: The `.keras` file to write, for a preset the folder; it appears whole or
+            not at all.
         overwrite: Whether `target` may exist.
         proof: Whether both models are run before `target` gets its name; left out,
             where the plan needs it (`Plan.needs_proof`).

@@ -16,12 +16,17 @@ from keras_padsafe.arguments import (
 )
 from keras_padsafe.errors import NotProvedError, SurgeryError
 from keras_padsafe.proof.certificate import Certificate
-from keras_padsafe.surgery.live_model import is_live_model, through_archive
+from keras_padsafe.surgery.live_model import (
+    is_live_model,
+    load_anew,
+    through_archive,
+)
 from keras_padsafe.surgery.options import WritingOptions
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.request import Request
 from keras_padsafe.surgery.prove import prove
 from keras_padsafe.surgery.report import Report
+from keras_padsafe.surgery.take_over import take_over
 from keras_padsafe.surgery.transfer.transfer import transfer
 
 WHY_WRONG = (
@@ -34,6 +39,8 @@ def carry_out(
     source: Any,
     target: str | os.PathLike[str] | None,
     options: WritingOptions,
+    *,
+    in_place: bool = False,
     **asked: Any,
 ) -> Report:
     """Plans, transfers and proves in one reading of the source.
@@ -42,6 +49,7 @@ def carry_out(
         source: A file or a live model.
         target: The file to write.
         options: What all surgeries take.
+        in_place: Whether a live model takes the change over itself.
         **asked: What is to be done, as `Request` has it.
 
     Raises:
@@ -63,7 +71,13 @@ def carry_out(
 
     written = None if target is None else read_path(target, "target")
     if is_live_model(source):
-        return through_archive(source, written, operate)
+        if in_place and written is not None:
+            raise SurgeryError(
+                "target: a live model is changed in place, and no file is written. "
+                "Expected: no target; save the model with `model.save`."
+            )
+        finish = take_over if in_place else load_anew
+        return through_archive(source, written, operate, finish)
     if written is None:
         raise SurgeryError(
             "expected `target`, the `.keras` file to write; received none. It may be "

@@ -16,6 +16,7 @@ def grow(
     rows: int | None = None,
     tokens: Sequence[str | int] | None = None,
     new_rows: Any = "mean",
+    capacity: int | None = None,
     multiple_of: int | None = None,
     at: int | None = None,
     before: str | int | None = None,
@@ -31,9 +32,11 @@ def grow(
     file, and the source is never modified. The new file loads in plain Keras.
 
     Args:
-        source: A `.keras` file or its unzipped folder; or a live Keras model, which
-            goes through a temporary archive and comes back as `Report.model`.
-        target: The `.keras` file to write. May be left out for a live model.
+        source: A `.keras` file, its unzipped folder or a preset of KerasHub; or a live
+            Keras model, which goes through a temporary archive and comes back as
+            `Report.model`.
+        target: The `.keras` file to write, for a preset the folder. May be left out for
+            a live model.
         rows: The number of new ids, or
         tokens: the new words, one id each.
         new_rows: How the new rows are made: `"mean"`, `"zeros"`, a number,
@@ -42,6 +45,9 @@ def grow(
             a mapping such as `{"okapi": ["giraffe", "zebra"]}` of new words to the old
             ones whose mean they take, or the rows themselves, `(new, dim)`. See
             `NewRows` for formulas and sources.
+        capacity: How many spare rows there are to be: ids kept for words to come,
+            which `refill` gives out without a change of shape. New words take those
+            that there are first. In a softmax they take no probability.
         multiple_of: Round the number of rows up to a multiple of this.
         at: The id of the first new one; old ids from there on move up. Left out, new
             ids go to the end, or
@@ -80,6 +86,7 @@ def grow(
         rows=rows,
         tokens=tokens,
         new_rows=new_rows,
+        capacity=capacity,
         multiple_of=multiple_of,
         at=at,
         before=before,

@@ -22,7 +22,7 @@ def inspect(
     values, to show what follows the vocabulary.
 
     Args:
-        path: A `.keras` file or its unzipped folder.
+        path: A `.keras` file, its unzipped folder or a preset of KerasHub.
         also: Arrays of your own classes that belong to a vocabulary, each as
             `"LAYER:AXIS"` or `"LAYER:AXIS:KEY"`, where `KEY` is the configuration key
             that holds the size.

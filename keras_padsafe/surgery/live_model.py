@@ -1,4 +1,4 @@
-"""A model in memory goes through a temporary archive and comes back as a new one."""
+"""A model in memory goes through a temporary archive."""
 
 import os
 import tempfile
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.report import Report
 
 
@@ -16,31 +17,47 @@ def is_live_model(source: Any) -> bool:
     return not isinstance(source, str | os.PathLike)
 
 
-def through_archive(
-    model: Any,
-    target: str | None,
-    operate: Callable[[str, str], Report],
-) -> Report:
-    """Saves `model`, operates on the file, and loads the result as a new model.
+def save_live(model: Any, path: Path) -> str:
+    """Saves a model; returns the path.
 
-    Args:
-        model: A Keras model; untouched.
-        target: Where to keep the result; `None` keeps the new model only.
-        operate: Takes the file to read and the file to write.
+    Raises:
+        SurgeryError: if it is none.
     """
     if not hasattr(model, "save") or not hasattr(model, "get_config"):
         raise SurgeryError(
             "source: expected the path of a `.keras` file or a Keras model; received "
             f"{type(model).__name__}."
         )
+    model.save(path)
+    return str(path)
+
+
+def through_archive(
+    model: Any,
+    target: str | None,
+    operate: Callable[[str, str], Report],
+    finish: Callable[[Any, Plan, str], Any],
+) -> Report:
+    """Saves `model`, operates on the file, and makes a model of the result.
+
+    Args:
+        model: A Keras model.
+        target: Where to keep the result; `None` keeps the new model only.
+        operate: Takes the file to read and the file to write.
+        finish: Takes the model, the plan and the written file, and gives a model.
+    """
+    with tempfile.TemporaryDirectory(prefix="keras_padsafe_") as folder:
+        saved, made = Path(folder, "saved.keras"), Path(folder, "made.keras")
+        written = str(made) if target is None else target
+        report = operate(save_live(model, saved), written)
+        result = finish(model, report.plan, written)
+    kept = Path(written) if target is not None else None
+    return replace(report, source=None, target=kept, model=result)
+
+
+def load_anew(model: Any, plan: Plan, written: str) -> Any:
+    """A new model from the file; `model` stays what it is."""
     import keras
 
-    with tempfile.TemporaryDirectory(prefix="keras_padsafe_") as folder:
-        saved, made = str(Path(folder, "saved.keras")), Path(folder, "made.keras")
-        model.save(saved)
-        written = str(made) if target is None else target
-        report = operate(saved, written)
-        # The model is the caller's own: what it runs on loading it ran before.
-        loaded = keras.models.load_model(written, safe_mode=False)
-    kept = Path(written) if target is not None else None
-    return replace(report, source=None, target=kept, model=loaded)
+    # The model is the caller's own: what it runs on loading it ran before.
+    return keras.models.load_model(written, safe_mode=False)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal, TypedDict
 
 
-class Options(TypedDict, total=False):
+class FindingOptions(TypedDict, total=False):
     """What settles which vocabulary is meant and what belongs to it.
 
     Attributes:
@@ -16,14 +16,22 @@ class Options(TypedDict, total=False):
         leave: Layers or arrays that do not, though an axis has the same size.
         ask: `True` asks Keras what follows the vocabulary also where every class of
             the model is known. A model with other classes is asked about anyway.
-        optimizer: `"keep"`, the default, lets the state of the optimizer change along,
-            so that training goes on; `"drop"` leaves it behind.
     """
 
     vocabulary: str | None
     also: Iterable[str]
     leave: Iterable[str]
     ask: bool
+
+
+class Options(FindingOptions, total=False):
+    """`FindingOptions`, and what becomes of the optimizer.
+
+    Attributes:
+        optimizer: `"keep"`, the default, lets the state of the optimizer change along,
+            so that training goes on; `"drop"` leaves it behind.
+    """
+
     optimizer: Literal["keep", "drop"]
 
 

@@ -23,6 +23,8 @@ def plan(
     old_vocabulary: Sequence[str | int] | None = None,
     new_vocabulary: Sequence[str | int] | None = None,
     new_rows: Any = "mean",
+    capacity: int | None = None,
+    evict: Sequence[str | int] | None = None,
     multiple_of: int | None = None,
     at: int | None = None,
     before: str | int | None = None,
@@ -31,12 +33,13 @@ def plan(
 ) -> Plan:
     """Plans a change of one vocabulary, without touching anything.
 
-    Give one of `rows`, `tokens`, `keep`, `row_map`, or the two word lists.
+    Give one of `rows`, `tokens`, `keep`, `row_map`, or the two word lists; `capacity`
+    alone or beside `tokens`, or `evict` alone or beside `tokens`.
 
     Args:
-        source: A `.keras` file or its unzipped folder.
+        source: A `.keras` file, its unzipped folder or a preset of KerasHub.
         rows: The number of ids to add at the end.
-        tokens: Words to add, one id each. If a lookup layer or a WordPiece tokenizer
+        tokens: Words to add, one id each. If a lookup layer or a tokenizer of KerasHub
             feeds the table, it learns them too.
         keep: Words or ids to keep; all others go. Ids for padding and unknown words
             stay without being named.
@@ -44,6 +47,8 @@ def plan(
         old_vocabulary: The word of each old id, from 0 on.
         new_vocabulary: The word of each new id; rows follow their words.
         new_rows: How the new rows are made, as in `grow`.
+        capacity: How many spare rows there are to be, as in `grow`.
+        evict: Words or ids to evict, as in `refill`; an empty list refills as well.
         multiple_of: Round a grown table up to a multiple of this many rows.
         at: The id of the first new one, as in `grow`.
         before: The word before which new ones go, as in `grow`.
@@ -67,6 +72,8 @@ def plan(
         old_vocabulary=old_vocabulary,
         new_vocabulary=new_vocabulary,
         new_rows=new_rows,
+        capacity=capacity,
+        evict=evict,
         multiple_of=multiple_of,
         at=at,
         before=before,

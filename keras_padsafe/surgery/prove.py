@@ -40,6 +40,7 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
         load_pair,
     )
     from keras_padsafe.proof.prove_outputs import prove_outputs
+    from keras_padsafe.proof.prove_tokenizers import prove_tokenizers
 
     loads, pair = load_pair(source, target)
     yield loads
@@ -48,20 +49,38 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
     before, after = pair
     yield check_arrays(before, after)
     yield check_optimizer(before, after, target, dropped=plan.optimizer == "drop")
+    change = id_change(plan)
     yield from prove_outputs(
-        before.model, after.model, id_change(plan), lambda: load_model(source.path)[0]
+        before.model, after.model, change, lambda: load_model(source.path)[0]
+    )
+    yield from prove_tokenizers(
+        (before.model, source.path),
+        (after.model, target.path),
+        {words.layer for words in plan.words},
+        plan.tokens,
+        change,
     )
 
 
 def id_change(plan: Plan) -> IdChange:
     """What a plan says of ids and arrays, as plain data."""
     weights = [c for c in plan.arrays if not c.path.startswith("optimizer/")]
-    partial = {(c.skips, c.new_skips): c.own(plan.row_map) for c in weights}
+    partial = {
+        (c.skips, c.new_skips, c.starts, c.shape[c.axis]): c.own(plan.row_map)
+        for c in weights
+    }
     return IdChange(
         ids=plan.row_map.ids,
         old_size=plan.old_size,
-        arrays=frozenset(change.path for change in weights),
-        tables=frozenset(c.path for c in weights if c.role == "embedding table"),
+        arrays=frozenset([*(change.path for change in weights), *plan.encoders]),
+        tables=frozenset(
+            [
+                *(c.path for c in weights if c.role == "embedding table"),
+                *plan.encoders,
+            ]
+        ),
         partial=tuple((own.ids, own.old_size) for own in partial.values()),
         pad=plan.pad,
+        old_spare=plan.old_spare_ids,
+        spare=plan.inverse().old_spare_ids,
     )

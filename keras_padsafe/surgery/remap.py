@@ -24,9 +24,11 @@ def remap(
     """Gives the ids of a trained model new numbers; each keeps its outputs.
 
     Args:
-        source: A `.keras` file or its unzipped folder; or a live Keras model, which
-            goes through a temporary archive and comes back as `Report.model`.
-        target: The `.keras` file to write. May be left out for a live model.
+        source: A `.keras` file, its unzipped folder or a preset of KerasHub; or a live
+            Keras model, which goes through a temporary archive and comes back as
+            `Report.model`.
+        target: The `.keras` file to write, for a preset the folder. May be left out for
+            a live model.
         row_map: The old id of each new id, or -1 for a new row; or
         old_vocabulary: the word of each old id, from 0 on, and
         new_vocabulary: the word of each new id. Rows follow their words.

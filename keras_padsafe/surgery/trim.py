@@ -22,9 +22,11 @@ def trim(
     or an unknown word stay without being named.
 
     Args:
-        source: A `.keras` file or its unzipped folder; or a live Keras model, which
-            goes through a temporary archive and comes back as `Report.model`.
-        target: The `.keras` file to write. May be left out for a live model.
+        source: A `.keras` file, its unzipped folder or a preset of KerasHub; or a live
+            Keras model, which goes through a temporary archive and comes back as
+            `Report.model`.
+        target: The `.keras` file to write, for a preset the folder. May be left out for
+            a live model.
         keep: The words, or the ids, to keep.
         **options: `vocabulary`, `also`, `leave`, `ask`, `optimizer`, `overwrite`,
             `proof` and `progress`; see `WritingOptions`.

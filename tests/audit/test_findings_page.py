@@ -1,7 +1,6 @@
 """The page that explains findings and the table of codes say the same."""
 
 import re
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,15 +8,12 @@ import pytest
 
 import keras_padsafe
 from keras_padsafe.audit import CODES
+from keras_padsafe.audit.explanation import PAGE
 
 from ..archive.zoo import keras_may_warn
 from ..surgery.reference import only_once
 
-PAGE = Path(keras_padsafe.__file__).parents[1] / "FINDINGS.md"
-pytestmark = [
-    only_once,
-    pytest.mark.skipif(not PAGE.exists(), reason="installed without the page"),
-]
+pytestmark = [only_once]
 # What the example of a code makes NaN or infinite, by its name there.
 MADE_NOT_FINITE = {"PS503": "x", "PS506": "mean", "PS508": "unit", "PS510": "x"}
 

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import keras_padsafe as kp
-from keras_padsafe.audit.mending.rename_operations import rename_operations
+from keras_padsafe.saved_model.rename_operations import rename_operations
 
 IDS = np.array([[1, 2, 3, 4], [5, 6, 0, 0]], "int32")
 

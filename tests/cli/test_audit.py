@@ -104,11 +104,15 @@ def test_the_page_holds_every_finding_and_loads_nothing(
     result = run("audit", leaking, "--batch", batch, "--html", page, "--json")
     text = page.read_text(encoding="utf-8")
     for finding in json.loads(result.stdout)["findings"]:
-        assert f"{finding['code']} {finding['title']}" in text
+        code = finding["code"]
+        assert f'<a href="#{code}">{code}</a> {finding["title"]}' in text
+        assert f'id="{code}"><h3>{code} {finding["title"]}' in text
     assert "http" not in text
     assert "<script" not in text
     assert text.count('class="cell moved') > 1  # the legend's, and the layer's
     _Balanced().check(text)
+    assert "prefers-color-scheme: dark" in text
+    assert 'role="img" title="a real position that moves' in text
 
     again = run("audit", leaking, "--html", page)
     assert (again.exit_code, "--force" in again.stderr) == (2, True)
@@ -233,3 +237,11 @@ def test_a_file_that_is_no_model(run: Run, tmp_path: Path) -> None:
     (tmp_path / "no.keras").write_text("no")
     result = run("audit", tmp_path / "no.keras")
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_weights_alone_are_no_proof_of_a_model(run: Run, tmp_path: Path) -> None:
+    weights = tmp_path / "model.weights.h5"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save_weights(weights)
+    result = run("audit", weights)
+    assert (result.exit_code, "NOT PROVED" in result.stdout) == (1, True)
+    assert "Audit the .keras file" in result.stdout

@@ -2,12 +2,15 @@
 
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 
 from keras_padsafe.cli import main
@@ -37,8 +40,105 @@ def test_examples_use_options_that_exist(command: str) -> None:
         assert {word for word in words if word.startswith("-")} <= known
 
 
-def test_version(run: Run) -> None:
-    assert run("--version").stdout == f"keras-padsafe, version {__version__}\n"
+def test_version_names_all_that_a_report_needs(run: Run) -> None:
+    (line,) = run("--version").stdout.splitlines()
+    assert line.startswith(f"keras-padsafe {__version__}, Keras {keras.__version__}, ")
+    assert keras.backend.backend() in line
+    assert line.endswith(f"Python {platform.python_version()}")
+
+
+def test_short_help_is_help(run: Run) -> None:
+    for words in ([], ["grow"]):
+        assert run(*words, "-h").stdout == run(*words, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "said"),
+    [
+        (["inspect", "nowhere.keras"], "ArchiveError", "nowhere.keras: it cannot be"),
+        (["inspect", "--nonsense"], "NoSuchOption", "--nonsense"),
+        (["grow", "MODEL", "-o", "out.keras"], "UsageError", "Say what to add"),
+        (["explain", "PS000"], "Failure", "no such code"),
+    ],
+)
+def test_an_error_is_a_document_where_one_was_asked_for(
+    run: Run, model: Path, words: list[str], kind: str, said: str
+) -> None:
+    words = [str(model) if word == "MODEL" else word for word in words]
+    plain, asked = run(*words), run(*words, "--json")
+    assert (plain.exit_code, plain.stdout) == (asked.exit_code, "") == (2, "")
+    document = json.loads(asked.stdout)
+    assert document["format"] == "keras_padsafe.error/1"
+    assert (document["kind"], document["exit_code"]) == (kind, 2)
+    assert said in document["message"]
+    assert said in plain.stderr
+
+
+def test_every_document_says_what_it_is(run: Run, model: Path) -> None:
+    out = model.with_name("out.keras")
+    for words, kind in (
+        (["inspect", model], "inventory"),
+        (["plan", model, "--rows", "2"], "plan"),
+        (["grow", model, "--rows", "2", "-o", out], "report"),
+        (["grow", model, "--rows", "2", "--dry-run"], "plan"),
+        (["audit", model], "audit"),
+        (["explain"], "codes"),
+        (["explain", "PS301"], "code"),
+    ):
+        document = json.loads(run(*words, "--json").stdout)
+        assert document["format"] == f"keras_padsafe.{kind}/1"
+
+
+def test_a_shell_completes_commands_and_files() -> None:
+    def completed(words: str) -> str:
+        asked = {
+            "_KERAS_PADSAFE_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "keras_padsafe"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **asked},
+        )
+        assert done.returncode == 0
+        return done.stdout
+
+    assert completed("keras-padsafe ver") == "plain,verify\n"
+    for words in ("inspect mod", "verify a.keras b", "audit a.keras --html pa"):
+        assert completed(f"keras-padsafe {words}") == f"file,{words.split()[-1]}\n"
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_path_is_broken_at_any_width(
+    run: Run, model: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory = json.loads(run("inspect", model, "--json").stdout)["vocabularies"][0]
+    names = {site["path"] for site in inventory["arrays"]}
+    names |= {site["key"] for site in inventory["config"]}
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Takes the output for a terminal's.
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", run("inspect", model).stdout)
+    assert names <= set(shown.split())
+    wide = [line for line in shown.splitlines() if len(line) > width]
+    assert [line for line in wide if len(line.split()) > 1] == []
+
+
+def test_what_is_piped_has_whole_lines(run: Run, model: Path) -> None:
+    lines = run("inspect", model).stdout.splitlines()
+    lines += run("grow", model, "--rows", "2", "--dry-run").stdout.splitlines()
+    assert any(len(line) > 80 for line in lines)
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_backend_says_nothing_of_its_own(model: Path) -> None:
+    grown = model.with_name("grown.keras")
+    words = ("grow", model, "--rows", "2", "-o", grown, "--verify")
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    assert ends(*words, stdout=subprocess.PIPE, env=plain).stderr == b""
+    done = ends("verify", model, grown, stdout=subprocess.PIPE, env=plain)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_both_ways_to_start_are_one() -> None:

@@ -25,6 +25,7 @@ def test_writes_what_the_api_writes(run: Run, model: Path) -> None:
     assert document.pop("seconds") >= 0
     expected = json.loads(json.dumps(report.to_json()))
     assert document == {
+        "format": "keras_padsafe.report/1",
         "source": str(model),
         "target": str(ours),
         "verdict": None,
@@ -276,3 +277,17 @@ def _assert_refused(
     assert "Traceback" not in result.stderr
     assert re.search(message, result.stderr), result.stderr
     assert contents() == before
+
+
+def test_columns_of_an_encoding(run: Run, tmp_path: Path) -> None:
+    import keras
+
+    ids = keras.Input((4,), dtype="int32")
+    columns = keras.layers.CategoryEncoding(50, "multi_hot", name="codes")(ids)
+    keras.Model(ids, keras.layers.Dense(2)(columns)).save(tmp_path / "codes.keras")
+    out = tmp_path / "out.keras"
+    options = ("--rows", 3, "--new-rows", "zeros", "--verify")
+    result = run("grow", tmp_path / "codes.keras", "-o", out, *options)
+    assert result.exit_code == 0, result.stderr
+    assert surgery.inspect(out).vocabularies[0].size == 53
+    assert "encoding kernel" in run("inspect", out, env={"COLUMNS": "200"}).stdout

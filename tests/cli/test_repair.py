@@ -49,7 +49,8 @@ def test_json_is_what_the_api_gives(run: Run, leaky: Path) -> None:
     target = leaky.with_name("mended.keras")
     result = run("repair", leaky, "-o", target, "--json")
     report = audit.repair(leaky, target, overwrite=True)
-    assert json.loads(result.stdout) == json.loads(json.dumps(report.to_json()))
+    api = json.loads(json.dumps(report.to_json()))
+    assert json.loads(result.stdout) == {"format": "keras_padsafe.repair/1", **api}
 
 
 @pytest.mark.filterwarnings("ignore:.*mask:UserWarning")

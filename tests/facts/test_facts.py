@@ -3,12 +3,15 @@
 import importlib
 import inspect
 import pkgutil
+import re
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 import keras_padsafe as kp
+from keras_padsafe.compat import saved_arrays, walk_saved
 from keras_padsafe.facts import operations
 from keras_padsafe.facts.optimizer_layout import layout_of
 from keras_padsafe.facts.rules import _RULES, rule_of
@@ -24,7 +27,7 @@ def _operations_of_keras() -> set[str]:
     return names
 
 
-ARGUMENTS = {"NAME_IDS"}
+ARGUMENTS = {"NAME_IDS", "ZERO_ACTIVATIONS"}
 KNOWN = {*dir(keras.layers), *_operations_of_keras(), *dir(kp.layers)}
 FACTS = {
     name: value
@@ -65,6 +68,73 @@ def test_every_rule_is_about_a_class_that_exists() -> None:
     for key in _RULES:
         package, _, name = key.partition(">")
         assert hasattr(packages[package].layers, name), key
+
+
+STEPS, WIDTH = 6, 11
+
+
+def _made(name: str) -> Any:
+    """A layer of Keras with few arguments, an operation as a layer-like call."""
+    needed: dict[str, Any] = {
+        "Dense": (3,),
+        "Conv1D": (3, 2),
+        "LSTM": (3,),
+        "GRU": (3,),
+        "SimpleRNN": (3,),
+        "SpatialDropout1D": (0.5,),
+        "Dropout": (0.5,),
+        "GaussianNoise": (0.5,),
+        "GaussianDropout": (0.5,),
+        "AveragePooling1D": (2,),
+        "MaxPooling1D": (2,),
+    }
+    if name == "Bidirectional":
+        return keras.layers.Bidirectional(keras.layers.LSTM(3))
+    return getattr(keras.layers, name)(*needed.get(name, ()))
+
+
+@pytest.mark.parametrize("name", operations.INPUT_KERNELS)
+def test_input_kernels_are_all_that_follows_the_width_of_an_input(name: str) -> None:
+    layer = _made(name)
+    layer.build((None, STEPS, WIDTH))
+    model = keras.Sequential([keras.Input((STEPS, WIDTH)), layer])
+    arrays = {
+        path.removeprefix(f"layers/{layer.name.rstrip('_0123456789')}/"): array.shape
+        for path, array in saved_arrays(walk_saved(model))
+    }
+    found = {path: s.index(WIDTH) for path, s in arrays.items() if WIDTH in s}
+    assert found == operations.INPUT_KERNELS[name]
+
+
+@pytest.mark.parametrize("name", operations.ZERO_ACTIVATIONS)
+def test_zero_activations_make_a_zero_of_a_zero(name: str) -> None:
+    value = keras.activations.get(name)(keras.ops.zeros((2, 3)))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(value), 0)
+
+
+@pytest.mark.parametrize(
+    "name", operations.KEEPS_ZERO | operations.SUMS_UP_STEPS | operations.REDUCES
+)
+def test_columns_of_zeros_stay_so_and_change_no_other(name: str) -> None:
+    values = np.random.default_rng(0).random((2, STEPS, WIDTH)).astype("float32")
+    wider = np.concatenate([values, np.zeros((2, STEPS, 2), "float32")], -1)
+    if hasattr(keras.layers, name) and name not in ("Multiply", "Identity"):
+        layer = _made(name)
+        before, after = layer(values), layer(wider)
+    else:
+        special = {"ReLU": "relu", "TrueDivide": "true_divide", "Identity": "copy"}
+        operation = getattr(keras.ops, special.get(name, _snake(name)))
+        more = {"Multiply": (2.0,), "Divide": (2.0,), "TrueDivide": (2.0,)}
+        more |= {"Cast": ("float16",)} | dict.fromkeys(operations.REDUCES, (1,))
+        before = operation(values, *more.get(name, ()))
+        after = operation(wider, *more.get(name, ()))
+    before, after = (keras.ops.convert_to_numpy(one) for one in (before, after))
+    np.testing.assert_array_equal(after[..., :WIDTH], before)
+    np.testing.assert_array_equal(after[..., WIDTH:], 0)
+
+
+def _snake(name: str) -> str:
+    return re.sub("(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def test_layouts_are_those_of_keras() -> None:

@@ -13,10 +13,6 @@ _RAGGED = "Rows are padded, with any pad id: ragged ids know no padding."
 _NEGATIVE = "The test draws negative ids. Keras reads other rows for them; we raise."
 
 DIFFERENCES = {
-    "test_embedding_basics": (
-        "With `mask_zero=True` the pad row is held apart from the rows that train, "
-        "in a weight that no optimizer knows: one more non-trainable weight."
-    ),
     "test_quantize_on_subclass_int4": _SUBCLASS,
     "test_quantize_on_subclass_int8": _SUBCLASS,
 }

@@ -1,12 +1,23 @@
 """The three attention layers behind one signature, for tests of what they share."""
 
+import inspect
+
 import keras
 import numpy as np
+import pytest
 
 import keras_padsafe as kp
 
 DIM = 6
 HEADS = 4
+KNOWN = inspect.signature(keras.layers.MultiHeadAttention.__init__).parameters
+GATE = {"use_gate": True} if "use_gate" in KNOWN else {}
+
+
+def needs(argument):
+    """Skips a test of what the attention layer of an earlier Keras does not have."""
+    reason = f"this Keras has no {argument}; what ours say is in test_versions.py"
+    return pytest.mark.skipif(argument not in KNOWN, reason=reason)
 
 
 def multi_head(**options):

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 import keras_padsafe as kp
+from tests.layers.attention_layers import GATE
 
 IDS = np.array([[1, 2, 3, 4], [5, 6, 0, 0]])
 PAIRS = [
     (
         keras.layers.MultiHeadAttention,
         kp.layers.MaskedMultiHeadAttention,
-        {"num_heads": 2, "key_dim": 3, "use_gate": True},
+        {"num_heads": 2, "key_dim": 3, **GATE},
     ),
     (
         keras.layers.GroupQueryAttention,

@@ -159,6 +159,10 @@ OPTIMIZERS = {
         0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2
     ),
     "lion": lambda: keras.optimizers.Lion(0.1, weight_decay=0.1),
+    "muon": lambda: keras.optimizers.Muon(0.1, exclude_embeddings=False),
+    "adafactor": lambda: keras.optimizers.Adafactor(0.1),
+    "ftrl": lambda: keras.optimizers.Ftrl(0.1),
+    "rmsprop": lambda: keras.optimizers.RMSprop(0.1, momentum=0.9, centered=True),
 }
 
 
@@ -185,10 +189,11 @@ def train(layer, optimizer, lora=False):
 @pytest.mark.filterwarnings("ignore:Layer 'lambda.*was passed an input")
 @pytest.mark.filterwarnings("ignore:Layer 'flatten.*was passed an input")
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_pad_rows_and_frozen_rows_never_move(name):
+def test_a_pad_row_stays_zero_and_a_frozen_row_never_moves(name):
     layer = embedding(pad_id=(4, 0), frozen_rows=2, embeddings_regularizer="l2")
     layer.build()
     table = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    table[4] = 0
     layer.assign_table(table)
     model = train(layer, OPTIMIZERS[name]())
     after = table_of(layer)
@@ -220,12 +225,43 @@ def test_no_lora_delta_reaches_them(frozen_rows, tmp_path):
 
 
 def test_when_every_row_is_frozen_nothing_trains():
-    layer = embedding(frozen_rows=4, pad_id=(4, 5))
+    layer = embedding(frozen_rows=6, pad_id=(4, 5))
     layer.build()
     layer.trainable = False
     layer.trainable = True
     assert layer.trainable_variables == []
     assert not table_of(layer)[4:].any()
+
+
+class Tied(keras.layers.Layer):
+    """Reads with a table, and scores each id with it."""
+
+    def __init__(self, words):
+        super().__init__()
+        self.words = words
+
+    def call(self, ids):
+        return self.words(self.words(ids) + 1.0, reverse=True)
+
+
+@pytest.mark.parametrize("frozen_rows", [0, 2])
+def test_the_pad_row_of_a_tied_table_is_scored_and_stays_zero(frozen_rows):
+    layer = embedding(pad_id=3, frozen_rows=frozen_rows)
+    model = keras.Sequential([keras.Input((3,), dtype="int32"), Tied(layer)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(OPTIMIZERS["adamw"](), loss)
+    before = table_of(layer)
+    model.fit(IDS, IDS, epochs=2, verbose=0)
+    after = table_of(layer)
+    assert not after[3].any()
+    assert (after[[2, 4, 5]] != before[[2, 4, 5]]).any(axis=-1).all()
+
+
+def test_without_frozen_rows_the_table_is_one_weight_of_its_size():
+    layer = embedding(pad_id=0)
+    layer.build()
+    assert [tuple(weight.shape) for weight in layer.weights] == [(6, 4)]
+    assert layer.embeddings is layer.weights[0]
 
 
 @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import keras_padsafe as kp
-from tests.layers.attention_layers import numpy, tokens
+from tests.layers.attention_layers import needs, numpy, tokens
 
 REAL = np.arange(4) < np.array([[4], [2], [0]])
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
-@pytest.mark.parametrize("gate", [False, True])
+@pytest.mark.parametrize("gate", [False, pytest.param(True, marks=needs("use_gate"))])
 def test_it_equals_multi_head_attention_with_its_keys_repeated(groups, gate):
     grouped = kp.layers.MaskedGroupedQueryAttention(3, 4, groups, use_gate=gate)
     full = kp.layers.MaskedGroupedQueryAttention(3, 4, 4, use_gate=gate)

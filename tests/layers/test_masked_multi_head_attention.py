@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import keras_padsafe as kp
 from keras_padsafe.errors import MaskError
 from tests.attention_reference import reference_attention
-from tests.layers.attention_layers import DIM, numpy, tokens
+from tests.layers.attention_layers import DIM, needs, numpy, tokens
 
 
 def reference(layer, query, value, query_mask, allowed):
@@ -92,6 +92,7 @@ def test_causality_along_a_free_axis_and_its_limit():
         layer(x, x, use_causal_mask=True)
 
 
+@needs("use_gate")
 def test_poison_behind_the_gate_stays_there():
     layer, x = kp.layers.MaskedMultiHeadAttention(2, 3, use_gate=True), tokens()
     real = np.arange(4) < np.array([[4], [2], [0]])

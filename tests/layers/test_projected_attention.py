@@ -7,7 +7,15 @@ import pytest
 import keras_padsafe as kp
 from keras_padsafe.compat import get_keras_mask, set_keras_mask
 from keras_padsafe.errors import MaskError
-from tests.layers.attention_layers import DIM, LAYERS, PROJECTED, numpy, tokens
+from tests.layers.attention_layers import (
+    DIM,
+    GATE,
+    LAYERS,
+    PROJECTED,
+    needs,
+    numpy,
+    tokens,
+)
 
 # A full sample, one with padding, one of nothing but padding.
 REAL = np.array([[True] * 4, [True, True, False, False], [False] * 4])
@@ -246,6 +254,7 @@ def test_a_mask_of_floats_is_refused(make_projected):
         layer(x, x, attention_mask=np.zeros((3, 4, 4), "float32"))
 
 
+@needs("sliding_window")
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_sliding_window_composes_with_padding(make_projected, causal):
     layer, x = make_projected(sliding_window=2), tokens()
@@ -320,7 +329,7 @@ def test_unmasked_answers_are_those_of_keras():
         (keras.layers.MultiHeadAttention, kp.layers.MaskedMultiHeadAttention),
         (keras.layers.GroupQueryAttention, kp.layers.MaskedGroupedQueryAttention),
     ):
-        config = {"num_heads": 2, "key_dim": 3, "use_gate": True}
+        config = {"num_heads": 2, "key_dim": 3, **GATE}
         if "Group" in theirs.__name__:
             config = {"head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2}
         theirs, ours = theirs(**config), ours(**config)

@@ -71,14 +71,14 @@ def assert_plan_is_exact(plan: Plan, old: Saved, reference: Saved) -> None:
 def assert_old_rows_kept(plan: Plan, old: Saved, new: Saved) -> None:
     """Kept entries and untouched arrays are equal bit for bit; new ones finite."""
     changed = {change.path: change for change in plan.arrays}
-    kept_new, kept_old = plan.row_map.kept
     for path, values in new.arrays.items():
         if path in changed:
-            axis = changed[path].axis
+            axis, own = changed[path].axis, changed[path].own(plan.row_map)
+            kept_new, kept_old = own.kept
             here = np.take(values, kept_new, axis)
             before = np.take(old.arrays[path], kept_old, axis)
             assert same_bits(here, before), path
-            made = np.take(values, plan.row_map.new_ids, axis)
+            made = np.take(values, own.new_ids, axis)
             assert np.isfinite(made.astype(np.float64)).all(), path
         else:
             assert same_bits(values, old.arrays[path]), path

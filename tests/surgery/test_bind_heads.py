@@ -161,32 +161,6 @@ def test_two_equal_vocabularies_need_a_name(tmp_path: Path) -> None:
         kp.surgery.grow(source, tmp_path / "n.keras", rows=1, vocabulary="verbs")
 
 
-def test_one_hot_classifier_has_no_vocabulary(tmp_path: Path) -> None:
-    source = tmp_path / "old.keras"
-
-    def build(size: int) -> keras.Model:
-        x = ids()
-        h = layers.CategoryEncoding(size, output_mode="multi_hot")(x)
-        return keras.Model(x, layers.Dense(2)(h))
-
-    save(build, SIZE, source)
-    with pytest.raises(SurgeryError, match=r"(?s)no vocabulary.*Expected.*also="):
-        kp.surgery.grow(source, tmp_path / "new.keras", rows=1)
-
-
-def test_quantised_table_is_refused(tmp_path: Path) -> None:
-    source = tmp_path / "old.keras"
-
-    def build(size: int) -> keras.Model:
-        words = table(size)
-        model = keras.Sequential([ids(), words])
-        words.quantize("int8")
-        return model
-
-    save(build, SIZE, source)
-    _refused(source, "quantised")
-
-
 def test_position_table_of_equal_size_is_left_alone(tmp_path: Path) -> None:
     """Positions come from an operation, not from an input of ids."""
     source = tmp_path / "old.keras"

@@ -86,7 +86,7 @@ def two_sizes() -> keras.Model:
 
 def columns() -> keras.Model:
     x = ids()
-    wide = layers.Dense(2)(ops.one_hot(x, SIZE))
+    wide = layers.Softmax()(ops.one_hot(x, SIZE))
     return keras.Model(x, [table(SIZE)(x), wide])
 
 

@@ -280,22 +280,3 @@ def test_as_many_positions_as_ids(tmp_path: Path) -> None:
     assert [item["path"] for item in plan.left_alone] == [
         "layers/position_embedding/vars/0"
     ]
-
-
-@only_once
-def test_tokenizer_without_a_word_file(tmp_path: Path) -> None:
-    """Byte pairs are not words of their own: the ids are grown by number."""
-    source = tmp_path / "old.keras"
-    vocabulary = {
-        word: id_ for id_, word in enumerate(["<|endoftext|>", *"abcdefghijk", "ab"])
-    }
-
-    def build(size: int) -> keras.Model:
-        tokenizer = keras_hub.models.GPT2Tokenizer(vocabulary, ["a b"])
-        preprocessor = keras_hub.models.GPT2CausalLMPreprocessor(tokenizer)
-        return keras_hub.models.GPT2CausalLM(_gpt2(size), preprocessor)
-
-    save(build, SIZE, source)
-    with pytest.raises(SurgeryError, match=r"(?s)gpt2_tokenizer.*Grow by `rows`"):
-        kp.surgery.grow(source, tmp_path / "new.keras", tokens=["zebra"])
-    kp.surgery.grow(source, tmp_path / "new.keras", rows=ADDED)

@@ -61,18 +61,11 @@ def test_trim(
     layer = after.config["config"]["layers"][1]["config"]
     assert layer["input_dim"] == len(kept)
     assert {key: layer[key] for key in config} == config
-    fixed = {*range(options.get("frozen_rows", 0)), *_pads(options)}
-    moving = [id_ for id_ in range(SIZE) if id_ not in fixed]
+    moving = range(options.get("frozen_rows", 0), SIZE)
     slot = before.arrays["optimizer/vars/2"]
     expected = [slot[moving.index(id_)] for id_ in kept if id_ in moving]
     assert np.array_equal(after.arrays["optimizer/vars/2"], np.array(expected))
     assert kp.surgery.verify(source, target).passed
-
-
-def _pads(options: dict) -> list[int]:
-    pads = options.get("pad_id", [])
-    zero = [0] if options.get("mask_zero") else []
-    return zero + (pads if isinstance(pads, list) else [pads])
 
 
 def test_remap_moves_a_pad_id(tmp_path: Path) -> None:

@@ -451,6 +451,65 @@ def variable_length(size: int) -> keras.Model:
     return keras.Model(x, layers.Dense(size)(table(size)(x)))
 
 
+@case()
+def encoding_multi_hot(size: int) -> keras.Model:
+    x = layers.CategoryEncoding(size, output_mode="multi_hot")(given := ids())
+    return keras.Model(given, layers.Dense(2)(layers.Dropout(0.1)(x)))
+
+
+@case()
+def encoding_in_a_sequential_model(size: int) -> keras.Model:
+    encoding = layers.CategoryEncoding(size, output_mode="count")
+    return keras.Sequential([ids(), encoding, layers.Dense(3, "relu"), layers.Dense(1)])
+
+
+@case()
+def encoding_in_a_nested_model(size: int) -> keras.Model:
+    encoding = layers.CategoryEncoding(size)
+    inner = keras.Sequential([keras.Input((size,)), layers.Dense(3)])
+    return keras.Model(given := ids(), inner(encoding(given)))
+
+
+@case()
+def one_hot_steps_into_recurrent(size: int) -> keras.Model:
+    x = ops.one_hot(given := ids(), size)
+    return keras.Model(given, layers.Dense(2)(layers.LSTM(3)(x)))
+
+
+@case()
+def one_hot_steps_into_convolution(size: int) -> keras.Model:
+    x = layers.Conv1D(3, 2)(ops.one_hot(given := ids(), size))
+    return keras.Model(given, layers.GlobalMaxPooling1D()(x))
+
+
+@case()
+def one_hot_steps_into_einsum(size: int) -> keras.Model:
+    einsum = layers.EinsumDense("abc,cd->abd", (STEPS, 3))
+    return keras.Model(given := ids(), einsum(ops.one_hot(given, size)))
+
+
+@case()
+def one_hot_steps_laid_flat(size: int) -> keras.Model:
+    x = layers.Flatten()(ops.one_hot(given := ids(), size))
+    return keras.Model(given, layers.Dense(2)(x))
+
+
+@case()
+def encoding_beside_numbers_and_another(size: int) -> keras.Model:
+    encoding, given, other = layers.CategoryEncoding(size), ids(), ids("other")
+    numbers = keras.Input((3,), name="numbers")
+    parts = [encoding(given), numbers, encoding(other)]
+    x = layers.Dense(2)(layers.Concatenate()(parts))
+    return keras.Model([given, numbers, other], x)
+
+
+@case()
+def wide_and_deep(size: int) -> keras.Model:
+    wide = layers.Dense(1)(layers.CategoryEncoding(size)(given := ids()))
+    deep = layers.Dense(1)(layers.GlobalAveragePooling1D()(table(size)(given)))
+    return keras.Model(given, wide + deep)
+
+
 def _dtype(policy: str) -> None:
     def build(size: int) -> keras.Model:
         before = keras.config.dtype_policy()

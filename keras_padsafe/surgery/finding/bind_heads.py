@@ -10,6 +10,7 @@ from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.bind_tables import add_holding, bind_inverse_lookups
+from keras_padsafe.surgery.finding.encodings import counting_key, keeps_steps
 from keras_padsafe.surgery.finding.heads import (
     Head,
     head_of,
@@ -25,6 +26,7 @@ from keras_padsafe.surgery.finding.model_file import (
     add_config,
     settling_flags,
 )
+from keras_padsafe.surgery.finding.quantised import named_arrays
 from keras_padsafe.surgery.finding.reach import keep_steps
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
@@ -48,9 +50,19 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
     }
     candidates: dict[int, list[_Candidate]] = {}
     for space in spaces:
-        space.logits += [call for call in space.calls if is_reverse(call)]
+        reverse = [call for call in space.calls if is_reverse(call)]
+        space.logits += reverse
+        space.draft.no_spare += [
+            f"table {call.layer.name!r} scores the ids by its rows, without a bias"
+            for call in reverse
+        ]
         downstream = model.graph.downstream(space.calls)
-        with_steps = keep_steps(model.graph, space.calls)
+        steps = [
+            call
+            for call in space.calls
+            if counting_key(call.layer) is None or keeps_steps(call, model.graph)
+        ]
+        with_steps = keep_steps(model.graph, steps)
         for call in producers[space.draft.size]:
             head = head_of(call.layer)
             if head is None or head.size != space.draft.size:
@@ -128,6 +140,7 @@ def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> N
             array
             for array in layer.arrays.values()
             if array.shape[-1:] == (vocabulary.size,) and array.path not in bound
+            if array is not named_arrays(layer).get("g_idx")
         ]
         if layer.class_name in RECURRENT and layer.config.get("units") == (
             vocabulary.size

@@ -1,6 +1,7 @@
 """Sorts the tables of a model into id spaces, with the words that name the ids."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from keras_padsafe.facts.operations import LOOKUPS
@@ -8,8 +9,17 @@ from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
+from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
+from keras_padsafe.surgery.finding.encodings import (
+    counting_key,
+    is_lookup,
+    join_twins,
+    known_encodings,
+    takers_of,
+    word_weights,
+)
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
-from keras_padsafe.surgery.finding.heads import Head
+from keras_padsafe.surgery.finding.heads import Head, regularized
 from keras_padsafe.surgery.finding.id_sources import sources_of_table
 from keras_padsafe.surgery.finding.model_file import (
     IdSpace,
@@ -18,10 +28,11 @@ from keras_padsafe.surgery.finding.model_file import (
     holder_of,
 )
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
+from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.tables import Table, known_tables
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
-from keras_padsafe.surgery.finding.vocabulary import Draft
-from keras_padsafe.surgery.finding.words import lookup_words, tokenizer_words
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.words import lookup_words
 
 
 def find_id_spaces(model: ModelFile) -> list[IdSpace]:
@@ -36,15 +47,33 @@ def find_id_spaces(model: ModelFile) -> list[IdSpace]:
 
 def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
     """Adds what one layer holds for each id."""
-    known = {site.path for site in vocabulary.arrays}
+    known = {site.path: (site.axis, site.skips) for site in vocabulary.arrays}
     vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
+    if isinstance(holding, Head) and (key := regularized(holding)):
+        vocabulary.no_spare.append(
+            f"{key} of head {holding.layer.name!r} adds the low score of a spare row "
+            "to the loss"
+        )
     add_config(vocabulary, holding.config)
+    for site in holding.arrays:
+        mine = (site.axis, site.skips)
+        if known.get(site.path, mine) != mine:
+            vocabulary.unexplained.append(_square(holding.layer, site))
     for name in names_of(holding.layer):
         if name not in vocabulary.layers:
             vocabulary.layers.append(name)
     for path in _whole_table_initializers(holding.layer):
         if path not in vocabulary.initializers:
             vocabulary.initializers.append(path)
+
+
+def _square(layer: LayerNode, site: ArraySite) -> Unexplained:
+    return Unexplained(
+        layer.name,
+        f"{layer.class_name} {layer.name!r}: {site.path} runs over the ids in two "
+        "ways, as where a layer takes in a column for each id and scores each id",
+        "It cannot be grown in the file: grow it in Keras",
+    )
 
 
 def names_of(layer: LayerNode) -> list[str]:
@@ -81,7 +110,8 @@ def _unclaimed(tables: list[Table], model: ModelFile) -> list[Table]:
 
 
 def _found(model: ModelFile) -> list[Table]:
-    known = known_tables(model.root)
+    known = [*known_tables(model.root), *known_encodings(model)]
+    join_twins(known, model)
     if model.asking is None:
         return known
     arrays = {array.path: array for _, array in model.arrays()}
@@ -97,7 +127,9 @@ def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
     marks_of: dict[int, list[tuple[int, Any]]] = {}
     latest: dict[int, int] = {}
     for number, table in enumerate(tables):
-        marks: set[Any] = {site.path for site in [*table.arrays, *table.config]}
+        marks: set[Any] = {site.path for site in table.config}
+        if not table.is_encoding:  # Others may have entries in the same weights.
+            marks |= {site.path for site in table.arrays}
         own = [(table.size, mark) for mark in marks | _sources(table, model)]
         met = {bearing[mark] for mark in own if mark in bearing}
         met = sorted(met, key=lambda group: latest[group], reverse=True)
@@ -119,7 +151,9 @@ def _sources(table: Table, model: ModelFile) -> set[Any]:
     """What two tables have in common if the same ids enter both."""
     if table.name is None:
         calls = model.graph.calls_of(table.layer)
-        return {id(source) for source, whole in sources_of_table(calls) if whole}
+        twin = {table.twin} if table.twin else set()
+        whole = {source for source, whole in sources_of_table(calls) if whole}
+        return {id(source) for source in whole | twin}
     # A table inside a class: which of the layer's inputs enters it, only Keras knows.
     own = {site.path for site in table.arrays}
     assert model.asking is not None
@@ -132,8 +166,12 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     if model.named[name] > 1 and layer.weights_path:
         name = layer.weights_path
     vocabulary = Draft(name, tables[0].size)
+    _bind_encodings([t for t in tables if t.is_encoding], vocabulary, model)
     for table in tables:
-        add_holding(vocabulary, table)
+        if not table.is_encoding:
+            add_holding(vocabulary, table)
+        add_config(vocabulary, table.config)
+        vocabulary.layers += names_of(table.layer)
         vocabulary.words += table.words
         vocabulary.layers += table.other_names
         vocabulary.pad_ids += pad_ids(table.layer)
@@ -153,6 +191,45 @@ def _start(tables: list[Table], model: ModelFile) -> IdSpace:
     return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
 
 
+def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) -> None:
+    """Adds the weights that take in the columns of encodings, and their records."""
+    kinds: dict[tuple[int, int], list[LayerNode]] = {}
+    for table in encoders:
+        columns = table.config[0].value
+        kinds.setdefault((columns, table.shift), []).append(table.layer)
+    for (columns, shift), layers in kinds.items():
+        takers = takers_of(model, layers, columns)
+        spare = range(shift + columns, vocabulary.size)
+        skips = (*range(shift), *spare)
+        add_holding(
+            vocabulary,
+            Table(
+                layers[0],
+                columns,
+                arrays=[replace(site, skips=skips) for site in takers.kernels],
+                config=takers.config,
+            ),
+        )
+        vocabulary.unexplained += takers.unexplained
+        if spare:
+            vocabulary.unexplained.append(_spare(layers[0], vocabulary, columns))
+        for layer in takers.layers:
+            vocabulary.initializers += _whole_table_initializers(layer)
+    for table in encoders:
+        if not is_lookup(table.layer):
+            vocabulary.encoders.append(table.layer.weights_path or table.layer.name)
+
+
+def _spare(layer: LayerNode, vocabulary: Draft, columns: int) -> Unexplained:
+    return Unexplained(
+        layer.name,
+        f"{layer.class_name} {layer.name!r} makes {columns} columns of the words whose "
+        f"ids enter {vocabulary.name!r}, and that table has rows to spare, which they "
+        "have not",
+        f"Say --leave {layer.name} (leave='{layer.name}') to grow the table alone",
+    )
+
+
 def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
     """Adds the lookup layers that turn the ids which a head chose back into words."""
     downstream = model.graph.downstream(space.logits)
@@ -164,12 +241,22 @@ def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
 
 
 def _add_lookup(
-    vocabulary: Draft, layer: LayerNode, model: ModelFile, reason: str
+    vocabulary: Draft,
+    layer: LayerNode,
+    model: ModelFile,
+    reason: str,
+    shift: int = 0,
 ) -> None:
     found = lookup_words(layer, model.archive, reason)
-    if found is not None and layer.name not in vocabulary.layers:
-        vocabulary.words.append(found[0])
+    known = {site.layer for site in vocabulary.words}
+    if found is not None and layer.name not in known:
+        words = replace(found[0], first_id=found[0].first_id + shift)
+        is_counted = is_lookup(layer) and counting_key(layer) == "vocabulary_size"
+        vocabulary.words.append(words.counted() if is_counted else words)
         add_config(vocabulary, found[1])
+        skips = tuple(range(shift))
+        weights = word_weights(layer, found[0])
+        vocabulary.arrays += [replace(site, skips=skips) for site in weights]
         vocabulary.layers.append(layer.name)
 
 
@@ -188,17 +275,20 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
         if source.class_name in LOOKUPS:
             reason = f"its ids enter {space.tables[0].layer.name!r}"
             _add_lookup(vocabulary, source, model, reason)
+    for table in space.tables:
+        if table.is_encoding and is_lookup(table.layer):
+            mode = table.layer.config["output_mode"]
+            reason = f"makes a column of each word, output_mode={mode!r}"
+            _add_lookup(vocabulary, table.layer, model, reason, table.shift)
     vocabulary.is_main = any(
         _counts_text(place, model) for place in space.draft.numbers
     )
     for layer in model.layers:
-        if (alone or vocabulary.is_main) and layer.class_name.endswith("Tokenizer"):
-            reason = f"tokenizer of the model of {space.tables[0].layer.name!r}"
-            words = tokenizer_words(layer, model.archive, reason)
-            if words is None:
-                vocabulary.closed_tokenizers.append(layer.name)
-            else:
-                vocabulary.words.append(words)
+        named = layer.class_name.endswith("Tokenizer") and not model.claims.leaves(
+            layer
+        )
+        if named and (alone or vocabulary.is_main):
+            bind_tokenizer(vocabulary, layer, model)
 
 
 def _counts_text(place: ConfigPath, model: ModelFile) -> bool:

@@ -9,6 +9,7 @@ from keras_padsafe.surgery.finding.model_file import (
     holder_of,
     settling_flags,
 )
+from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import Draft, LeftAlone, Unexplained
 
@@ -96,6 +97,8 @@ def _reason(
 ) -> str | None:
     if model.claims.leaves(layer, array.path):
         return "left alone as asked"
+    if is_quantised(layer):
+        return "part of how the weights of its layer are quantised"
     if layer.is_stock and layer.name not in vocabulary.layers:
         return f"class {layer.key.replace('>', '.')}: not a number of ids"
     if model.asking is not None and array.path not in model.asking.unlike:
@@ -106,10 +109,12 @@ def _reason(
 
 def _refuse_quantised(vocabulary: Draft) -> None:
     for site in vocabulary.arrays:
-        if not site.dtype.startswith(("float", "bfloat")):
+        is_made = site.quantised is not None or site.fill in ("scale", "zero")
+        if not is_made and not site.dtype.startswith(("float", "bfloat")):
             problem = (
-                f"array {site.path} is quantised ({site.dtype}), and rows with scales "
-                "of their own cannot be grown"
+                f"array {site.path} is quantised ({site.dtype}) so that ids cannot be "
+                "told apart in it: they share scales, or how its numbers and their "
+                "scales belong together is not known here"
             )
             remedy = "Grow the model before it is quantised"
             vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))

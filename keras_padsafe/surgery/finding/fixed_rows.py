@@ -19,9 +19,7 @@ def fixed_rows(root: LayerNode) -> dict[str, tuple[int, ...]]:
             size = layer.config.get("input_dim")
             frozen = layer.config.get("frozen_rows") or 0
             if isinstance(size, int):
-                pads = {id_ for id_ in pad_ids(layer) if 0 <= id_ < size}
-                rows = tuple(sorted({*range(min(frozen, size)), *pads}))
-                # A table with nothing left to train is one variable, not trained.
+                rows = tuple(range(min(frozen, size)))
                 found[layer.arrays["vars/0"].path] = rows
     return found
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.surgery.finding.asking import Asking
+from keras_padsafe.surgery.finding.held_quantised import held_sites
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
@@ -35,13 +36,14 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
             )
         )
         return
-    draft.unexplained += _odd(asking, found, keys)
+    draft.unexplained += _odd(draft, found, keys)
     bound = {site.path: site.axis for site in draft.arrays}
-    draft.unexplained += _unmoved(found, bound, keys)
+    built = {path: axis for path, axis in bound.items() if path not in asking.unlike}
+    draft.unexplained += _unmoved(found, built, keys)
     for array, axis in _followers(model, found):
-        if array.path not in bound:
+        if array.path not in {site.path for site in draft.arrays}:
             site, doubt = follower_site(draft, array, axis, f"shown: it follows {keys}")
-            draft.arrays.append(site)
+            draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubt
     add_config(draft, _records(asking, found, keys))
 
@@ -99,14 +101,30 @@ def follower_site(
     ]
 
 
-def _odd(asking: Asking, found: "Variation", keys: str) -> Iterator[Unexplained]:
+def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Unexplained]:
+    by_stretch = {
+        site.path: site for site in draft.arrays if site.starts or site.quantised
+    }
+    grown = {(site.shape, _grown(site, found.by)) for site in by_stretch.values()}
     for path, (before, after) in found.odd.items():
+        is_known = path in by_stretch or path.startswith("optimizer/")
+        if is_known and (before, after) in grown:
+            continue
         yield Unexplained(
             path,
             f"array {path} goes from {before} to {after} where {keys} grows by "
             f"{found.by}: that is not one entry for each id",
             "It cannot be grown in the file: old ids would not keep their entries",
         )
+
+
+def _grown(site: ArraySite, by: int) -> tuple[int, ...]:
+    more = max(len(site.starts), 1) * by
+    shape, axis = site.shape, site.axis
+    size = site.real_shape[axis] + more
+    if site.quantised is not None and site.quantised.packed == axis:
+        size = (size + 1) // 2
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _unmoved(

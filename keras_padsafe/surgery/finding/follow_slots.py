@@ -37,12 +37,13 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
     trained = _trained(asking)
     starts = _starts(asking, [n for n, path in enumerate(trained) if path in sites])
     fixed = fixed_rows(model.root)
-    for path, axis in found.axes.items():
+    for path in (*found.axes, *found.odd):
         array = model.archive.arrays.get(path)
         if array is None or not path.startswith(_OPTIMIZER):
             continue
         start = starts.get(path, SlotStart())
         weight = None if start.of is None else trained[start.of]
+        bound = sites.get(weight or "")
         copied = None if start.copies is None else sites.get(trained[start.copies])
         fill = copied.fill if copied else start.number
         if fill is None:
@@ -51,10 +52,17 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
                 f"{_DROP}"
             )
             return
-        skips = fixed.get(weight or "", ())
         reason = f"slot of {weight}" if weight else "shown: it follows"
-        site, doubt = follower_site(draft, array, axis, reason, skips)
-        draft.unexplained += doubt
+        if bound is not None and bound.starts:
+            same = {"path": path, "dtype": array.dtype, "reason": reason}
+            site = replace(bound, **same)
+        elif path in found.axes:
+            skips = fixed.get(weight or "", ())
+            axis = found.axes[path]
+            site, doubt = follower_site(draft, array, axis, reason, skips)
+            draft.unexplained += doubt
+        else:
+            continue
         draft.slots.append(
             replace(
                 site,

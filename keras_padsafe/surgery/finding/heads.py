@@ -7,6 +7,7 @@ from keras_padsafe.facts.operations import BACK_TO_IDS, UNIT_BY_UNIT
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.quantised import is_quantised, quantised_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
 
 
@@ -29,6 +30,12 @@ def head_of(layer: LayerNode) -> Head | None:
     if layer.key == "keras_hub>MaskedLMHead":
         return _masked_lm_head(layer)
     return None
+
+
+def regularized(head: Head) -> str | None:
+    """The configuration key by which the loss sees scores or biases as numbers."""
+    keys = ("bias_regularizer", "activity_regularizer")
+    return next((key for key in keys if head.layer.config.get(key)), None)
 
 
 def reshaped_units(layer: LayerNode, size: int) -> ConfigPath | None:
@@ -66,12 +73,19 @@ def last_weights(graph: Graph) -> list[Call]:
 def _dense(layer: LayerNode) -> Head | None:
     size = layer.config.get("units")
     kernel, bias = layer.arrays.get("vars/0"), layer.arrays.get("vars/1")
-    if not isinstance(size, int) or kernel is None or kernel.shape[-1:] != (size,):
+    is_whole = is_quantised(layer)
+    if not isinstance(size, int) or kernel is None or not kernel.shape:
+        return None
+    if not is_whole and kernel.shape[-1] != size:
         return None
     reason = f"output of the model, units={size}"
     head = Head(layer, size)
-    head.arrays.append(kernel_site(kernel, len(kernel.shape) - 1, reason))
-    if bias is not None and bias.shape == (size,):
+    head.arrays += _kernel_sites(layer, kernel, len(kernel.shape) - 1, size, reason)
+    if (
+        bias is not None
+        and bias.shape == (size,)
+        and layer.config.get("use_bias", True)
+    ):
         head.arrays.append(bias_site(bias, 0, reason))
     path = (*layer.path, "config", "units")
     head.config.append(ConfigSite(path, size, "table", reason))
@@ -88,11 +102,14 @@ def _einsum_dense(layer: LayerNode) -> Head | None:
     operands, _, result = equation.partition("->")
     kernel_axes = operands.rpartition(",")[2]
     unit = result[-1:]
-    if not isinstance(size, int) or not _has_units(kernel, kernel_axes, unit, size):
+    if not isinstance(size, int) or unit not in kernel_axes:
+        return None
+    if not is_quantised(layer) and not _has_units(kernel, kernel_axes, unit, size):
         return None
     reason = f"output of the model, equation={equation!r}, output_shape={whole}"
     head = Head(layer, size)
-    head.arrays.append(kernel_site(kernel, kernel_axes.index(unit), reason))
+    axis = kernel_axes.index(unit)
+    head.arrays += _kernel_sites(layer, kernel, axis, size, reason)
     bias_axes = layer.config.get("bias_axes") or ""
     if bias is not None and _has_units(bias, bias_axes, unit, size):
         head.arrays.append(bias_site(bias, bias_axes.index(unit), reason))
@@ -101,6 +118,17 @@ def _einsum_dense(layer: LayerNode) -> Head | None:
         place = (*place, len(shape) - 1)
     head.config.append(ConfigSite(place, size, "table", reason))
     return head
+
+
+def _kernel_sites(
+    layer: LayerNode, kernel: StoredArray, axis: int, size: int, reason: str
+) -> list[ArraySite]:
+    site = kernel_site(kernel, min(axis, len(kernel.shape) - 1), reason)
+    if not is_quantised(layer):
+        return [site]
+    # Four bits each, Keras lays a kernel flat first: only one of this form stays so.
+    is_flat = kernel.shape[axis : axis + 1] != (size,) and axis == 0
+    return [site] if is_flat else quantised_sites(layer, site, size)
 
 
 def _has_units(array: StoredArray, axes: str, unit: str, size: int) -> bool:

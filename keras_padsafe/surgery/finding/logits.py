@@ -1,6 +1,5 @@
 """Follows the units of a head to everything that repeats their number."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +9,10 @@ from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.claims import Claims
 from keras_padsafe.surgery.finding.heads import reshaped_units
+from keras_padsafe.surgery.finding.shape_records import (
+    built_widths,
+    recorded_widths,
+)
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
 
@@ -46,15 +49,16 @@ def follow_logits(
             if _keeps_units(consumer, size, graph):
                 pending.append(consumer)
                 baked = reshaped_units(layer, size)
-                places += [*_built_shapes(layer, size), *([baked] if baked else [])]
+                places += [*built_widths(layer, size), *([baked] if baked else [])]
             elif any(claims.on(layer, array) for array in layer.arrays.values()):
-                places += _built_shapes(layer, size)
+                places += built_widths(layer, size)
             elif layer.class_name not in BACK_TO_IDS and not claims.leaves(layer):
                 followed.unexplained.append(_consumer(layer, size))
     for call in followed.over_ids:
         if call not in heads and not claims.leaves(call.layer):
             followed.unexplained += _fixed_operands(call, followed, size, graph)
-    places += _recorded_shapes(graph, followed.over_ids, size)
+    widths = dict.fromkeys(followed.over_ids, size)
+    places += [place for place, _ in recorded_widths(graph, widths)]
     followed.sites = [_shape_site(path, size) for path in dict.fromkeys(places)]
     return followed
 
@@ -69,11 +73,11 @@ def _keeps_units(call: Call, size: int, graph: Graph) -> bool:
     if call.layer.class_name != "GetItem":
         return True
     before = graph.shape_of(call.inputs[0]) if call.inputs else None
-    is_whole = _leaves_last_axis(call.arguments.get("1"), before)
+    is_whole = leaves_last_axis(call.arguments.get("1"), before)
     return (shape is None or shape[-1:] == [size]) and is_whole
 
 
-def _leaves_last_axis(key: Any, before: list[Any] | None) -> bool:
+def leaves_last_axis(key: Any, before: list[Any] | None) -> bool:
     """Whether an index, as recorded, takes all of the last axis."""
     if not isinstance(key, list):
         return before is not None and len(before) > 1
@@ -142,40 +146,3 @@ def _consumer(layer: LayerNode, size: int) -> Unexplained:
         f"Say --leave {layer.name} (leave='{layer.name}') if a different number of "
         "units does no harm there",
     )
-
-
-def _built_shapes(layer: LayerNode, size: int) -> list[ConfigPath]:
-    found = list(_lasts(layer.serialized.get("build_config"), size))
-    paths: list[ConfigPath] = [(*layer.path, "build_config", *path) for path in found]
-    if layer.parent is not None and layer.parent.class_name == "TimeDistributed":
-        paths += _built_shapes(layer.parent, size)
-    return paths
-
-
-def _recorded_shapes(
-    graph: Graph, over_ids: set[Call], size: int
-) -> Iterator[ConfigPath]:
-    for record in graph.shape_records:
-        if record.call in over_ids and record.shape[-1:] == [size]:
-            yield (*record.path, len(record.shape) - 1)
-    for layer, call in graph.input_layers:
-        if call in over_ids:
-            shape = layer.config.get("batch_shape")
-            if isinstance(shape, list) and shape and shape[-1] == size:
-                yield (*layer.path, "config", "batch_shape", len(shape) - 1)
-            if layer.parent is not None:
-                yield from _built_shapes(layer.parent, size)
-                for path in _lasts(layer.parent.config.get("build_input_shape"), size):
-                    yield (*layer.parent.path, "config", "build_input_shape", *path)
-
-
-def _lasts(value: Any, size: int) -> Iterator[ConfigPath]:
-    """The last places of all shapes in `value` that end in `size`."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from ((key, *path) for path in _lasts(inner, size))
-    elif isinstance(value, list):
-        if value and value[-1] == size and not isinstance(value[-1], bool):
-            yield (len(value) - 1,)
-        for index, inner in enumerate(value):
-            yield from ((index, *path) for path in _lasts(inner, size))

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
-from keras_padsafe.facts.operations import COLUMNS, LOOKUPS
+from keras_padsafe.facts.operations import COLUMNS
 from keras_padsafe.facts.rules import Rule, rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.surgery.finding.encodings import counting_key, takers_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.tables import array_below
@@ -26,7 +28,7 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
             found += _contradicting(layer, rule)
         elif model.asking is None and not layer.is_stock and not layer.is_graph:
             found += (item for item in _matrices(layer) if item.place not in named)
-        found += _encodings(layer)
+        found += _encodings(layer, model)
     return found[:_MOST]
 
 
@@ -55,14 +57,18 @@ def _matrices(layer: LayerNode) -> Iterator[Unexplained]:
             )
 
 
-def _encodings(layer: LayerNode) -> Iterator[Unexplained]:
-    """Ids that become columns, and so have no table."""
-    mode = layer.config.get("output_mode", "int")
-    if layer.class_name in COLUMNS or (layer.class_name in LOOKUPS and mode != "int"):
+def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Unexplained]:
+    """Ids that become columns, which were not seen to reach weights for each."""
+    key = counting_key(layer)
+    if key is None and layer.class_name not in COLUMNS:
+        return
+    size = layer.config.get(key) if key else None
+    takers = takers_of(model, [layer], size if is_count(size) else 0)
+    yield from takers.unexplained
+    if not takers.unexplained:
         yield Unexplained(
             layer.name,
-            f"{layer.class_name} {layer.name!r} makes a column for each id, so the "
-            "model needs no table: the weights of the layer after it have a row for "
-            "each",
-            "Such an encoding cannot be grown yet",
+            f"{layer.class_name} {layer.name!r} makes a column for each id, and no "
+            "layer was seen to take them in whose weights have an entry for each",
+            "It cannot be grown in the file: grow it in Keras",
         )

@@ -9,6 +9,7 @@ from typing import Any
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.layers import UNTRAINED_AT_END
+from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.optimizer_layout import SlotFill, layout_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.fixed_rows import fixed_rows
@@ -41,7 +42,7 @@ def find_slots(
             positions = _positions(root, sites, shapes, fixed)
             for site, position in positions.items():
                 name = optimizer.get("class_name", "optimizer")
-                skips = fixed.get(site.path, ())
+                skips = fixed.get(site.path, site.skips)
                 for index, fill in slots[position]:
                     slot = _slot_site(site, variables[index], fill, name)
                     found.append(replace(slot, skips=skips))
@@ -200,7 +201,7 @@ def _leaves(node: LayerNode) -> Iterator[LayerNode]:
 
 
 def _trainable(layer: LayerNode) -> dict[str, StoredArray]:
-    if layer.config.get("trainable") is False:
+    if layer.config.get("trainable") is False or layer.class_name in LOOKUPS:
         return {}
     arrays: dict[str, StoredArray] = {}
     base = f"{layer.weights_path}/" if layer.weights_path else ""

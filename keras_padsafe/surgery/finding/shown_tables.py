@@ -8,6 +8,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counted_list import counted_list, is_numbered
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
+from keras_padsafe.surgery.finding.held_quantised import held_sites
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import Table, table_site
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
@@ -82,7 +83,8 @@ def _table(
     reason = f"shown: ids index it, and its rows follow {keys}"
     axis = asking.inside.tables[path]
     table = Table(owner, asking.skeleton.shapes[path][axis], name, others)
-    table.arrays.append(table_site(arrays[path], axis, reason, "embedding table"))
+    site = table_site(arrays[path], axis, reason, "embedding table")
+    table.arrays += held_sites(asking, arrays, site, table.size)
     for place in counted:
         shown = f"shown: the rows of {path} follow it"
         table.config.append(ConfigSite(place, asking.value(place), "table", shown))

@@ -1,9 +1,41 @@
 """The places of a file that are bound to one vocabulary."""
 
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from keras_padsafe.saved_model.config_path import ConfigPath
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """How an array of whole numbers stands for one of real numbers.
+
+    Attributes:
+        bits: The bits of a whole number.
+        dtype: The data type of the real numbers, which is that of the scales.
+        scale: The array of the scales.
+        zero: The array of the numbers that stand for 0, if that is not 0.
+        block: How many numbers of an id share a scale; 0 if all do.
+        packed: The axis along which two numbers share a byte, if one is.
+        length: How many numbers lie along it.
+        shared: Whether a scale belongs to a number of every id, and not to one id.
+    """
+
+    bits: int
+    dtype: str
+    scale: str
+    zero: str | None = None
+    block: int = 0
+    packed: int | None = None
+    length: int = 0
+    shared: bool = False
+
+    def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the real numbers."""
+        if self.packed is None:
+            return stored
+        return (*stored[: self.packed], self.length, *stored[self.packed + 1 :])
 
 
 @dataclass(frozen=True)
@@ -17,7 +49,8 @@ class ArraySite:
         axis: The axis that runs over the ids.
         role: What it is, as `"embedding table"`.
         fill: How new entries are made: `"rows"` as the user asked, `"bias"` with
-            the mean for every choice but zeros, `"zeros"`, or a number.
+            the mean for every choice but zeros, `"scale"` or `"zero"` with those of
+            the new rows of `like`, or a number.
         reason: Why we believe that the axis is this vocabulary's.
         like: For the moving average of a weight, the weight whose new entries it
             takes over.
@@ -26,6 +59,9 @@ class ArraySite:
             does not say for which ids: new ones can be added at the end, and nothing
             else be done.
         slot_of: For a variable of an optimizer, the weight that it belongs to.
+        starts: Where stretches over the ids begin, if the axis runs over other things
+            beside them, or over the ids more than once.
+        quantised: How its whole numbers stand for real ones, if they do.
     """
 
     path: str
@@ -33,16 +69,23 @@ class ArraySite:
     dtype: str
     axis: int
     role: str
-    fill: Literal["rows", "bias"] | float
+    fill: Literal["rows", "bias", "scale", "zero"] | float
     reason: str
     like: str | None = None
     skips: tuple[int, ...] = ()
     only_appends: bool = False
     slot_of: str | None = None
+    starts: tuple[int, ...] = ()
+    quantised: Quantised | None = None
 
     @property
     def size(self) -> int:
-        return self.shape[self.axis]
+        return self.real_shape[self.axis]
+
+    @property
+    def real_shape(self) -> tuple[int, ...]:
+        """Its shape, with the numbers that share a byte told apart."""
+        return self.quantised.shape(self.shape) if self.quantised else self.shape
 
 
 @dataclass(frozen=True)
@@ -55,15 +98,22 @@ class ConfigSite:
         follows: `"table"` if it counts the ids and so changes by as many as they do,
             `"record"` if it repeats such a count, `"tokens"` if it is the number of
             words, `"cap"` if it must not be less than that, `"id"` if it is an id
-            itself, `"first"` if it counts some of the first ids; `"mask_zero"`,
+            itself, `"first"` if it counts some of the first ids, `"whole"` if it
+            lists tokens that are never cut, as new ones must not be, `"cut"` if only
+            those need to be listed that would be; `"mask_zero"`,
             `"pad_id"` or `"mask_token"` if it says whether an id is padding, or with
             which word, and does not yet.
         reason: Why we believe so.
+        times: How often a record counts the ids.
+        default: What stands for it where it is `None`; of `"cut"`, the rule that says
+            what would be cut.
     """
 
     path: ConfigPath
     value: Any
     follows: Literal[
+        "whole",
+        "cut",
         "table",
         "record",
         "tokens",
@@ -75,6 +125,8 @@ class ConfigSite:
         "mask_token",
     ]
     reason: str
+    times: int = 1
+    default: Any = None
 
     @property
     def is_padding(self) -> bool:
@@ -98,6 +150,36 @@ class TextRule:
 
 
 @dataclass(frozen=True)
+class PieceRule:
+    """How a WordPiece tokenizer makes words of text, before it cuts them into pieces.
+
+    Attributes:
+        lowers: Whether it makes them lower case.
+        splits: Whether it cuts text at punctuation.
+        suffix: What marks a piece inside a word.
+    """
+
+    lowers: bool
+    splits: bool
+    suffix: str
+
+    def why_lost(self, word: str) -> str | None:
+        """Why no text gives a word, if so."""
+        text = word.removeprefix(self.suffix)
+        if self.splits and len(text) > 1 and not all(map(_is_letter, text)):
+            return "is cut, as all text is at spaces and punctuation"
+        if self.lowers and text.casefold() != text:
+            return f"becomes {text.casefold()!r}, as all text does"
+        return None
+
+
+def _is_letter(sign: str) -> bool:
+    if sign.isascii():
+        return sign.isalnum()
+    return unicodedata.category(sign)[0] not in "PZC"
+
+
+@dataclass(frozen=True)
 class WordsSite:
     """The words of a lookup layer or tokenizer, one id each.
 
@@ -105,7 +187,7 @@ class WordsSite:
         layer: Name of the layer.
         class_name: Its class.
         config_path: Where config.json lists the words, if it does.
-        assets: The text files of the archive that list them, if they do.
+        assets: The files of the archive that list them, if they do.
         first_id: The id of the first word listed.
         words: The words, in the order of their ids.
         specials: The words that mean padding or an unknown word.
@@ -114,6 +196,11 @@ class WordsSite:
         text_rule: How the layer makes words of text, if that is known.
         is_counted: Whether the rows of a table follow the length of the list.
         unknown_id: The first id that words get which the layer does not know.
+        weights_path: Where config.json lists a weight for each word, if it does.
+        weight: What a new word gets there, their mean.
+        only_appends: Whether words can be added at the end and nothing else be done.
+        inserts: Whether words that are listed nowhere follow the last one, as a mask
+            token, and move up before a new one.
     """
 
     layer: str
@@ -125,9 +212,13 @@ class WordsSite:
     specials: tuple[str | int, ...]
     reason: str
     reserved: frozenset[str | int] = frozenset()
-    text_rule: TextRule | None = None
+    text_rule: TextRule | PieceRule | None = None
     is_counted: bool = False
     unknown_id: int | None = None
+    weights_path: ConfigPath | None = None
+    weight: float = 0.0
+    only_appends: bool = False
+    inserts: bool = False
 
     def counted(self) -> "WordsSite":
         """The same site, as one whose length the rows of a table follow."""

@@ -1,11 +1,17 @@
 """Finds the embedding tables of a model whose class says where each id has a row."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.facts.rules import Rule, rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.surgery.finding.quantised import (
+    is_quantised,
+    named_arrays,
+    quantised_sites,
+)
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 
 
@@ -21,6 +27,11 @@ class Table:
         arrays: The tables.
         config: The numbers that count the ids.
         words: Lists of words whose length the rows follow.
+        is_encoding: Whether the layer makes a column for each id instead, so that the
+            tables are weights of the layers after it.
+        shift: The id of its first column.
+        twin: Another lookup layer of the same words for the same text, whose ids enter
+            a table.
     """
 
     layer: LayerNode
@@ -30,6 +41,9 @@ class Table:
     arrays: list[ArraySite] = field(default_factory=list)
     config: list[ConfigSite] = field(default_factory=list)
     words: list[WordsSite] = field(default_factory=list)
+    is_encoding: bool = False
+    shift: int = 0
+    twin: LayerNode | None = None
 
 
 def known_tables(root: LayerNode) -> list[Table]:
@@ -48,12 +62,31 @@ def _by_rule(layer: LayerNode, rule: Rule) -> list[Table]:
         return []
     reason = f"class {layer.key.replace('>', '.')}, {rule.size_key}={size}"
     table = Table(layer, size)
-    for relative, axis in rule.arrays.items():
+    for relative, axis in _places(layer, rule).items():
         array = array_below(layer, relative)
-        if array is not None and array.shape[axis : axis + 1] == (size,):
-            table.arrays.append(table_site(array, axis, reason))
+        if array is None or array.shape[axis : axis + 1] != (size,):
+            continue
+        site = table_site(array, axis, reason)
+        if is_quantised(layer):
+            table.arrays += quantised_sites(layer, site, size)
+        else:
+            table.arrays.append(site)
     table.config += size_sites(layer, rule.size_key, reason)
     return [table] if table.arrays else []
+
+
+def _places(layer: LayerNode, rule: Rule) -> Mapping[str, int]:
+    """Where the tables lie: what comes after the first moves if it is quantised."""
+    arrays = named_arrays(layer) if is_quantised(layer) else {}
+    if not arrays:
+        return rule.arrays
+    tables = {"embeddings": 0, "reverse_embeddings": 1}
+    return {
+        relative: tables[name]
+        for name, array in arrays.items()
+        for relative, own in layer.arrays.items()
+        if name in tables and own.path == array.path
+    }
 
 
 def array_below(layer: LayerNode, relative: str) -> StoredArray | None:

@@ -1,9 +1,9 @@
-"""Words that a TextVectorization learns and can never make of any text."""
+"""Words that a TextVectorization or WordPiece learns and can never make of any text."""
 
 import string
 from collections.abc import Iterable
 
-from keras_padsafe.surgery.finding.sites import TextRule, WordsSite
+from keras_padsafe.surgery.finding.sites import PieceRule, TextRule, WordsSite
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 # TensorFlow lowers the letters of ASCII only, and so leaves others as they are.
@@ -30,7 +30,9 @@ def unreachable_words_note(words: Iterable[str | int], site: WordsSite) -> str |
     )
 
 
-def _why_unreachable(word: str, rule: TextRule) -> str | None:
+def _why_unreachable(word: str, rule: TextRule | PieceRule) -> str | None:
+    if isinstance(rule, PieceRule):
+        return rule.why_lost(word)
     made, standardize = word, rule.standardize or ""
     if "lower" in standardize:
         made = made.translate(_LOWER)

@@ -3,8 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
+
+LOOKED_UP = ("embedding table", "encoding kernel", "scales", "word weights")
+"""The roles of arrays that have an entry for each id that comes in."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Draft:
     closed_tokenizers: list[str] = field(default_factory=list)
     read_by: list[str] = field(default_factory=list)
     maskless: list[str] = field(default_factory=list)
+    no_spare: list[str] = field(default_factory=list)
+    encoders: list[str] = field(default_factory=list)
     unexplained: list[Unexplained] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -92,12 +98,15 @@ class Vocabulary:
         is_made_inside: Whether the model makes its ids itself, as positions, so that
             it is not meant where no vocabulary is named.
         words: Lookup layers and tokenizers that name the ids.
-        closed_tokenizers: Tokenizers that hold their words in a form, as byte pairs,
-            that cannot take a whole word in.
+        closed_tokenizers: Tokenizers that cannot take a word in, and why not.
         read_by: Layers and operations that read the ids themselves, as numbers: where
             old ids get other numbers, only a proof shows that they do not mind.
         maskless: Tables of which no configuration can be told what is padding, such as
             those inside classes of the user's own.
+        no_spare: Why a spare row of it could take probability, for each head that
+            gives no promise.
+        encoders: Layers that make a column of each id, by their groups of the weights
+            file; operations by their names.
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
         notes: Anything else that a user should know before a change.
@@ -119,6 +128,8 @@ class Vocabulary:
     closed_tokenizers: tuple[str, ...]
     read_by: tuple[str, ...]
     maskless: tuple[str, ...]
+    no_spare: tuple[str, ...]
+    encoders: tuple[str, ...]
     unexplained: tuple[Unexplained, ...]
     left_alone: tuple[LeftAlone, ...]
     notes: tuple[str, ...]
@@ -126,7 +137,13 @@ class Vocabulary:
     @property
     def has_head(self) -> bool:
         """Whether the model scores each id, so that new ids take probability."""
-        return any(site.role != "embedding table" for site in self.arrays)
+        return any(site.role not in LOOKED_UP for site in self.arrays)
+
+    @property
+    def spare_ids(self) -> tuple[int, ...]:
+        """Ids of rows that are kept for words to come."""
+        ids = self.word_ids.items()
+        return tuple(sorted(id_ for word, id_ in ids if is_spare(word)))
 
     @property
     def word_ids(self) -> dict[str | int, int]:
@@ -157,6 +174,7 @@ class Vocabulary:
             ],
             "initializers": [config_key(path) for path in self.initializers],
             "pad_ids": list(self.pad_ids),
+            "spare_ids": list(self.spare_ids),
             "words": [
                 {
                     "layer": site.layer,

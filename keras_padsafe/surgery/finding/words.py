@@ -3,9 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Container, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import shortly
@@ -40,6 +44,11 @@ def lookup_words(
         first = 0 if leading else len(specials)
         place = (*layer.path, "config", "vocabulary")
         site = listed_site(layer, place, first, words, reason)
+        weights = layer.config.get("idf_weights")
+        if isinstance(weights, list) and len(weights) == len(words):
+            place = (*layer.path, "config", "idf_weights")
+            mean = float(np.mean(weights)) if weights else 0.0
+            site = replace(site, weights_path=place, weight=mean)
     else:
         assets = _assets(layer, archive)
         if not assets:
@@ -164,28 +173,6 @@ def _counts(layer: LayerNode, site: WordsSite) -> list[ConfigSite]:
     return sites
 
 
-def tokenizer_words(
-    layer: LayerNode, archive: Archive, reason: str
-) -> WordsSite | None:
-    """The words of a KerasHub WordPiece tokenizer, from its word file."""
-    group = next(
-        (
-            name.removesuffix("/vocabulary.txt")
-            for name in archive.assets
-            if name.endswith("tokenizer/vocabulary.txt")
-        ),
-        None,
-    )
-    if group is None:
-        return None
-    asset = f"{group}/vocabulary.txt"
-    lines = _decoded(archive.assets[asset].read(), layer).split("\n")
-    while lines and lines[-1] == "":
-        lines.pop()
-    words = tuple(line.rstrip("\r") for line in lines)
-    return _site(layer, None, (asset,), 0, words, (), reason)
-
-
 def split_pieces(word: str, known: Container[str | int]) -> list[str]:
     """The pieces of a word, as WordPiece cuts it: the longest known one each time.
 
@@ -245,6 +232,8 @@ def _integer_problem(token: str | int, site: WordsSite) -> str | None:
 
 
 def _problem(token: str | int, site: WordsSite | None) -> str | None:
+    if isinstance(token, str | int) and is_spare(token):
+        return "is how a spare row is marked. Expected: a word that is none."
     if site is not None and site.class_name == "IntegerLookup":
         return _integer_problem(token, site)
     if not isinstance(token, str):

@@ -1,12 +1,14 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.facts.packages import MOST_WHOLE
+from keras_padsafe.facts.spare_words import spare_word
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
@@ -29,6 +31,7 @@ from keras_padsafe.surgery.planning.plan import (
     WordsChange,
 )
 from keras_padsafe.surgery.planning.row_map import RowMap
+from keras_padsafe.surgery.planning.spare import check_promised
 
 
 def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
@@ -93,18 +96,23 @@ def build_plan(
         raise SurgeryError(
             f"optimizer: expected 'keep' or 'drop'; received {optimizer!r}."
         )
-    _check_settled(inventory, vocabulary, optimizer)
+    check_settled(inventory, vocabulary)
+    if vocabulary.slot_problem and optimizer == "keep":
+        raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
     rows = settle_names(read_new_rows(new_rows), vocabulary, change)
     new_ids = change.row_map.new_ids
-    _check_given_rows(rows, vocabulary, len(change.words) or len(new_ids), len(new_ids))
+    check_promised(vocabulary, change)
+    most = len(new_ids) - len(change.spare_ids)
+    _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
     check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
     masks = takes_mask_token(vocabulary, change)
     words = [_words_change(site, change, masks) for site in vocabulary.words]
     end = words[0].new_first_id + words[0].new_count if words else 0
-    padding = _padding(vocabulary, change)
+    padded = _padded_tables(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
     _check_appends([*vocabulary.arrays, *slots], change.row_map)
+    _check_tokenizers(vocabulary, change.row_map)
     plan = Plan(
         vocabulary=vocabulary.name,
         old_size=vocabulary.size,
@@ -112,12 +120,13 @@ def build_plan(
         row_map=change.row_map,
         new_rows=rows,
         arrays=tuple(
-            _array(site, change, padding) for site in [*vocabulary.arrays, *slots]
+            _array(_for_given(site, vocabulary, rows), change, padded)
+            for site in [*vocabulary.arrays, *slots]
         ),
         config=tuple(
             change
             for change in [
-                *(_config(site, change, end) for site in vocabulary.config),
+                *(_config(s, change, end, vocabulary) for s in vocabulary.config),
                 *(_initializer(path) for path in vocabulary.initializers),
             ]
             if change.old != change.new
@@ -131,16 +140,23 @@ def build_plan(
         or change.pad is not None
         or _are_read(vocabulary, change.row_map),
         pad=change.pad,
+        spare_ids=change.spare_ids,
+        old_spare_ids=vocabulary.spare_ids,
+        encoders=vocabulary.encoders,
         old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
     for site in plan.arrays:
-        check_fits(rows, site.path, site.dtype, site.fill)
+        dtype = site.quantised.dtype if site.quantised else site.dtype
+        check_fits(rows, site.path, dtype, site.fill)
     return plan
 
 
-def _check_settled(
-    inventory: Inventory, vocabulary: Vocabulary, optimizer: str
-) -> None:
+def check_settled(inventory: Inventory, vocabulary: Vocabulary) -> None:
+    """Refuses a vocabulary of which something is not known.
+
+    Raises:
+        AmbiguousVocabularyError: listing what has to be settled by the user first.
+    """
     if vocabulary.unexplained:
         listed = "\n".join(
             f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
@@ -150,8 +166,6 @@ def _check_settled(
             f"{vocabulary.name!r} is known, and nothing is guessed. Settle each:\n"
             f"{listed}"
         )
-    if vocabulary.slot_problem and optimizer == "keep":
-        raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
 
 
 def _check_given_rows(
@@ -159,7 +173,9 @@ def _check_given_rows(
 ) -> None:
     if rows.rows is None:
         return
-    dims = {site.shape[1] for site in vocabulary.arrays if _is_table(site)}
+    tables = [site for site in vocabulary.arrays if _is_table(site)]
+    looked_up = [site for site in tables if not _is_encoding(site)]
+    dims = {site.real_shape[1] for site in looked_up or tables}
     count, dim = rows.rows.shape
     if not wanted <= count <= most or dims != {dim}:
         raise SurgeryError(
@@ -181,6 +197,20 @@ def _is_table(site: ArraySite) -> bool:
     return site.axis == 0 and len(site.shape) == 2 and site.fill == "rows"
 
 
+def _is_encoding(site: ArraySite) -> bool:
+    return site.role == "encoding kernel"
+
+
+def _for_given(site: ArraySite, vocabulary: Vocabulary, rows: NewRows) -> ArraySite:
+    """The site, which takes the mean where the rows given are those of a table."""
+    has_table = any(_is_table(s) and not _is_encoding(s) for s in vocabulary.arrays)
+    kernels = {s.path for s in vocabulary.arrays if _is_encoding(s)}
+    is_theirs = (site.like or site.path) in kernels and site.fill == "rows"
+    if rows.rows is None or not has_table or not is_theirs:
+        return site
+    return replace(site, fill="bias")
+
+
 def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
     """Refuses to move ids where an array does not say which of them it has."""
     short = next((site for site in sites if site.only_appends), None)
@@ -192,34 +222,41 @@ def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Padding:
-    """The tables that get a row of zeros for padding, and those that never train it."""
+def _check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
+    """Refuses to move the ids of words that a tokenizer could not give others."""
+    fixed = [
+        *((f"{name}, so", vocabulary.size) for name in vocabulary.closed_tokenizers),
+        *((f"{s.layer!r}:", s.end) for s in vocabulary.words if s.only_appends),
+    ]
+    for tokenizer, end in fixed:
+        if not np.array_equal(row_map.ids[:end], np.arange(end)):
+            raise SurgeryError(
+                "row_map: old ids would move or go, and a tokenizer would still give "
+                f"them: {tokenizer} its words keep their ids. Expected: every id kept, "
+                "and new ones at the end; or the name of the tokenizer as leave=NAME "
+                "(--leave NAME), if you change it yourself."
+            )
 
-    ids: tuple[int, ...] = ()
-    tables: frozenset[str] = frozenset()
-    untrained: frozenset[str] = frozenset()
 
-
-def _padding(vocabulary: Vocabulary, change: Change) -> _Padding:
+def _padded_tables(vocabulary: Vocabulary, change: Change) -> frozenset[str]:
+    """The tables that get a row of zeros for padding."""
     if change.pad is None:
-        return _Padding()
-    sites = vocabulary.arrays
-    tables = frozenset(s.path for s in sites if s.role == "embedding table")
-    fixed = any(site.follows == "pad_id" for site in vocabulary.config)
-    return _Padding((change.pad,), tables, tables if fixed else frozenset())
+        return frozenset()
+    tables = (site for site in vocabulary.arrays if site.role == "embedding table")
+    return frozenset(site.path for site in tables)
 
 
-def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
+def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChange:
     row_map = change.row_map
     if site.only_appends:
         missing = tuple(range(row_map.old_size - site.size))
         site = replace(site, skips=missing)
     new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
-    if site.slot_of in padding.untrained:
-        new_skips = np.union1d(new_skips, padding.ids)
     shape = list(site.shape)
-    shape[site.axis] = row_map.size - len(new_skips)
+    more = (row_map.size - len(new_skips)) - (row_map.old_size - len(site.skips))
+    axis_size = site.real_shape[site.axis] + max(len(site.starts), 1) * more
+    is_packed = site.quantised is not None and site.quantised.packed == site.axis
+    shape[site.axis] = (axis_size + 1) // 2 if is_packed else axis_size
     return ArrayChange(
         site.path,
         site.shape,
@@ -227,27 +264,35 @@ def _array(site: ArraySite, change: Change, padding: _Padding) -> ArrayChange:
         site.dtype,
         site.axis,
         site.role,
-        0.0 if (site.like or site.path) in padding.tables else site.fill,
+        0.0 if (site.like or site.path) in padded else site.fill,
         site.reason,
         site.like,
         site.skips,
         tuple(int(id_) for id_ in new_skips),
+        site.starts,
+        site.quantised,
     )
 
 
-def _config(site: ConfigSite, change: Change, end: int) -> ConfigChange:
+def _config(
+    site: ConfigSite, change: Change, end: int, vocabulary: Vocabulary
+) -> ConfigChange:
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
-            new = site.value + row_map.size - row_map.old_size
+            new = site.value + site.times * (row_map.size - row_map.old_size)
         case "tokens":
-            new = end
+            new = site.value + end - vocabulary.words[0].end
         case "cap":
             new = max(site.value, end)
         case "id":
             new = _new_id(site, row_map)
         case "first":
             new = _new_count(site, row_map)
+        case "whole" if change.words:
+            new = [*(new or site.default), *change.words]
+        case "cut" if cut := [w for w in change.words if site.default.why_lost(w)]:
+            new = [*(new or ()), *cut]
         case "mask_zero" if pad is not None:
             new = True
         case "pad_id" if pad is not None:
@@ -291,7 +336,9 @@ def _initializer(path: ConfigPath) -> ConfigChange:
 def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
     # A list without the words for padding and unknown words gets none for padding.
     unlisted = masks and site.first_id > 0
-    added = () if unlisted else change.words
+    integer = site.class_name == "IntegerLookup"
+    spare = (spare_word(id_, integer=integer) for id_ in change.spare_ids)
+    added = () if unlisted else (*change.words, *spare)
     kept = set(change.row_map.kept[1].tolist())
     removed = tuple(
         word
@@ -309,6 +356,8 @@ def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
         added=added,
         removed=removed,
         reason=site.reason,
+        weights_path=site.weights_path,
+        weight=site.weight,
     )
 
 
@@ -321,17 +370,32 @@ def _is_changed(change: WordsChange, row_map: RowMap) -> bool:
 
 def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     notes = list(vocabulary.notes)
-    spare = change.row_map.new_ids[change.row_map.new_ids < vocabulary.size]
-    if spare.size and not change.row_map.moves_ids:
+    taken = change.row_map.new_ids[: len(change.words)]
+    inside = taken[taken < vocabulary.size]
+    if inside.size and not change.row_map.moves_ids:
+        beyond = len(taken) - len(inside)
+        rest = f" {beyond} more are added at the end." if beyond else ""
         notes.append(
-            f"{spare.size} new words take rows that the table had to spare, from id "
-            f"{spare[0]} on; those rows are made anew."
+            f"{inside.size} new words take rows that the table had to spare, from id "
+            f"{inside[0]} on; those rows are made anew.{rest}"
+        )
+    if change.spare_ids:
+        notes.append(
+            f"{len(change.spare_ids)} rows are spare: no word reaches them, and heads "
+            "give them no probability."
         )
     if change.pad is not None:
         notes.append(
             f"Id {change.pad} is masked as far as the layers pass a mask on. Whether "
             "padding still changes an answer is for "
             "`keras_padsafe.audit.check_padding` to show."
+        )
+    kernels = [site for site in vocabulary.arrays if _is_encoding(site)]
+    if kernels and len(change.row_map.new_ids):
+        notes.append(
+            f"{kernels[0].path} takes in a column for each id: new_rows={rows} makes "
+            "its entries for new ids too. With 'mean' a new word weighs there as much "
+            "as an old one does on average, with 'zeros' nothing."
         )
     if change.words and not vocabulary.words:
         notes.append(
@@ -341,9 +405,18 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     for site in vocabulary.words:
         note = unreachable_words_note(change.words, site)
         notes += [note] if note else []
-    new = len(change.row_map.new_ids)
+    for site in vocabulary.config:
+        whole = len(site.value or site.default) if site.follows == "whole" else 0
+        if whole and change.words and whole + len(change.words) > MOST_WHOLE:
+            notes.append(
+                f"KerasHub tells no more than {MOST_WHOLE} tokens that are never cut "
+                "apart in a `tf.data` pipeline, as `fit` on text uses; these are "
+                f"{whole + len(change.words)}. Called by itself, the tokenizer does."
+            )
+    new = len(change.row_map.new_ids) - len(change.spare_ids)
+    old = vocabulary.size - len(vocabulary.spare_ids)
     if vocabulary.has_head and rows.kind == "mean" and new:
-        share, move = new / (vocabulary.size + new), math.log1p(new / vocabulary.size)
+        share, move = new / (old + new), math.log1p(new / old)
         notes.append(
             f"In a softmax over the ids, new ones take at most {share:.2%} of the "
             f"probability, and old answers move by at most {move:.4f} nats."

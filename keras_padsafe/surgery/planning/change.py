@@ -14,9 +14,11 @@ class Change:
         words: The new words, by the first new ids in order.
         pad: The new id that is to mean padding, if one is.
         old_words: The words of the old ids, where they were given.
+        spare_ids: New ids after those of the words that are kept for words to come.
     """
 
     row_map: RowMap
     words: tuple[str | int, ...] = ()
     pad: int | None = None
     old_words: tuple[str | int, ...] = ()
+    spare_ids: tuple[int, ...] = ()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.packages import SPECIAL, WHOLE
+from keras_padsafe.facts.quantisation import RANGES
 from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.surgery.finding.words import unwritable
 from keras_padsafe.surgery.planning.new_rows import check_fits, read_new_rows
@@ -60,6 +62,11 @@ def check_plan(plan: "Plan") -> None:
         _expect(known, "tokens", "words with ids of the new table", (token, id_))
     known = plan.pad is None or plan.pad in plan.row_map.new_ids.tolist()
     _expect(known, "pad", "a new id, or null", plan.pad)
+    new = set(plan.row_map.new_ids.tolist()) if plan.spare_ids else set[int]()
+    known = _are_ids(plan.spare_ids, plan.new_size) and new.issuperset(plan.spare_ids)
+    _expect(known, "spare_ids", "new ids, in order", plan.spare_ids)
+    known = _are_ids(plan.old_spare_ids, plan.old_size)
+    _expect(known, "old_spare_ids", "old ids, in order", plan.old_spare_ids)
     for item in plan.left_alone:
         known = (
             isinstance(item, dict)
@@ -70,6 +77,8 @@ def check_plan(plan: "Plan") -> None:
             and all(is_count(dim) for dim in item["shape"])
         )
         _expect(known, "left_alone", "arrays with path, shape and reason", item)
+    for name in plan.encoders:
+        _expect(isinstance(name, str), "encoders", "names", name)
     for note in plan.notes:
         _expect(isinstance(note, str), "notes", "texts", note)
     _check_rows(plan)
@@ -99,26 +108,77 @@ def _check_array(
     _expect(known, f"{place}.axis", f"an axis of shape {shape}", axis)
     _check_skips(change, place, plan)
     sizes = plan.old_size - len(change.skips), plan.new_size - len(change.new_skips)
+    _check_quantised(change, place)
+    if change.is_packed:
+        sizes = (sizes[0] + 1) // 2, (sizes[1] + 1) // 2
+    if change.starts:
+        _check_starts(change, place, sizes[0])
+        more = len(change.starts) * (sizes[1] - sizes[0])
+        sizes = shape[axis], shape[axis] + more
     for name, size in zip(("shape", "new_shape"), sizes, strict=True):
         expected = (*shape[:axis], size, *shape[axis + 1 :])
         given = getattr(change, name)
         _expect(given == expected, f"{place}.{name}", f"{expected}", given)
-    known = change.fill in ("rows", "bias") or (
-        isinstance(change.fill, int | float)
-        and not isinstance(change.fill, bool)
-        and math.isfinite(change.fill)
+    is_made_along = change.fill in ("scale", "zero")
+    known = (
+        change.fill in ("rows", "bias")
+        or is_made_along
+        or (
+            isinstance(change.fill, int | float)
+            and not isinstance(change.fill, bool)
+            and math.isfinite(change.fill)
+        )
     )
-    _expect(known, f"{place}.fill", "'rows', 'bias' or a finite number", change.fill)
-    if change.like is not None:
+    expected = "'rows', 'bias', 'scale', 'zero' or a finite number"
+    _expect(known, f"{place}.fill", expected, change.fill)
+    if is_made_along:
+        other = weights.get(change.like) if isinstance(change.like, str) else None
+        made = other.quantised if other is not None else None
+        known = made is not None and change.path in (made.scale, made.zero)
+        expected = "the path of the array of the plan whose scales they are"
+        _expect(known, f"{place}.like", expected, change.like)
+    elif change.like is not None:
         _check_like(change, place, weights)
+
+
+def _check_quantised(change: "ArrayChange", place: str) -> None:
+    made = change.quantised
+    if made is None:
+        return
+    numbers = (made.length, made.block, 0 if made.packed is None else made.packed)
+    known = (
+        made.bits in RANGES
+        and change.dtype == "int8"
+        and all(is_count(number) for number in numbers)
+        and isinstance(made.shared, bool)
+        and all(isinstance(text, str) for text in (made.dtype, made.scale))
+        and made.dtype in ("float16", "bfloat16", "float32", "float64")
+        and (made.zero is None or isinstance(made.zero, str))
+        and (made.zero is None) == (made.block == 0)
+        and change.axis in (0, len(change.shape) - 1)
+    )
+    if known and made.packed is not None:
+        shape = change.shape
+        known = len(shape) == 2 and made.packed < 2
+        known = known and shape[made.packed] == (made.length + 1) // 2
+    _expect(known, f"{place}.quantised", "how its numbers stand for others", made)
+
+
+def _check_starts(change: "ArrayChange", place: str, size: int) -> None:
+    """Stretches of `size` entries each lie within the axis, one after another."""
+    starts, length = change.starts, change.shape[change.axis]
+    known = all(is_count(start) for start in starts)
+    ends = [0, *(start + size for start in starts)] if known else []
+    known = known and all(a <= b for a, b in zip(ends, (*starts, length), strict=True))
+    expected = f"where stretches of {size} begin on an axis of {length}"
+    _expect(known, f"{place}.starts", expected, starts)
 
 
 def _check_skips(change: "ArrayChange", place: str, plan: "Plan") -> None:
     sides = (("skips", plan.old_size), ("new_skips", plan.new_size))
     for name, size in sides:
         ids = getattr(change, name)
-        known = all(is_count(id_) and id_ < size for id_ in ids)
-        known = known and list(ids) == sorted(set(ids))
+        known = _are_ids(ids, size)
         expected = f"different ids from 0 to {size - 1}, in order"
         _expect(known, f"{place}.{name}", expected, ids)
     if change.skips or change.new_skips:
@@ -127,14 +187,20 @@ def _check_skips(change: "ArrayChange", place: str, plan: "Plan") -> None:
         _expect(known, f"{place}.new_skips", expected, change.new_skips)
 
 
+def _are_ids(ids: Any, size: int) -> bool:
+    known = all(is_count(id_) and id_ < size for id_ in ids)
+    return known and list(ids) == sorted(set(ids))
+
+
 def _check_like(
     change: "ArrayChange", place: str, weights: Mapping[str, "ArrayChange"]
 ) -> None:
     """The weight that a moving average follows has the same entries, but for some."""
-    wanted = (change.axis, _without(change.shape, change.axis))
+    wanted = (change.axis, change.starts, _without(change.shape, change.axis))
     other = weights.get(change.like) if isinstance(change.like, str) else None
     known = (
-        other is not None and (other.axis, _without(other.shape, other.axis)) == wanted
+        other is not None
+        and (other.axis, other.starts, _without(other.shape, other.axis)) == wanted
     )
     expected = "the path of an array of the plan with that shape, or null"
     _expect(known, f"{place}.like", expected, change.like)
@@ -156,6 +222,13 @@ def _check_config(change: "ConfigChange", place: str) -> None:
         fits = [value is None or isinstance(value, _PADDING[key]) for value in both]
         expected = f"values of {key}"
         _expect(all(fits), f"{place}", expected, both)
+        return
+    if key in (WHOLE, SPECIAL):
+        for name, value in (("old", change.old), ("new", change.new)):
+            known = value is None or (
+                isinstance(value, list) and all(isinstance(word, str) for word in value)
+            )
+            _expect(known, f"{place}.{name}", "a list of words, or null", value)
         return
     if change.old is None:
         known = change.new == ZEROS_INITIALIZER and str(change.path[-1]).endswith(
@@ -179,6 +252,10 @@ def _check_words(change: "WordsChange", place: str) -> None:
     _expect(isinstance(change.layer, str), f"{place}.layer", "a name", change.layer)
     if change.config_path is not None:
         _check_path(change.config_path, f"{place}.config_path")
+    if change.weights_path is not None:
+        _check_path(change.weights_path, f"{place}.weights_path")
+    known = isinstance(change.weight, int | float) and math.isfinite(change.weight)
+    _expect(known, f"{place}.weight", "a finite number", change.weight)
     known = all(isinstance(name, str) for name in change.assets)
     _expect(known, f"{place}.assets", "names of assets", change.assets)
     for name in ("first_id", "new_first_id", "count", "new_count"):
@@ -206,7 +283,8 @@ def _check_rows(plan: "Plan") -> None:
     """Rows written out must fit each array whose axis of ids is the first."""
     given = read_new_rows(plan.new_rows)
     for change in plan.arrays:
-        check_fits(given, change.path, change.dtype, change.fill)
+        dtype = change.quantised.dtype if change.quantised else change.dtype
+        check_fits(given, change.path, dtype, change.fill)
     for ids in given.mix or ():
         known = all(is_count(id_) and id_ < plan.old_size for id_ in ids)
         _expect(known, "mix", f"old ids from 0 to {plan.old_size - 1}", ids)
@@ -218,6 +296,6 @@ def _check_rows(plan: "Plan") -> None:
     _expect(known, "rows", f"at most {new}, the number of new ids", f"{len(rows)} rows")
     for change in plan.arrays:
         if change.axis == 0 and change.fill == "rows":
-            width = math.prod(change.shape[1:])
+            width = math.prod(change.real_shape[1:])
             expected = f"{width} numbers a row, as {change.path} has"
             _expect(rows.shape[1] == width, "rows", expected, rows.shape)

@@ -1,20 +1,39 @@
 """Statistics of an array over one axis, in float64 and in bounded memory."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from keras_padsafe.archive import StoredArray, decode
+from keras_padsafe.archive import decode
 
 BLOCK_VALUES = 1 << 17
 
 
+class Weight(Protocol):
+    """What is read of an array: a stored one, or the numbers that it stands for."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> str: ...
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray: ...
+
+
 def column_statistics(
-    array: StoredArray, axis: int, *, deviation: bool
+    array: Weight,
+    axis: int,
+    start: int,
+    stop: int,
+    *,
+    deviation: bool,
+    left_out: Sequence[int] | np.ndarray = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over one axis, in float64, in bounded memory.
+    """Mean and standard deviation over a stretch of one axis, in float64.
 
     Values that are NaN or infinite are left out, so that one bad row does not spread;
     where no value is left the mean is 0.
@@ -22,7 +41,10 @@ def column_statistics(
     Args:
         array: The array.
         axis: Its axis over the ids.
+        start: Where on it they begin.
+        stop: Where they end.
         deviation: Whether the standard deviation is wanted; zeros are returned if not.
+        left_out: Entries of the stretch, from its start on, that take no part.
 
     Returns:
         Two arrays of shape `(lead, trail)`: all axes before and after, flattened.
@@ -30,13 +52,14 @@ def column_statistics(
     lead = math.prod(array.shape[:axis])
     trail = math.prod(array.shape[axis + 1 :])
     running = _Running(*(np.zeros((lead, trail)) for _ in range(3)))
-    for part, where in _blocks(array, axis):
+    out = np.asarray(left_out, np.int64) + start
+    for part, where in _blocks(array, axis, start, stop, out):
         running.add(part, where, deviation)
     known = np.maximum(running.count, 1)
     return running.total / known, np.sqrt(running.spread / known)
 
 
-def entries_of(array: StoredArray, axis: int, lead: int, ids: np.ndarray) -> np.ndarray:
+def entries_of(array: Weight, axis: int, lead: int, ids: np.ndarray) -> np.ndarray:
     """Some entries of an array along one axis, `(ids, trail)`, in float64.
 
     Args:
@@ -55,21 +78,31 @@ def entries_of(array: StoredArray, axis: int, lead: int, ids: np.ndarray) -> np.
     return values[inner, ids].astype(np.float64)
 
 
-def _blocks(array: StoredArray, axis: int) -> Iterator[tuple[np.ndarray, slice]]:
-    """An array as blocks `(lead, ids, trail)`, and which of lead they are."""
+def _blocks(
+    array: Weight, axis: int, first: int, last: int, left_out: np.ndarray
+) -> Iterator[tuple[np.ndarray, slice]]:
+    """A stretch as blocks `(lead, ids, trail)`, and which of lead they are."""
     lead = math.prod(array.shape[:axis])
     trail = math.prod(array.shape[axis + 1 :])
     width = max(1, math.prod(array.shape[1:]))
     step = max(1, BLOCK_VALUES // width)
-    for start in range(0, array.shape[0], step):
-        stop = min(start + step, array.shape[0])
+    begin, end = (0, array.shape[0]) if axis else (first, last)
+    for start in range(begin, end, step):
+        stop = min(start + step, end)
         values = decode(array.read(start, stop), array.dtype)
         if axis == 0:
-            yield values.reshape(1, stop - start, trail), slice(None)
+            low, high = np.searchsorted(left_out, [start, stop])
+            block = values.reshape(1, stop - start, trail)
+            yield _without(block, left_out[low:high] - start), slice(None)
         else:
             each = lead // array.shape[0]
             where = slice(start * each, stop * each)
-            yield values.reshape(-1, array.shape[axis], trail), where
+            block = values.reshape(-1, array.shape[axis], trail)[:, first:last]
+            yield _without(block, left_out - first), where
+
+
+def _without(block: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    return np.delete(block, ids, axis=1) if ids.size else block
 
 
 @dataclass

@@ -2,19 +2,23 @@
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from keras_padsafe.archive import StoredArray, encode
+from keras_padsafe.archive import encode
 from keras_padsafe.surgery.planning.column_statistics import (
     BLOCK_VALUES,
+    Weight,
     column_statistics,
     entries_of,
 )
 from keras_padsafe.surgery.planning.new_rows import NewRows
 
+# Of a spare row's score. Exact in every float dtype; a softmax gives it exactly zero,
+# and can take the largest score from it and stay finite, in float16 as well.
+SPARE_BIAS = -(2.0**15)
 _MIXED = 64
 _MIXED_AT_ONCE = 32
 _MIXES_KEPT = 4096  # of about 1 KiB each
@@ -29,36 +33,52 @@ class Entries:
         new_rows: How to make them.
         weight: The array whose statistics count.
         axis: Its axis over the ids.
+        start: Where on it they begin.
+        size: How many there are.
         dtype: The data type to store.
         is_bias: Whether the array is a head's bias.
+        spare: Which of the new entries, by number, are of spare rows.
+        left_out: Old entries that take no part: those of spare rows.
     """
 
     def __init__(
         self,
         new_rows: NewRows,
-        weight: StoredArray,
+        weight: Weight,
         axis: int,
+        start: int,
+        size: int,
         dtype: str,
         *,
         is_bias: bool,
+        spare: Sequence[int] | np.ndarray = (),
+        left_out: Sequence[int] | np.ndarray = (),
     ) -> None:
         kind = new_rows.kind
         if is_bias and kind not in ("zeros", "mix"):
             kind = "mean"
+        self._spare = np.asarray(spare, np.int64)
+        self._spare_value = SPARE_BIAS if is_bias else 0.0
+        self._real = np.delete(np.arange(size), np.asarray(left_out, np.int64))
         self._kind = kind
         self._new_rows = new_rows
         self._dtype = dtype
         self._trail = math.prod(weight.shape[axis + 1 :])
-        self._generator = np.random.default_rng(
-            [new_rows.seed, zlib.crc32(weight.path.encode())]
-        )
+        place = [zlib.crc32(weight.path.encode()), *([start] if start else [])]
+        self._generator = np.random.default_rng([new_rows.seed, *place])
         self._given = new_rows.rows if kind == "rows" and axis == 0 else None
         self._weight, self._axis = weight, axis
+        self._start = start
         # The same for each place along the axes before that of ids.
         self._mix = lru_cache(_MIXES_KEPT)(self._made_of)
         if kind in ("mean", "normal", "rows", "covariance", "mix"):
             self._mean, self._deviation = column_statistics(
-                weight, axis, deviation=kind == "normal"
+                weight,
+                axis,
+                start,
+                start + size,
+                deviation=kind == "normal",
+                left_out=left_out,
             )
 
     def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
@@ -66,13 +86,28 @@ class Entries:
 
         Must be called in the order of the file: a draw goes on where the last ended.
         """
+        for values in self.values(lead, first, count):
+            yield encode(values, self._dtype).tobytes()
+
+    def values(self, lead: int, first: int, count: int) -> Iterator[np.ndarray]:
+        """The same as numbers, in blocks `(ids, trail)`."""
         step = max(1, BLOCK_VALUES // max(1, self._trail))
         if self._kind in ("covariance", "mix") and self._axis == 0:
             step = min(step, _MIXED_AT_ONCE)  # Whole rows of the table are read.
         for start in range(0, count, step):
             rows = min(step, count - start)
-            values = self._values(lead, first + start, rows)
-            yield encode(values, self._dtype).tobytes()
+            yield self._with_spare(lead, first + start, rows)
+
+    def _with_spare(self, lead: int, first: int, rows: int) -> np.ndarray:
+        """New entries; those of spare rows are not counted among the others."""
+        low, high = np.searchsorted(self._spare, (first, first + rows))
+        if low == high:
+            return self._values(lead, first - int(low), rows)
+        values = np.full((rows, self._trail), self._spare_value)
+        real = np.delete(np.arange(rows), self._spare[low:high] - first)
+        if real.size:
+            values[real] = self._values(lead, first - int(low), len(real))
+        return values
 
     def _values(self, lead: int, first: int, rows: int) -> np.ndarray:
         shape = (rows, self._trail)
@@ -97,7 +132,8 @@ class Entries:
         needed = np.unique(np.concatenate([ids for ids, _ in mixes])).astype(np.int64)
         old = np.empty((0, self._trail))
         if needed.size:
-            old = entries_of(self._weight, self._axis, lead, needed)
+            places = needed + self._start
+            old = entries_of(self._weight, self._axis, lead, places)
         for row, (ids, weights) in enumerate(mixes):
             rest = 1.0 - weights.sum()
             made[row] = rest * self._mean[lead] if rest else 0.0
@@ -111,9 +147,9 @@ class Entries:
             ids = np.array(mixes[number] if number < len(mixes) else (), np.int64)
             return ids, np.full(len(ids), 1 / max(len(ids), 1))
         generator = np.random.default_rng([self._new_rows.seed, number])
-        size = self._weight.shape[self._axis]
+        size = len(self._real)
         signs = generator.choice([-1.0, 1.0], _MIXED)
         # Over n rows the covariance is divided by n - 1, a draw of one of them by n.
         unbiased = math.sqrt(size / max(size - 1, 1) / _MIXED)
-        ids = generator.integers(0, size, _MIXED)
+        ids = self._real[generator.integers(0, size, _MIXED)]
         return ids, signs * self._new_rows.value * unbiased

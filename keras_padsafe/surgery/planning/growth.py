@@ -14,6 +14,7 @@ from keras_padsafe.surgery.planning.padding import padded
 from keras_padsafe.surgery.planning.place import Place
 from keras_padsafe.surgery.planning.reorder import unfixed
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_size
+from keras_padsafe.surgery.planning.take_rows import check_words_known, taken
 
 
 def grown(
@@ -22,26 +23,31 @@ def grown(
     tokens: Sequence[Word] | None,
     multiple_of: int | None,
     place: Place,
+    capacity: int | None = None,
 ) -> Change:
     """The change that adds `rows` ids, or one id for each of `tokens`.
 
-    A table with more rows than words has spare rows; new words take those first, and
-    their rows are made anew.
+    New words take spare rows first, then those at the end of a table that has more
+    rows than words; all of them are made anew.
 
     Raises:
         SurgeryError: if what is asked for cannot be done.
     """
-    if (rows is None) == (tokens is None):
+    if capacity is not None:
+        _check_capacity(capacity, rows, place, vocabulary)
+    elif (rows is None) == (tokens is None):
         raise SurgeryError(
             "grow: expected either `rows`, the number of new ids, or `tokens`, the new "
             f"words; received {'both' if rows is not None else 'neither'}."
         )
-    _check_counted(vocabulary, by_words=tokens is not None and multiple_of is None)
+    _check_counted(vocabulary, by_words=rows is None and multiple_of is None)
     step = 1 if multiple_of is None else read_count(multiple_of, "multiple_of")
     size = vocabulary.size
-    words = () if tokens is None else _words(tokens, vocabulary)
+    words = () if tokens is None else read_new_words(tokens, vocabulary)
     count = len(words) if rows is None else read_count(rows, "rows")
     start = place.start(vocabulary)
+    if start is None and words and any(site.inserts for site in vocabulary.words):
+        start = vocabulary.words[0].end
     if start is not None:
         _check_gap(vocabulary, start, by_words=tokens is not None)
         check_size(_round_up(size + count, step), "new ids")
@@ -51,12 +57,27 @@ def grown(
         if place.pad:
             return padded(vocabulary, change, start, count)
         return unfixed(vocabulary, change)
+    if rows is None and not place.pad:
+        return taken(vocabulary, words, capacity=capacity or 0, step=step)
     start = vocabulary.words[0].end if vocabulary.words and words else size
     end = start + count
     ids = _appended(size, _round_up(max(end, size), step)).ids.copy()
     ids[start:end] = NEW
     change = Change(RowMap(ids, size), words)
     return padded(vocabulary, change, start, count) if place.pad else change
+
+
+def _check_capacity(
+    capacity: int, rows: int | None, place: Place, vocabulary: Vocabulary
+) -> None:
+    read_count(capacity, "capacity")
+    if rows is not None or place != Place():
+        raise SurgeryError(
+            "capacity: spare rows go to the end, behind the words. Expected: no `rows` "
+            "(--rows), `at`, `before` or `pad` beside it; grow twice."
+        )
+    check_words_known(vocabulary, "which rows are spare")
+    check_lists(vocabulary)
 
 
 def _check_gap(vocabulary: Vocabulary, start: int, *, by_words: bool) -> None:
@@ -78,9 +99,9 @@ def _check_gap(vocabulary: Vocabulary, start: int, *, by_words: bool) -> None:
 def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:
     """Where the rows of a table follow a list of words, only words can be added."""
     site = next((site for site in vocabulary.words if site.is_counted), None)
-    if site is None or site.config_path is None:
+    if site is None:
         return
-    place = config_key(site.config_path)
+    place = config_key(site.config_path) if site.config_path else site.assets[0]
     if not by_words:
         raise SurgeryError(
             f"Vocabulary {vocabulary.name!r}: its table has as many rows as {place} "
@@ -101,19 +122,33 @@ def _appended(size: int, new_size: int) -> RowMap:
     return RowMap.append(size, new_size - size)
 
 
-def _words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
+def read_new_words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
+    """New words that every lookup layer can take in.
+
+    Raises:
+        SurgeryError: naming one that cannot.
+    """
     tokens = read_words(given, "tokens")
     if not tokens:
         raise SurgeryError("tokens: expected at least one new word; received none.")
     if vocabulary.closed_tokenizers:
         raise SurgeryError(
-            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]!r} of the model holds "
-            "no list of words that could take in new ones, so it would never give "
-            "their ids. Expected: a WordPiece tokenizer, or none. Grow by `rows`, and "
-            "teach the tokenizer yourself."
+            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]}, so it would never "
+            "give the ids of new ones. Grow by `rows`, and teach the tokenizer "
+            "yourself."
         )
     for site in vocabulary.words or [None]:
         check_new_words(tokens, site)
+    check_lists(vocabulary)
+    return tokens
+
+
+def check_lists(vocabulary: Vocabulary) -> None:
+    """Refuses lookup layers that would give the next word different ids, or no row.
+
+    Raises:
+        SurgeryError: if so.
+    """
     ends = {site.layer: site.end for site in vocabulary.words}
     if len(set(ends.values())) > 1:
         raise SurgeryError(
@@ -128,7 +163,6 @@ def _words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
             "rows: the model is broken for its last words already. Grow by `rows` "
             "first."
         )
-    return tokens
 
 
 def _round_up(value: int, step: int) -> int:

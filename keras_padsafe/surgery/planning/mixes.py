@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.arguments import Word
@@ -27,7 +29,8 @@ def settle_names(rows: NewRows, vocabulary: Vocabulary, change: Change) -> NewRo
             f"new_rows: {rows.kind!r} takes rows of old ids, and array {partial.path} "
             "has no entry for some. Expected: 'mean', or rows of your own."
         )
-    new_ids = change.row_map.new_ids.tolist()
+    made = change.row_map.new_ids
+    new_ids = made[~np.isin(made, change.spare_ids)].tolist()
     keys = [*change.words, *new_ids[len(change.words) :]]
     match rows.kind:
         case "unknown":

@@ -184,7 +184,7 @@ def check_fits(new_rows: NewRows, path: str, dtype: str, fill: str | float) -> N
     numbers: Any = fill
     if numbers == "rows":
         numbers = new_rows.value if new_rows.kind == "constant" else new_rows.rows
-    if numbers is None or fill == "bias" or dtype.startswith("opaque"):
+    if numbers is None or isinstance(numbers, str) or dtype.startswith("opaque"):
         return
     values = np.asarray(numbers, np.float64)
     if values.size and not np.isfinite(decode(encode(values, dtype), dtype)).all():

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from keras_padsafe.archive.atomic_file import write_file
 from keras_padsafe.archive.byte_window import read_whole_file
 from keras_padsafe.archive.limits import MIB, Limits
@@ -16,6 +18,7 @@ from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.surgery.finding.sites import Quantised
 from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER, check_plan
 from keras_padsafe.surgery.planning.id_map import id_map_text
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
@@ -40,15 +43,45 @@ class ArrayChange:
     dtype: str
     axis: int
     role: str
-    fill: Literal["rows", "bias"] | float
+    fill: Literal["rows", "bias", "scale", "zero"] | float
     reason: str
     like: str | None = None
     skips: tuple[int, ...] = ()
     new_skips: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    quantised: Quantised | None = None
+
+    @property
+    def real_shape(self) -> tuple[int, ...]:
+        """Its shape, with the numbers that share a byte told apart."""
+        return self.quantised.shape(self.shape) if self.quantised else self.shape
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether two ids share a byte."""
+        return self.quantised is not None and self.quantised.packed == self.axis
 
     def own(self, row_map: RowMap) -> RowMap:
-        """The row map over the ids that this array has entries for."""
-        return row_map.without(self.skips, self.new_skips)
+        """The row map of the axis: the ids that it has entries for, and the rest."""
+        own = row_map.without(self.skips, self.new_skips)
+        return own.within(self.starts, self.shape[self.axis]) if self.starts else own
+
+    def inverse(self, row_map: RowMap) -> "ArrayChange":
+        """The change back, where `row_map` is the one of this change."""
+        more = (row_map.size - len(self.new_skips)) - (
+            row_map.old_size - len(self.skips)
+        )
+        return replace(
+            self,
+            shape=self.new_shape,
+            new_shape=self.shape,
+            skips=self.new_skips,
+            new_skips=self.skips,
+            starts=tuple(start + n * more for n, start in enumerate(self.starts)),
+            quantised=self.quantised
+            if self.quantised is None or not self.is_packed
+            else replace(self.quantised, length=self.quantised.length + more),
+        )
 
 
 @dataclass(frozen=True)
@@ -76,6 +109,8 @@ class WordsChange:
         added: Words of the new ids, in order; new ids may be more than words.
         removed: Words that no new id keeps, in the order of their ids.
         reason: Why the words belong to the vocabulary.
+        weights_path: Where config.json lists a weight for each word, if it does.
+        weight: The weight of a word that is added.
     """
 
     layer: str
@@ -88,6 +123,8 @@ class WordsChange:
     added: tuple[str | int, ...]
     removed: tuple[str | int, ...]
     reason: str
+    weights_path: ConfigPath | None = None
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +151,10 @@ class Plan:
             asked about the model, an id becomes padding, or operations of the model
             read ids that get new numbers.
         pad: The new id that means padding, if one does.
+        spare_ids: New ids that are kept for words to come.
+        old_spare_ids: Old ids that were; they take no part in any mean.
+        encoders: What makes a column of each id: layers by their groups of the weights
+            file, operations by their names.
         old_words: The words of old ids, as far as they are known; not part of the
             JSON.
     """
@@ -132,6 +173,9 @@ class Plan:
     notes: tuple[str, ...] = ()
     needs_proof: bool = False
     pad: int | None = None
+    spare_ids: tuple[int, ...] = ()
+    old_spare_ids: tuple[int, ...] = ()
+    encoders: tuple[str, ...] = ()
     old_words: Mapping[int, str | int] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -143,6 +187,8 @@ class Plan:
         new row, the mean if this plan was given its new rows, and an initializer that
         held a whole table stays replaced.
         """
+        new, old = self.row_map.kept
+        still = new[np.isin(old, self.old_spare_ids)]
         return replace(
             self,
             new_rows=NewRows()
@@ -151,16 +197,7 @@ class Plan:
             old_size=self.new_size,
             new_size=self.old_size,
             row_map=self.row_map.inverse(),
-            arrays=tuple(
-                replace(
-                    change,
-                    shape=change.new_shape,
-                    new_shape=change.shape,
-                    skips=change.new_skips,
-                    new_skips=change.skips,
-                )
-                for change in self.arrays
-            ),
+            arrays=tuple(change.inverse(self.row_map) for change in self.arrays),
             config=tuple(
                 replace(change, old=change.new, new=change.old)
                 for change in self.config
@@ -180,6 +217,8 @@ class Plan:
             ),
             tokens={},
             pad=None,
+            spare_ids=tuple(int(i) for i in np.setdiff1d(self.old_spare_ids, old)),
+            old_spare_ids=tuple(int(i) for i in np.union1d(self.spare_ids, still)),
             old_words={},
             notes=(),
         )
@@ -209,6 +248,9 @@ class Plan:
             "notes": list(self.notes),
             "needs_proof": self.needs_proof,
             "pad": self.pad,
+            "spare_ids": list(self.spare_ids),
+            "old_spare_ids": list(self.old_spare_ids),
+            "encoders": list(self.encoders),
         }
 
     @classmethod
@@ -325,6 +367,9 @@ def _read(document: dict[str, Any]) -> Plan:
                     "new_shape": tuple(change["new_shape"]),
                     "skips": tuple(change["skips"]),
                     "new_skips": tuple(change["new_skips"]),
+                    "starts": tuple(change.get("starts", ())),
+                    "quantised": change.get("quantised")
+                    and Quantised(**change["quantised"]),
                 }
             )
             for change in document["arrays"]
@@ -343,6 +388,8 @@ def _read(document: dict[str, Any]) -> Plan:
                     "assets": tuple(change["assets"]),
                     "added": tuple(change["added"]),
                     "removed": tuple(change["removed"]),
+                    "weights_path": change.get("weights_path")
+                    and tuple(change["weights_path"]),
                 }
             )
             for change in document["words"]
@@ -353,6 +400,9 @@ def _read(document: dict[str, Any]) -> Plan:
         notes=tuple(document["notes"]),
         needs_proof=bool(document.get("needs_proof", False)),
         pad=document.get("pad"),
+        spare_ids=tuple(document.get("spare_ids", ())),
+        old_spare_ids=tuple(document.get("old_spare_ids", ())),
+        encoders=tuple(document.get("encoders", ())),
     )
 
 

@@ -22,9 +22,29 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
         SurgeryError: if a word or id is not there.
     """
     asked = read_words(keep, "keep")
-    ids = vocabulary.word_ids
+    if not asked:
+        raise SurgeryError("keep: expected at least one word or id; received none.")
     pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
-    wanted = {*_fixed_ids(vocabulary), *pads}
+    wanted = {*named_ids(vocabulary), *pads, *find_ids(vocabulary, asked, "keep")}
+    ids = np.array(sorted(wanted), np.int64)
+    return unfixed(vocabulary, Change(RowMap(ids, vocabulary.size)))
+
+
+def named_ids(vocabulary: Vocabulary) -> set[int]:
+    """Ids that a layer knows by their number, or by a word of its own."""
+    ids = vocabulary.word_ids
+    taken = {ids[w] for s in vocabulary.words for w in s.reserved if w in ids}
+    return {*fixed_ids(vocabulary), *taken}
+
+
+def find_ids(vocabulary: Vocabulary, asked: Sequence[Word], argument: str) -> list[int]:
+    """The ids of words, and of integers that are no words.
+
+    Raises:
+        SurgeryError: if a word or id is not there.
+    """
+    ids = vocabulary.word_ids
+    found: list[int] = []
     missing: list[Word] = []
     for item in asked:
         id_ = ids.get(item)
@@ -33,15 +53,15 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
         if id_ is None:
             missing.append(item)
         else:
-            wanted.add(id_)
-    if missing or not asked:
+            found.append(id_)
+    if missing:
         raise SurgeryError(
-            f"keep: {len(missing)} of {len(asked)} are not in vocabulary "
-            f"{vocabulary.name!r}, for example {missing[:5]}. Expected: at least one "
-            f"{'word of it, or id' if ids else 'id'} from 0 to {vocabulary.size - 1}."
+            f"{argument}: {len(missing)} of {len(asked)} are not in vocabulary "
+            f"{vocabulary.name!r}, for example {missing[:5]}. Expected: "
+            f"{'words of it, or ids' if ids else 'ids'} from 0 to "
+            f"{vocabulary.size - 1}."
         )
-    ids = np.array(sorted(wanted), np.int64)
-    return unfixed(vocabulary, Change(RowMap(ids, vocabulary.size)))
+    return found
 
 
 def remapped(vocabulary: Vocabulary, row_map: Sequence[int] | np.ndarray) -> Change:
@@ -85,9 +105,9 @@ def _unknown_words(
     vocabulary: Vocabulary, old: Sequence[Word], new: Sequence[Word]
 ) -> int:
     """How many ids at the front have one word for all, as `[UNK]`, in both lists."""
-    count = len(_fixed_ids(vocabulary))
+    count = len(fixed_ids(vocabulary))
     is_same = old[:count] == new[:count] and len(new) >= count
-    return count if is_same and _fixed_ids(vocabulary) == list(range(count)) else 0
+    return count if is_same and fixed_ids(vocabulary) == list(range(count)) else 0
 
 
 def _check_lists(
@@ -117,7 +137,7 @@ def _check_lists(
         )
 
 
-def _fixed_ids(vocabulary: Vocabulary) -> list[int]:
+def fixed_ids(vocabulary: Vocabulary) -> list[int]:
     """Ids whose numbers no configuration can change: padding and unknown words."""
     fixed = {0} if vocabulary.masks_zero else set()
     for site in vocabulary.words:
@@ -132,14 +152,12 @@ def unfixed(vocabulary: Vocabulary, change: Change) -> Change:
         SurgeryError: if one does.
     """
     ids = change.row_map.ids
-    moved = [
-        id_ for id_ in _fixed_ids(vocabulary) if id_ >= len(ids) or ids[id_] != id_
-    ]
+    moved = [id_ for id_ in fixed_ids(vocabulary) if id_ >= len(ids) or ids[id_] != id_]
     if moved:
         raise SurgeryError(
             f"row_map: id {moved[0]} would move, and a layer of vocabulary "
             f"{vocabulary.name!r} knows it by its number, as padding or as an unknown "
-            f"word. Expected: ids {_fixed_ids(vocabulary)} in their places."
+            f"word. Expected: ids {fixed_ids(vocabulary)} in their places."
         )
     _check_words_once(vocabulary, change)
     return change

@@ -17,6 +17,7 @@ from keras_padsafe.surgery.planning.growth import grown
 from keras_padsafe.surgery.planning.place import Place
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.reorder import remapped, reworded, trimmed
+from keras_padsafe.surgery.planning.spare import refilled
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Request:
     old_vocabulary: Sequence[Word] | None = None
     new_vocabulary: Sequence[Word] | None = None
     new_rows: Any = "mean"
+    capacity: int | None = None
+    evict: Sequence[Word] | None = None
     multiple_of: int | None = None
     at: int | None = None
     before: Word | None = None
@@ -62,11 +65,21 @@ class Request:
             for name in ("rows", "tokens", "keep", "row_map", "new_vocabulary")
             if getattr(self, name) is not None
         ]
-        if len(asked) != 1:
+        if self.evict is not None and asked in ([], ["tokens"]):
+            return self._refilled(vocabulary)
+        if self.capacity is not None and not asked:
+            asked = ["tokens"]
+        if len(asked) != 1 or self.evict is not None:
+            asked += ["evict"] if self.evict is not None else []
             raise SurgeryError(
-                "expected one of `rows`, `tokens`, `keep`, `row_map`, or "
-                "`old_vocabulary` with `new_vocabulary`; received "
-                f"{' and '.join(asked) or 'none'}."
+                "expected one of `rows`, `tokens`, `capacity`, `keep`, `row_map`, or "
+                "`old_vocabulary` with `new_vocabulary`, or `evict` with or without "
+                f"`tokens`; received {' and '.join(asked) or 'none'}."
+            )
+        if self.capacity is not None and asked[0] not in ("rows", "tokens"):
+            raise SurgeryError(
+                f"capacity: `{asked[0]}` says already how many rows there are to be. "
+                "Expected: capacity alone, or beside `tokens`."
             )
         if self.multiple_of is not None and asked[0] not in ("rows", "tokens"):
             raise SurgeryError(
@@ -90,4 +103,16 @@ class Request:
                     "word of each old id."
                 )
             return reworded(vocabulary, self.old_vocabulary, self.new_vocabulary)
-        return grown(vocabulary, self.rows, self.tokens, self.multiple_of, place)
+        return grown(
+            vocabulary, self.rows, self.tokens, self.multiple_of, place, self.capacity
+        )
+
+    def _refilled(self, vocabulary: Vocabulary) -> Change:
+        place = Place(self.at, self.before, self.pad)
+        sizes = (self.capacity, self.multiple_of)
+        if place != Place() or sizes != (None, None):
+            raise SurgeryError(
+                "refill: every word keeps its id, and the table its size. Expected: no "
+                "`capacity`, `multiple_of`, `at`, `before` or `pad` beside `evict`."
+            )
+        return refilled(vocabulary, self.tokens, self.evict)

@@ -162,6 +162,20 @@ class RowMap:
         left = self.ids[has_new]
         return RowMap(np.where(left == NEW, NEW, place[left]), int(has_old.sum()))
 
+    def within(self, starts: Sequence[int], length: int) -> "RowMap":
+        """The map of an axis on which stretches are mapped so, and all else stays.
+
+        Args:
+            starts: Where the stretches begin, in order.
+            length: The length of the axis.
+        """
+        parts, end = list[np.ndarray](), 0
+        for start in starts:
+            parts.append(np.arange(end, start))
+            parts.append(np.where(self.ids == NEW, NEW, self.ids + start))
+            end = start + self.old_size
+        return RowMap(np.concatenate([*parts, np.arange(end, length)]), length)
+
     def inverse(self) -> "RowMap":
         """The map back; an old id that was dropped becomes a new row."""
         back = np.full(self.old_size, NEW, np.int64)

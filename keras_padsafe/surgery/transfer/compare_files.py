@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_padsafe.archive import Archive, StoredArray, decode
-from keras_padsafe.errors import SurgeryError
+from keras_padsafe.archive import Archive, StoredArray, decode, new_documents
+from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan
+from keras_padsafe.surgery.planning.quantise import unpacked
 from keras_padsafe.surgery.planning.row_map import RowMap
 from keras_padsafe.surgery.transfer.transfer import new_assets, new_config
 
@@ -77,8 +78,12 @@ def _differing_entries(
     differing = 0
     for start in range(0, before.shape[0], step):
         stop = min(start + step, before.shape[0])
-        kept_before = np.take(before.read(start, stop), old, axis=change.axis)
-        kept_after = np.take(after.read(start, stop), new, axis=change.axis)
+        rows, made = before.read(start, stop), after.read(start, stop)
+        if change.is_packed:
+            rows = unpacked(rows, change.axis, row_map.old_size)
+            made = unpacked(made, change.axis, row_map.size)
+        kept_before = np.take(rows, old, axis=change.axis)
+        kept_after = np.take(made, new, axis=change.axis)
         differing += int((bits(kept_before) != bits(kept_after)).sum())
     return differing
 
@@ -104,6 +109,9 @@ def _rows_at_once(array: StoredArray) -> int:
 def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
     for change in plan.arrays:
         new_ids = change.own(plan.row_map).new_ids
+        if change.quantised is not None:  # Whole numbers are finite.
+            yield None
+            continue
         array = target.arrays.get(change.path)
         if array is None or array.shape != change.new_shape or not new_ids.size:
             continue
@@ -164,10 +172,14 @@ def _differing_config(
     try:
         expected: dict[str, Any] = new_config(plan, source)
         words = new_assets(plan, source)
-    except SurgeryError as error:
+        documents = new_documents(source, expected)
+    except (ArchiveError, SurgeryError) as error:
         yield str(error)
         return
     yield None if target.config == expected else "config.json differs from the plan"
+    for document in target.contents.documents:
+        agrees = documents.get(document.name) == document.data
+        yield None if agrees else f"{document.name} differs from the plan"
     for name in target.assets.keys() - source.assets.keys():
         yield f"{name}: was not there before"
     for name, asset in source.assets.items():

@@ -4,16 +4,25 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.surgery.finding.word_files import word_file
 from keras_padsafe.surgery.planning.entries import Entries
 from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
+from keras_padsafe.surgery.planning.spare_places import spare_places
+from keras_padsafe.surgery.transfer.quantised_pieces import (
+    quantised_pieces,
+    scale_pieces,
+)
 from keras_padsafe.version import __version__
 
 PROVENANCE = "keras_padsafe"
@@ -70,6 +79,12 @@ def _check_array(change: ArrayChange, source: Archive) -> None:
 
 def _new_array(change: ArrayChange, plan: Plan, source: Archive) -> NewArray:
     array = source.arrays[change.path]
+    if change.quantised is not None:
+        return NewArray(
+            change.new_shape, lambda: quantised_pieces(change, plan, source)
+        )
+    if change.fill in ("scale", "zero"):
+        return NewArray(change.new_shape, lambda: scale_pieces(change, plan, source))
     weight = source.arrays[change.like] if change.like else array
     return NewArray(change.new_shape, lambda: _pieces(change, plan, array, weight))
 
@@ -79,9 +94,9 @@ def _pieces(
 ) -> Iterator[Span | bytes]:
     """The new array in the order of its bytes: old stretches and new entries."""
     runs = list(change.own(plan.row_map).runs())
-    entries = None
-    if any(run.old == NEW for run in runs):
-        entries = _entries(change, plan, weight)
+    new = sum(run.count for run in runs if run.old == NEW)
+    entries = _entries(change, plan, weight) if new else []
+    each = new // max(len(entries), 1)
     lead = math.prod(change.shape[: change.axis])
     ids = change.shape[change.axis]
     width = array.nbytes // max(lead * ids, 1)
@@ -91,16 +106,39 @@ def _pieces(
             if run.old != NEW:
                 start = (index * ids + run.old) * width
                 yield Span(start, start + run.count * width)
-            elif entries is not None:
-                yield from entries.blocks(index, made, run.count)
-                made += run.count
+                continue
+            end = made + run.count
+            while made < end:
+                stretch, first = divmod(made, each)
+                count = min(end - made, each - first)
+                yield from entries[stretch].blocks(index, first, count)
+                made += count
 
 
-def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> Entries:
+def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> list[Entries]:
+    """What makes the new entries of each stretch over the ids."""
     new_rows, is_bias = plan.new_rows, change.fill == "bias"
+    its = next(c for c in plan.arrays if c.path == weight.path)
+    places = spare_places(change, its, plan)
     if isinstance(change.fill, int | float):
         new_rows = NewRows("constant", value=float(change.fill))
-    return Entries(new_rows, weight, change.axis, change.dtype, is_bias=is_bias)
+        places["spare"] = np.empty(0, np.int64)  # They start with the same number.
+    size = weight.shape[change.axis]
+    if change.starts:
+        size = plan.old_size - len(change.skips)
+    return [
+        Entries(
+            new_rows,
+            weight,
+            change.axis,
+            start,
+            size,
+            change.dtype,
+            is_bias=is_bias,
+            **places,
+        )
+        for start in change.starts or (0,)
+    ]
 
 
 def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
@@ -111,7 +149,8 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
     for change in plan.config:
         holder = _find(config, change.path[:-1], source)
         key = change.path[-1]
-        if not _has(holder, key):
+        is_left_out = change.old is None and isinstance(holder, dict)
+        if not _has(holder, key) and not is_left_out:
             raise SurgeryError(
                 f"{source.path}: the plan does not fit this file. config.json has no "
                 f"{config_key(change.path)}. Make a plan for this file."
@@ -124,17 +163,21 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
             )
         holder[key] = copy.deepcopy(change.new)
     for change in plan.words:
-        if change.config_path is not None:
-            holder = _find(config, change.config_path[:-1], source)
-            key = change.config_path[-1]
-            words = _get(holder, key)
-            if not isinstance(words, list):
-                raise SurgeryError(
-                    f"{source.path}: the plan does not fit this file. Layer "
-                    f"{change.layer!r}: {config_key(change.config_path)} lists no "
-                    "words. Make a plan for this file."
-                )
-            holder[key] = _new_words(change, list(words), plan.row_map)
+        weights = replace(change, added=(change.weight,) * len(change.added))
+        for path, like in (
+            (change.config_path, change),
+            (change.weights_path, weights),
+        ):
+            if path is not None:
+                holder = _find(config, path[:-1], source)
+                words = _get(holder, path[-1])
+                if not isinstance(words, list):
+                    raise SurgeryError(
+                        f"{source.path}: the plan does not fit this file. Layer "
+                        f"{change.layer!r}: {config_key(path)} lists no words. Make a "
+                        "plan for this file."
+                    )
+                holder[path[-1]] = _new_words(like, list(words), plan.row_map)
     return config
 
 
@@ -173,22 +216,11 @@ def new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
                     f"{source.path}: the plan does not fit this file. It has no asset "
                     f"{name}. Make a plan for this file."
                 )
-            text = _decoded(source.assets[name].read(), name, source)
-            ending = "\n" if text.endswith("\n") else ""
-            lines = text.removesuffix("\n").split("\n")
-            words = _new_words(change, list(lines), plan.row_map)
-            assets[name] = ("\n".join(str(word) for word in words) + ending).encode()
+            before = source.assets[name].read()
+            kind = word_file(name)
+            words = _new_words(change, list(kind.read(before) or ()), plan.row_map)
+            assets[name] = kind.write(before, [str(word) for word in words])
     return assets
-
-
-def _decoded(text: bytes, name: str, source: Archive) -> str:
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise SurgeryError(
-            f"{source.path}: asset {name} is not UTF-8 (byte {error.start}). Expected: "
-            "a list of words as Keras writes it. Save the model again with Keras."
-        ) from None
 
 
 def _new_words(change: WordsChange, words: list[Any], row_map: RowMap) -> list[Any]:

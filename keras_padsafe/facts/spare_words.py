@@ -1,0 +1,26 @@
+"""How a list of words names a spare row: an id that no word has yet.
+
+The list of words in the file says so by itself, and Keras saves it as any other.
+"""
+
+import re
+
+_TEXT = re.compile(r"\[spare [0-9]+\]")
+_FIRST, _END = -(1 << 31), -(1 << 30)
+
+
+def spare_word(id_: int, *, integer: bool) -> str | int:
+    """The word that stands for a spare row of this id.
+
+    Args:
+        id_: The id.
+        integer: Whether the words are integers, as those of an `IntegerLookup`.
+    """
+    return _FIRST + id_ if integer else f"[spare {id_}]"
+
+
+def is_spare(word: str | int) -> bool:
+    """Whether a word stands for a spare row."""
+    if isinstance(word, int):
+        return _FIRST <= word < _END
+    return _TEXT.fullmatch(word) is not None

@@ -1,0 +1,135 @@
+"""The arrays of a layer whose weights are quantised, each with its scales."""
+
+import math
+from dataclasses import replace
+
+from keras_padsafe.archive import StoredArray
+from keras_padsafe.facts.quantisation import (
+    PACKED_AXIS,
+    quantisation_mode,
+    variables,
+)
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.surgery.finding.sites import ArraySite, Quantised
+
+
+def is_quantised(layer: LayerNode) -> bool:
+    """Whether the weights of a layer are stored as whole numbers."""
+    return quantisation_mode(layer.config) is not None
+
+
+def named_arrays(layer: LayerNode) -> dict[str, StoredArray]:
+    """The arrays of a quantised layer by Keras's names; none if they are not known."""
+    names = variables(layer.class_name, layer.config) or []
+    own = [f"vars/{number}" for number in range(len(names))]
+    if {name for name in layer.arrays if name.startswith("vars/")} != set(own):
+        return {}
+    return {name: layer.arrays[place] for name, place in zip(names, own, strict=True)}
+
+
+def quantised_sites(layer: LayerNode, weight: ArraySite, size: int) -> list[ArraySite]:
+    """A weight that is stored as whole numbers, its scales and its zeros.
+
+    Args:
+        layer: The layer.
+        weight: The site of its whole numbers; the axis is that of the real ones.
+        size: The number of ids.
+
+    Returns:
+        The site alone where it is not known how they belong together.
+    """
+    arrays = named_arrays(layer)
+    name = next((n for n, a in arrays.items() if a.path == weight.path), "")
+    scale, zero = arrays.get(f"{name}_scale"), arrays.get(f"{name}_zero")
+    made = _quantised(layer, name, weight, size, scale, zero)
+    if made is None or scale is None:
+        mode = quantisation_mode(layer.config)
+        return [replace(weight, dtype=mode[0] if mode else weight.dtype)]
+    sites = [replace(weight, quantised=made)]
+    if made.shared:
+        return sites
+    for array, fill in ((scale, "scale"), (zero, "zero")):
+        if array is not None:
+            sites.append(
+                ArraySite(
+                    array.path,
+                    array.shape,
+                    array.dtype,
+                    _axis_of_ids(array, weight.axis),
+                    "scales",
+                    fill,  # type: ignore[arg-type]
+                    f"scales of {weight.path}",
+                    like=weight.path,
+                )
+            )
+    return sites
+
+
+def _quantised(
+    layer: LayerNode,
+    name: str,
+    weight: ArraySite,
+    size: int,
+    scale: StoredArray | None,
+    zero: StoredArray | None,
+) -> Quantised | None:
+    """How the whole numbers stand for real ones, if all of it is known."""
+    mode = quantisation_mode(layer.config)
+    rank, axis = len(weight.shape), weight.axis
+    if mode is None or scale is None or weight.dtype != "int8":
+        return None
+    bits, block = (4 if mode[0] == "int4" else 8), mode[1]
+    is_input = weight.role == "encoding kernel"
+    packed, length = None, 0
+    if bits == 4:
+        packed = PACKED_AXIS[name]
+        length = _length(layer, name, scale)
+        if rank != 2 or not is_count(length):
+            return None
+        if weight.shape[packed] != (length + 1) // 2:
+            return None
+    depth = _depth(weight, size, packed, length)
+    groups = -(-depth // block) if block else 1
+    if is_input:
+        fits = not block and axis == 0 and rank == 2
+        fits = fits and scale.shape == (length or weight.shape[1],)
+    else:
+        fits = axis in (0, rank - 1) and math.prod(scale.shape) == size * groups
+        fits = fits and (zero is None or zero.shape == scale.shape)
+        fits = fits and scale.shape[_axis_of_ids(scale, axis)] == size
+    if not fits or (zero is None) != (not block):
+        return None
+    return Quantised(
+        bits=bits,
+        dtype=scale.dtype,
+        scale=scale.path,
+        zero=zero.path if zero else None,
+        block=block,
+        packed=packed,
+        length=length,
+        shared=is_input,
+    )
+
+
+def _length(layer: LayerNode, name: str, scale: StoredArray) -> int:
+    """How many numbers lie along the packed axis."""
+    if name == "kernel":
+        return scale.shape[-1] if scale.shape else 0
+    length = layer.config.get("output_dim")
+    return length if is_count(length) else 0
+
+
+def _depth(weight: ArraySite, size: int, packed: int | None, length: int) -> int:
+    """How many numbers belong to one id."""
+    depth = 1
+    for axis, dim in enumerate(weight.shape):
+        if axis != weight.axis:
+            depth *= length if axis == packed else dim
+    return depth
+
+
+def _axis_of_ids(scale: StoredArray, axis: int) -> int:
+    """The axis of the scales that runs over the ids: the first or the last one."""
+    is_first = axis == 0 and len(scale.shape) <= 2
+    return 0 if is_first else len(scale.shape) - 1

@@ -1,0 +1,73 @@
+"""Tables of a file that can be read as ones whose first rows never move."""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from keras_padsafe.saved_model.group_names import named_by_rule
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.rename_operations import rename_operations
+
+OURS = "ExtendableEmbedding"
+
+
+def freezable_tables(root: LayerNode, paths: Iterable[str]) -> dict[str, LayerNode]:
+    """The layers that `ExtendableEmbedding` can take the place of.
+
+    They are stock ones that config.json describes, inside models whose groups of the
+    weights file bear the names that follow from their classes.
+
+    Args:
+        root: The model.
+        paths: The tables, by the paths of their arrays.
+
+    Returns:
+        Each layer by the path of its table.
+    """
+    wanted = set(paths)
+    return {
+        table.path: layer
+        for layer in root.walk()
+        if (table := layer.arrays.get("vars/0")) is not None
+        and table.path in wanted
+        and layer.original is None
+        and _is_freezable(layer)
+        and all(_is_in_plain_sight(node) for node in (layer, *layer.copies))
+    }
+
+
+def with_frozen_rows(
+    config: dict[str, Any], tables: Iterable[LayerNode], rows: int
+) -> dict[str, Any]:
+    """A copy of config.json in which the first rows of these tables never move."""
+    new = copy.deepcopy(config)
+    for table in tables:
+        for node in (table, *table.copies):
+            entry: Any = new
+            for key in node.path:
+                entry = entry[key]
+            entry["module"] = "keras_padsafe.layers.extendable_embedding"
+            entry["class_name"] = OURS
+            entry["registered_name"] = f"keras_padsafe>{OURS}"
+            entry["config"]["frozen_rows"] = rows
+    rename_operations(new)
+    return new
+
+
+def _is_freezable(layer: LayerNode) -> bool:
+    if layer.config.get("lora_rank"):
+        return False
+    if layer.key == f"keras_padsafe>{OURS}":
+        return True
+    if layer.key not in ("keras>Embedding", "keras>ReversibleEmbedding"):
+        return False
+    # Of a pad id our layer reads zeros, and the Keras layer its row.
+    masked_row = layer.arrays["vars/0"].read(
+        0, 1 if layer.config.get("mask_zero") else 0
+    )
+    return not masked_row.any() and layer.config.get("tie_weights") is not False
+
+
+def _is_in_plain_sight(layer: LayerNode) -> bool:
+    holders = list(layer.outwards())[1:]
+    return all(holder.is_graph and named_by_rule(holder) for holder in holders)

@@ -1,0 +1,110 @@
+"""New entries of a quantised array: whole numbers and their scales, made together."""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+import numpy as np
+
+from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.quantisation import RANGES
+from keras_padsafe.surgery.finding.sites import Quantised
+from keras_padsafe.surgery.planning.entries import Entries
+from keras_padsafe.surgery.planning.quantise import rounded, scales_of, whole_numbers
+from keras_padsafe.surgery.planning.real_numbers import RealNumbers
+
+_Scales = tuple[np.ndarray, np.ndarray | None]
+
+
+class QuantisedEntries:
+    """Makes each new row as for a table of real numbers, then rounds it as Keras does.
+
+    The rows are made anew for the numbers and for each of their scales, since all of
+    them may not fit into memory; `make` starts from the same draw each time.
+
+    Args:
+        make: Gives what makes the real numbers.
+        weight: The old ones.
+        axis: The axis over the ids: the first or the last.
+        how: How whole numbers stand for them.
+        count: The number of new ids.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Entries],
+        weight: RealNumbers,
+        axis: int,
+        how: Quantised,
+        count: int,
+    ) -> None:
+        self._make, self._weight, self._axis = make, weight, axis
+        self._how, self._count = how, count
+
+    def rows(self, entries: Entries, first: int, count: int) -> Iterator[np.ndarray]:
+        """Whole numbers of new rows, `(ids, depth)`, where ids come first."""
+        for values in entries.values(0, first, count):
+            values = rounded(values, self._how.dtype)
+            if self._how.shared:
+                yield self._within(values)
+                continue
+            scale, zero = self._scales(values)
+            groups = self._weight.groups
+            zeros = None if zero is None else zero[:, groups]
+            yield self._whole(values, scale[:, groups], zeros)
+
+    def row(self, entries: Entries, lead: int) -> np.ndarray:
+        """Whole numbers of all new ids at one place, where ids come last."""
+        scale, zero = self.scales
+        group = self._weight.groups[lead]
+        zeros = None if zero is None else zero[:, group]
+        return self._whole(self._at(entries, lead), scale[:, group], zeros)
+
+    @cached_property
+    def scales(self) -> _Scales:
+        """Scales and zeros of all new ids, `(ids, groups)`."""
+        entries = self._make()
+        if self._axis == 0:
+            blocks = entries.values(0, 0, self._count)
+            found = [self._scales(rounded(b, self._how.dtype)) for b in blocks]
+            zeros = [zero for _, zero in found if zero is not None]
+            scale = np.concatenate([scale for scale, _ in found])
+            return scale, np.concatenate(zeros) if zeros else None
+        shape = (self._count, int(self._weight.groups.max(initial=0)) + 1)
+        low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
+        for lead, group in enumerate(self._weight.groups.tolist()):
+            values = self._at(entries, lead)
+            low[:, group] = np.minimum(low[:, group], values)
+            high[:, group] = np.maximum(high[:, group], values)
+        return self._of_ranges(low, high)
+
+    def _at(self, entries: Entries, lead: int) -> np.ndarray:
+        blocks = entries.values(lead, 0, self._count)
+        return rounded(np.concatenate([b[:, 0] for b in blocks]), self._how.dtype)
+
+    def _scales(self, values: np.ndarray) -> _Scales:
+        starts = np.flatnonzero(np.diff(self._weight.groups, prepend=-1))
+        low = np.minimum.reduceat(values, starts, axis=1)
+        return self._of_ranges(low, np.maximum.reduceat(values, starts, axis=1))
+
+    def _of_ranges(self, low: np.ndarray, high: np.ndarray) -> _Scales:
+        how = self._how
+        if how.block and self._weight.depth % how.block:
+            # Keras fills the last group with zeros.
+            low[:, -1], high[:, -1] = low[:, -1].clip(max=0), high[:, -1].clip(min=0)
+        return scales_of(low, high, how.bits, how.dtype, grouped=how.zero is not None)
+
+    def _whole(
+        self, values: np.ndarray, scale: np.ndarray, zero: np.ndarray | None
+    ) -> np.ndarray:
+        return whole_numbers(values, scale, zero, self._how.bits, self._how.dtype)
+
+    def _within(self, values: np.ndarray) -> np.ndarray:
+        """Rows that share the scales of old ones, if they are no larger than those."""
+        scale, most = self._weight.shared_scale, RANGES[self._how.bits][1]
+        if (np.abs(values * scale) >= most + 0.5).any():
+            raise SurgeryError(
+                f"new_rows: {self._weight.path} is quantised, and its old rows must "
+                "keep their scales, which new rows share. Received: numbers too large "
+                "for them. Expected: 'mean', or none larger than the old ones."
+            )
+        return self._whole(values, scale, None)

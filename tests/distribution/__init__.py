@@ -1,0 +1,1 @@
+"""Layers and files on several devices."""

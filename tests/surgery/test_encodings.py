@@ -1,0 +1,200 @@
+"""Ids that become columns: the weights that take them in are the vocabulary's."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_padsafe as kp
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.surgery.planning.check_plan import check_plan
+
+from . import zoo
+from .reference import only_once, save
+from .saved import read, same_bits
+from .zoo import DIM, SIZE, STEPS, ids, table
+
+WORDS = ["apple", "pear", "plum", "fig"]
+pytestmark = pytest.mark.usefixtures("quick_compile")
+takes_text = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="models that take text"
+)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [zoo.encoding_multi_hot, zoo.one_hot_steps_laid_flat, zoo.wide_and_deep],
+)
+def test_moved_ids_keep_their_outputs(tmp_path: Path, build: zoo.Build) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    model = save(build, SIZE, source)
+    row_map = np.array([3, -1, 1, 0, 7, -1, 12])
+    kp.surgery.remap(source, target, row_map=row_map)
+    new = np.random.default_rng(0).choice(np.flatnonzero(row_map >= 0), (8, STEPS))
+    before, after = model(row_map[new]), keras.models.load_model(target)(new)
+    before, after = map(ops.convert_to_numpy, (before, after))
+    np.testing.assert_allclose(after, before, atol=1e-5)
+    assert kp.surgery.verify(source, target).verdict == "proved"
+
+
+@only_once
+def test_entries_lie_at_their_stretches_and_come_back(tmp_path: Path) -> None:
+    source, target, back = (tmp_path / f"{n}.keras" for n in ("old", "new", "back"))
+    save(zoo.encoding_beside_numbers_and_another, SIZE, source)
+    plan = kp.surgery.plan(source, rows=2)
+    assert [c.starts for c in plan.arrays] == [(0, SIZE + 3)]
+    plan = kp.surgery.Plan.from_json(plan.to_json())
+    kp.surgery.apply_plan(plan, source, target)
+    old, new = (read(path).arrays["layers/dense/vars/0"] for path in (source, target))
+    first, numbers, other = np.split(old, [SIZE, SIZE + 3])
+    made = [first, *[first.mean(0)] * 2, numbers, other, *[other.mean(0)] * 2]
+    np.testing.assert_allclose(new, np.vstack(made), rtol=1e-6)
+    kp.surgery.apply_plan(plan.inverse(), target, back)
+    assert same_bits(read(back).arrays["layers/dense/vars/0"], old)
+
+
+@only_once
+def test_rows_given_are_those_of_the_table(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(zoo.wide_and_deep, SIZE, source)
+    rows = np.arange(DIM, dtype="f4")[None]
+    kp.surgery.grow(source, target, rows=1, new_rows=rows)
+    made = read(target).arrays
+    assert same_bits(made["layers/embedding/vars/0"][SIZE:], rows)
+    wide = next(a for a in made.values() if a.shape == (SIZE + 1, 1))
+    mean = wide[:SIZE].mean(0, keepdims=True, dtype="f8")
+    np.testing.assert_allclose(wide[SIZE:], mean, rtol=1e-6)
+
+
+def _lookup(mode: str, **options: object) -> layers.Layer:
+    return layers.StringLookup(vocabulary=WORDS, output_mode=mode, **options)
+
+
+def multi_hot() -> keras.Model:
+    given = keras.Input((2,), dtype="string")
+    return keras.Model(given, layers.Dense(3)(_lookup("multi_hot")(given)))
+
+
+def tf_idf_listed() -> keras.Model:
+    given = keras.Input((2,), dtype="string")
+    lookup = _lookup("tf_idf", idf_weights=[1.0, 2.0, 3.0, 5.0])
+    return keras.Model(given, layers.Dense(3)(lookup(given)))
+
+
+def tf_idf_adapted() -> keras.Model:
+    lookup = layers.TextVectorization(output_mode="tf_idf")
+    lookup.adapt(["apple pear plum", "pear plum", "fig pear"])
+    given = keras.Input((), dtype="string")
+    return keras.Model(given, layers.Dense(3)(lookup(given)))
+
+
+def wide_beside_deep() -> keras.Model:
+    given = keras.Input((2,), dtype="string")
+    deep = table(len(WORDS) + 2)(_lookup("int", mask_token="")(given))
+    wide = _lookup("count")(given)
+    parts = [wide, layers.GlobalAveragePooling1D()(deep)]
+    return keras.Model(given, layers.Dense(1)(layers.Concatenate()(parts)))
+
+
+TEXT = [multi_hot, tf_idf_listed, tf_idf_adapted, wide_beside_deep]
+
+
+@takes_text
+@pytest.mark.parametrize("build", TEXT)
+def test_words_and_their_weights_change_along(
+    tmp_path: Path, build: Callable[[], keras.Model]
+) -> None:
+    source, target, back = (tmp_path / f"{n}.keras" for n in ("old", "new", "back"))
+    model = build()
+    model.save(source)
+    report = kp.surgery.grow(source, target, tokens=["okapi", "zebra"])
+    assert kp.surgery.verify(source, target).verdict == "proved"
+    known = np.array([["pear", "fig"], ["lynx", "apple"]], object)
+    new = np.array([["okapi", "fig"], ["lynx", "zebra"]], object)
+    if build is tf_idf_adapted:
+        known, new = (np.array([" ".join(r) for r in x], object) for x in (known, new))
+    made = keras.models.load_model(target)
+    known, new = map(ops.convert_to_tensor, (known, new))
+    np.testing.assert_allclose(made(known), model(known), atol=1e-6)
+    assert not np.allclose(made(new), model(new)), "no longer unknown"
+    kp.surgery.apply_plan(report.plan.inverse(), target, back)
+    for path, array in read(source).arrays.items():
+        assert same_bits(read(back).arrays[path], array), path
+    assert read(back).config == read(source).config
+
+
+@takes_text
+def test_new_words_weigh_what_unknown_ones_do(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    tf_idf_adapted().save(source)
+    kp.surgery.grow(source, target, tokens=["okapi"])
+    for path, weights in read(target).arrays.items():
+        if path.endswith("idf_weights"):
+            np.testing.assert_allclose(weights[-1], weights[0], rtol=1e-6)
+
+
+@takes_text
+def test_columns_of_words_are_added_with_words_only(tmp_path: Path) -> None:
+    multi_hot().save(tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match=r"Expected: new words, as tokens="):
+        kp.surgery.plan(tmp_path / "old.keras", rows=1)
+
+
+def normalised() -> keras.Model:
+    x = layers.LayerNormalization()(layers.CategoryEncoding(SIZE)(given := ids()))
+    return keras.Model(given, layers.Dense(2)(x))
+
+
+def shifted() -> keras.Model:
+    x = layers.CategoryEncoding(SIZE)(given := ids())
+    return keras.Model(given, [layers.Dense(2)(x), layers.Dense(2)(x + 1.0)])
+
+
+def bigram() -> keras.Model:
+    return keras.Model(given := ids(), layers.Dense(SIZE)(ops.one_hot(given, SIZE)))
+
+
+def bag_of_words() -> keras.Model:
+    x = layers.CategoryEncoding(SIZE)(given := ids())
+    return keras.Model(given, layers.Dense(SIZE, name="head")(layers.Dense(2)(x)))
+
+
+def shared_kernel() -> keras.Model:
+    dense, other = layers.Dense(2), keras.Input((SIZE,))
+    x = layers.CategoryEncoding(SIZE)(given := ids())
+    return keras.Model([given, other], [dense(x), dense(other)])
+
+
+@only_once
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (normalised, "LayerNormalization .* is not known to leave a column of zeros"),
+        (shifted, "Add .* is not known to leave a column of zeros alone"),
+        (bigram, "runs over the ids in two ways"),
+        (bag_of_words, "'head' has 13 units after .* a pooling over it"),
+        (shared_kernel, "is called on the columns .* and on others too"),
+    ],
+)
+def test_what_new_columns_might_disturb_is_asked_about(
+    tmp_path: Path, build: Callable[[], keras.Model], says: str
+) -> None:
+    build().save(tmp_path / "old.keras")
+    with pytest.raises((AmbiguousVocabularyError, SurgeryError), match=f"(?s){says}"):
+        kp.surgery.grow(tmp_path / "old.keras", tmp_path / "new.keras", rows=1)
+
+
+@only_once
+@pytest.mark.parametrize("starts", [(1, SIZE), (0, SIZE + 4), ("0",), (SIZE, 0)])
+def test_stretches_that_do_not_fit_are_refused(
+    tmp_path: Path, starts: tuple[int, ...]
+) -> None:
+    save(zoo.encoding_beside_numbers_and_another, SIZE, tmp_path / "old.keras")
+    plan = kp.surgery.plan(tmp_path / "old.keras", rows=2)
+    altered = replace(plan.arrays[0], starts=starts)
+    with pytest.raises(SurgeryError, match=r"starts.*Expected"):
+        check_plan(replace(plan, arrays=(altered,)))
