@@ -67,6 +67,7 @@ def why_whole(
         ("it was switched off", lambda: forced is False),
         ("nothing is masked", lambda: not known),
         ("the model is under construction", lambda: _is_symbolic(given)),
+        ("an input is no tensor", lambda: not all(map(keras.ops.is_tensor, given))),
         ("a shape is unknown", lambda: not all(isinstance(n, int) for n in sizes)),
         ("a batch has no rows or no steps", lambda: 0 in sizes),
         ("a mask stands for several rows or steps", lambda: _is_shared(known, given)),
