@@ -165,9 +165,9 @@ def test_fit_trains_the_same_weights_and_draws_dropout(cuts: list[Any]) -> None:
             )
         trained.append([numpy(w) for w in model.trainable_weights])
         now = [numpy(v) for v in layer.variables if "int" in v.dtype]
-        assert bool(dropout) == any(
-            (a != b).any() for a, b in zip(seeds, now, strict=True)
-        )
+        moved = any((a != b).any() for a, b in zip(seeds, now, strict=True))
+        # On PyTorch, Keras drops without a seed of its own.
+        assert moved == (dropout > 0 and keras.backend.backend() != "torch")
     for one, other in zip(*trained[:2], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     assert any((a != b).any() for a, b in zip(trained[0], trained[2], strict=True))
