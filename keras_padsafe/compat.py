@@ -3,6 +3,8 @@
 Checked on Keras 3.15.1. Keras offers no public way to do any of this:
 
 - read or set the mask that a tensor carries; every layer of its own uses these two;
+- read a variable as it is stored, whatever dtype the layer that asks computes in;
+- say whether TensorFlow traces a graph for XLA, which wants to know all shapes;
 - say what a function makes of tensors that have a shape and no value;
 - say under which path of the weights file a layer's variables are saved;
 - list every layer inside a model, those of layers too;
@@ -26,6 +28,7 @@ from keras.src.backend import get_keras_mask as get_keras_mask
 from keras.src.backend import random as backend_random
 from keras.src.backend import set_keras_mask as set_keras_mask
 from keras.src.backend.common import global_state
+from keras.src.backend.common.variables import AutocastScope
 from keras.src.initializers import random_initializers
 from keras.src.saving import saving_lib
 from keras.src.saving.keras_saveable import KerasSaveable
@@ -103,6 +106,22 @@ def _numbered(name: str, used: dict[str, int]) -> str:
     number = used.get(name, 0)
     used[name] = number + 1
     return f"{name}_{number}" if number else name
+
+
+def compiles_for_xla() -> bool:
+    """Whether TensorFlow traces a function for XLA now."""
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    if tf.executing_eagerly():
+        return False
+    return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+def raw_value(variable: keras.Variable) -> Any:
+    """The value of a variable in the dtype in which it is stored."""
+    with AutocastScope(None):
+        return variable.value
 
 
 @contextlib.contextmanager

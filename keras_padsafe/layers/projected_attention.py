@@ -1,7 +1,7 @@
 """What the attention layers with projections share: everything about masks."""
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -11,10 +11,25 @@ from keras_padsafe.errors import MaskError, PadsafeError
 from keras_padsafe.layers.score_axes import ScoreAxes
 from keras_padsafe.ops.attention_masks import hide, read_padding_mask, read_score_mask
 from keras_padsafe.ops.masks import causal_mask, combine_masks, sliding_window_mask
+from keras_padsafe.ops.real_tokens import on_real_tokens, why_whole
 from keras_padsafe.types import Tensor
 
 # Arguments that Keras 3.12 does not have, with the value that means "not used".
 _LATER = {"sliding_window": None, "use_gate": False}
+
+
+class _Inputs(NamedTuple):
+    """What the masks of a call have been read into.
+
+    `attention_mask` has the rank of the scores; `key_mask` is that of the values too.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    query_mask: Tensor | None
+    key_mask: Tensor | None
+    attention_mask: Tensor | None
 
 
 class ProjectedAttention:
@@ -98,21 +113,72 @@ class ProjectedAttention:
         keys: Tensor = value if key is None else key
         axes = self._score_axes(query)
         query_mask = _read_padding(query_mask, query, "query_mask")
-        key_mask = combine_masks(
-            _read_padding(key_mask, keys, "key_mask"),
-            _read_padding(value_mask, value, "value_mask"),
-        )
-        mask = None if key_mask is None else axes.spread_keys(key_mask)
+        value_mask = _read_padding(value_mask, value, "value_mask")
+        key_mask = _read_padding(key_mask, keys, "key_mask")
+        if value_mask is not key_mask:
+            key_mask = combine_masks(key_mask, value_mask)
         if attention_mask is not None:
             shape = axes.shape(query.shape, self._score_heads(), keys.shape)
             attention_mask = read_score_mask(
                 attention_mask, shape, "attention_mask", axes.count
             )
-            mask = combine_masks(mask, attention_mask)
+        given = _Inputs(query, keys, value, query_mask, key_mask, attention_mask)
+        options = training, return_attention_scores, use_causal_mask
+        if return_attention_scores or self._why_whole(given):
+            output, scores = self._attend_whole(given, *options)
+        else:
+            output, scores = self._attend_on_real(given, *options), None
+        if query_mask is not None:
+            set_keras_mask(output, query_mask)
+        return (output, scores) if return_attention_scores else output
+
+    def _why_whole(self, given: _Inputs) -> str | None:
+        """Says why the layer attends on padding too, or `None` if it does not."""
+        if len(given.query.shape) != 3 or len(given.value.shape) != 3:
+            return "attention runs along several axes, or over more than sequences"
+        if not _is_ours(self._compute_attention):
+            return "a subclass attends in its own way"
+        if any(layer.activity_regularizer for layer in self._flatten_layers()):
+            return "a loss is taken from what is projected, padding or not"
+        masks = given.query_mask, given.key_mask
+        return why_whole((given.query, given.key, given.value), masks)
+
+    def _attend_on_real(
+        self, given: _Inputs, training: bool | None, _: bool, use_causal_mask: bool
+    ) -> Tensor:
+        queries, keys = {1: given.query_mask}, {1: given.key_mask}
+        along = queries, keys, keys, queries, keys, {2: queries[1], 3: keys[1]}
+        specs = [keras.KerasTensor(x.shape, x.dtype) for x in given[:3]]
+        return on_real_tokens(
+            lambda *cuts: self._attend_whole(
+                _Inputs(*cuts), training, False, use_causal_mask
+            )[0],
+            list(zip(given, along, strict=True)),
+            output=self.compute_output_spec(specs[0], specs[2], specs[1]),
+            output_along=queries,
+            variables=self.variables,
+            compares_positions=use_causal_mask or self._window() is not None,
+        )
+
+    def _attend_whole(
+        self,
+        given: _Inputs,
+        training: bool | None,
+        return_attention_scores: bool,
+        use_causal_mask: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        query, keys, value, query_mask, key_mask, attention_mask = given
+        axes = self._score_axes(query)
+        mask = combine_masks(
+            None if key_mask is None else axes.spread_keys(key_mask), attention_mask
+        )
         if use_causal_mask and mask is None and query_mask is not None:
             mask = axes.hiding_nothing()  # Some keys may be seen by padding only.
         mask, is_causal = self._add_bands(mask, use_causal_mask, axes, query, keys)
-        query, keys, value = _clean(axes, query, keys, value, query_mask, mask)
+        if query is keys is value and query_mask is key_mask and attention_mask is None:
+            query = keys = value = hide(query, query_mask)  # Each sees itself.
+        else:
+            query, keys, value = _clean(axes, query, keys, value, query_mask, mask)
         output, scores = self._attend(
             self._query_dense(query),
             self._key_dense(keys),
@@ -128,10 +194,9 @@ class ProjectedAttention:
         output = self._output_dense(output)
         if query_mask is not None:
             output = hide(output, query_mask)
-            set_keras_mask(output, query_mask)
             if scores is not None:
                 scores = ops.where(axes.spread_queries(query_mask), scores, 0.0)
-        return (output, scores) if return_attention_scores else output
+        return output, scores
 
     def _add_bands(
         self,
@@ -181,6 +246,10 @@ def refuse_flash_scores(flash_attention: bool | None, return_scores: bool) -> No
             "Returning attention scores is not supported when flash attention is "
             "enabled. Please disable flash attention to access attention scores."
         )
+
+
+def _is_ours(method: Any) -> bool:
+    return method.__func__.__module__.startswith("keras_padsafe.")
 
 
 def _read_padding(mask: Tensor | None, x: Tensor, name: str) -> Tensor | None:

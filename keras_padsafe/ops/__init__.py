@@ -10,6 +10,7 @@ from keras_padsafe.ops.masks import mask_from_lengths as mask_from_lengths
 from keras_padsafe.ops.masks import padding_mask as padding_mask
 from keras_padsafe.ops.masks import segment_mask as segment_mask
 from keras_padsafe.ops.masks import sliding_window_mask as sliding_window_mask
+from keras_padsafe.ops.real_tokens import follow_real_tokens as follow_real_tokens
 from keras_padsafe.ops.reductions import masked_logsumexp as masked_logsumexp
 from keras_padsafe.ops.reductions import masked_max as masked_max
 from keras_padsafe.ops.reductions import masked_mean as masked_mean

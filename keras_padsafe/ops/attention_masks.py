@@ -103,7 +103,7 @@ def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     spread: Tensor = mask
     while len(spread.shape) < len(x.shape):
         spread = ops.expand_dims(spread, -1)
-    return ops.where(spread, x, ops.zeros_like(x))
+    return ops.where(spread, x, ops.zeros((), x.dtype))
 
 
 def _fits(sizes: Shape, full: Shape) -> bool:

@@ -1,0 +1,245 @@
+"""Runs a function on the real tokens of a batch, and not on its padding."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_padsafe.compat import compiles_for_xla, raw_value
+from keras_padsafe.ops.exact_cuts import on_exact_cuts
+from keras_padsafe.ops.row_cuts import find_spans
+from keras_padsafe.ops.static_cuts import StaticCuts
+from keras_padsafe.types import Tensor
+
+Along = Mapping[int, Tensor | None]
+"""The axes of a tensor that run along a sequence, each with the mask of that."""
+
+# How finely lengths are rounded where each size is a program to compile. More parts
+# save more time, and each takes about as long to compile as the layer itself.
+_PARTS = 4
+# Rows run together until they are about so many tokens.
+_TOKENS = 1024
+# Fewer numbers than this are not worth the sorting.
+_NUMBERS = 2**20
+
+_forced: list[bool | None] = [None]
+
+
+@contextlib.contextmanager
+def follow_real_tokens(enabled: bool | None) -> Iterator[None]:
+    """Overrules the choice whether layers skip the padding of a batch.
+
+    The answer is the same either way; only the time differs. A compiled function
+    keeps what was chosen when it was traced.
+
+    Args:
+        enabled: `True` skips padding wherever that can be done, even where it does
+            not pay; `False` never does; `None` leaves it to the layers.
+
+    Example:
+    >>> with keras_padsafe.ops.follow_real_tokens(False):
+    ...     output = keras_padsafe.layers.MaskedMultiHeadAttention(2, 4)(
+    ...         keras.ops.ones((2, 3, 8)), keras.ops.ones((2, 3, 8))
+    ...     )
+    """
+    _forced.append(enabled)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+def why_whole(
+    inputs: Sequence[Tensor | None], masks: Sequence[Tensor | None]
+) -> str | None:
+    """Says why padding is not skipped here, or `None` if it is.
+
+    Args:
+        inputs: The tensors that would be cut. Axis 0 is the batch.
+        masks: The padding of each sequence, `(batch, time)`, or `None`.
+    """
+    given = [x for x in (*masks, *inputs) if x is not None]
+    known = [mask for mask in masks if mask is not None]
+    sizes = [size for x in given for size in x.shape]
+    forced = _forced[-1]
+    reasons: tuple[tuple[str, Callable[[], bool]], ...] = (
+        ("it was switched off", lambda: forced is False),
+        ("nothing is masked", lambda: not known),
+        ("the model is under construction", lambda: _is_symbolic(given)),
+        ("an input is no tensor", lambda: not all(map(keras.ops.is_tensor, given))),
+        ("a shape is unknown", lambda: not all(isinstance(n, int) for n in sizes)),
+        ("a batch has no rows or no steps", lambda: 0 in sizes),
+        ("a mask stands for several rows or steps", lambda: _is_shared(known, given)),
+        ("the batch lies on several devices", lambda: _is_distributed()),
+        ("the function is recorded to run elsewhere", lambda: _is_recorded(given)),
+        ("JAX would compile each length anew", lambda: _is_jax_by_hand(known)),
+        ("no accelerator was measured", lambda: not forced and not _on_cpu(given)),
+        ("the batch is small", lambda: not forced and _is_small(inputs, known)),
+    )
+    return next((reason for reason, holds in reasons if holds()), None)
+
+
+def on_real_tokens(
+    f: Callable[..., Tensor],
+    inputs: Sequence[tuple[Tensor | None, Along]],
+    *,
+    output: Any,
+    output_along: Along,
+    variables: Sequence[keras.Variable],
+    compares_positions: bool = False,
+) -> Tensor:
+    """Runs `f` on the real tokens of groups of rows, and puts the results back.
+
+    Rows are sorted by length and run in groups, each cut to the length of its
+    longest row. What `f` makes of a row must depend on that row only. It may still
+    meet padding, and has to mask it.
+
+    Args:
+        f: Takes the inputs, cut, and returns a tensor `(batch, ...)`.
+        inputs: Tensors `(batch, ...)`, or `None`, each with the axes that run along
+            a sequence and the padding of that, `(batch, time)`. An axis of size 1,
+            or one whose mask is `None`, is left as it is.
+        output: Shape and dtype of the result.
+        output_along: The axes of the result that run along a sequence; it is 0
+            where it was not computed.
+        variables: Every variable that `f` reads.
+        compares_positions: Whether `f` compares positions of two sequences.
+    """
+    masks = _distinct(m for _, along in inputs for m in along.values())
+    distinct: list[tuple[Tensor, dict[int, int]]] = []
+    slots: list[int | None] = []
+    for x, along in inputs:
+        if x is None:
+            slots.append(None)
+            continue
+        entry = (x, _axes(x, along, masks))
+        same = (i for i, e in enumerate(distinct) if e[0] is x and e[1] == entry[1])
+        slots.append(next(same, len(distinct)))
+        if slots[-1] == len(distinct):
+            distinct.append(entry)
+
+    def on_cuts(*cuts: Tensor) -> Tensor:
+        return f(*(None if slot is None else cuts[slot] for slot in slots))
+
+    tensors, axes = zip(*distinct, strict=True)
+    output_axes = _axes(output, output_along, masks)
+    starts = "own"
+    if compares_positions:
+        whole = any(mask is None for _, along in inputs for mask in along.values())
+        starts = "zero" if whole else "same"
+    spans = find_spans(masks, starts)
+    batch = int(masks[0].shape[0])
+    most = min(max(1, _TOKENS // max(spans.times)), batch)
+    if keras.backend.backend() == "torch" or not _needs_static_shapes():
+        return on_exact_cuts(on_cuts, tensors, axes, output_axes, spans, most)
+    floats = [v for v in variables if _is_float(v)]
+    others = [v for v in variables if not _is_float(v)]
+
+    def on_group(cuts: Sequence[Tensor], values: Any, state: Any) -> Any:
+        pairs = zip((*floats, *others), (*values, *state), strict=True)
+        with keras.StatelessScope(list(pairs)) as scope:
+            result = on_cuts(*cuts)
+        return result, [scope.get_current_value(v) for v in others]
+
+    rows = max(n for n in range(1, most + 1) if batch % n == 0)
+    result, state = StaticCuts(
+        on_group,
+        axes,
+        [_is_float(x) for x in tensors],
+        output,
+        output_axes,
+        spans.times,
+        batch // rows,
+        _PARTS,
+    ).run(
+        tensors, [raw_value(v) for v in floats], [raw_value(v) for v in others], spans
+    )
+    for variable, value in zip(others, state, strict=True):
+        variable.assign(value)
+    return result
+
+
+def _distinct(masks: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    for mask in masks:
+        if mask is not None and all(mask is not other for other in found):
+            found.append(mask)
+    return found
+
+
+def _axes(x: Any, along: Along, masks: Sequence[Tensor]) -> dict[int, int]:
+    numbers = {id(mask): number for number, mask in enumerate(masks)}
+    return {
+        axis: numbers[id(mask)]
+        for axis, mask in along.items()
+        if mask is not None and x.shape[axis] == mask.shape[1]
+    }
+
+
+def _is_float(x: Any) -> bool:
+    return "float" in keras.backend.standardize_dtype(x.dtype)
+
+
+def _is_symbolic(tensors: Sequence[Tensor]) -> bool:
+    return any(keras.backend.is_keras_tensor(x) for x in tensors)
+
+
+def _is_shared(masks: Sequence[Tensor], tensors: Sequence[Tensor]) -> bool:
+    batches = {x.shape[0] for x in tensors if _is_float(x)}
+    return len(batches) > 1 or any(mask.shape[0] not in batches for mask in masks)
+
+
+def _is_distributed() -> bool:
+    return keras.distribution.distribution() is not None
+
+
+def _is_recorded(tensors: Sequence[Tensor]) -> bool:
+    """Whether PyTorch traces, or computes shapes only, or maps over tensors."""
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        or any(x.device.type == "meta" for x in tensors)
+        or any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors)
+    )
+
+
+def _is_jax_by_hand(masks: Sequence[Tensor]) -> bool:
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return not all(isinstance(mask, jax.core.Tracer) for mask in masks)
+
+
+def _needs_static_shapes() -> bool:
+    return keras.backend.backend() == "jax" or compiles_for_xla()
+
+
+def _on_cpu(tensors: Sequence[Tensor]) -> bool:
+    backend = keras.backend.backend()
+    if backend == "torch":
+        return all(x.device.type == "cpu" for x in tensors)
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    import tensorflow as tf
+
+    return not tf.config.list_logical_devices("GPU")
+
+
+def _is_small(inputs: Sequence[Tensor | None], masks: Sequence[Tensor]) -> bool:
+    largest = max(_count(x) for x in inputs if x is not None and _is_float(x))
+    return largest < _NUMBERS or masks[0].shape[0] < 2
+
+
+def _count(x: Tensor) -> int:
+    count = 1
+    for size in x.shape:
+        count *= size
+    return count

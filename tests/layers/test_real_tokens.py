@@ -1,0 +1,200 @@
+"""Attention on the real tokens alone answers as it does on the whole batch."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import keras_padsafe as kp
+from keras_padsafe.layers import projected_attention
+from keras_padsafe.ops import real_tokens
+from keras_padsafe.ops.row_cuts import cut, find_spans, put_back
+from tests.compiled import compiled
+from tests.gradients import value_and_gradients
+from tests.layers.attention_layers import PROJECTED, numpy
+
+BATCH, TIME, DIM = 6, 10, 8
+
+
+def padding(time: int = TIME) -> np.ndarray:
+    """Rows padded right, left, on both sides, inside, wholly and not at all."""
+    real = np.zeros((BATCH, time), "bool")
+    real[0, :3], real[1, -4:], real[2, 2:6], real[3, [1, 4, 5]] = (True,) * 4
+    real[5] = True
+    return real
+
+
+def tokens(real: np.ndarray, behind: float = float("nan")) -> np.ndarray:
+    x = np.random.default_rng(real.size).normal(size=(*real.shape, DIM))
+    return np.where(real[..., None], x, behind).astype("float32")
+
+
+def by_both_paths(call: Any, *arrays: np.ndarray) -> list[Any]:
+    """Returns value and gradients of the compiled call, padding skipped and not."""
+    results = []
+    for enabled in (True, False):
+
+        def weighted(*tensors: Any) -> Any:
+            y = call(*tensors)
+            return y * keras.ops.reshape(
+                keras.ops.arange(y.shape[1] * DIM, dtype="float32") / 50,
+                (y.shape[1], DIM),
+            )
+
+        with kp.ops.follow_real_tokens(enabled):
+            eager_only = keras.backend.backend() == "torch"  # dynamo runs all whole
+            function = weighted if eager_only else compiled(weighted)
+            results.append(value_and_gradients(function, *arrays))
+    return results
+
+
+def assert_same(results: list[Any]) -> None:
+    (fast, fast_gradients), (whole, whole_gradients) = results
+    assert np.isfinite(fast).all()
+    np.testing.assert_allclose(fast, whole, atol=1e-5)
+    for one, other in zip(fast_gradients, whole_gradients, strict=True):
+        assert np.isfinite(one).all()
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.fixture
+def cuts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The calls that skipped padding."""
+    seen: list[Any] = []
+    inner = projected_attention.on_real_tokens
+
+    def spy(*args: Any, **options: Any) -> Any:
+        seen.append(args)
+        return inner(*args, **options)
+
+    monkeypatch.setattr(projected_attention, "on_real_tokens", spy)
+    # Two groups of rows and more, however small the batch is.
+    monkeypatch.setattr(real_tokens, "_TOKENS", 30)
+    monkeypatch.setattr(real_tokens, "_PARTS", 2)
+    return seen
+
+
+@pytest.mark.parametrize("make", PROJECTED.values(), ids=PROJECTED)
+@pytest.mark.parametrize("options", [{}, {"use_causal_mask": True}], ids=str)
+def test_same_answer_and_gradients(make: Any, options: Any, cuts: list[Any]) -> None:
+    layer, real = make(), padding()
+    layer.build((BATCH, TIME, DIM), (BATCH, TIME, DIM))
+
+    def call(x: Any, shown: Any) -> Any:
+        mask = keras.ops.cast(shown, "bool")
+        return layer(x, x, query_mask=mask, value_mask=mask, **options)
+
+    assert_same(by_both_paths(call, tokens(real), real.astype("float32")))
+    assert cuts
+
+
+@pytest.mark.parametrize("masked", ["both", "keys", "queries"])
+def test_cross_attention_in_a_window(masked: str, cuts: list[Any]) -> None:
+    layer = kp.layers.MaskedMultiHeadAttention(2, 4, sliding_window=4)
+    real, real_keys = padding(), padding(TIME + 3)
+    layer.build((BATCH, TIME, DIM), (BATCH, TIME + 3, DIM))
+    everywhere = np.random.default_rng(1).random((BATCH, 1, TIME, TIME + 3)) < 0.8
+
+    def call(x: Any, z: Any, shown: Any, shown_keys: Any, mask: Any) -> Any:
+        return layer(
+            x,
+            z,
+            query_mask=None if masked == "keys" else keras.ops.cast(shown, "bool"),
+            value_mask=(
+                None if masked == "queries" else keras.ops.cast(shown_keys, "bool")
+            ),
+            attention_mask=keras.ops.cast(mask, "bool"),
+        )
+
+    behind = (
+        0.0 if masked == "keys" else np.nan,
+        0.0 if masked == "queries" else np.nan,
+    )
+    arrays = tokens(real, behind[0]), tokens(real_keys, behind[1])
+    shown = [a.astype("float32") for a in (real, real_keys, everywhere)]
+    assert_same(by_both_paths(call, *arrays, *shown))
+    assert cuts
+
+
+@pytest.mark.parametrize("dtype", ["float16", "mixed_bfloat16"])
+def test_other_dtypes(dtype: str, cuts: list[Any]) -> None:
+    layer = kp.layers.MaskedMultiHeadAttention(2, 4, dtype=dtype)
+    real = padding()
+    layer.build((BATCH, TIME, DIM), (BATCH, TIME, DIM))
+
+    def call(x: Any, shown: Any) -> Any:
+        mask = keras.ops.cast(shown, "bool")
+        y = layer(x, x, query_mask=mask, value_mask=mask)
+        return keras.ops.cast(y, "float32")
+
+    (fast, _), (whole, _) = by_both_paths(call, tokens(real), real.astype("float32"))
+    np.testing.assert_allclose(fast, whole, atol=2e-2)
+    assert cuts
+
+
+def of_known_size(ids: np.ndarray) -> Any:
+    """One batch. TensorFlow knows its size only if no smaller one may come."""
+    target = np.ones((*ids.shape, DIM), "float32")
+    if keras.backend.backend() != "tensorflow":
+        return ((ids, target) for _ in range(2))
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices((ids, target))
+    return data.batch(BATCH, drop_remainder=True).repeat()
+
+
+def test_fit_trains_the_same_weights_and_draws_dropout(cuts: list[Any]) -> None:
+    ids = np.where(padding(), np.arange(1, TIME + 1), 0).astype("int32")
+    trained = []
+    for enabled, dropout in ((True, 0.0), (False, 0.0), (True, 0.5)):
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input((TIME,), batch_size=BATCH, dtype="int32")
+        x = keras.layers.Embedding(TIME + 1, DIM, mask_zero=True)(inputs)
+        layer = kp.layers.MaskedMultiHeadAttention(2, 4, dropout=dropout)
+        model = keras.Model(inputs, layer(x, x))
+        model.compile(keras.optimizers.SGD(5.0), "mse")
+        seeds = [numpy(v) for v in layer.variables if "int" in v.dtype]
+        with kp.ops.follow_real_tokens(enabled):
+            model.fit(
+                of_known_size(ids),
+                steps_per_epoch=1,
+                epochs=2,
+                shuffle=False,
+                verbose=0,
+            )
+        trained.append([numpy(w) for w in model.trainable_weights])
+        now = [numpy(v) for v in layer.variables if "int" in v.dtype]
+        moved = any((a != b).any() for a, b in zip(seeds, now, strict=True))
+        # On PyTorch, Keras drops without a seed of its own.
+        assert moved == (dropout > 0 and keras.backend.backend() != "torch")
+    for one, other in zip(*trained[:2], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert any((a != b).any() for a, b in zip(trained[0], trained[2], strict=True))
+    assert cuts
+
+
+def test_put_back_undoes_cut() -> None:
+    real = padding()
+    spans = find_spans([keras.ops.convert_to_tensor(real)])
+    x = tokens(real, 0.0)
+    rows = keras.ops.convert_to_tensor([4, 2, 0, 1, 3, 5], dtype="int32")
+    ranks = keras.ops.convert_to_tensor([2, 3, 1, 4, 0, 5], dtype="int32")
+    whole = cut(keras.ops.convert_to_tensor(x), {1: 0}, spans, rows, [TIME])
+    assert not numpy(whole)[:5, 5:].any()  # The spans begin at 0.
+    np.testing.assert_array_equal(numpy(put_back(whole, {1: 0}, spans, ranks)), x)
+
+
+def test_says_why_a_batch_runs_whole() -> None:
+    x, mask = keras.ops.ones((4, 8, 2)), keras.ops.ones((4, 8), "bool")
+    assert real_tokens.why_whole([x], [None]) == "nothing is masked"
+    unknown = keras.KerasTensor((None, 8), "bool")
+    assert "construction" in str(real_tokens.why_whole([x], [unknown]))
+    shared = real_tokens.why_whole([x], [mask[:1]])
+    assert shared == "a mask stands for several rows or steps"
+    with kp.ops.follow_real_tokens(False):
+        assert real_tokens.why_whole([x], [mask]) == "it was switched off"
+    with kp.ops.follow_real_tokens(True):
+        by_hand = real_tokens.why_whole([x], [mask])
+    jax = keras.backend.backend() == "jax"
+    assert by_hand == ("JAX would compile each length anew" if jax else None)
