@@ -50,10 +50,10 @@ def settle_policy(layer: Any) -> None:
 
     Keras 3.15 saves a layer whose policy stands in a map as if it were not quantised.
     """
-    policies = getattr(layer, "_dtype_policy", None)
+    policies: Any = getattr(layer, "_dtype_policy", None)
     maps: Any = keras.dtype_policies.DTypePolicyMap
     if isinstance(policies, maps) and layer.path:
-        own = policies[layer.path]
+        own: Any = policies[layer.path]
         if own.quantization_mode is not None:
             layer._dtype_policy = own
 

@@ -1,5 +1,8 @@
 """Masks, and arithmetic that honours them: tensors in, tensors out."""
 
+# First: our layers, which are registered as soon as Keras is there, use what follows.
+import keras as _keras  # noqa: F401
+
 from keras_padsafe.ops.ids import apply_out_of_range as apply_out_of_range
 from keras_padsafe.ops.masked_attention import masked_attention as masked_attention
 from keras_padsafe.ops.masked_softmax import masked_softmax as masked_softmax
