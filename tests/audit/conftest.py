@@ -2,8 +2,6 @@
 
 import pytest
 
-from tests.surgery.conftest import quick_compile as quick_compile
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _quickly(quick_compile: None) -> None:

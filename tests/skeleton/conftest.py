@@ -1,1 +1,0 @@
-from ..surgery.conftest import quick_compile as quick_compile
