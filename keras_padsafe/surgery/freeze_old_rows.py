@@ -45,7 +45,8 @@ def freeze_old_rows(
             which is left as it is.
         old_size: How many of the first ids are old, as `Plan.old_size` says.
         train_rest: Whether the rest of the model trains too. Its weights are frozen
-            if not.
+            if not. A `SpectralNormalization` rewrites what it wraps in each step of
+            training all the same, as in Keras.
         **options: `vocabulary`, `also`, `leave` and `ask`; see `FindingOptions`.
 
     Returns:

@@ -198,3 +198,58 @@ def test_stretches_that_do_not_fit_are_refused(
     altered = replace(plan.arrays[0], starts=starts)
     with pytest.raises(SurgeryError, match=r"starts.*Expected"):
         check_plan(replace(plan, arrays=(altered,)))
+
+
+@pytest.mark.parametrize("direction", [layers.LSTM, layers.GRU])
+def test_both_directions_were_built_on_the_columns(
+    direction: type, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+
+    def build(size: int) -> keras.Model:
+        x = ids()
+        encoded = layers.CategoryEncoding(size, "one_hot")(x)
+        return keras.Model(x, layers.Bidirectional(direction(3))(encoded))
+
+    save(build, SIZE, source)
+    kp.surgery.grow(source, target, rows=3)
+    assert kp.surgery.verify(source, target).verdict == "proved"
+
+
+@only_once
+def test_a_layer_in_the_way_cannot_be_left(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+
+    def build(size: int) -> keras.Model:
+        x = ids()
+        encoded = layers.CategoryEncoding(size, "multi_hot")(x)
+        scaled = layers.LayerNormalization(name="scaled")(encoded)
+        return keras.Model(x, [layers.Dense(2)(encoded), layers.Dense(2)(scaled)])
+
+    save(build, SIZE, source)
+    with pytest.raises(AmbiguousVocabularyError, match="grow it in Keras"):
+        kp.surgery.grow(source, target, rows=3, leave=["scaled"])
+
+
+@only_once
+def test_factors_of_adafactor_follow_the_stretches(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+
+    def build(size: int) -> keras.Model:
+        x, numbers = ids(), keras.Input((4,))
+        encoded = layers.CategoryEncoding(size, "count")(x)
+        joined = layers.Concatenate()([numbers, encoded, numbers])
+        model = keras.Model([x, numbers], layers.Dense(2)(joined))
+        model.compile(keras.optimizers.Adafactor(), "mse")
+        data = [np.ones((8, STEPS), int), np.ones((8, 4))]
+        model.fit(data, np.ones((8, 2)), verbose=0)
+        return model
+
+    save(build, SIZE, source)
+    kp.surgery.grow(source, target, rows=3)
+    old, new = read(source).slots, read(target).slots
+    factors = [path for path, slot in old.items() if slot.shape == (SIZE + 8,)]
+    assert len(factors) == 1
+    kept = np.delete(new[factors[0]], range(SIZE + 4, SIZE + 7))
+    np.testing.assert_array_equal(kept, old[factors[0]])
+    assert kp.surgery.verify(source, target).verdict == "proved"

@@ -17,7 +17,7 @@ from keras_padsafe.surgery.planning.new_rows import read_new_rows
 
 from .reference import only_once, save
 from .saved import read, same_bits
-from .zoo import ADDED, DIM, GROWN, SIZE, ids
+from .zoo import ADDED, DIM, GROWN, SIZE, STEPS, ids
 
 pytestmark = only_once
 
@@ -189,7 +189,7 @@ def test_the_note_bounds_what_the_mean_row_moves(
     before, after = (
         keras.models.load_model(path) for path in (source, tmp_path / "new.keras")
     )
-    x = np.arange(SIZE)[None]
+    x = np.resize(np.arange(SIZE), (SIZE, STEPS))
     old, now = (
         np.asarray(keras.ops.softmax(one.predict(x, verbose=0))).astype("float64")
         for one in (before, after)

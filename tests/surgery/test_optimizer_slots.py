@@ -284,6 +284,8 @@ SCALED_BY_THE_WHOLE = {"adafactor", "lamb"}
 def test_the_next_steps_are_those_of_the_model_that_did_not_grow(
     name: str, tmp_path: Path
 ) -> None:
+    if name == "rmsprop_centered" and keras.backend.backend() == "tensorflow":
+        pytest.skip("Keras 3.15 loses track of its sparse gradients: no second step")
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
 
     def build(size: int) -> keras.Model:

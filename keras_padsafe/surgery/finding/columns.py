@@ -62,7 +62,7 @@ def takers_of_columns(
     takers, places = Takers(), dict[ConfigPath, Columns]()
     for call in graph.in_order(graph.downstream(encoders)):
         mine = [source for source in call.inputs if source in columns]
-        if call in columns or not mine or claims.leaves(call.layer):
+        if call in columns or not mine:
             continue
         if passed := _passed_on(call, columns, graph):
             columns[call] = passed
@@ -253,6 +253,6 @@ def _unknown(call: Call, name: str) -> Unexplained:
         "of ids, and is not known to leave a column of zeros alone: a new one might "
         "change what it makes of old ids",
         f"Say --also {layer.name}:AXIS (also='{layer.name}:AXIS') if that axis of its "
-        f"weights runs over the columns, --leave {layer.name} "
-        f"(leave='{layer.name}') if their number does no harm there",
+        "weights runs over the columns. Else it cannot be grown in the file: grow it "
+        "in Keras",
     )

@@ -54,8 +54,19 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
             return
         reason = f"slot of {weight}" if weight else "shown: it follows"
         if bound is not None and bound.starts:
-            same = {"path": path, "dtype": array.dtype, "reason": reason}
-            site = replace(bound, **same)
+            # A factor of the weight lacks axes; some lack that of the ids.
+            same = array.shape == bound.shape
+            axis = bound.axis if same else found.axes.get(path)
+            if axis is None:
+                continue
+            site = replace(
+                bound,
+                path=path,
+                shape=array.shape,
+                dtype=array.dtype,
+                axis=axis,
+                reason=reason,
+            )
         elif path in found.axes:
             skips = fixed.get(weight or "", ())
             axis = found.axes[path]
