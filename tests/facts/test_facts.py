@@ -99,7 +99,7 @@ def test_input_kernels_are_all_that_follows_the_width_of_an_input(name: str) -> 
     layer.build((None, STEPS, WIDTH))
     model = keras.Sequential([keras.Input((STEPS, WIDTH)), layer])
     arrays = {
-        path.removeprefix(f"layers/{layer.name.rstrip('_0123456789')}/"): array.shape
+        path.removeprefix(f"layers/{layer.name.rstrip('_0123456789')}/"): [*array.shape]
         for path, array in saved_arrays(walk_saved(model))
     }
     found = {path: s.index(WIDTH) for path, s in arrays.items() if WIDTH in s}
@@ -129,7 +129,8 @@ def test_columns_of_zeros_stay_so_and_change_no_other(name: str) -> None:
         before = operation(values, *more.get(name, ()))
         after = operation(wider, *more.get(name, ()))
     before, after = (keras.ops.convert_to_numpy(one) for one in (before, after))
-    np.testing.assert_array_equal(after[..., :WIDTH], before)
+    # Vectors of another width may be rounded in other steps.
+    np.testing.assert_allclose(after[..., :WIDTH], before, rtol=1e-6)
     np.testing.assert_array_equal(after[..., WIDTH:], 0)
 
 
