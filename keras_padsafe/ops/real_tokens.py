@@ -191,6 +191,10 @@ def _is_shared(masks: Sequence[Tensor], tensors: Sequence[Tensor]) -> bool:
 
 
 def _is_distributed() -> bool:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.has_strategy()
     return keras.distribution.distribution() is not None
 
 

@@ -198,3 +198,22 @@ def test_says_why_a_batch_runs_whole() -> None:
         by_hand = real_tokens.why_whole([x], [mask])
     jax = keras.backend.backend() == "jax"
     assert by_hand == ("JAX would compile each length anew" if jax else None)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="its processes know of one device each"
+)
+def test_on_several_devices_a_batch_runs_whole() -> None:
+    real = padding()
+    x, mask = map(keras.ops.convert_to_tensor, (tokens(real), real))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+            assert "devices" in str(real_tokens.why_whole([x], [mask]))
+        return
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    try:
+        assert "devices" in str(real_tokens.why_whole([x], [mask]))
+    finally:
+        keras.distribution.set_distribution(None)
