@@ -4,6 +4,7 @@ The list of words in the file says so by itself, and Keras saves it as any other
 """
 
 import re
+from numbers import Integral
 
 _TEXT = re.compile(r"\[spare [0-9]+\]")
 _FIRST, _END = -(1 << 31), -(1 << 30)
@@ -19,8 +20,10 @@ def spare_word(id_: int, *, integer: bool) -> str | int:
     return _FIRST + id_ if integer else f"[spare {id_}]"
 
 
-def is_spare(word: str | int) -> bool:
-    """Whether a word stands for a spare row."""
-    if isinstance(word, int):
-        return _FIRST <= word < _END
-    return _TEXT.fullmatch(word) is not None
+def is_spare(word: str | bytes | int) -> bool:
+    """Whether a word stands for a spare row; text may come as TensorFlow has it."""
+    if isinstance(word, bytes):
+        word = word.decode(errors="replace")
+    if isinstance(word, str):
+        return _TEXT.fullmatch(word) is not None
+    return isinstance(word, Integral) and _FIRST <= word < _END
