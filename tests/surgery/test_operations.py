@@ -12,6 +12,8 @@ PAGE = Path(__file__).with_name("operations.md").read_text(encoding="utf-8")
 
 pytestmark = [
     pytest.mark.usefixtures("quick_compile"),
+    # The new mask ends at a head: Keras tells of it.
+    pytest.mark.filterwarnings("ignore:.*was passed an input with a mask attached"),
     pytest.mark.skipif(
         keras.backend.backend() != "tensorflow",
         reason="files are the same on every backend: run on one",
