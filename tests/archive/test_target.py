@@ -18,7 +18,9 @@ from keras_padsafe.errors import ArchiveError
 
 unix = pytest.mark.skipif(os.name == "nt", reason="signals and pipes of Unix")
 WRITER = """
-import sys, time
+import signal, sys, time
+# A shell without job control lets what runs in the background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from keras_padsafe.archive.atomic_file import atomic_file
 with atomic_file(Path(sys.argv[1]), 1, overwrite=True):
