@@ -46,10 +46,7 @@ class Renames:
 
     def new_path(self, path: str) -> str:
         """Where an old path is now."""
-        for parent in _upwards(path):
-            if parent in self._renames:
-                return self._renames[parent] + path[len(parent) :]
-        return path
+        return new_path(path, self._renames)
 
     def _check_apart(self, paths: Iterable[str]) -> None:
         taken: dict[str, str] = {}
@@ -61,6 +58,14 @@ class Renames:
                     f"{new}: both {other!r} and {path!r} would have this path. Rename "
                     "the one that is there now as well, or choose another path."
                 )
+
+
+def new_path(path: str, renames: Mapping[str, str]) -> str:
+    """Where an old path is, once all renames have happened."""
+    for parent in _upwards(path):
+        if parent in renames:
+            return renames[parent] + path[len(parent) :]
+    return path
 
 
 def _check_known(

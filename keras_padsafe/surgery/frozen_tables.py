@@ -7,8 +7,10 @@ from typing import Any
 from keras_padsafe.saved_model.group_names import named_by_rule
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.rename_operations import rename_operations
+from keras_padsafe.saved_model.swap_class import swap_class
 
 OURS = "ExtendableEmbedding"
+_REGISTERED = f"keras_padsafe>{OURS}"
 
 
 def freezable_tables(root: LayerNode, paths: Iterable[str]) -> dict[str, LayerNode]:
@@ -41,14 +43,9 @@ def with_frozen_rows(
 ) -> dict[str, Any]:
     """A copy of config.json in which the first rows of these tables never move."""
     new = copy.deepcopy(config)
+    module, registered = "keras_padsafe.layers.extendable_embedding", _REGISTERED
     for table in tables:
-        for node in (table, *table.copies):
-            entry: Any = new
-            for key in node.path:
-                entry = entry[key]
-            entry["module"] = "keras_padsafe.layers.extendable_embedding"
-            entry["class_name"] = OURS
-            entry["registered_name"] = f"keras_padsafe>{OURS}"
+        for entry in swap_class(new, table, module, OURS, registered):
             entry["config"]["frozen_rows"] = rows
     rename_operations(new)
     return new
@@ -57,7 +54,7 @@ def with_frozen_rows(
 def _is_freezable(layer: LayerNode) -> bool:
     if layer.config.get("lora_rank"):
         return False
-    if layer.key == f"keras_padsafe>{OURS}":
+    if layer.key == _REGISTERED:
         return True
     if layer.key not in ("keras>Embedding", "keras>ReversibleEmbedding"):
         return False

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_padsafe.archive.renames import new_path
 from keras_padsafe.compat import inner_layers, saved_arrays, walk_saved
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.finding.sites import ArraySite
@@ -72,7 +73,7 @@ def hold_old_entries(
     values = dict(saved_arrays(objects.items()))
     training: list[Any] = []
     for site in sites:
-        path = _renamed(site.path, renames)
+        path = new_path(site.path, renames)
         if site.path in frozen:
             training += objects[path.removesuffix("/vars/0")].trainable_variables
             continue
@@ -115,9 +116,3 @@ def check_no_average(optimizer: Any) -> None:
             "entries of heads anew. Compile the model with another optimizer, save "
             "it, and freeze then."
         )
-
-
-def _renamed(path: str, renames: Mapping[str, str]) -> str:
-    groups = [group for group in renames if path.startswith(f"{group}/")]
-    group = max(groups, key=len, default="")
-    return renames[group] + path.removeprefix(group) if group else path
