@@ -5,9 +5,12 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from keras_padsafe.archive.leftovers import (
+    FILE,
+    remove,
     remove_leftovers,
     removed_when_killed,
     temporary_beside,
@@ -55,28 +58,50 @@ def atomic_file(
     Raises:
         ArchiveError: if it cannot be written there; nothing was.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    check = partial(check_target, overwrite=overwrite, inputs=inputs)
+    take = partial(take_name, overwrite=overwrite)
+    with named_at_last(target, size, check, take) as temporary:
+        descriptor = os.open(temporary, flags, 0o666)  # less the umask
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+            if accept is not None:
+                accept(temporary)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def named_at_last(
+    target: Path,
+    size: int,
+    check: Callable[[Path], None],
+    take: Callable[[Path, Path], None],
+    suffix: str = FILE,
+) -> Iterator[Path]:
+    """Yields a name beside `target` for what becomes it in the end, or is removed.
+
+    Args:
+        target: What to write; where a link leads, is written.
+        size: How many bytes it will have.
+        check: Refuses a target, before and after.
+        take: Gives what is there under the first name the second one.
+        suffix: That of temporary names.
+    """
     with explaining(target):
         target = Path(os.path.realpath(target))
-        check_target(target, overwrite=overwrite, inputs=inputs)
+        check(target)
         remove_leftovers(target.parent)
         check_space(target.parent, size)
-        temporary = temporary_beside(target)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        temporary = temporary_beside(target, suffix)
         with removed_when_killed(temporary):
-            descriptor = os.open(temporary, flags, 0o666)  # less the umask
             try:
-                try:
-                    yield descriptor
-                    os.fsync(descriptor)
-                    if accept is not None:
-                        accept(temporary)
-                finally:
-                    os.close(descriptor)
-                check_target(target, overwrite=overwrite, inputs=inputs)
-                take_name(temporary, target, overwrite=overwrite)
+                yield temporary
+                check(target)
+                take(temporary, target)
             except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
+                remove(temporary)
                 raise
         flush_folder(target.parent)
 

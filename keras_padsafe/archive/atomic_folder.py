@@ -3,16 +3,11 @@
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from keras_padsafe.archive.atomic_file import check_space, explaining, flush_folder
-from keras_padsafe.archive.leftovers import (
-    FOLDER,
-    remove,
-    remove_leftovers,
-    removed_when_killed,
-    temporary_beside,
-)
+from keras_padsafe.archive.atomic_file import flush_folder, named_at_last
+from keras_padsafe.archive.leftovers import FOLDER
 from keras_padsafe.archive.target import Input, check_folder, take_folder_name
 
 
@@ -40,23 +35,12 @@ def atomic_folder(
     Raises:
         ArchiveError: if it cannot be written there; nothing was.
     """
-    with explaining(target):
-        target = Path(os.path.realpath(target))
-        check_folder(target, overwrite=overwrite, inputs=inputs)
-        remove_leftovers(target.parent)
-        check_space(target.parent, size)
-        temporary = temporary_beside(target, FOLDER)
-        with removed_when_killed(temporary):
-            os.mkdir(temporary)
-            try:
-                yield temporary
-                for folder, _, _ in os.walk(temporary):
-                    flush_folder(Path(folder))
-                if accept is not None:
-                    accept(temporary)
-                check_folder(target, overwrite=overwrite, inputs=inputs)
-                take_folder_name(temporary, target, overwrite=overwrite)
-            except BaseException:
-                remove(temporary)
-                raise
-        flush_folder(target.parent)
+    check = partial(check_folder, overwrite=overwrite, inputs=inputs)
+    take = partial(take_folder_name, overwrite=overwrite)
+    with named_at_last(target, size, check, take, FOLDER) as temporary:
+        os.mkdir(temporary)
+        yield temporary
+        for folder, _, _ in os.walk(temporary):
+            flush_folder(Path(folder))
+        if accept is not None:
+            accept(temporary)
