@@ -25,7 +25,7 @@ FLOORS = (
         "unicode_names",
     ),
     ("facts", "archive", "ops", "initializers"),
-    ("saved_model", "layers", "losses", "metrics"),
+    ("saved_model", "layers", "losses", "metrics", "data"),
     ("skeleton", "proof"),
     ("surgery",),
     ("audit",),
