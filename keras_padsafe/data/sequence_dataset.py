@@ -1,46 +1,72 @@
 """Sequences in memory, in batches that `fit` takes."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.data.buckets import Buckets
-from keras_padsafe.data.example import Example, Per, assemble
-from keras_padsafe.data.packing import Packing
+from keras_padsafe.data.batching import Batching
+from keras_padsafe.data.example import Example, Per
+from keras_padsafe.data.forms import assemble, examples_of
 from keras_padsafe.errors import DataError
 
 Rows = list[tuple[int, ...]]
 
 
 class SequenceDataset(keras.utils.PyDataset):
-    """Batches of sequences; each epoch may have them in another order.
+    """Sequences in memory, as a dataset for `fit`, `evaluate` and `predict`.
 
-    Which lengths share a row is found once, so that the number of batches never
-    changes. When shuffled, the sequences of each length change places, and the rows
-    come in another order.
+    Which lengths share a row is found once, so that no epoch has more batches than
+    another. If shuffled, the sequences of each length change places in each epoch, and
+    the rows come in another order.
+
+    For a language model, pass `[s[:-1] for s in sequences]` and
+    `[s[1:] for s in sequences]`: no label comes from another sequence. For a loss to
+    which each sequence counts alike, pass `[1 / len(s) for s in sequences]` as
+    `sample_weight`.
+
+    Args:
+        batching: A `Packing` or `Buckets`.
+        x: List of sequences: ids, or arrays `(time, ...)`. Or a dict of such lists,
+            where what belongs to one sequence has one length.
+        y: Labels: for each sequence a list or array of one label a step, or with
+            `y_per="sequence"` one label. Or a dict of such lists.
+        sample_weight: For each sequence a number or, where labels belong to steps,
+            one for each. Named as `y` is.
+        shuffle: Whether each epoch has another order.
+        seed: Seed of that order.
+        **kwargs: As `keras.utils.PyDataset`: `workers` and its like.
 
     Attributes:
         filled: The share of all positions that hold a step.
+
+    Example:
+    >>> packing = keras_padsafe.data.Packing(length=4, batch_size=2)
+    >>> data = keras_padsafe.data.SequenceDataset(packing, [[7, 8, 9], [5], [4, 6]])
+    >>> len(data), data.filled
+    (1, 0.75)
+    >>> [row.tolist() for row in data.unpack(data[0][0]["tokens"])]
+    [[7, 8, 9], [5], [4, 6]]
     """
 
     def __init__(
         self,
-        examples: Iterable[Example],
-        batching: Packing | Buckets,
-        shuffle: bool,
-        seed: int | None,
+        batching: Batching,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._examples = list(examples)
-        self._count = self._examples[-1].number + 1
         self._batching = batching
+        self._examples = list(batching.read(examples_of(x, y, sample_weight)))
         self._lengths = np.array([example.length for example in self._examples])
         order = np.argsort(-self._lengths, kind="stable").tolist()
-        self._rows = list(batching.rows(order, self._size_of))
+        self._rows = list(batching.rows(order, self._size_of, in_order=False))
         self._shuffle = shuffle
         self._seed = np.random.randint(2**31) if seed is None else seed
         self._epoch = 0
@@ -52,40 +78,39 @@ class SequenceDataset(keras.utils.PyDataset):
         batches = [self._read(rows) for rows in self._batches]
         positions = sum(math.prod(self._batching.sizes(rows)) for rows in batches)
         real = sum(e.length for rows in batches for row in rows for e in row)
-        return real / positions if positions else 0.0
+        return real / max(positions, 1)
 
     def unpack(self, outputs: Any, per: Per = "step") -> list[np.ndarray]:
-        """Takes what a model predicted apart, into the order of the sequences given.
+        """Takes what `predict` returned for this dataset apart.
 
         Args:
-            outputs: What `predict` returned for this dataset, or one output of it.
-            per: Whether the axes are `(rows, steps, ...)` or, with `"sequence"`,
-                `(rows, max_segments, ...)`.
+            outputs: One output of the model, for all rows.
+            per: `"step"` if it is `(rows, length, ...)`, `"sequence"` if
+                `(rows, max_segments, ...)` or, of buckets, `(rows, ...)`.
 
         Returns:
-            An array for each sequence.
+            An array for each sequence, in the order in which they were given.
         """
-        outputs = np.asarray(outputs)
-        numbers = [number for rows in self._batches for row in rows for number in row]
-        if self._shuffle or len(numbers) < len(self._examples):
+        rows = [row for batch in self._batches for row in batch]
+        if self._shuffle or sum(map(len, rows)) < len(self._examples):
             raise DataError(
-                "unpack: expected a dataset that keeps the order and all sequences. "
-                f"Received: shuffle={self._shuffle}, and {len(numbers)} of "
-                f"{len(self._examples)} sequences in it. Make another for `predict`."
+                "unpack: expected a dataset that keeps its order and all sequences. "
+                "Received: one that shuffles, or drops a remainder. Make another for "
+                "`predict`."
             )
+        outputs = np.asarray(outputs)
         found: dict[int, np.ndarray] = {}
-        rows = [row for rows in self._batches for row in rows]
         for row, output in zip(rows, outputs, strict=False):
-            start = 0
-            for place, number in enumerate(row):
-                stop = start + int(self._lengths[number])
-                step = output[start:stop]
-                found[number] = step if per == "step" else output[place]
-                start = stop
-        pieces: list[list[np.ndarray]] = [[] for _ in range(self._count)]
+            ends = np.cumsum(self._lengths[list(row)])
+            if per == "step":
+                parts = np.split(output, ends)
+            else:
+                parts = output if self._batching.one_shape else [output]
+            found |= zip(row, parts, strict=False)
+        pieces: dict[int, list[np.ndarray]] = {}
         for number, example in enumerate(self._examples):
-            pieces[example.number].append(found[number])
-        return [p[0] if len(p) == 1 else np.concatenate(p) for p in pieces]
+            pieces.setdefault(example.number, []).append(found[number])
+        return [p[0] if len(p) == 1 else np.concatenate(p) for p in pieces.values()]
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -98,8 +123,8 @@ class SequenceDataset(keras.utils.PyDataset):
         if self._shuffle:
             self._batches = self._new_batches()
 
-    def _read(self, rows: Rows) -> list[list[Example]]:
-        return [[self._examples[number] for number in row] for row in rows]
+    def _read(self, rows: Rows) -> list[tuple[Example, ...]]:
+        return [tuple(self._examples[number] for number in row) for row in rows]
 
     def _size_of(self, number: int) -> int:
         return int(self._lengths[number])
@@ -114,11 +139,10 @@ class SequenceDataset(keras.utils.PyDataset):
 
 def deal_anew(rows: Rows, lengths: np.ndarray, rng: np.random.Generator) -> Rows:
     """Lets sequences of one length change places, and rows too."""
-    places = np.concatenate(rows)
-    by_length = np.argsort(lengths[places], kind="stable")
-    shuffled = np.lexsort((rng.random(len(lengths)), lengths))
-    dealt = np.empty_like(places)
-    dealt[by_length] = shuffled
+    numbers = np.concatenate(rows)
+    dealt = np.empty_like(numbers)
+    by_length = np.argsort(lengths[numbers], kind="stable")
+    dealt[by_length] = np.lexsort((rng.random(len(lengths)), lengths))
     ends = np.cumsum([len(row) for row in rows])[:-1]
     new_rows = [tuple(row.tolist()) for row in np.split(dealt, ends)]
     return [new_rows[number] for number in rng.permutation(len(new_rows))]

@@ -1,49 +1,61 @@
-"""Sequences that come one after another, in batches."""
+"""Sequences that come one after another, in batches that `fit` takes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from keras_padsafe.data.buckets import Buckets
-from keras_padsafe.data.example import (
-    Example,
-    ExampleReader,
-    assemble,
-    parts_of,
-    size_of,
-)
-from keras_padsafe.data.packing import Packing
+from keras_padsafe.data.batching import Batching
+from keras_padsafe.data.example import Example
+from keras_padsafe.data.forms import assemble, parts_of
 from keras_padsafe.errors import DataError
 
 
 class SequenceStream:
-    """Batches of a stream of sequences, made while it is read.
+    """Batches a stream of sequences while it is read.
 
-    Each iteration is one epoch: the stream is read from its start.
+    Each iteration is one epoch and reads the stream from its start. Where a
+    `SequenceDataset` packs all sequences at once, here each takes the place where it
+    leaves least room in one of the rows that wait; the fullest goes when another is
+    needed. A batch of a bucket goes when it is full.
+
+    Args:
+        batching: A `Packing` or `Buckets`.
+        examples: One example after another, each `x`, `(x, y)` or
+            `(x, y, sample_weight)`, as `SequenceDataset` takes many: a
+            `tf.data.Dataset` without batches, a `DataLoader` with `batch_size=None`,
+            what `unpad_batches` makes of padded batches, any iterable, or a function
+            that returns one.
+
+    Example:
+    >>> stream = keras_padsafe.data.SequenceStream(
+    ...     keras_padsafe.data.Packing(length=4, batch_size=1),
+    ...     [([7, 8, 9], [1, 0, 1]), ([5], [0])],
+    ... )
+    >>> ((x, y),) = stream
+    >>> x["tokens"].tolist(), y.tolist()
+    ([[7, 8, 9, 5]], [[1, 0, 1, 0]])
     """
 
     def __init__(
         self,
+        batching: Batching,
         examples: Iterable[Any] | Callable[[], Iterable[Any]],
-        reader: ExampleReader,
-        batching: Packing | Buckets,
     ) -> None:
-        self._examples = examples
-        self._reader = reader
         self._batching = batching
+        self._examples = examples
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return (assemble(arrays) for _, arrays in self._filled())
+        return (assemble(self._batching.fill(rows)) for rows in self._batches())
 
     def as_tf_dataset(self) -> Any:
         """The batches as a `tf.data.Dataset`, which `fit` takes on every backend."""
         import tensorflow as tf
 
-        example, arrays = next(self._filled())
+        rows = next(self._batches())
         specs = {}
-        for key, array in arrays.items():
-            fixed = self._batching.static_axes(array.ndim, key not in example.whole)
-            sizes = zip(array.shape, fixed, strict=True)
-            shape = [size if known else None for size, known in sizes]
+        for key, array in self._batching.fill(rows).items():
+            varying = 1 if key in rows[0][0].whole else 2
+            varying = 0 if self._batching.one_shape else varying
+            shape = (*(None,) * varying, *array.shape[varying:])
             specs[key] = tf.TensorSpec(shape, array.dtype)
         return tf.data.Dataset.from_generator(
             lambda: iter(self), output_signature=assemble(specs)
@@ -53,28 +65,28 @@ class SequenceStream:
         """The batches as a torch `DataLoader`, which `fit` takes on every backend."""
         from torch.utils.data import DataLoader, IterableDataset
 
-        stream = self
-
         class Batches(IterableDataset):
-            def __iter__(self) -> Iterator[tuple[Any, ...]]:
-                return iter(stream)
+            def __iter__(_) -> Iterator[tuple[Any, ...]]:
+                return iter(self)
 
         return DataLoader(Batches(), batch_size=None)
 
-    def _filled(self) -> Iterator[tuple[Example, dict[Any, Any]]]:
-        rows = self._batching.rows(self._read(), size_of)
+    def _batches(self) -> Iterator[list[tuple[Example, ...]]]:
+        given = self._examples
+        elements = map(parts_of, given() if callable(given) else given)
+        examples = self._batching.read(elements)
+        rows = self._batching.rows(examples, _size_of, in_order=True)
         empty = True
-        for batch in self._batching.batches(rows, size_of):
+        for batch in self._batching.batches(rows, _size_of):
             empty = False
-            yield batch[0][0], self._batching.fill(batch)
+            yield batch
         if empty:
             raise DataError(
-                "The stream gave no batch. Expected: at least one sequence (with "
-                "drop_remainder=True, enough for a batch). If it is a generator, which "
-                "can be read once only, pass the function that makes it."
+                "examples: expected at least one sequence, or with drop_remainder=True "
+                "enough for a batch. Received: none. If it is a generator, which can "
+                "be read once only, pass the function that makes it."
             )
 
-    def _read(self) -> Iterator[Example]:
-        examples = self._examples
-        elements = examples() if callable(examples) else examples
-        return self._reader.read_all(map(parts_of, elements))
+
+def _size_of(example: Example) -> int:
+    return example.length

@@ -1,12 +1,13 @@
 """The sequences in batches that are padded already."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from keras_padsafe.data.example import Per, parts_of
+from keras_padsafe.data.example import Per
+from keras_padsafe.data.forms import Key, assemble, by_name, file, parts_of
 from keras_padsafe.errors import DataError
 
 
@@ -17,7 +18,7 @@ def unpad_batches(
     ids: str | None = None,
     y_per: Per | Mapping[str, Per] = "step",
 ) -> Iterable[tuple[Any, ...]]:
-    """Takes the sequences out of padded batches, for `pack_stream`.
+    """Takes the sequences out of padded batches, for `SequenceStream`.
 
     The steps from the first real id of a row to its last are kept; rows without one
     are left out.
@@ -52,50 +53,39 @@ class _Unpadded:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         for number, batch in enumerate(_one_epoch(self.batches)):
-            parts = parts_of(batch)
-            for row, ids in enumerate(self._ids(parts[0], f"batch {number}")):
-                real = np.flatnonzero(ids != self.pad_id)
+            arrays = {k: np.asarray(v) for k, v in file(parts_of(batch)).items()}
+            for row, ids in enumerate(self._ids(arrays, number)):
+                (real,) = np.nonzero(ids != self.pad_id)
                 if len(real):
                     steps = slice(real[0], real[-1] + 1)
-                    yield (
-                        _row(parts[0], row, lambda _: steps),
-                        *(_row(part, row, self._steps_of(steps)) for part in parts[1:]),
+                    yield assemble(
+                        {
+                            key: array[row, steps]
+                            if self._has_steps(key, array)
+                            else array[row]
+                            for key, array in arrays.items()
+                        }
                     )
 
-    def _ids(self, x: Any, place: str) -> np.ndarray:
-        several = isinstance(x, Mapping)
-        if several != (self.ids is not None) or (several and self.ids not in x):
-            names = ", ".join(map(repr, x)) if several else "one without a name"
+    def _has_steps(self, key: Key, array: np.ndarray) -> bool:
+        part, name = key
+        per = "step" if part == "x" else by_name(self.y_per, name, "y_per")
+        return per == "step" and array.ndim > 1
+
+    def _ids(self, arrays: Mapping[Key, np.ndarray], number: int) -> np.ndarray:
+        ids = arrays.get(("x", self.ids))
+        if ids is None:
+            names = [name for part, name in arrays if part == "x"]
             raise DataError(
-                f"{place}: expected `ids` to name the input that holds the ids, if x is "
-                f"a dict. Received: ids={self.ids!r}, and the inputs {names}."
+                f"batch {number}: expected `ids` to name the input that holds the ids, "
+                f"if x is a dict. Received: ids={self.ids!r}, and inputs named {names}."
             )
-        ids = np.asarray(x[self.ids] if several else x)
         if ids.ndim != 2 or ids.dtype.kind not in "iu":
             raise DataError(
-                f"{place}: expected ids, integers of shape (batch, time). Received: "
-                f"{ids.dtype} of shape {ids.shape}."
+                f"batch {number}: expected ids, integers of shape (batch, time). "
+                f"Received: {ids.dtype} of shape {ids.shape}."
             )
         return ids
-
-    def _steps_of(self, steps: slice) -> Callable[[str | None], slice | None]:
-        def of(name: str | None) -> slice | None:
-            by_name = isinstance(self.y_per, Mapping)
-            per = self.y_per.get(name) if by_name else self.y_per  # type: ignore
-            return steps if per == "step" else None
-
-        return of
-
-
-def _row(part: Any, row: int, steps_of: Callable[[str | None], slice | None]) -> Any:
-    """One row of arrays, or of a mapping of them, without its padding."""
-    if isinstance(part, Mapping):
-        return {
-            name: _row(a, row, lambda _, n=name: steps_of(n))
-            for name, a in part.items()
-        }
-    array, steps = np.asarray(part[row]), steps_of(None)
-    return array[steps] if steps is not None and array.ndim else array
 
 
 def _one_epoch(batches: Any) -> Iterator[Any]:
