@@ -24,6 +24,7 @@ class Packing(Batching):
       second, and so on; 0 where nothing is.
     - `"positions"`: where each step stands in its own sequence, from 0.
 
+    A functional model whose inputs are a list takes of these what it has a name for.
     A model that keeps segments apart answers as it would for each sequence alone:
     give attention `attention_mask=keras_padsafe.ops.segment_mask(segments, segments)`,
     look positions up by `positions`, and pool by
