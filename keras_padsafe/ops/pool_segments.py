@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from keras import backend, ops
 
+from keras_padsafe.ops.attention_masks import hide
 from keras_padsafe.ops.ids import as_ids
 from keras_padsafe.ops.masks import as_bool_mask
 from keras_padsafe.types import Tensor
@@ -27,6 +28,8 @@ def pool_segments(
     x = ops.convert_to_tensor(x)
     dtype = backend.standardize_dtype(x.dtype)
     segments = real_segments(segments, count, mask)
+    # The gradient of a maximum on PyTorch multiplies what does not count by 0.
+    x = hide(x, ops.greater(segments, 0))
     wide = ops.cast(x, backend.result_type(dtype, "float32"))
     return ops.cast(MODES[mode](wide, segments, count), dtype)
 

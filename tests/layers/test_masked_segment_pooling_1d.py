@@ -1,5 +1,7 @@
 """Pooling by segment is pooling of each sequence alone."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -23,19 +25,21 @@ def expected(mode: str, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(pooled).reshape(3, 3, 2)
 
 
-@pytest.mark.parametrize("poison", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
 @pytest.mark.parametrize("mode", MODES)
 def test_as_each_sequence_alone(mode: str, poison: float) -> None:
     layer = kp.layers.MaskedSegmentPooling1D(3, mode)
     for mask in (np.ones_like(MASK), MASK):
         real = (SEGMENTS > 0) & mask
         x = np.where(real[..., None], X, np.float32(poison))
-        run = compiled(lambda x, mask=mask: layer([x, SEGMENTS], mask=[mask, None]))
-        pooled = keras.ops.convert_to_numpy(run(keras.ops.convert_to_tensor(x)))
+
+        def run(x: np.ndarray, mask: np.ndarray = mask) -> Any:
+            return layer([x, SEGMENTS], mask=[mask, None])
+
+        way = run if keras.backend.backend() == "torch" else compiled(run)
+        pooled = keras.ops.convert_to_numpy(way(keras.ops.convert_to_tensor(x)))
         np.testing.assert_allclose(pooled, expected(mode, x, mask), rtol=1e-5)
-        _, (gradient,) = value_and_gradients(
-            lambda x, mask=mask: layer([x, SEGMENTS], mask=[mask, None]) ** 2, x
-        )
+        _, (gradient,) = value_and_gradients(lambda x, run=way: run(x) ** 2, x)
         assert not gradient[~real].any()
         assert np.isfinite(gradient).all()
 
