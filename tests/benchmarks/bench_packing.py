@@ -24,7 +24,7 @@ WORDS = 1000
 def build(length: int, dim: int, blocks: int, packed: bool) -> keras.Model:
     """Returns a tagger of a few transformer blocks."""
     names = ("tokens", "segments", "positions")
-    inputs = [keras.Input((length,), dtype="int32", name=name) for name in names]
+    inputs = [keras.Input((None,), dtype="int32", name=name) for name in names]
     tokens, segments, positions = inputs
     x = keras.layers.Embedding(WORDS, dim, mask_zero=True)(tokens)
     x = kp.layers.MaskedAdd()([x, keras.layers.Embedding(length, dim)(positions)])
@@ -69,7 +69,6 @@ def main() -> None:
     runs, filled = [], []
     for name, (x, way) in ways.items():
         packed = name == "packed"
-        length = longest if packed else None
         model = build(longest, options.dim, options.blocks, packed)
         data = kp.data.SequenceDataset(way, x, tags)
         runs.append(lambda m=model, d=data: m.fit(d, verbose=0))
@@ -80,10 +79,8 @@ def main() -> None:
     for name, share, ratio in zip(
         ways, filled, [[1.0], *ratios(runs, options.rounds)], strict=True
     ):
-        median = statistics.median(ratio)
-        print(
-            f"| {name} | {share:.0%} | {median:.2f} ({min(ratio):.2f} to {max(ratio):.2f}) |"
-        )
+        middle, least, most = statistics.median(ratio), min(ratio), max(ratio)
+        print(f"| {name} | {share:.0%} | {middle:.2f} ({least:.2f} to {most:.2f}) |")
 
 
 if __name__ == "__main__":
