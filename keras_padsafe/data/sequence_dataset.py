@@ -28,8 +28,9 @@ class SequenceDataset(keras.utils.PyDataset):
 
     Args:
         batching: A `Packing` or `Buckets`.
-        x: List of sequences: ids, or arrays `(time, ...)`. Or a dict of such lists,
-            where what belongs to one sequence has one length.
+        x: List of sequences without padding (`unpad_batches` removes it): ids, or
+            arrays `(time, ...)`. Or a dict of such lists, where what belongs to one
+            sequence has one length.
         y: Labels: for each sequence a list or array of one label a step, or with
             `y_per="sequence"` one label. Or a dict of such lists.
         sample_weight: For each sequence a number or, where labels belong to steps,

@@ -43,8 +43,8 @@ def build(length: int, dim: int, blocks: int, packed: bool) -> keras.Model:
 def main() -> None:
     """Prints one row a way to batch."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sequences", type=int, default=64)
-    parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--sequences", type=int, default=256)
+    parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--blocks", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8)
