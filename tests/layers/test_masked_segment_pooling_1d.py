@@ -25,13 +25,12 @@ def expected(mode: str, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(pooled).reshape(3, 3, 2)
 
 
-@pytest.mark.parametrize("poison", [np.nan, np.inf])
 @pytest.mark.parametrize("mode", MODES)
-def test_as_each_sequence_alone(mode: str, poison: float) -> None:
+def test_as_each_sequence_alone(mode: str) -> None:
     layer = kp.layers.MaskedSegmentPooling1D(3, mode)
     for mask in (np.ones_like(MASK), MASK):
         real = (SEGMENTS > 0) & mask
-        x = np.where(real[..., None], X, np.float32(poison))
+        x = np.where(real[..., None], X, np.float32("nan"))
 
         def run(x: np.ndarray, mask: np.ndarray = mask) -> Any:
             return layer([x, SEGMENTS], mask=[mask, None])
