@@ -94,8 +94,8 @@ def _pieces(
     """The new array in the order of its bytes: old stretches and new entries."""
     runs = list(change.own(plan.row_map).runs())
     new = sum(run.count for run in runs if run.old == NEW)
-    entries = _entries(change, plan, weight) if new else []
-    each = new // max(len(entries), 1)
+    entries: list[Entries] = []
+    each = new // max(len(change.starts), 1)
     lead = math.prod(change.shape[: change.axis])
     ids = change.shape[change.axis]
     width = array.nbytes // max(lead * ids, 1)
@@ -106,6 +106,8 @@ def _pieces(
                 start = (index * ids + run.old) * width
                 yield Span(start, start + run.count * width)
                 continue
+            # The disk writes what is old while the statistics are read.
+            entries = entries or _entries(change, plan, weight)
             end = made + run.count
             while made < end:
                 stretch, first = divmod(made, each)
