@@ -77,8 +77,10 @@ def check_plan(plan: "Plan") -> None:
             and all(is_count(dim) for dim in item["shape"])
         )
         _expect(known, "left_alone", "arrays with path, shape and reason", item)
-    for name in plan.encoders:
-        _expect(isinstance(name, str), "encoders", "names", name)
+    for field in ("encoders", "also", "leave"):
+        for name in getattr(plan, field):
+            _expect(isinstance(name, str), field, "names", name)
+    _expect(isinstance(plan.ask, bool), "ask", "true or false", plan.ask)
     for note in plan.notes:
         _expect(isinstance(note, str), "notes", "texts", note)
     _check_rows(plan)
@@ -211,7 +213,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-_PADDING = {"mask_zero": bool, "pad_id": int, "mask_token": str | int}
+PADDING = {"mask_zero": bool, "pad_id": int, "mask_token": str | int}
 """Keys that say what is padding, and what they hold."""
 
 
@@ -219,8 +221,8 @@ def _check_config(change: "ConfigChange", place: str) -> None:
     _check_path(change.path, f"{place}.path")
     _expect(isinstance(change.reason, str), f"{place}.reason", "text", change.reason)
     key, both = change.path[-1], (change.old, change.new)
-    if key in _PADDING:
-        fits = [value is None or isinstance(value, _PADDING[key]) for value in both]
+    if key in PADDING:
+        fits = [value is None or isinstance(value, PADDING[key]) for value in both]
         expected = f"values of {key}"
         _expect(all(fits), f"{place}", expected, both)
         return

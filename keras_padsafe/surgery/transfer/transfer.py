@@ -45,8 +45,7 @@ def transfer(
         ArchiveError: if the file cannot be read or written. Either way nothing was
             written.
     """
-    for change in plan.arrays:
-        _check_array(change, source)
+    check_arrays(plan, source)
     config, assets = new_config(plan, source), new_assets(plan, source)
     provenance = {"version": __version__, "plan": plan.to_json(with_rows=False)}
     write_archive(
@@ -65,15 +64,17 @@ def transfer(
     )
 
 
-def _check_array(change: ArrayChange, source: Archive) -> None:
-    array = source.arrays.get(change.path)
-    if array is None or array.shape != change.shape or array.dtype != change.dtype:
-        received = f"{array.dtype} of shape {array.shape}" if array else "no such array"
-        raise SurgeryError(
-            f"{source.path}: the plan does not fit this file. Array {change.path}: "
-            f"expected {change.dtype} of shape {change.shape}, received {received}. "
-            "Make a plan for this file."
-        )
+def check_arrays(plan: Plan, source: Archive) -> None:
+    """Raises `SurgeryError` unless a file has the arrays that a plan changes."""
+    for change in plan.arrays:
+        array = source.arrays.get(change.path)
+        if array is None or (array.shape, array.dtype) != (change.shape, change.dtype):
+            received = f"{array.dtype} of shape {array.shape}" if array else "none"
+            raise SurgeryError(
+                f"{source.path}: the plan does not fit this file. Array {change.path}: "
+                f"expected {change.dtype} of shape {change.shape}, received "
+                f"{received}. Make a plan for this file."
+            )
 
 
 def _new_array(change: ArrayChange, plan: Plan, source: Archive) -> NewArray:
