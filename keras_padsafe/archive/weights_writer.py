@@ -43,8 +43,8 @@ class WeightsWriter:
             for path, attributes in source.groups.items()
             if not _is_below(path, drop)
         }
-        _check_names(drop, {**source.groups, **source.arrays}, "array or group")
-        _check_names(replacements, self._arrays, "array")
+        _check_names("drop", drop, {**source.groups, **source.arrays})
+        _check_names("arrays", replacements, self._arrays)
         renames = Renames(rename, groups, self._arrays)
         self._old_paths = renames.arrays
         stored = {new: self._arrays[old] for new, old in renames.arrays.items()}
@@ -110,12 +110,12 @@ def _is_below(path: str, roots: Collection[str]) -> bool:
     return any(path == root or path.startswith(f"{root}/") for root in roots)
 
 
-def _check_names(given: Collection[str], known: Collection[str], what: str) -> None:
+def _check_names(argument: str, given: Collection[str], known: Collection[str]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ArchiveError(
-            f"There is no {what} {unknown[0]!r} to change. `Archive.arrays` and "
-            "`Archive.groups` list what there is."
+            f"{argument}: there is no {unknown[0]!r:.60} to change. `Archive.arrays` "
+            "and `Archive.groups` list what there is."
         )
 
 

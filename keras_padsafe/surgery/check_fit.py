@@ -151,7 +151,9 @@ def _expect_same(
             raise _differs(archive, place, expected.get(place), received.get(place))
 
 
-def _differs(archive: Archive, place: str, expected: Any, received: Any) -> SurgeryError:
+def _differs(
+    archive: Archive, place: str, expected: Any, received: Any
+) -> SurgeryError:
     return SurgeryError(
         f"{archive.path}: the plan does not fit this file. {place}: expected "
         f"{_told(expected)}, received {_told(received)}. Make a plan for this file."

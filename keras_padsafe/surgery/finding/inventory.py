@@ -101,9 +101,7 @@ def read_inventory(
     claims, ask = read_claims(also, leave), read_flag(ask, "ask")
     found = _read(archive, claims, ask)
     said = tuple(claim.text for claim in claims.also)
-    return replace(
-        found, also=said, leave=claims.leave, ask=ask, state=archive.state
-    )
+    return replace(found, also=said, leave=claims.leave, ask=ask, state=archive.state)
 
 
 def _read(archive: Archive, claims: Claims, ask: bool) -> Inventory:

@@ -92,10 +92,6 @@ def build_plan(
         AmbiguousVocabularyError: if something has to be settled by the user first.
         SurgeryError: if what is asked for cannot be done.
     """
-    if optimizer not in ("keep", "drop"):
-        raise SurgeryError(
-            f"optimizer: expected 'keep' or 'drop'; received {optimizer!r}."
-        )
     check_settled(inventory, vocabulary)
     if vocabulary.slot_problem and optimizer == "keep":
         raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
