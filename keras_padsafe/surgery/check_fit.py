@@ -53,7 +53,7 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     short = {site.path for site in sites if site.only_appends}
     _expect_same(archive, _places(sites, short), _places(plan.arrays, short))
     check_appends(sites, plan.row_map)
-    check_tokenizers(vocabulary, plan.row_map)
+    check_tokenizers(vocabulary, plan.row_map, may_cut=True)
     _check_words(plan, vocabulary, archive)
     _check_config(plan, vocabulary, archive)
     due = found.asked or plan.pad is not None

@@ -98,7 +98,7 @@ def build_plan(
     rows = settle_names(read_new_rows(new_rows), vocabulary, change)
     new_ids = change.row_map.new_ids
     check_promised(vocabulary, change)
-    most = len(new_ids) - len(change.spare_ids)
+    most = change.row_map.new_count - len(change.spare_ids)
     _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
     check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
@@ -223,13 +223,19 @@ def check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
         )
 
 
-def check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
-    """Refuses to move the ids of words that a tokenizer could not give others."""
+def check_tokenizers(
+    vocabulary: Vocabulary, row_map: RowMap, *, may_cut: bool = False
+) -> None:
+    """Refuses to move the ids of words that a tokenizer could not give others.
+
+    The last of them may go where a plan undoes what added them (`may_cut`).
+    """
     fixed = [
         *((f"{name}, so", vocabulary.size) for name in vocabulary.closed_tokenizers),
         *((f"{s.layer!r}:", s.end) for s in vocabulary.words if s.only_appends),
     ]
-    for tokenizer, end in fixed:
+    for tokenizer, last in fixed:
+        end = min(last, row_map.size) if may_cut else last
         if not np.array_equal(row_map.ids[:end], np.arange(end)):
             raise SurgeryError(
                 "row_map: old ids would move or go, and a tokenizer would still give "
@@ -398,7 +404,7 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
             "`keras_padsafe.audit.check_padding` to show."
         )
     kernels = [site for site in vocabulary.arrays if _is_encoding(site)]
-    if kernels and len(change.row_map.new_ids):
+    if kernels and change.row_map.new_count:
         notes.append(
             f"{kernels[0].path} takes in a column for each id: new_rows={rows} makes "
             "its entries for new ids too. With 'mean' a new word weighs there as much "
@@ -420,7 +426,7 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
                 "apart in a `tf.data` pipeline, as `fit` on text uses; these are "
                 f"{whole + len(change.words)}. Called by itself, the tokenizer does."
             )
-    new = len(change.row_map.new_ids) - len(change.spare_ids)
+    new = change.row_map.new_count - len(change.spare_ids)
     old = vocabulary.size - len(vocabulary.spare_ids)
     if vocabulary.has_head and rows.kind == "mean" and new:
         share, move = new / (old + new), math.log1p(new / old)
