@@ -144,11 +144,12 @@ def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> list[Entri
 
 def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
     """The config.json that the plan makes of the source's."""
-    config = copy.deepcopy(source.config)
-    if config is None:
+    if source.config is None:
         raise SurgeryError(f"{source.path}: the file holds no config.json.")
+    config = {**source.config}
+    own = {id(config)}
     for change in plan.config:
-        holder = _find(config, change.path[:-1], source)
+        holder = _find(config, change.path[:-1], source, own)
         key = change.path[-1]
         is_left_out = change.old is None and isinstance(holder, dict)
         if not _has(holder, key) and not is_left_out:
@@ -170,7 +171,7 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
             (change.weights_path, weights),
         ):
             if path is not None:
-                holder = _find(config, path[:-1], source)
+                holder = _find(config, path[:-1], source, own)
                 words = _get(holder, path[-1])
                 if not isinstance(words, list):
                     raise SurgeryError(
@@ -182,14 +183,19 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
     return config
 
 
-def _find(config: Any, path: ConfigPath, source: Archive) -> Any:
+def _find(config: Any, path: ConfigPath, source: Archive, own: set[int]) -> Any:
+    """What lies there, as the new config.json's own; `own` has what is already."""
     for key in path:
-        config = _get(config, key)
-    if not isinstance(config, dict | list):
-        raise SurgeryError(
-            f"{source.path}: the plan does not fit this file. config.json has no "
-            f"{config_key(path)}. Make a plan for this file."
-        )
+        around, config = config, _get(config, key)
+        if not isinstance(config, dict | list):
+            raise SurgeryError(
+                f"{source.path}: the plan does not fit this file. config.json has no "
+                f"{config_key(path)}. Make a plan for this file."
+            )
+        if id(config) not in own:
+            config = copy.copy(config)
+            around[key] = config
+            own.add(id(config))
     return config
 
 
