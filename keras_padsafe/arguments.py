@@ -55,6 +55,19 @@ def read_progress(
     raise _unread(name, "a function of two numbers, or None", value, error)
 
 
+def read_function(
+    value: Any, name: str, error: type[PadsafeError] = SurgeryError
+) -> Callable[..., Any]:
+    """A function to call.
+
+    Raises:
+        PadsafeError: `error`, if it cannot be called.
+    """
+    if callable(value):
+        return value
+    raise _unread(name, "a function", value, error)
+
+
 def read_text(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -> str:
     """A text.
 

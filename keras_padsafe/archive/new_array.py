@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from keras_padsafe.arguments import read_count, read_instance
+from keras_padsafe.arguments import read_count, read_function, read_instance
 from keras_padsafe.errors import ArchiveError
 
 
@@ -36,4 +36,4 @@ class NewArray:
     def __post_init__(self) -> None:
         for size in read_instance(self.shape, "shape", tuple, ArchiveError):
             read_count(size, "shape", ArchiveError)
-        read_instance(self.pieces, "pieces", Callable, ArchiveError)
+        read_function(self.pieces, "pieces", ArchiveError)

@@ -55,7 +55,9 @@ class StoredArray:
         shape, offset = self.shape, 0
         dtype = storage_dtype(self.dtype)
         for name, index in (("start", start), ("stop", stop)):
-            if not isinstance(index, SupportsIndex | None) or np.ndim(index):
+            if isinstance(index, np.ndarray | bool) or not isinstance(
+                index, SupportsIndex | None
+            ):
                 raise ArchiveError(
                     f"{name}: expected an index of axis 0; received {index!r:.60}."
                 )

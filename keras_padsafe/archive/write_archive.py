@@ -24,6 +24,7 @@ from keras_padsafe.archive.zip_writer import (
 from keras_padsafe.arguments import (
     Progress,
     read_flag,
+    read_function,
     read_instance,
     read_named,
     read_path,
@@ -87,7 +88,7 @@ def write_archive(
     rename = read_named(rename, "rename", str, ArchiveError)
     drop = read_texts(drop, "drop", ArchiveError)
     if accept is not None:
-        read_instance(accept, "accept", Callable, ArchiveError)
+        read_function(accept, "accept", ArchiveError)
     _check_known("assets", assets, source.assets)
     if source.kind == "preset":
         _check_known("arrays", arrays, source.arrays)

@@ -212,7 +212,7 @@ def many_tables(folder: Path) -> Path:
 def groups_that_are_looked_for_by_name(folder: Path) -> Path:
     layers = [layer("Dense", f"x{number}", units=1) for number in range(300)]
     places = [f"layers/other_{number}/vars" for number in range(300)]
-    arrays = {f"{place}/0": np.zeros(1, "f4") for place in places}
+    arrays: dict[str, Any] = {f"{place}/0": np.zeros(1, "f4") for place in places}
     arrays[TABLE] = np.zeros((10, 4), "f4")
     labels = {place: f"x{number}" for number, place in enumerate(places)}
     config = sequential(ids(), table(), *layers)

@@ -186,7 +186,8 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
 def _find(config: Any, path: ConfigPath, source: Archive, own: set[int]) -> Any:
     """What lies there, as the new config.json's own; `own` has what is already."""
     for key in path:
-        around, config = config, _get(config, key)
+        around: Any = config
+        config = _get(config, key)
         if not isinstance(config, dict | list):
             raise SurgeryError(
                 f"{source.path}: the plan does not fit this file. config.json has no "
