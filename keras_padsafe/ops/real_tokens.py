@@ -250,6 +250,8 @@ def _on_cpu(tensors: Sequence[Tensor]) -> bool:
 
 def _is_small(inputs: Sequence[Tensor | None], masks: Sequence[Tensor]) -> bool:
     largest = max(
-        math.prod(_shape(x)) for x in inputs if x is not None and _is_float(x)
+        math.prod(filter(None, _shape(x)))
+        for x in inputs
+        if x is not None and _is_float(x)
     )
     return largest < _NUMBERS or _shape(masks[0])[0] == 1
