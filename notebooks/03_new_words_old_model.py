@@ -27,9 +27,18 @@ from pathlib import Path
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from figures import BLACK, BLUE, COLOURS, GREY, HATCHES, PALE, VERMILION, set_style
 
 import keras_padsafe as kp
+from keras_padsafe.figures import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    GREY,
+    HATCHES,
+    PALE,
+    VERMILION,
+    set_style,
+)
 from keras_padsafe.unicode_names import NEW_VERSION, OLD_VERSION, read_unicode_names
 
 set_style()

@@ -16,13 +16,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import figures
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import layers, ops
 
 import keras_padsafe as kp
+from keras_padsafe import figures
 from keras_padsafe.unicode_names import read_unicode_names
 
 figures.set_style()
