@@ -35,7 +35,7 @@ folder = Path(tempfile.mkdtemp())
 # is padding. A word that training never had gets the number after the last.
 
 # %%
-LENGTHS, DIM = range(2, 7), 32
+LENGTHS, DIM = range(2, 6), 32
 TITLES = {"L": "letter", "M": "mark", "N": "number", "P": "punctuation", "S": "symbol"}
 names = [n for n in read_unicode_names()[0] if n.category in TITLES]
 names = [n for n in names if len(n.text.split()) in LENGTHS]
@@ -134,7 +134,7 @@ assert looks > 0.9
 # nothing at all, an unknown word?
 
 # %%
-EXTRA = (0, 1, 2, 4, 8, 16, 32, 60)
+EXTRA = (0, 2, 8, 32)
 ids, classes = held_out[4]
 
 
@@ -301,10 +301,7 @@ steps["table\nmended"] = audit("grown.keras", "batch.npz")
 
 repair = kp.audit.repair(folder / "grown.keras", folder / "repaired.keras")
 print(repair, end="\n\n")
-steps["layers\nrepaired"] = audit("repaired.keras", "batch.npz")
 assert repair.passed
-codes = [f["code"] for f in steps["layers\nrepaired"][1]["findings"]]
-assert [code for code in codes if code[:3] in ("PS1", "PS3", "PS5")] == ["PS103"]
 
 repaired = keras.models.load_model(folder / "repaired.keras")
 tight = kp.audit.check_padding(repaired, x[whole], pad_id=0)
@@ -333,7 +330,7 @@ np.testing.assert_allclose(after[0], before[0], atol=1e-5)
 # has the weight 0/0. `NonFiniteGuard` undoes that step, says why, and goes on.
 
 # %%
-some = train[:3000]
+some = train[:1500]
 tuning = encode([name.text for name in some], 8)
 hidden = (random.random(tuning.shape) < 0.05) & (tuning != 0)
 targets = np.array([list(TITLES).index(name.category) for name in some])

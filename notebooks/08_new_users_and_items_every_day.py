@@ -295,9 +295,9 @@ for part, (label, found) in enumerate(
     )
     axes.bar_label(bars, [f"{share:.0%}" for share in found], padding=2)
 axes.axhline(50, color=figures.GREY, linestyle=":", label="chance")
-axes.set(xlabel="day", ylabel="right, %", ylim=(0, 118), xticks=places)
-axes.set_title("the ten users who came that day")
-axes.legend(ncols=3, loc="upper right")
+axes.set(xlabel="day", ylabel="right, %", ylim=(0, 110), xticks=places)
+axes.set_title("the ten users who came that day", pad=24)
+axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 0.98))
 plt.show()
 assert np.mean(after_training) > np.mean(before_training) + 0.1
 
