@@ -35,7 +35,7 @@ folder = Path(tempfile.mkdtemp())
 # is padding. A word that training never had gets the number after the last.
 
 # %%
-LENGTHS, DIM = range(2, 6), 32
+LENGTHS, DIM = range(2, 7), 32
 TITLES = {"L": "letter", "M": "mark", "N": "number", "P": "punctuation", "S": "symbol"}
 names = [n for n in read_unicode_names()[0] if n.category in TITLES]
 names = [n for n in names if len(n.text.split()) in LENGTHS]
@@ -134,7 +134,7 @@ assert looks > 0.9
 # nothing at all, an unknown word?
 
 # %%
-EXTRA = (0, 2, 8, 32)
+EXTRA = (0, 4, 16, 60)
 ids, classes = held_out[4]
 
 
