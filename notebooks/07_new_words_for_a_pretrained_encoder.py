@@ -10,10 +10,13 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import json
 import tempfile
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
 import keras
+
+warnings.filterwarnings("ignore", "IProgress not found")  # Of KerasHub's downloads.
 import keras_hub
 import matplotlib.pyplot as plt
 import numpy as np
