@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keras_padsafe import archive as archive
     from keras_padsafe import audit as audit
     from keras_padsafe import callbacks as callbacks
+    from keras_padsafe import data as data
     from keras_padsafe import errors as errors
     from keras_padsafe import initializers as initializers
     from keras_padsafe import layers as layers
@@ -22,6 +23,7 @@ _ROOMS = (
     "archive",
     "audit",
     "callbacks",
+    "data",
     "errors",
     "initializers",
     "layers",

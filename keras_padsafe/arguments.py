@@ -1,12 +1,17 @@
-"""Reads the arguments that many public functions take: paths, flags and callbacks."""
+"""Reads the arguments that many public functions take: paths, flags, names."""
 
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any, TypeVar
 
 from keras_padsafe.errors import PadsafeError, SurgeryError
 
+Kind = TypeVar("Kind")
 Progress = Callable[[int, int], None]
+MOST_TEXTS = 1_000_000
+"""More than a model has layers; whoever passes more passed something else."""
 
 
 def read_path(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -> str:
@@ -20,7 +25,9 @@ def read_path(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -
     if isinstance(value, str | os.PathLike):
         path = os.fspath(value)
         if isinstance(path, str) and "\0" not in path:
-            return path
+            with suppress(UnicodeEncodeError):
+                os.fsencode(path)
+                return path
     raise _unread(name, "the path of a file, as text or a Path", value, error)
 
 
@@ -46,6 +53,104 @@ def read_progress(
     if value is None or isinstance(value, Callable):
         return value
     raise _unread(name, "a function of two numbers, or None", value, error)
+
+
+def read_function(
+    value: Any, name: str, error: type[PadsafeError] = SurgeryError
+) -> Callable[..., Any]:
+    """A function to call.
+
+    Raises:
+        PadsafeError: `error`, if it cannot be called.
+    """
+    if callable(value):
+        return value
+    raise _unread(name, "a function", value, error)
+
+
+def read_text(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -> str:
+    """A text.
+
+    Raises:
+        PadsafeError: `error`, if it is none.
+    """
+    if isinstance(value, str):
+        return str(value)
+    raise _unread(name, "a text", value, error)
+
+
+def read_count(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -> int:
+    """An integer that counts something: 0 or more.
+
+    Raises:
+        PadsafeError: `error`, if it is none.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise _unread(name, "a number that counts", value, error)
+
+
+def read_choice(
+    value: Any,
+    name: str,
+    choices: Collection[str],
+    error: type[PadsafeError] = SurgeryError,
+) -> str:
+    """One of a few texts.
+
+    Raises:
+        PadsafeError: `error`, if it is none of them.
+    """
+    if isinstance(value, str) and value in choices:
+        return str(value)
+    raise _unread(name, " or ".join(map(repr, choices)), value, error)
+
+
+def read_instance(
+    value: Any, name: str, kind: type[Kind], error: type[PadsafeError] = SurgeryError
+) -> Kind:
+    """An object of one class.
+
+    Raises:
+        PadsafeError: `error`, if it is none.
+    """
+    if isinstance(value, kind):
+        return value
+    raise _unread(name, f"{kind.__name__}", value, error)
+
+
+def read_named(
+    value: Any, name: str, kind: type[Kind], error: type[PadsafeError] = SurgeryError
+) -> Mapping[str, Kind]:
+    """A mapping of texts to objects of one class.
+
+    Raises:
+        PadsafeError: `error`, if it is none.
+    """
+    if isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(item, kind) for key, item in value.items()
+    ):
+        return value
+    raise _unread(name, f"a mapping of texts to {kind.__name__}", value, error)
+
+
+def read_texts(
+    value: Any, name: str, error: type[PadsafeError] = SurgeryError
+) -> tuple[str, ...]:
+    """Texts; a single one stands for itself.
+
+    Raises:
+        PadsafeError: `error`, if one is no text.
+    """
+    if isinstance(value, str):
+        return (str(value),)
+    texts = tuple(islice(value, MOST_TEXTS + 1)) if isinstance(value, Iterable) else ()
+    wrong = next((text for text in texts if not isinstance(text, str)), value)
+    if wrong is not value or not isinstance(value, Iterable):
+        raise _unread(name, "texts", wrong, error)
+    if len(texts) > MOST_TEXTS:
+        raise _unread(name, f"at most {MOST_TEXTS} texts", value, error)
+    return tuple(map(str, texts))
 
 
 def _unread(

@@ -52,6 +52,10 @@ class InitializerError(PadsafeError):
     """An initializer cannot make the array that was asked of it."""
 
 
+class DataError(PadsafeError):
+    """Sequences cannot be put into batches as they are, or as was asked."""
+
+
 class AuditError(PadsafeError):
     """An audit was asked for something that it cannot look at."""
 

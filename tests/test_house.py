@@ -26,7 +26,7 @@ FLOORS = (
         "figures",
     ),
     ("facts", "archive", "ops", "initializers"),
-    ("saved_model", "layers", "losses", "metrics"),
+    ("saved_model", "layers", "losses", "metrics", "data"),
     ("skeleton", "proof"),
     ("surgery",),
     ("audit",),

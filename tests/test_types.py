@@ -17,11 +17,13 @@ x = kp.layers.MaskedConv1D(8, 3, padding="causal", activation="relu")
 x = kp.layers.MaskedSoftmax(axis=[-1, -2])
 x = kp.layers.MaskedGlobalAveragePooling1D(keepdims=True)
 x = kp.layers.MaskedGlobalAttentionPooling1D(kernel_regularizer="l2")
+x = kp.layers.MaskedSegmentPooling1D(4, mode="max")
 x = kp.layers.ExtendableEmbedding(10, 4, pad_id=-1)
 x = kp.layers.MaskedAdd(activity_regularizer="l2")
 x = kp.losses.MaskedLoss("mse", pad_label=-1)
 x = kp.metrics.MaskedMetric("mse")
 x = kp.initializers.ConcatenatedRows([])
+x = kp.data.SequenceDataset(kp.data.Packing(8, max_segments=4), [[1]], shuffle=True)
 kp.layers.MaskedMultiHeadAttention(num_heads="two", key_dim=16)  # wrong
 kp.layers.MaskedMultiHeadAttention(2, 16, drop=0.1)  # wrong
 kp.layers.MaskedGroupQueryAttention(4, 4)  # wrong
@@ -36,6 +38,8 @@ kp.layers.KeepMask(nam="keep")  # wrong
 kp.layers.NaNMasking(0.0)  # wrong
 kp.losses.MaskedLoss("mse", pad_label="x")  # wrong
 kp.metrics.MaskedMetric()  # wrong
+kp.data.Packing(8, too_long="cut")  # wrong
+kp.data.Buckets(boundaries=8)  # wrong
 """
 
 

@@ -29,7 +29,7 @@ PAGES = (
     *(str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("notebooks/*.ipynb"))),
 )
 ROOMS = ("layers", "losses", "metrics", "initializers", "callbacks", "ops")
-ROOMS += ("surgery", "audit")
+ROOMS += ("data", "surgery", "audit")
 
 
 def main(folder: str) -> int:

@@ -14,6 +14,8 @@ from keras_padsafe.archive.stored_array import StoredArray
 from keras_padsafe.errors import ArchiveError
 
 Kind = Literal["keras", "directory", "preset", "weights", "sharded"]
+FileState = tuple[tuple[int, int, int, int], ...]
+"""Device, inode, size and time of change of each file of weights."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Archive:
         groups: The attributes of each HDF5 group by its path; the root's path is `""`.
         assets: Each asset by its name, which starts with `assets/`; of a preset, also
             whatever else lies in its folder.
+        state: By what the files are known again, as long as nothing changes them.
         contents: The same and what only the writer needs: bytes as stored.
     """
 
@@ -112,7 +115,7 @@ class Archive:
         self.groups: Mapping[str, dict[str, str]] = contents.groups
         self.assets: Mapping[str, Asset] = contents.assets
         self._files = files
-        self._state_when_opened = self._state()
+        self.state = self._state()
 
     def close(self) -> None:
         """Closes the files; arrays and assets can no longer be read."""
@@ -120,15 +123,15 @@ class Archive:
 
     def check_unchanged(self) -> None:
         """Raises `ArchiveError` if the weights changed since they were opened."""
-        if self._state() != self._state_when_opened:
+        if self._state() != self.state:
             raise ArchiveError(
                 f"{self.path}: the file changed while it was read. "
                 "Wait until nothing writes to it, and try again."
             )
 
-    def _state(self) -> list[tuple[int, int]]:
-        statuses = [os.fstat(file.data.descriptor) for file in self.contents.weights]
-        return [(status.st_size, status.st_mtime_ns) for status in statuses]
+    def _state(self) -> FileState:
+        statuses = (os.fstat(file.data.descriptor) for file in self.contents.weights)
+        return tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns) for s in statuses)
 
     def __enter__(self) -> Self:
         return self

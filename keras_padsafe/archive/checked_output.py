@@ -5,12 +5,14 @@ import zlib
 
 from keras_padsafe.archive.crc import combine_crc
 from keras_padsafe.archive.limits import KIB, MIB
-from keras_padsafe.archive.positioned import write_at
+from keras_padsafe.archive.positioned import start_flush, write_at
 from keras_padsafe.arguments import Progress
 
 BLOCK = MIB
 # Below this, to copy bytes into a buffer costs less than a system call.
 _SMALL = 64 * KIB
+# So many are left to the disk while the next are made.
+_FLUSHED_AT_ONCE = 16 * MIB
 
 
 class CheckedOutput:
@@ -22,6 +24,7 @@ class CheckedOutput:
         self._progress = progress
         self._buffer = bytearray()
         self._written = 0
+        self._flushing = 0
         self._crc = 0
 
     @property
@@ -70,5 +73,8 @@ class CheckedOutput:
             count = os.write(self._descriptor, view)
             view = view[count:]
             self._written += count
+        if (waiting := self._written - self._flushing) >= _FLUSHED_AT_ONCE:
+            start_flush(self._descriptor, self._flushing, waiting)
+            self._flushing = self._written
         if self._progress is not None:
             self._progress(self._written, self._total)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_padsafe.arguments import read_instance, read_text
 from keras_padsafe.errors import ArchiveError
 
 # Keras name of each dtype that HDF5 stores natively -> NumPy storage dtype.
@@ -20,6 +21,7 @@ NATIVE_DTYPES = {
     "bool": np.dtype("?"),
 }
 _OPAQUE_WIDTHS = (1, 2, 4, 8)
+_OPAQUE = {f"opaque{width}" for width in _OPAQUE_WIDTHS}
 
 
 def opaque_dtype(width: int, keras_name: str | None) -> str | None:
@@ -43,9 +45,11 @@ def storage_dtype(dtype: str) -> np.dtype:
         return NATIVE_DTYPES[dtype]
     if dtype == "bfloat16":
         return np.dtype("<u2")
-    if dtype.startswith("opaque"):
+    if dtype in _OPAQUE:
         return np.dtype(f"<u{dtype.removeprefix('opaque')}")
-    raise ArchiveError(f"No dtype is called {dtype!r}. Known: {[*NATIVE_DTYPES]}.")
+    raise ArchiveError(
+        f"dtype: none is called {dtype!r:.60}. Known: {[*NATIVE_DTYPES]}."
+    )
 
 
 def decode(stored: np.ndarray, dtype: str) -> np.ndarray:
@@ -57,8 +61,16 @@ def decode(stored: np.ndarray, dtype: str) -> np.ndarray:
 
     Returns:
         float64 for every float dtype, int64 or uint64 for integers, bool for bool.
+
+    Raises:
+        ArchiveError: if they are of another dtype.
     """
     _refuse_opaque(dtype)
+    kept = storage_dtype(dtype)
+    if read_instance(stored, "stored", np.ndarray, ArchiveError).dtype != kept:
+        raise ArchiveError(
+            f"stored: expected {kept}, as {dtype} is stored; received {stored.dtype}."
+        )
     with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
         if dtype == "bfloat16":
             bits = stored.astype(np.uint32) << np.uint32(16)
@@ -76,7 +88,10 @@ def encode(values: np.ndarray, dtype: str) -> np.ndarray:
     infinite and NaN stays NaN. An integer dtype takes integers that fit, only.
     """
     _refuse_opaque(dtype)
-    values = np.asarray(values)
+    if read_instance(values, "values", np.ndarray, ArchiveError).dtype.kind not in (
+        "biuf"
+    ):
+        raise ArchiveError(f"values: expected numbers; received {values.dtype}.")
     if dtype == "bfloat16":
         return _to_bfloat16(values.astype(np.float64))
     target = storage_dtype(dtype)
@@ -120,6 +135,7 @@ def _check_integers_fit(values: np.ndarray, target: np.dtype) -> None:
 
 
 def _refuse_opaque(dtype: str) -> None:
+    read_text(dtype, "dtype", ArchiveError)
     if dtype.startswith("opaque"):
         raise ArchiveError(
             f"An array of dtype {dtype!r} has no known meaning: Keras stored its bytes "

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from keras_padsafe.arguments import read_count
+from keras_padsafe.errors import ArchiveError
+
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -47,6 +50,10 @@ class Limits:
     max_attribute_bytes: int = 4 * KIB
     max_metadata_bytes: int = 256 * MIB
     max_shards: int = 1_000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            read_count(value, name, ArchiveError)
 
 
 MAX_IDS = 1 << 28

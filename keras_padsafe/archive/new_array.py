@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from keras_padsafe.arguments import read_count, read_function, read_instance
+from keras_padsafe.errors import ArchiveError
+
 
 @dataclass(frozen=True)
 class Span:
@@ -10,6 +13,10 @@ class Span:
 
     start: int
     stop: int
+
+    def __post_init__(self) -> None:
+        read_count(self.start, "start", ArchiveError)
+        read_count(self.stop, "stop", ArchiveError)
 
 
 @dataclass(frozen=True)
@@ -25,3 +32,8 @@ class NewArray:
 
     shape: tuple[int, ...]
     pieces: Callable[[], Iterator[Span | bytes]]
+
+    def __post_init__(self) -> None:
+        for size in read_instance(self.shape, "shape", tuple, ArchiveError):
+            read_count(size, "shape", ArchiveError)
+        read_function(self.pieces, "pieces", ArchiveError)

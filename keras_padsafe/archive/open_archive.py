@@ -29,7 +29,7 @@ from keras_padsafe.archive.refusal import BrokenRule, refusing
 from keras_padsafe.archive.sharded import SHARD_MAP_SUFFIX, read_sharded
 from keras_padsafe.archive.strict_json import parse_object
 from keras_padsafe.archive.weights_file import read_weights_file
-from keras_padsafe.arguments import read_path
+from keras_padsafe.arguments import read_instance, read_path
 from keras_padsafe.errors import ArchiveError
 
 _DEFAULT_LIMITS = Limits()
@@ -57,8 +57,7 @@ def open_archive(
         ArchiveError: The file is none of these, damaged, or breaks a rule.
     """
     path = Path(read_path(path, "path", ArchiveError))
-    if not isinstance(limits, Limits):
-        raise ArchiveError(f"limits: expected Limits; received {limits!r:.60}.")
+    limits = read_instance(limits, "limits", Limits, ArchiveError)
     with refusing(str(path)), ExitStack() as files:
         if path.is_dir():
             contents = _read_directory(path, limits, files)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from keras_padsafe.archive.byte_window import ByteWindow
 from keras_padsafe.archive.dtypes import storage_dtype
 from keras_padsafe.archive.hdf5 import Extent
 from keras_padsafe.archive.refusal import refusing
+from keras_padsafe.errors import ArchiveError
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class StoredArray:
         """
         shape, offset = self.shape, 0
         dtype = storage_dtype(self.dtype)
+        for name, index in (("start", start), ("stop", stop)):
+            if isinstance(index, np.ndarray | bool) or not isinstance(
+                index, SupportsIndex | None
+            ):
+                raise ArchiveError(
+                    f"{name}: expected an index of axis 0; received {index!r:.60}."
+                )
         if shape:
             start, stop, _ = slice(start, stop).indices(shape[0])
             shape = (max(stop - start, 0), *shape[1:])

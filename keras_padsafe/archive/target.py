@@ -156,7 +156,10 @@ def _rename_to_free_name(temporary: Path, target: Path) -> None:
         os.link(temporary, target)
     except FileExistsError:
         raise
-    except OSError:  # A file system without links: the name is taken, then filled.
+    except (
+        OSError,
+        AttributeError,
+    ):  # A system or a disk without links: the name is taken, then filled.
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         os.replace(temporary, target)
     else:

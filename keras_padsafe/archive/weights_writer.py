@@ -4,8 +4,13 @@ import math
 from collections.abc import Collection, Mapping
 
 from keras_padsafe.archive.archive import WeightsFile
-from keras_padsafe.archive.checked_output import BLOCK, CheckedOutput
-from keras_padsafe.archive.checked_source import CheckedSource, verify_weights
+from keras_padsafe.archive.checked_output import CheckedOutput
+from keras_padsafe.archive.checked_source import (
+    Blocks,
+    CheckedSource,
+    reading_ahead,
+    verify_weights,
+)
 from keras_padsafe.archive.dtypes import storage_dtype
 from keras_padsafe.archive.hdf5_skeleton import build_skeleton
 from keras_padsafe.archive.new_array import NewArray, Span
@@ -43,8 +48,8 @@ class WeightsWriter:
             for path, attributes in source.groups.items()
             if not _is_below(path, drop)
         }
-        _check_names(drop, {**source.groups, **source.arrays}, "array or group")
-        _check_names(replacements, self._arrays, "array")
+        _check_names("drop", drop, {**source.groups, **source.arrays})
+        _check_names("arrays", replacements, self._arrays)
         renames = Renames(rename, groups, self._arrays)
         self._old_paths = renames.arrays
         stored = {new: self._arrays[old] for new, old in renames.arrays.items()}
@@ -58,18 +63,21 @@ class WeightsWriter:
 
     def write(self, output: CheckedOutput) -> None:
         """Appends the file to `output`; verifies every byte of the source."""
-        buffer = memoryview(bytearray(BLOCK))
+        with reading_ahead() as blocks:
+            self._write(output, blocks)
+
+    def _write(self, output: CheckedOutput, blocks: Blocks) -> None:
         checksums: dict[str, int] = {}
         position = 0
         for new_path, offset in self._skeleton.offsets.items():
             path = self._old_paths[new_path]
             self._write_metadata(position, offset, output)
-            reader = CheckedSource(self._arrays[path].data, buffer)
+            reader = CheckedSource(self._arrays[path].data, blocks)
             position = offset + self._write_array(path, reader, output)
             if self._source.crc is not None:
                 checksums[path] = reader.checksum()
         self._write_metadata(position, self.size, output)
-        verify_weights(self._source, checksums, buffer)
+        verify_weights(self._source, checksums, blocks)
 
     def _shape(self, array: StoredArray) -> tuple[int, ...]:
         replacement = self._replacements.get(array.path)
@@ -110,12 +118,12 @@ def _is_below(path: str, roots: Collection[str]) -> bool:
     return any(path == root or path.startswith(f"{root}/") for root in roots)
 
 
-def _check_names(given: Collection[str], known: Collection[str], what: str) -> None:
+def _check_names(argument: str, given: Collection[str], known: Collection[str]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ArchiveError(
-            f"There is no {what} {unknown[0]!r} to change. `Archive.arrays` and "
-            "`Archive.groups` list what there is."
+            f"{argument}: there is no {unknown[0]!r:.60} to change. `Archive.arrays` "
+            "and `Archive.groups` list what there is."
         )
 
 

@@ -24,8 +24,12 @@ from keras_padsafe.archive.zip_writer import (
 from keras_padsafe.arguments import (
     Progress,
     read_flag,
+    read_function,
+    read_instance,
+    read_named,
     read_path,
     read_progress,
+    read_texts,
 )
 from keras_padsafe.errors import ArchiveError
 
@@ -75,9 +79,19 @@ def write_archive(
     path = Path(read_path(target, "target", ArchiveError))
     overwrite = read_flag(overwrite, "overwrite", ArchiveError)
     progress = read_progress(progress, "progress", ArchiveError)
-    _check_known(assets, source.assets, "asset")
+    source = read_instance(source, "source", Archive, ArchiveError)
+    for name, document in (("config", config), ("metadata", metadata)):
+        if document is not None:
+            read_instance(document, name, dict, ArchiveError)
+    assets = read_named(assets, "assets", bytes, ArchiveError)
+    arrays = read_named(arrays, "arrays", NewArray, ArchiveError)
+    rename = read_named(rename, "rename", str, ArchiveError)
+    drop = read_texts(drop, "drop", ArchiveError)
+    if accept is not None:
+        read_function(accept, "accept", ArchiveError)
+    _check_known("assets", assets, source.assets)
     if source.kind == "preset":
-        _check_known(arrays, source.arrays, "array")
+        _check_known("arrays", arrays, source.arrays)
         if rename:
             raise ArchiveError(
                 f"{source.path}: arrays of a preset keep their paths. Load it with "
@@ -141,11 +155,11 @@ def _check_target(target: Path, source: Archive) -> None:
         raise ArchiveError(f"{target}: its folder does not exist. Make it first.")
 
 
-def _check_known(given: Collection[str], known: Collection[str], what: str) -> None:
+def _check_known(argument: str, given: Collection[str], known: Collection[str]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ArchiveError(
-            f"The source has no {what} called {unknown[0]!r}. It has: "
+            f"{argument}: the source has none called {unknown[0]!r:.60}. It has: "
             f"{', '.join(sorted(known)[:20]) or 'none'}."
         )
 

@@ -7,23 +7,16 @@ of a module, so that a command that does not need it starts at once.
 
 import click
 
-from keras_padsafe.cli.audit import audit
 from keras_padsafe.cli.command import Group
-from keras_padsafe.cli.demo import demo
-from keras_padsafe.cli.explain import explain
-from keras_padsafe.cli.grow import grow
-from keras_padsafe.cli.inspect import inspect
-from keras_padsafe.cli.plan import plan
-from keras_padsafe.cli.refill import refill
-from keras_padsafe.cli.remap import remap
-from keras_padsafe.cli.repair import repair
-from keras_padsafe.cli.trim import trim
-from keras_padsafe.cli.verify import verify
 from keras_padsafe.cli.version_line import version_option
 
 
 @click.group(
     cls=Group,
+    names=(
+        *("inspect", "plan", "grow", "refill", "trim", "remap", "verify"),
+        *("audit", "explain", "repair", "demo"),
+    ),
     context_settings={"help_option_names": ["-h", "--help"]},
     examples=[
         "grow model.keras -o grown.keras --add zebra --add okapi",
@@ -37,19 +30,3 @@ def main() -> None:
     Old ids keep their outputs, everything else its bytes, and the optimizer its
     state. The file given is never modified.
     """
-
-
-for command in (
-    inspect,
-    plan,
-    grow,
-    refill,
-    trim,
-    remap,
-    verify,
-    audit,
-    explain,
-    repair,
-    demo,
-):
-    main.add_command(command)

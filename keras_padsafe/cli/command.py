@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import IO, Any
 
 import click
@@ -50,10 +51,23 @@ class Group(Command, click.Group):
 
     Started, it ends with 0, 1, 2 or 130, whatever happens: a traceback would leave
     with 1, which reads as findings.
+
+    Args:
+        names: The commands. Each is a function of the module of that name beside this
+            one, imported when it is asked for: the others would take most of the time.
     """
 
+    def __init__(self, *args: Any, names: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._names = names
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(self._names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._names:
+            return None
+        return getattr(import_module(f"keras_padsafe.cli.{cmd_name}"), cmd_name)
 
     def main(
         self,

@@ -5,10 +5,12 @@ from typing import Any, TypeVar
 
 import click
 
+from keras_padsafe.archive.limits import MIB
 from keras_padsafe.cli.command import Failure
 from keras_padsafe.cli.make_plan import Growth, KnownWords
 from keras_padsafe.cli.read_rows import read_rows
 
+_MOST_SIGNS = 64 * MIB  # of a list of words; it may be a pipe that never ends
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 model_argument = click.argument("model", metavar="MODEL", type=click.Path())
@@ -198,7 +200,13 @@ def read_lines(option: str, file: Any, *, empty: bool = False) -> list[Any]:
     if file is None:
         return []
     try:
-        lines = file.read().removesuffix("\n").split("\n")
+        text = file.read(_MOST_SIGNS + 1)
+        if len(text) > _MOST_SIGNS:
+            raise Failure(
+                f"{option} {file.name}: it has more than {_MOST_SIGNS} characters. "
+                "Expected: one word a line."
+            )
+        lines = text.removesuffix("\n").split("\n")
         return lines if empty else [line for line in lines if line]
     except UnicodeDecodeError as error:
         raise Failure(

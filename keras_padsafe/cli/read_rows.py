@@ -1,7 +1,10 @@
 """New rows that `--new-rows` names: those of a file, or a word for how to make them."""
 
+from pathlib import Path
 from typing import Any
 
+from keras_padsafe.archive.byte_window import read_whole_file
+from keras_padsafe.archive.limits import Limits
 from keras_padsafe.cli.command import Failure
 
 _LIKES = (
@@ -57,10 +60,9 @@ def _read_likes(spec: str) -> dict[str, Any]:
     import json
 
     try:
-        with open(spec, encoding="utf-8") as file:
-            likes = json.load(file)
+        likes = json.loads(read_whole_file(Path(spec), Limits().max_json_bytes))
     except (OSError, ValueError, RecursionError) as error:
-        raise Failure(f"--new-rows {spec}: {error}.{_LIKES}") from None
+        raise Failure(f"--new-rows {spec}: {str(error).rstrip('.')}.{_LIKES}") from None
     if not isinstance(likes, dict):
         raise Failure(f"--new-rows {spec}: it holds no JSON object.{_LIKES}")
     return likes

@@ -1,6 +1,5 @@
 """`keras-padsafe --version`: what a report of a fault has to say."""
 
-import importlib.metadata
 import platform
 
 import click
@@ -21,9 +20,11 @@ def version_line() -> str:
 
 
 def _installed(name: str) -> str:
+    from importlib import metadata  # takes as long as many a command
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return "of unknown version"
 
 

@@ -31,7 +31,7 @@ POOLING = frozenset(
     GlobalMaxPooling2D Flatten Mean Max Sum Any All Min Dot
     MaskedGlobalAveragePooling1D MaskedGlobalMaxPooling1D MaskedGlobalSumPooling1D
     MaskedGlobalFirstPooling1D MaskedGlobalLastPooling1D
-    MaskedGlobalAttentionPooling1D
+    MaskedGlobalAttentionPooling1D MaskedSegmentPooling1D
     """.split()
 )
 """Makes one vector of a whole sequence, whatever shapes were recorded."""

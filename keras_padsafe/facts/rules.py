@@ -7,6 +7,7 @@ registered name, as `"my_package>TokenTable"`, for any other.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from keras_padsafe.arguments import read_instance, read_named, read_text
 from keras_padsafe.errors import SurgeryError
 
 
@@ -32,6 +33,10 @@ class Rule:
 
     size_key: str
     arrays: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        read_text(self.size_key, "size_key")
+        read_named(self.arrays, "arrays", int)
 
 
 _TABLE = Rule("input_dim", {"vars/0": 0})
@@ -60,6 +65,8 @@ def register_rule(key: str, rule: Rule) -> None:
     Raises:
         SurgeryError: if `key` is one of Keras's own classes.
     """
+    read_text(key, "key")
+    read_instance(rule, "rule", Rule)
     if key.startswith("keras>"):
         raise SurgeryError(
             f"register_rule: {key!r} is a class of Keras itself, whose arrays are "

@@ -31,6 +31,9 @@ from keras_padsafe.layers.masked_grouped_query_attention import (
 from keras_padsafe.layers.masked_multi_head_attention import (
     MaskedMultiHeadAttention as MaskedMultiHeadAttention,
 )
+from keras_padsafe.layers.masked_segment_pooling_1d import (
+    MaskedSegmentPooling1D as MaskedSegmentPooling1D,
+)
 from keras_padsafe.layers.masked_softmax import MaskedSoftmax as MaskedSoftmax
 from keras_padsafe.layers.nan_masking import NaNMasking as NaNMasking
 

@@ -9,6 +9,7 @@ from keras_padsafe.arguments import read_path
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.carry_out import read_how, write_proved
+from keras_padsafe.surgery.check_fit import check_fit
 from keras_padsafe.surgery.planning.check_plan import check_plan
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.report import Report
@@ -46,7 +47,8 @@ def apply_plan(
     source, target = read_path(source, "source"), read_path(target, "target")
     how = read_how(overwrite, proof, progress)
     with open_archive(source) as archive:
-        return write_proved(plan, archive, target, started, *how)
+        fitting = check_fit(plan, archive)
+        return write_proved(fitting, archive, target, started, *how)
 
 
 def _check_can_apply(plan: Plan) -> None:

@@ -1,7 +1,7 @@
 """Reads what a caller says of a vocabulary: counts, words and claims of any type."""
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,24 +42,11 @@ def read_words(value: Any, name: str) -> tuple[Word, ...]:
             f"{name}: expected a list of words; received one {type(value).__name__}. "
             "Put it in a list."
         )
-    return tuple(_read_word(item, name) for item in value)
-
-
-def read_texts(value: Any, name: str) -> tuple[str, ...]:
-    """Texts; a single one stands for itself.
-
-    Raises:
-        SurgeryError: if one is no text.
-    """
-    if isinstance(value, str):
-        return (value,)
-    texts = tuple(value) if isinstance(value, Iterable) else (value,)
-    wrong = next((text for text in texts if not isinstance(text, str)), None)
-    if wrong is not None or None in texts:
+    if len(value) > MAX_IDS:
         raise SurgeryError(
-            f"{name}: expected texts, as 'token_table:0'; received {shortly(wrong)}."
+            f"{name}: received {len(value)} words. Expected: at most {MAX_IDS}."
         )
-    return texts
+    return tuple(read_word(item, name) for item in value)
 
 
 def as_integer(value: Any) -> int | None:
@@ -72,13 +59,18 @@ def as_integer(value: Any) -> int | None:
         return None
 
 
-def _read_word(item: Any, name: str) -> Word:
+def read_word(item: Any, name: str) -> Word:
+    """A word, or an integer, as a plain Python value.
+
+    Raises:
+        SurgeryError: if it is neither.
+    """
     if isinstance(item, str):
         return str(item)
     number = as_integer(item)
     if number is None:
         raise SurgeryError(
-            f"{name}: {shortly(item)} is not a string or an integer. Expected: a list "
-            "of words, or of ids."
+            f"{name}: {shortly(item)} is not a string or an integer. Expected: words, "
+            "or ids."
         )
     return number

@@ -3,7 +3,7 @@
 import os
 
 from keras_padsafe.archive import Archive, open_archive
-from keras_padsafe.arguments import read_path
+from keras_padsafe.arguments import read_instance, read_path
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.proof.certificate import Certificate
 from keras_padsafe.surgery.planning.plan import Plan
@@ -52,12 +52,9 @@ def verify(
     0.0
     """
     source, target = read_path(source, "source"), read_path(target, "target")
-    if plan is not None and not isinstance(plan, Plan):
-        raise SurgeryError(
-            f"plan: expected a Plan; received {type(plan).__name__}. Read a saved one "
-            "with Plan.load."
-        )
-    if plan is None:
+    if plan is not None:
+        read_instance(plan, "plan", Plan)
+    else:
         with open_archive(target) as after:
             plan = _plan_within(after)
     return prove(plan, source, target)

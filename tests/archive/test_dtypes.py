@@ -96,5 +96,5 @@ def test_bool_bytes_other_than_one_are_true() -> None:
 def test_opaque_and_unknown_dtypes() -> None:
     with pytest.raises(ArchiveError, match="no known meaning"):
         decode(np.zeros(2, np.uint8), "opaque1")
-    with pytest.raises(ArchiveError, match="No dtype is called 'complex64'"):
+    with pytest.raises(ArchiveError, match="dtype: none is called 'complex64'"):
         encode(np.zeros(2), "complex64")

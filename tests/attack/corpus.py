@@ -1,6 +1,7 @@
 """Hostile model files, built by code: none of them is large, each asks for much."""
 
 import io
+import itertools
 import json
 import zipfile
 from collections.abc import Callable, Mapping
@@ -80,6 +81,73 @@ def healthy(path: Path, rows: int = 10) -> Path:
     return model_file(path, sequential(ids(), table(rows)), {TABLE: values})
 
 
+def tensor(name: str, *shape: int) -> Config:
+    config = {"shape": [None, *shape], "dtype": "int32", "keras_history": [name, 0, 0]}
+    return {"class_name": "__keras_tensor__", "config": config}
+
+
+def called(made: Config, *inputs: Any, times: int = 1) -> Config:
+    """A layer of a Functional model, called with these arguments."""
+    nodes = [{"args": list(inputs), "kwargs": {}}] * times if inputs else []
+    return {**made, "name": made["config"]["name"], "inbound_nodes": nodes}
+
+
+def functional(*layers: Config) -> Config:
+    ends = {"input_layers": [["ids", 0, 0]], "output_layers": [["embedding", 0, 0]]}
+    return layer("Functional", "model", "keras", layers=list(layers), **ends)
+
+
+@hostile
+def ids_that_go_two_ways_again_and_again(folder: Path) -> Path:
+    names = ["ids", *(f"c{number}" for number in range(40))]
+    joined = [
+        called(layer("Concatenate", after), [tensor(before, 4)] * 2)
+        for before, after in itertools.pairwise(names)
+    ]
+    config = functional(called(ids()), *joined, called(table(), tensor(names[-1], 4)))
+    return model_file(folder / "a.keras", config)
+
+
+@hostile
+def a_table_that_is_called_again_and_again(folder: Path) -> Path:
+    config = functional(called(ids()), called(table(), tensor("ids", 4), times=7000))
+    return model_file(folder / "a.keras", config)
+
+
+@hostile
+def columns_beside_columns(folder: Path) -> Path:
+    code = layer("CategoryEncoding", "code", num_tokens=10, output_mode="one_hot")
+    names = ["code", *(f"c{number}" for number in range(30))]
+    joined = [
+        called(layer("Concatenate", after, axis=-1), [tensor(before, 10)] * 2)
+        for before, after in itertools.pairwise(names)
+    ]
+    dense = layer("Dense", "embedding", units=4)
+    config = functional(
+        called(ids()),
+        called(code, tensor("ids", 4)),
+        *joined,
+        called(dense, tensor(names[-1], 10 << 30)),
+    )
+    return model_file(
+        folder / "a.keras", config, {"layers/dense/vars/0": np.zeros((10, 4), "f4")}
+    )
+
+
+@hostile
+def columns_of_steps_without_end(folder: Path) -> Path:
+    code = layer("CategoryEncoding", "code", num_tokens=10, output_mode="one_hot")
+    config = functional(
+        called(ids()),
+        called(code, tensor("ids", 4)),
+        called(layer("Flatten", "flat"), tensor("code", 1 << 40, 10)),
+        called(layer("Dense", "embedding", units=4), tensor("flat", 10 << 40)),
+    )
+    return model_file(
+        folder / "a.keras", config, {"layers/dense/vars/0": np.zeros((10, 4), "f4")}
+    )
+
+
 @hostile
 def ids_that_store_no_bytes(folder: Path) -> Path:
     size = 1 << 27
@@ -144,7 +212,7 @@ def many_tables(folder: Path) -> Path:
 def groups_that_are_looked_for_by_name(folder: Path) -> Path:
     layers = [layer("Dense", f"x{number}", units=1) for number in range(300)]
     places = [f"layers/other_{number}/vars" for number in range(300)]
-    arrays = {f"{place}/0": np.zeros(1, "f4") for place in places}
+    arrays: dict[str, Any] = {f"{place}/0": np.zeros(1, "f4") for place in places}
     arrays[TABLE] = np.zeros((10, 4), "f4")
     labels = {place: f"x{number}" for number, place in enumerate(places)}
     config = sequential(ids(), table(), *layers)

@@ -23,6 +23,8 @@ for name, outcome, seconds in attacks.open_hostile_files(Path(sys.argv[1])):
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 GROWN = {
+    "ids_that_go_two_ways_again_and_again",
+    "a_table_that_is_called_again_and_again",
     "brackets",
     "many_layers",
     "groups_that_are_looked_for_by_name",

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import click
 import keras
 import pytest
 
@@ -21,7 +22,10 @@ from .conftest import Run
 BACKENDS = ("keras", "tensorflow", "jax", "torch")
 
 
-@pytest.mark.parametrize("command", ["", *main.commands])
+COMMANDS = main.list_commands(click.Context(main))
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_ends_with_two_examples(run: Run, command: str) -> None:
     result = run(*command.split(), "--help")
     assert result.exit_code == 0
@@ -31,10 +35,11 @@ def test_help_ends_with_two_examples(run: Run, command: str) -> None:
         assert example.startswith(f"  keras-padsafe {command}".rstrip())
 
 
-@pytest.mark.parametrize("command", list(main.commands))
+@pytest.mark.parametrize("command", COMMANDS)
 def test_examples_use_options_that_exist(command: str) -> None:
-    known = {name for p in main.commands[command].params for name in p.opts}
-    for example in main.commands[command].examples:  # type: ignore[attr-defined]
+    named: Any = main.get_command(click.Context(main), command)
+    known = {name for p in named.params for name in p.opts}
+    for example in named.examples:
         words = example.split()
         assert words[0] == command
         assert {word for word in words if word.startswith("-")} <= known

@@ -215,6 +215,10 @@ SHAPES: dict[str, tuple[Any, Any]] = {
     "MaskedAttention": (lambda: kp.layers.MaskedAttention(), [SEQUENCE, SEQUENCE]),
     "MaskedConv1D": (lambda: kp.layers.MaskedConv1D(3, 2), SEQUENCE),
     "MaskedSoftmax": (lambda: kp.layers.MaskedSoftmax(), SEQUENCE),
+    "MaskedSegmentPooling1D": (
+        lambda: kp.layers.MaskedSegmentPooling1D(3),
+        [SEQUENCE, SEQUENCE[:2]],
+    ),
     "NaNMasking": (lambda: kp.layers.NaNMasking(), SEQUENCE),
     "ExtendableEmbedding": (
         lambda: kp.layers.ExtendableEmbedding(9, 3, pad_id=0),

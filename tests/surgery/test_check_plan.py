@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,83 @@ def test_array_named_twice(document: dict[str, Any]) -> None:
         Plan.from_json(edited)
 
 
-def test_path_that_the_file_lacks(
-    document: dict[str, Any], source: Path, tmp_path: Path
+def _without(part: str, number: int) -> Callable[[dict[str, Any]], object]:
+    return lambda document: document[part].pop(number)
+
+
+def _with(part: str, **changes: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda document: document[part].append({**document[part][0], **changes})
+
+
+ELSEWHERE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a_place_that_is_none": (
+        _with("config", path=["config", "layers", 99]),
+        r"config\.layers\[99\]: expected no change, received 16",
+    ),
+    "another_number": (
+        _with("config", path=["config", "layers", 1, "config", "output_dim"]),
+        r"output_dim: expected no change",
+    ),
+    "a_count_of_its_own": (
+        lambda document: document["config"][0].update(new=17),
+        "expected 16, received 17",
+    ),
+    "padding_of_another_layer": (
+        _with(
+            "config", path=["config", "layers", 0, "config", "pad_id"], old=None, new=1
+        ),
+        "pad_id: expected no change, received 1",
+    ),
+    "a_table_alone": (_without("arrays", 1), "dense/vars/0.* received no change"),
+    "another_axis": (
+        lambda document: document["arrays"][1].update(
+            axis=0, shape=[SIZE, DIM], new_shape=[SIZE + ADDED, DIM]
+        ),
+        "does not fit this file",
+    ),
+    "a_count_that_stays": (_without("config", 0), "expected 16, received no change"),
+    "words_of_no_layer": (
+        lambda document: document["words"].append(WORDS),
+        "stranger: expected no change",
+    ),
+    "what_its_maker_said": (
+        lambda document: document.update(also=["nowhere:0"]),
+        "no layer or array is called 'nowhere'",
+    ),
+}
+WORDS = {
+    "layer": "stranger",
+    "config_path": ["config", "name"],
+    "assets": [],
+    "first_id": 0,
+    "count": 0,
+    "new_count": 1,
+    "added": ["x"],
+    "removed": [],
+    "reason": "",
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_plan_from_elsewhere_changes_what_one_made_here_would(
+    name: str, document: dict[str, Any], source: Path, tmp_path: Path
 ) -> None:
+    edit, message = ELSEWHERE[name]
     edited = copy.deepcopy(document)
-    edited["config"][0].update(path=["config", "layers", 99])
+    edit(edited)
     plan = Plan.from_json(edited)
-    with pytest.raises(SurgeryError, match=r"config\.json has no config\.layers\[99\]"):
+    with pytest.raises(SurgeryError, match=message):
         kp.surgery.apply_plan(plan, source, tmp_path / "new.keras")
+    assert not (tmp_path / "new.keras").exists()
+
+
+def test_a_plan_that_hides_its_need_of_a_proof(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(lambda size: keras.Model(x := ids(), table(size)(x * 1)), SIZE, source)
+    plan = kp.surgery.plan(source, rows=ADDED)
+    assert plan.needs_proof
+    hiding = Plan.from_json({**plan.to_json(), "needs_proof": False})
+    assert kp.surgery.apply_plan(hiding, source, target).certificate is not None
 
 
 def test_record_without_its_rows(source: Path, tmp_path: Path) -> None:

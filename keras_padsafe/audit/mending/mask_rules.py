@@ -23,7 +23,7 @@ CONSUMES = frozenset(
     """
     GlobalAveragePooling1D GlobalMaxPooling1D MaskedGlobalAttentionPooling1D
     MaskedGlobalAveragePooling1D MaskedGlobalFirstPooling1D MaskedGlobalLastPooling1D
-    MaskedGlobalMaxPooling1D MaskedGlobalSumPooling1D
+    MaskedGlobalMaxPooling1D MaskedGlobalSumPooling1D MaskedSegmentPooling1D
     """.split()
 )
 # Keep the mask if the mask is known of every input.

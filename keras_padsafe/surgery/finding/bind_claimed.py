@@ -14,7 +14,7 @@ from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 def bind_claimed(model: ModelFile, vocabulary: Draft) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
     bound = {site.path for site in vocabulary.arrays}
-    for layer, array in model.arrays():
+    for layer, array in model.arrays() if model.claims.also else ():
         claims = model.claims.on(layer, array)
         claim = next(
             (c for c in claims if array.shape[c.axis] == vocabulary.size), None

@@ -73,10 +73,11 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
                 candidates.setdefault(id(call.layer), []).append(found)
     for rivals in candidates.values():
         _settle(rivals, model)
+    last, known = last_weights(model.graph), set(candidates)
     for space in spaces:
         vocabulary = space.draft
         _bind_heads_by_object(model, vocabulary)
-        _look_at_other_units(model, space, known=set(candidates))
+        _look_at_other_units(model, space, last, known)
         _look_at_reshapes(model, space)
         followed = follow_logits(
             model.graph, space.logits, vocabulary.size, model.claims
@@ -126,12 +127,14 @@ def _is_claimed(layer: LayerNode, model: ModelFile) -> bool:
     return any(model.claims.on(layer, array) for array in layer.arrays.values())
 
 
-def _look_at_other_units(model: ModelFile, space: IdSpace, known: set[int]) -> None:
+def _look_at_other_units(
+    model: ModelFile, space: IdSpace, last: list[Call], known: set[int]
+) -> None:
     """Layers of other kinds whose units, as many as the ids, reach an output."""
     vocabulary = space.draft
     bound = {site.path for site in vocabulary.arrays}
     downstream = model.graph.downstream(space.calls)
-    for call in last_weights(model.graph):
+    for call in last:
         layer = call.layer
         if call not in downstream or id(layer) in known or model.claims.leaves(layer):
             continue
@@ -174,8 +177,13 @@ def _look_at_reshapes(model: ModelFile, space: IdSpace) -> None:
     """Outputs with a unit for each id that are cut out of more units than that."""
     size = space.draft.size
     downstream = model.graph.downstream(space.calls)
-    for call in model.graph.back_from_outputs(
-        lambda call: reshaped_units(call.layer, size) is not None
+    reshapes = {c for c in downstream if reshaped_units(c.layer, size) is not None}
+    for call in (
+        model.graph.back_from_outputs(
+            lambda call: reshaped_units(call.layer, size) is not None
+        )
+        if reshapes
+        else ()
     ):
         heads = [head_of(source.layer) for source in call.inputs]
         wide = [head for head in heads if head is not None and head.size != size]

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keras_padsafe.archive import Archive, StoredArray
+from keras_padsafe.arguments import read_texts
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.surgery.arguments import read_texts
+from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.surgery.finding.heads import head_of
 
 _AXIS = re.compile("[0-9]{1,3}")
@@ -85,8 +85,9 @@ def read_claims(also: Iterable[str], leave: Iterable[str]) -> Claims:
 
 def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
     """Refuses a claim on a layer or array that the model does not have."""
-    places = [*(claim.place for claim in claims.also), *claims.leave]
-    for place in places:
+    said = [("also", claim.place) for claim in claims.also]
+    said += [("leave", place) for place in claims.leave]
+    for argument, place in said:
         known = any(
             _names(place, layer, array.path)
             for layer in root.walk()
@@ -95,9 +96,9 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
         if not known:
             names = sorted({layer.name for layer in root.walk() if layer.arrays})
             raise SurgeryError(
-                f"{archive.path}: no layer or array is called {place!r}. Expected: "
-                "the name of a layer, or a path of the weights file. Layers with "
-                f"arrays: {', '.join(names)}."
+                f"{archive.path}: {argument}: no layer or array is called "
+                f"{shortly(place)}. Expected: the name of a layer, or a path of the "
+                f"weights file. Layers with arrays: {', '.join(names)}."
             )
     for claim in claims.also:
         _check_also(claim, root, archive)

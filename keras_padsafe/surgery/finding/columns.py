@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
+from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import (
     INPUT_KERNELS,
     KEEPS_ZERO,
@@ -26,6 +27,7 @@ from keras_padsafe.surgery.finding.tables import array_below
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
 
 _RECORD = "shape of the encoding"
+_MOST_STRETCHES = 1 << 20  # in all that the columns of one encoding pass through
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,14 @@ def takers_of_columns(
     name = encoders[0].layer.name if encoders else ""
     columns = {call: Columns(size, (0,)) for call in encoders}
     takers, places = Takers(), dict[ConfigPath, Columns]()
+    made = 0
     for call in graph.in_order(graph.downstream(encoders)):
         mine = [source for source in call.inputs if source in columns]
         if call in columns or not mine:
             continue
         if passed := _passed_on(call, columns, graph):
             columns[call] = passed
+            made += _bounded(len(passed.starts), made)
         elif kernels := _kernels(call, columns, size, claims):
             takers.layers.append(call.layer)
             takers.kernels += [k for k in kernels if k not in takers.kernels]
@@ -159,12 +163,25 @@ def _side_by_side(
         axis = call.layer.config.get("axis", -1)
         if not is_count(size) or not shape or axis not in (-1, len(shape) - 1):
             return None
+        _bounded(len(found.starts) if found else 0, len(starts))
         starts += [width + start for start in found.starts] if found else []
         width += size
     return Columns(width, tuple(starts))
 
 
+def _bounded(count: int, made: int = 0) -> int:
+    """The number of stretches, if all can be remembered."""
+    if made + count > _MOST_STRETCHES:
+        raise SurgeryError(
+            f"Model: the columns of ids stand side by side more than {_MOST_STRETCHES} "
+            "times. Expected: a model that a person could have built. If it is one, "
+            "please report it."
+        )
+    return count
+
+
 def _repeated(found: Columns, times: int) -> Columns:
+    _bounded(times * len(found.starts))
     starts = [n * found.width + start for n in range(times) for start in found.starts]
     return Columns(times * found.width, tuple(starts))
 

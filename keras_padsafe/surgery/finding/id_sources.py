@@ -15,8 +15,12 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
     """
     found: list[tuple[LayerNode, bool]] = []
     pending = [(call, True) for call in calls]
+    seen: set[tuple[Call, bool]] = set()
     while pending:
         call, whole = pending.pop()
+        if (call, whole) in seen:
+            continue
+        seen.add((call, whole))
         kind = call.layer.class_name
         if kind == "InputLayer" or kind in LOOKUPS | BINS:
             found.append((call.layer, whole))
@@ -30,8 +34,12 @@ def changers(calls: Iterable[Call]) -> list[LayerNode]:
     """What may have made other ids of those that enter a table."""
     found: list[LayerNode] = []
     pending = [c.inputs[0] for c in calls if c.inputs and not is_reverse(c)]
+    seen: set[Call] = set()
     while pending:
         call = pending.pop()
+        if call in seen:
+            continue
+        seen.add(call)
         kind = call.layer.class_name
         if kind in MOVES_IDS or kind in SELECTS_IDS:
             pending.extend(call.inputs)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_padsafe.archive import Archive
+from keras_padsafe.archive.archive import FileState
+from keras_padsafe.arguments import read_flag
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -14,7 +16,7 @@ from keras_padsafe.surgery.finding.asking import CannotAsk, ask_keras
 from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
 from keras_padsafe.surgery.finding.bind_heads import bind_heads
 from keras_padsafe.surgery.finding.bind_tables import find_id_spaces
-from keras_padsafe.surgery.finding.claims import check_claims, read_claims
+from keras_padsafe.surgery.finding.claims import Claims, check_claims, read_claims
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
 from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
@@ -55,6 +57,10 @@ class Inventory:
             proofs asked of a table.
         asked: Whether Keras had to be asked, so that the change must be proved.
         notes: What a user should know of the whole model.
+        also: What the user said belongs to a vocabulary.
+        leave: What the user said does not.
+        ask: Whether Keras was to be asked in any case.
+        state: The state of the file, by which it is known again.
     """
 
     path: Path
@@ -65,6 +71,10 @@ class Inventory:
     near_tables: tuple[Unexplained, ...] = ()
     asked: bool = False
     notes: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+    ask: bool = False
+    state: FileState = ()
 
     def to_json(self) -> dict[str, Any]:
         """The inventory as plain data, the document behind the table."""
@@ -88,8 +98,14 @@ def read_inventory(
     ask: bool = False,
 ) -> Inventory:
     """The inventory of an open archive; `inspect` says what it holds."""
+    claims, ask = read_claims(also, leave), read_flag(ask, "ask")
+    found = _read(archive, claims, ask)
+    said = tuple(claim.text for claim in claims.also)
+    return replace(found, also=said, leave=claims.leave, ask=ask, state=archive.state)
+
+
+def _read(archive: Archive, claims: Claims, ask: bool) -> Inventory:
     root = read_layer_tree(archive)
-    claims = read_claims(also, leave)
     check_claims(claims, root, archive)
     model = ModelFile(archive, root, read_graph(root), claims)
     unknown = [n for n in unknown_layers(root) if not claims.leaves(n)]

@@ -31,11 +31,11 @@ def find_slots(
         SlotError: if that cannot be told for certain.
     """
     found: list[ArraySite] = []
-    fixed = fixed_rows(root)
     for group, optimizer, skipped in _optimizers(root, archive):
         variables = _variables(archive, group)[skipped:]
         slots = _slots(optimizer, variables, group, archive)
         if slots:
+            fixed = fixed_rows(root)
             shapes = [variables[pairs[0][0]].shape for pairs in slots]
             _check_shapes(slots, variables, shapes, group)
             _check_trained(sites, fixed)

@@ -92,17 +92,13 @@ def build_plan(
         AmbiguousVocabularyError: if something has to be settled by the user first.
         SurgeryError: if what is asked for cannot be done.
     """
-    if optimizer not in ("keep", "drop"):
-        raise SurgeryError(
-            f"optimizer: expected 'keep' or 'drop'; received {optimizer!r}."
-        )
     check_settled(inventory, vocabulary)
     if vocabulary.slot_problem and optimizer == "keep":
         raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
     rows = settle_names(read_new_rows(new_rows), vocabulary, change)
     new_ids = change.row_map.new_ids
     check_promised(vocabulary, change)
-    most = len(new_ids) - len(change.spare_ids)
+    most = change.row_map.new_count - len(change.spare_ids)
     _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
     check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
@@ -111,8 +107,8 @@ def build_plan(
     end = words[0].new_first_id + words[0].new_count if words else 0
     padded = _padded_tables(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
-    _check_appends([*vocabulary.arrays, *slots], change.row_map)
-    _check_tokenizers(vocabulary, change.row_map)
+    check_appends([*vocabulary.arrays, *slots], change.row_map)
+    check_tokenizers(vocabulary, change.row_map)
     plan = Plan(
         vocabulary=vocabulary.name,
         old_size=vocabulary.size,
@@ -126,23 +122,27 @@ def build_plan(
         config=tuple(
             change
             for change in [
-                *(_config(s, change, end, vocabulary) for s in vocabulary.config),
+                *(config_change(s, change, end, vocabulary) for s in vocabulary.config),
                 *(_initializer(path) for path in vocabulary.initializers),
             ]
             if change.old != change.new
         ),
-        words=tuple(w for w in words if _is_changed(w, change.row_map)),
+        words=tuple(w for w in words if is_changed(w, change.row_map)),
         tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
         optimizer=optimizer,
         left_alone=tuple(vars(item) for item in vocabulary.left_alone),
         notes=(*inventory.notes, *_notes(vocabulary, change, rows)),
         needs_proof=inventory.asked
         or change.pad is not None
-        or _are_read(vocabulary, change.row_map),
+        or reads_moved_ids(vocabulary, change.row_map),
         pad=change.pad,
         spare_ids=change.spare_ids,
         old_spare_ids=vocabulary.spare_ids,
         encoders=vocabulary.encoders,
+        also=inventory.also,
+        leave=inventory.leave,
+        ask=inventory.ask,
+        made_of=inventory.state,
         old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
     for site in plan.arrays:
@@ -185,7 +185,8 @@ def _check_given_rows(
         )
 
 
-def _are_read(vocabulary: Vocabulary, row_map: RowMap) -> bool:
+def reads_moved_ids(vocabulary: Vocabulary, row_map: RowMap) -> bool:
+    """Whether ids that get other numbers are read as numbers."""
     return bool(vocabulary.read_by) and row_map.moves_ids
 
 
@@ -211,7 +212,7 @@ def _for_given(site: ArraySite, vocabulary: Vocabulary, rows: NewRows) -> ArrayS
     return replace(site, fill="bias")
 
 
-def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
+def check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
     """Refuses to move ids where an array does not say which of them it has."""
     short = next((site for site in sites if site.only_appends), None)
     if short is not None and not row_map.is_append:
@@ -222,13 +223,19 @@ def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
         )
 
 
-def _check_tokenizers(vocabulary: Vocabulary, row_map: RowMap) -> None:
-    """Refuses to move the ids of words that a tokenizer could not give others."""
+def check_tokenizers(
+    vocabulary: Vocabulary, row_map: RowMap, *, may_cut: bool = False
+) -> None:
+    """Refuses to move the ids of words that a tokenizer could not give others.
+
+    The last of them may go where a plan undoes what added them (`may_cut`).
+    """
     fixed = [
         *((f"{name}, so", vocabulary.size) for name in vocabulary.closed_tokenizers),
         *((f"{s.layer!r}:", s.end) for s in vocabulary.words if s.only_appends),
     ]
-    for tokenizer, end in fixed:
+    for tokenizer, last in fixed:
+        end = min(last, row_map.size) if may_cut else last
         if not np.array_equal(row_map.ids[:end], np.arange(end)):
             raise SurgeryError(
                 "row_map: old ids would move or go, and a tokenizer would still give "
@@ -278,9 +285,10 @@ def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChan
     )
 
 
-def _config(
+def config_change(
     site: ConfigSite, change: Change, end: int, vocabulary: Vocabulary
 ) -> ConfigChange:
+    """What a change makes of a value of config.json; `end` follows its last word."""
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
@@ -365,7 +373,8 @@ def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
     )
 
 
-def _is_changed(change: WordsChange, row_map: RowMap) -> bool:
+def is_changed(change: WordsChange, row_map: RowMap) -> bool:
+    """Whether a list of words becomes another one."""
     if change.added or change.removed or change.new_first_id != change.first_id:
         return True
     first, end = change.first_id, change.first_id + change.count
@@ -395,7 +404,7 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
             "`keras_padsafe.audit.check_padding` to show."
         )
     kernels = [site for site in vocabulary.arrays if _is_encoding(site)]
-    if kernels and len(change.row_map.new_ids):
+    if kernels and change.row_map.new_count:
         notes.append(
             f"{kernels[0].path} takes in a column for each id: new_rows={rows} makes "
             "its entries for new ids too. With 'mean' a new word weighs there as much "
@@ -417,7 +426,7 @@ def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
                 "apart in a `tf.data` pipeline, as `fit` on text uses; these are "
                 f"{whole + len(change.words)}. Called by itself, the tokenizer does."
             )
-    new = len(change.row_map.new_ids) - len(change.spare_ids)
+    new = change.row_map.new_count - len(change.spare_ids)
     old = vocabulary.size - len(vocabulary.spare_ids)
     if vocabulary.has_head and rows.kind == "mean" and new:
         share, move = new / (old + new), math.log1p(new / old)

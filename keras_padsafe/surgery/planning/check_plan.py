@@ -60,11 +60,12 @@ def check_plan(plan: "Plan") -> None:
     for token, id_ in plan.tokens.items():
         known = _is_word(token) and is_count(id_) and id_ < plan.new_size
         _expect(known, "tokens", "words with ids of the new table", (token, id_))
-    known = plan.pad is None or plan.pad in plan.row_map.new_ids.tolist()
-    _expect(known, "pad", "a new id, or null", plan.pad)
-    new = set(plan.row_map.new_ids.tolist()) if plan.spare_ids else set[int]()
-    known = _are_ids(plan.spare_ids, plan.new_size) and new.issuperset(plan.spare_ids)
-    _expect(known, "spare_ids", "new ids, in order", plan.spare_ids)
+    for name, ids, expected in (
+        ("pad", () if plan.pad is None else (plan.pad,), "a new id, or null"),
+        ("spare_ids", plan.spare_ids, "new ids, in order"),
+    ):
+        known = _are_ids(ids, plan.new_size) and plan.row_map.makes(ids)
+        _expect(known, name, expected, getattr(plan, name))
     known = _are_ids(plan.old_spare_ids, plan.old_size)
     _expect(known, "old_spare_ids", "old ids, in order", plan.old_spare_ids)
     for item in plan.left_alone:
@@ -77,8 +78,10 @@ def check_plan(plan: "Plan") -> None:
             and all(is_count(dim) for dim in item["shape"])
         )
         _expect(known, "left_alone", "arrays with path, shape and reason", item)
-    for name in plan.encoders:
-        _expect(isinstance(name, str), "encoders", "names", name)
+    for field in ("encoders", "also", "leave"):
+        for name in getattr(plan, field):
+            _expect(isinstance(name, str), field, "names", name)
+    _expect(isinstance(plan.ask, bool), "ask", "true or false", plan.ask)
     for note in plan.notes:
         _expect(isinstance(note, str), "notes", "texts", note)
     _check_rows(plan)
@@ -211,7 +214,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-_PADDING = {"mask_zero": bool, "pad_id": int, "mask_token": str | int}
+PADDING = {"mask_zero": bool, "pad_id": int, "mask_token": str | int}
 """Keys that say what is padding, and what they hold."""
 
 
@@ -219,8 +222,8 @@ def _check_config(change: "ConfigChange", place: str) -> None:
     _check_path(change.path, f"{place}.path")
     _expect(isinstance(change.reason, str), f"{place}.reason", "text", change.reason)
     key, both = change.path[-1], (change.old, change.new)
-    if key in _PADDING:
-        fits = [value is None or isinstance(value, _PADDING[key]) for value in both]
+    if key in PADDING:
+        fits = [value is None or isinstance(value, PADDING[key]) for value in both]
         expected = f"values of {key}"
         _expect(all(fits), f"{place}", expected, both)
         return
@@ -292,7 +295,7 @@ def _check_rows(plan: "Plan") -> None:
     rows = given.rows
     if rows is None:
         return
-    new = len(plan.row_map.new_ids)
+    new = plan.row_map.new_count
     known = len(rows) <= new
     _expect(known, "rows", f"at most {new}, the number of new ids", f"{len(rows)} rows")
     for change in plan.arrays:

@@ -2,13 +2,14 @@
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from keras_padsafe.archive import decode, encode
+from keras_padsafe.archive.limits import MAX_IDS
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.surgery.arguments import read_words
@@ -120,6 +121,8 @@ def _names(given: Any) -> tuple[str | int, ...]:
 
 def _matrix(spec: Any) -> np.ndarray:
     try:
+        if isinstance(spec, Sized) and len(spec) > MAX_IDS:
+            raise ValueError
         rows = np.asarray(spec)
     except (TypeError, ValueError, OverflowError):
         raise SurgeryError(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import is_count, shortly
-from keras_padsafe.surgery.arguments import Word, as_integer
+from keras_padsafe.surgery.arguments import Word, as_integer, read_word
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 
 
@@ -34,7 +34,7 @@ class Place:
                 "of them."
             )
         if self.before is not None:
-            return self._id_before(vocabulary)
+            return self._id_before(vocabulary, read_word(self.before, "before"))
         if self.at is None:
             return None
         at, size = as_integer(self.at), vocabulary.size
@@ -45,13 +45,13 @@ class Place:
             )
         return at
 
-    def _id_before(self, vocabulary: Vocabulary) -> int:
+    def _id_before(self, vocabulary: Vocabulary, before: Word) -> int:
         ids = vocabulary.word_ids
-        if self.before not in ids:
+        if before not in ids:
             known = f"its words are {', '.join(map(repr, list(ids)[:5]))}, ..."
             raise SurgeryError(
-                f"before: {shortly(self.before)} is no word of vocabulary "
+                f"before: {shortly(before)} is no word of vocabulary "
                 f"{vocabulary.name!r}: {known if ids else 'the file holds no words'}. "
                 "Expected: a word that the model knows; or say the id, as `at`."
             )
-        return ids[self.before]
+        return ids[before]

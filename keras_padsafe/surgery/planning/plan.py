@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from keras_padsafe.archive.archive import FileState
 from keras_padsafe.archive.atomic_file import write_file
 from keras_padsafe.archive.byte_window import read_whole_file
 from keras_padsafe.archive.limits import MIB, Limits
@@ -155,6 +156,11 @@ class Plan:
         old_spare_ids: Old ids that were; they take no part in any mean.
         encoders: What makes a column of each id: layers by their groups of the weights
             file, operations by their names.
+        also: What the user said belongs to the vocabulary.
+        leave: What the user said does not.
+        ask: Whether Keras was to be asked in any case.
+        made_of: The state of the file that it was made of, by which it is known not to
+            come from elsewhere; not part of the JSON.
         old_words: The words of old ids, as far as they are known; not part of the
             JSON.
     """
@@ -176,6 +182,10 @@ class Plan:
     spare_ids: tuple[int, ...] = ()
     old_spare_ids: tuple[int, ...] = ()
     encoders: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+    ask: bool = False
+    made_of: FileState | None = field(default=None, compare=False, repr=False)
     old_words: Mapping[int, str | int] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -226,6 +236,7 @@ class Plan:
             spare_ids=tuple(int(i) for i in np.setdiff1d(self.old_spare_ids, old)),
             old_spare_ids=tuple(int(i) for i in np.union1d(self.spare_ids, still)),
             old_words={},
+            made_of=None,
             notes=(),
         )
 
@@ -257,6 +268,9 @@ class Plan:
             "spare_ids": list(self.spare_ids),
             "old_spare_ids": list(self.old_spare_ids),
             "encoders": list(self.encoders),
+            "also": list(self.also),
+            "leave": list(self.leave),
+            "ask": self.ask,
         }
 
     @classmethod
@@ -410,6 +424,9 @@ def _read(document: dict[str, Any]) -> Plan:
         spare_ids=tuple(document.get("spare_ids", ())),
         old_spare_ids=tuple(document.get("old_spare_ids", ())),
         encoders=tuple(document.get("encoders", ())),
+        also=tuple(document.get("also", ())),
+        leave=tuple(document.get("leave", ())),
+        ask=document.get("ask", False),
     )
 
 

@@ -7,8 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_padsafe.archive import Archive
+from keras_padsafe.arguments import read_choice, read_flag, read_text
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.arguments import Word
+from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.surgery.arguments import Word, as_integer, read_word
 from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.build_plan import build_plan, choose_vocabulary
@@ -42,6 +44,16 @@ class Request:
     leave: Iterable[str] = ()
     ask: bool = False
     optimizer: Literal["keep", "drop"] = "keep"
+
+    def __post_init__(self) -> None:
+        if self.vocabulary is not None:
+            read_text(self.vocabulary, "vocabulary")
+        if self.at is not None and as_integer(self.at) is None:
+            raise SurgeryError(f"at: expected an id; received {shortly(self.at)}.")
+        if self.before is not None:
+            read_word(self.before, "before")
+        read_flag(self.pad, "pad")
+        read_choice(self.optimizer, "optimizer", ("keep", "drop"))
 
     def plan(self, archive: Archive) -> Plan:
         """The plan that this request makes for an open archive."""

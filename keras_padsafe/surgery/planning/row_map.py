@@ -127,18 +127,31 @@ class RowMap:
     @property
     def is_append(self) -> bool:
         """Whether every old id stays what it is, and new ones follow."""
-        return self == RowMap.append(self.old_size, max(self.size - self.old_size, 0))
+        runs = list(self._starts[:2]), list(self._counts[:2])
+        stays = runs[0][0] == 0 and runs[1][0] == self.old_size
+        return bool(stays and runs[0][1:] in ([], [NEW]) and len(self._starts) < 3)
 
     @property
     def moves_ids(self) -> bool:
         """Whether an old id gets another number."""
-        new, old = self.kept
-        return not np.array_equal(new, old)
+        starts, first = self._starts, np.cumsum(self._counts) - self._counts
+        return bool(((starts != NEW) & (starts != first)).any())
 
     @property
     def new_ids(self) -> np.ndarray:
         """The ids whose rows are made anew."""
         return np.flatnonzero(self.ids == NEW)
+
+    @property
+    def new_count(self) -> int:
+        """How many rows are made anew."""
+        return int(self._counts[self._starts == NEW].sum())
+
+    def makes(self, ids: Sequence[int]) -> bool:
+        """Whether all of these are new ids whose rows are made anew."""
+        places = np.asarray(ids, np.int64)
+        run = np.searchsorted(np.cumsum(self._counts), places, side="right")
+        return bool((self._starts[run] == NEW).all())
 
     @property
     def kept(self) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +239,7 @@ class RowMap:
             SurgeryError: if it is not that.
         """
         check_size(old_size, "old ids")
-        total = 0
+        total, whole = 0, list[list[int]]()
         for run in runs:
             match run:
                 case [int(old), int(count)] if old >= NEW and count > 0:
@@ -242,6 +255,11 @@ class RowMap:
                     f"row_map: {shortly(run)} takes old ids up to {old + count - 1}, "
                     f"and there are {old_size}. Expected: old ids from 0 on, or -1."
                 )
+            end = sum(whole[-1]) if whole and whole[-1][0] != NEW else NEW
+            if whole and old == end:
+                whole[-1][1] += count
+            else:
+                whole.append([old, count])
         if not total:
             raise SurgeryError("row_map: expected at least one id; received none.")
         if total > _MOST_PER_OLD_ID * old_size + _MOST_NEW_IDS:
@@ -251,14 +269,15 @@ class RowMap:
             )
         made = cls.__new__(cls)
         made.old_size = old_size
-        made._runs = tuple(np.array(list(runs), np.int64).T)
+        made._runs = tuple(np.array(whole, np.int64).T)
         return made
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, RowMap)
             and self.old_size == other.old_size
-            and np.array_equal(self.ids, other.ids)
+            and np.array_equal(self._starts, other._starts)
+            and np.array_equal(self._counts, other._counts)
         )
 
     __hash__ = None  # type: ignore[assignment]

@@ -45,8 +45,7 @@ def transfer(
         ArchiveError: if the file cannot be read or written. Either way nothing was
             written.
     """
-    for change in plan.arrays:
-        _check_array(change, source)
+    check_arrays(plan, source)
     config, assets = new_config(plan, source), new_assets(plan, source)
     provenance = {"version": __version__, "plan": plan.to_json(with_rows=False)}
     write_archive(
@@ -65,15 +64,17 @@ def transfer(
     )
 
 
-def _check_array(change: ArrayChange, source: Archive) -> None:
-    array = source.arrays.get(change.path)
-    if array is None or array.shape != change.shape or array.dtype != change.dtype:
-        received = f"{array.dtype} of shape {array.shape}" if array else "no such array"
-        raise SurgeryError(
-            f"{source.path}: the plan does not fit this file. Array {change.path}: "
-            f"expected {change.dtype} of shape {change.shape}, received {received}. "
-            "Make a plan for this file."
-        )
+def check_arrays(plan: Plan, source: Archive) -> None:
+    """Raises `SurgeryError` unless a file has the arrays that a plan changes."""
+    for change in plan.arrays:
+        array = source.arrays.get(change.path)
+        if array is None or (array.shape, array.dtype) != (change.shape, change.dtype):
+            received = f"{array.dtype} of shape {array.shape}" if array else "none"
+            raise SurgeryError(
+                f"{source.path}: the plan does not fit this file. Array {change.path}: "
+                f"expected {change.dtype} of shape {change.shape}, received "
+                f"{received}. Make a plan for this file."
+            )
 
 
 def _new_array(change: ArrayChange, plan: Plan, source: Archive) -> NewArray:
@@ -94,8 +95,8 @@ def _pieces(
     """The new array in the order of its bytes: old stretches and new entries."""
     runs = list(change.own(plan.row_map).runs())
     new = sum(run.count for run in runs if run.old == NEW)
-    entries = _entries(change, plan, weight) if new else []
-    each = new // max(len(entries), 1)
+    entries: list[Entries] = []
+    each = new // max(len(change.starts), 1)
     lead = math.prod(change.shape[: change.axis])
     ids = change.shape[change.axis]
     width = array.nbytes // max(lead * ids, 1)
@@ -106,6 +107,8 @@ def _pieces(
                 start = (index * ids + run.old) * width
                 yield Span(start, start + run.count * width)
                 continue
+            # The disk writes what is old while the statistics are read.
+            entries = entries or _entries(change, plan, weight)
             end = made + run.count
             while made < end:
                 stretch, first = divmod(made, each)
@@ -141,11 +144,12 @@ def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> list[Entri
 
 def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
     """The config.json that the plan makes of the source's."""
-    config = copy.deepcopy(source.config)
-    if config is None:
+    if source.config is None:
         raise SurgeryError(f"{source.path}: the file holds no config.json.")
+    config = {**source.config}
+    own = {id(config)}
     for change in plan.config:
-        holder = _find(config, change.path[:-1], source)
+        holder = _find(config, change.path[:-1], source, own)
         key = change.path[-1]
         is_left_out = change.old is None and isinstance(holder, dict)
         if not _has(holder, key) and not is_left_out:
@@ -167,7 +171,7 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
             (change.weights_path, weights),
         ):
             if path is not None:
-                holder = _find(config, path[:-1], source)
+                holder = _find(config, path[:-1], source, own)
                 words = _get(holder, path[-1])
                 if not isinstance(words, list):
                     raise SurgeryError(
@@ -179,14 +183,20 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
     return config
 
 
-def _find(config: Any, path: ConfigPath, source: Archive) -> Any:
+def _find(config: Any, path: ConfigPath, source: Archive, own: set[int]) -> Any:
+    """What lies there, as the new config.json's own; `own` has what is already."""
     for key in path:
+        around: Any = config
         config = _get(config, key)
-    if not isinstance(config, dict | list):
-        raise SurgeryError(
-            f"{source.path}: the plan does not fit this file. config.json has no "
-            f"{config_key(path)}. Make a plan for this file."
-        )
+        if not isinstance(config, dict | list):
+            raise SurgeryError(
+                f"{source.path}: the plan does not fit this file. config.json has no "
+                f"{config_key(path)}. Make a plan for this file."
+            )
+        if id(config) not in own:
+            config = copy.copy(config)
+            around[key] = config
+            own.add(id(config))
     return config
 
 
