@@ -14,6 +14,8 @@ try:
 except ImportError:  # Only the build needs it.
     _Hook = object
 
+HOSTED = "https://colab.research.google.com"
+BADGE = f"{HOSTED}/assets/colab-badge.svg"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)]+)\)")
 
 
@@ -38,9 +40,19 @@ def absolute_links(text: str, where: str | None, tag: str) -> str:
         if where is None:
             return "" if image else words
         kind = "raw" if image else "blob"
-        return f"{image}[{words}]({where}/{kind}/{tag}/{path})"
+        made = f"{image}[{words}]({where}/{kind}/{tag}/{path})"
+        return " ".join(filter(None, (made, hosted_link(path, where, tag))))
 
     return LINK.sub(link, text)
+
+
+def hosted_link(path: str, where: str | None, tag: str) -> str:
+    """The badge that opens a notebook of the repository and runs it, if one can."""
+    name = (where or "").removeprefix("https://github.com/")
+    if name in ("", where) or not path.endswith(".ipynb"):
+        return ""
+    address = f"{HOSTED}/github/{name}/blob/{tag}/{path}"
+    return f"[![Open in Colab]({BADGE})]({address})"
 
 
 class PackagePage(_Hook):

@@ -29,9 +29,9 @@ from pydoc_data.topics import topics
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from figures import BLACK, BLUE, GREY, ORANGE, PALE, VERMILION, set_style
 
 import keras_padsafe as kp
+from keras_padsafe.figures import BLACK, BLUE, GREY, ORANGE, PALE, VERMILION, set_style
 
 set_style()
 # What Keras says where an optimizer's state does not fit, or was left behind.

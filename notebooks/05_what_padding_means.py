@@ -8,13 +8,13 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import figures
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import layers, ops
 
 import keras_padsafe as kp
+from keras_padsafe import figures
 from keras_padsafe.unicode_names import read_unicode_names
 
 figures.set_style()

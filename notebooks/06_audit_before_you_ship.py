@@ -16,13 +16,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import figures
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import layers, ops
 
 import keras_padsafe as kp
+from keras_padsafe import figures
 from keras_padsafe.unicode_names import read_unicode_names
 
 figures.set_style()
@@ -134,7 +134,7 @@ assert looks > 0.9
 # nothing at all, an unknown word?
 
 # %%
-EXTRA = (0, 1, 2, 4, 8, 16, 32, 60)
+EXTRA = (0, 4, 16, 60)
 ids, classes = held_out[4]
 
 
@@ -301,10 +301,7 @@ steps["table\nmended"] = audit("grown.keras", "batch.npz")
 
 repair = kp.audit.repair(folder / "grown.keras", folder / "repaired.keras")
 print(repair, end="\n\n")
-steps["layers\nrepaired"] = audit("repaired.keras", "batch.npz")
 assert repair.passed
-codes = [f["code"] for f in steps["layers\nrepaired"][1]["findings"]]
-assert [code for code in codes if code[:3] in ("PS1", "PS3", "PS5")] == ["PS103"]
 
 repaired = keras.models.load_model(folder / "repaired.keras")
 tight = kp.audit.check_padding(repaired, x[whole], pad_id=0)
@@ -333,7 +330,7 @@ np.testing.assert_allclose(after[0], before[0], atol=1e-5)
 # has the weight 0/0. `NonFiniteGuard` undoes that step, says why, and goes on.
 
 # %%
-some = train[:3000]
+some = train[:1500]
 tuning = encode([name.text for name in some], 8)
 hidden = (random.random(tuning.shape) < 0.05) & (tuning != 0)
 targets = np.array([list(TITLES).index(name.category) for name in some])

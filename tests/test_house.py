@@ -23,6 +23,7 @@ FLOORS = (
         "registration",
         "compat",
         "unicode_names",
+        "figures",
     ),
     ("facts", "archive", "ops", "initializers"),
     ("saved_model", "layers", "losses", "metrics", "data"),

@@ -38,6 +38,17 @@ def test_with_an_address_every_link_leads_to_the_files_of_the_version(
             assert new == f"{where}/{kind}/v1.2.3/{old}"
 
 
+def test_a_notebook_on_github_can_be_run_by_a_click(page: Any) -> None:
+    where = "https://github.com/team/project"
+    made = page.absolute_links("[one](notebooks/1.ipynb), [two](x.md)", where, "v1")
+    one, two = made.split(", ")
+    assert "(https://colab.research.google.com/github/team/project/blob/v1/" in one
+    assert one.endswith("notebooks/1.ipynb)")
+    assert two == f"[two]({where}/blob/v1/x.md)"
+    assert page.hosted_link("1.ipynb", None, "v1") == ""
+    assert page.hosted_link("1.ipynb", "https://code.example/a/b", "v1") == ""
+
+
 def test_without_an_address_words_stay_and_links_go(page: Any) -> None:
     text = "![picture](a/b.png) see [the page](x.md) or [this](https://example.org)"
     made = page.absolute_links(text, None, "v1")

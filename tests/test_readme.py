@@ -8,6 +8,9 @@ from pathlib import Path
 
 import keras
 import pytest
+from click.testing import CliRunner
+
+from keras_padsafe.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,9 +32,8 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             continue
         if "-o" in words:
             Path(words[words.index("-o") + 1]).unlink(missing_ok=True)
-        command = [sys.executable, "-m", "keras_padsafe", *words[1:]]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(main, words[1:])
+        assert done.exit_code == 0, done.output
 
 
 def test_the_first_screen_is_real_output(

@@ -6,6 +6,7 @@ error.
 """
 
 import importlib
+import json
 import re
 import shutil
 import sys
@@ -49,7 +50,7 @@ def _copy(page: str, source: Path) -> None:
     target = source / page
     target.parent.mkdir(parents=True, exist_ok=True)
     if page.endswith(".ipynb"):
-        shutil.copy(ROOT / page, target)
+        _copy_notebook(page, target)
         return
     text = (ROOT / page).read_text(encoding="utf-8")
     for image in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", text):
@@ -67,6 +68,16 @@ def _copy(page: str, source: Path) -> None:
     if page == "README.md":
         text += _contents()
     target.write_text(text, encoding="utf-8")
+
+
+def _copy_notebook(page: str, target: Path) -> None:
+    """The notebook with a badge below its title, where one can be run by a click."""
+    notebook = json.loads((ROOT / page).read_text(encoding="utf-8"))
+    badge = package_page.hosted_link(page, package_page.address(), "main")
+    if badge:
+        title = notebook["cells"][0]
+        title["source"] = "".join(title["source"]) + f"\n\n{badge}"
+    target.write_text(json.dumps(notebook), encoding="utf-8")
 
 
 def _contents() -> str:

@@ -30,13 +30,13 @@ from keras_padsafe.cli.printable import printable
     "--pad-id",
     type=int,
     metavar="ID",
-    help="The id of padding; by default the one that the model itself knows.",
+    help="The id of padding. By default, the one that the model defines.",
 )
 @click.option(
     "--html",
     type=click.Path(),
     metavar="FILE",
-    help="Write a page with a picture as well.",
+    help="Also write an HTML page with a picture.",
 )
 @click.option("--force", is_flag=True, help="Write over that page if it exists.")
 @import_option
@@ -54,12 +54,12 @@ def audit(
 ) -> None:
     """Find what makes NaN, loses a mask or lets padding change an answer.
 
-    Without a batch the weights and the configuration are read, and no code of the
-    model runs. With one the model is loaded by Keras, on the backend that
-    KERAS_BACKEND names, and each layer is watched. Ends with PROVED, WRONG if an
-    error or a warning was found, or NOT PROVED if something could not be looked at,
-    and exits with 1 unless all is proved; notes need nothing done. keras-padsafe
-    explain CODE says more about a finding.
+    Without a batch, only the weights and the configuration are read; no code of the
+    model runs. With a batch, Keras loads the model on the backend that KERAS_BACKEND
+    names, and every layer is watched. The last line is PROVED, or WRONG if there is an
+    error or a warning, or NOT PROVED if something could not be checked. The exit code
+    is 0 only for PROVED. Notes need no action. keras-padsafe explain CODE says more
+    about a finding.
     """
     from keras_padsafe.audit.audit_file import audit_file, audit_with_batch
     from keras_padsafe.cli.audit_view import audit_view

@@ -64,7 +64,7 @@ def _findings(findings: Iterable[Mapping[str, Any]]) -> str:
         f'<p class="severity">{escape(finding["severity"].capitalize())}</p>'
         f"<p>{escape(sentence(finding['message']))}</p>"
         f'<p class="fix">{escape(finding["fix"])}</p>'
-        "<details><summary>The figures behind it</summary>"
+        "<details><summary>Details</summary>"
         f"{_evidence(finding['evidence'])}</details></article>"
         for finding in findings
     ]

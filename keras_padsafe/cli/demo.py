@@ -14,7 +14,7 @@ from keras_padsafe.cli.output import json_option, settle_target, show
 
 @click.command(
     cls=Command,
-    short_help="Tell the whole story on data that Python ships.",
+    short_help="Show everything on one example that Python ships.",
     examples=["demo", "demo --keep demo-files --json"],
 )
 @click.option(
@@ -27,12 +27,12 @@ from keras_padsafe.cli.output import json_option, settle_target, show
 @json_option
 @click.pass_context
 def demo(ctx: click.Context, keep: str | None, force: bool, as_json: bool) -> None:
-    """Tell the whole story on data that Python ships; nothing is downloaded.
+    """Show everything on one example; nothing is downloaded.
 
-    Trains a small classifier on the names of Unicode's characters as of 2002, saves
-    it, grows the file by the words added since, verifies, fine-tunes on a few hundred
-    new names, and compares with keeping the old vocabulary and with training from
-    scratch. Exits with 1 if a check failed.
+    The data comes with Python: the names of Unicode's characters. Trains a small
+    classifier on the names of 2002, saves it, adds the words of later names, verifies,
+    and fine-tunes on a few hundred new names. Compares this with the old vocabulary and
+    with training from scratch. The exit code is 1 if a check failed.
     """
     started = time.perf_counter()
     before, after = _files(keep, force=force)

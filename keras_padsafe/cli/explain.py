@@ -13,15 +13,15 @@ from keras_padsafe.cli.output import json_option, show
 
 @click.command(
     cls=Command,
-    short_help="Say what the code of a finding means, and what to do.",
+    short_help="Explain the code of a finding, and what to do.",
     examples=["explain PS301", "explain --json"],
 )
 @click.argument("code", required=False)
 @json_option
 def explain(code: str | None, as_json: bool) -> None:
-    """Say what a code that audit reports means, with an example and a fix.
+    """Explain the code of a finding, with an example and a fix.
 
-    Without a code, all of them are listed.
+    Without a code, all codes are listed.
     """
     if code is None:
         document = {"codes": [{"code": name, **vars(CODES[name])} for name in CODES]}

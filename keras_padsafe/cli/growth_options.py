@@ -20,18 +20,18 @@ _SETTLING = (
         "--also",
         multiple=True,
         metavar="LAYER:AXIS",
-        help="This axis of a layer of your own runs over the ids too. Repeatable.",
+        help="Also grow this axis of a layer: it runs over the ids. Repeatable.",
     ),
     click.option(
         "--leave",
         multiple=True,
         metavar="LAYER",
-        help="This layer or array does not, though a size agrees. Repeatable.",
+        help="Do not grow this layer or array, though its size fits. Repeatable.",
     ),
     click.option(
         "--ask",
         is_flag=True,
-        help="Ask Keras what follows the ids even if every class is known.",
+        help="Let Keras show what belongs to the ids even if every class is known.",
     ),
 )
 _TARGET = (
@@ -48,14 +48,14 @@ _TARGET = (
 _VOCABULARY = click.option(
     "--vocabulary",
     metavar="NAME",
-    help="The vocabulary, or a layer bound to it, if the model has several.",
+    help="The vocabulary, or one of its layers, if the model has several.",
 )
 _OPTIMIZER = click.option(
     "--optimizer",
     type=click.Choice(["keep", "drop"]),
     default="keep",
     show_default=True,
-    help="keep lets the state of the optimizer change along.",
+    help="keep: the state of the optimizer grows too; drop: it is removed.",
 )
 _ADDING = (
     click.option(
@@ -86,7 +86,7 @@ _GROWTH = (
         "--capacity",
         type=int,
         metavar="N",
-        help="Leave N spare rows for words to come; a softmax gives them nothing.",
+        help="Add N spare rows for later words; a softmax gives them nothing.",
     ),
     click.option(
         "--multiple-of",

@@ -10,7 +10,7 @@ from keras_padsafe.cli.output import json_option, show
 
 @click.command(
     cls=Command,
-    short_help="List what is bound to each vocabulary of a saved model.",
+    short_help="List what belongs to each vocabulary of a saved model.",
     examples=[
         "inspect model.keras",
         "inspect model.keras --also token_table:0 --import my_layers",
@@ -30,13 +30,13 @@ def inspect(
     modules: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """List every vocabulary of a saved model, what is bound to it, and why.
+    """List every vocabulary of a saved model, what belongs to it, and why.
 
     MODEL is a .keras file, its unzipped folder or a preset of KerasHub. No array is
-    loaded and no code in the file is run. If the model has classes that are not known
-    here, Keras builds it without values, to show what follows the ids. Exits with 1 if
-    something has to be settled by you before the vocabulary can grow; the flag that
-    settles it is shown.
+    loaded and no code in the file is run. If the model has classes that keras-padsafe
+    does not know, Keras builds it without weights, to show what belongs to the ids.
+    The exit code is 1 if you have to answer a question before the vocabulary can grow;
+    the option that answers it is shown.
     """
     from keras_padsafe import surgery
     from keras_padsafe.cli.inventory_view import inventory_view

@@ -19,7 +19,7 @@ from keras_padsafe.cli.output import json_option, settle_target, show
 
 @click.command(
     cls=Command,
-    short_help="Show what growing would change, and touch nothing.",
+    short_help="Show what growing would change; change nothing.",
     examples=[
         "plan model.keras --add zebra --add okapi --save plan.json",
         "plan model.keras --rows 100 --import my_layers --json",
@@ -41,7 +41,7 @@ def plan(
     as_json: bool,
     **growth: Any,
 ) -> None:
-    """Show what growing a vocabulary would change, and touch nothing.
+    """Show what growing a vocabulary would change; change nothing.
 
     A saved plan can be read, kept under version control, and carried out on this
     model or on another checkpoint of it: keras-padsafe grow --plan FILE.

@@ -21,7 +21,7 @@ from keras_padsafe.cli.writing import Writing, writing_options
 
 @click.command(
     cls=Command,
-    short_help="Give spare rows to new words and take those of stale ones back.",
+    short_help="Give spare rows to new words; take back those of stale words.",
     examples=[
         "refill model.keras -o today.keras --add okapi --evict dodo",
         "refill model.keras -o today.keras --add-file new.txt --evict-file stale.txt",
@@ -50,11 +50,12 @@ def refill(
     writing: Writing,
     **settled: Any,
 ) -> None:
-    """Let new words in and stale ones go, without a change of any shape.
+    """Add new words and remove stale ones without changing any shape.
 
     New words take spare rows, which grow --capacity N makes, and the rows of evicted
-    words; what is left is spare, and a softmax gives it nothing. All other words keep
-    ids and rows. An evicted word is unknown from then on.
+    words. Rows that are left over stay spare: a softmax gives them no probability. All
+    other words keep their ids and rows. An evicted word is an unknown word from then
+    on.
     """
     added = [*add, *read_lines("--add-file", add_file)]
     gone = [*evict, *read_lines("--evict-file", evict_file)]

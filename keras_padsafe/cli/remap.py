@@ -39,7 +39,7 @@ from keras_padsafe.cli.writing import Writing, writing_options
     type=click.File(encoding="utf-8-sig"),
     metavar="FILE",
     required=True,
-    help="The word of each new id; a word that is not in the other file is new.",
+    help="The word of each new id. Words that are not in the other file are new.",
 )
 @click.option(
     "--new-rows",
@@ -60,7 +60,8 @@ def remap(
 ) -> None:
     """Give the ids of a trained model new numbers; rows follow their words.
 
-    Each word keeps its outputs. A line is a word, an empty first line the padding.
+    Each word keeps its outputs. Each line of a file is a word; an empty first line
+    stands for padding.
     """
     old = read_lines("--old-vocabulary", old_vocabulary, empty=True)
     new = read_lines("--new-vocabulary", new_vocabulary, empty=True)

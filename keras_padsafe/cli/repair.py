@@ -15,7 +15,7 @@ from keras_padsafe.cli.output import (
 
 @click.command(
     cls=Command,
-    short_help="Swap layers that let padding through for ours.",
+    short_help="Replace layers that let padding through by safe ones.",
     examples=[
         "repair model.keras -o mended.keras",
         "repair model.keras -o mended.keras --import my_layers --json",
@@ -34,14 +34,14 @@ def repair(
     modules: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Swap the layers of a trained model that let padding through for ours.
+    """Replace the layers of a trained model that let padding through by safe ones.
 
-    Weights, names and optimizer stay; only what a mask reaches is swapped, in the
-    file. Then both models are loaded by Keras, on the backend that KERAS_BACKEND
-    names, to prove that rows without padding keep their outputs. Ends with PROVED,
-    WRONG if something could not be mended or a check failed, or NOT PROVED if
-    something could not be looked at, and exits with 1 unless all is proved. Whoever
-    loads the new file must import keras_padsafe.
+    Weights, names and the optimizer stay. Only layers that a mask reaches are replaced.
+    Then Keras loads both models, on the backend that KERAS_BACKEND names, to prove that
+    rows without padding keep their outputs. The last line is PROVED, or WRONG if
+    something could not be repaired or a check failed, or NOT PROVED if something could
+    not be checked. The exit code is 0 only for PROVED. Code that loads the new file
+    must import keras_padsafe.
     """
     from keras_padsafe import audit
     from keras_padsafe.cli.repair_view import repair_view

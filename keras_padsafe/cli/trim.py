@@ -18,7 +18,7 @@ from keras_padsafe.cli.writing import Writing, writing_options
 
 @click.command(
     cls=Command,
-    short_help="Keep some ids of a saved model; all others go.",
+    short_help="Keep some ids of a saved model; remove all others.",
     examples=[
         "trim model.keras -o small.keras --keep-file words.txt",
         "trim model.keras -o small.keras --keep-file ids.txt --import my_layers",
@@ -35,11 +35,11 @@ from keras_padsafe.cli.writing import Writing, writing_options
 @vocabulary_options
 @writing_options
 def trim(model: str, keep_file: Any, writing: Writing, **settled: Any) -> None:
-    """Keep some ids of a trained model; those keep their outputs, all others go.
+    """Keep some ids of a trained model with their outputs; remove all others.
 
-    The ids kept are numbered anew, in the order of the old ones. Ids for padding and
-    unknown words stay without being named. A line is taken for a word if the model
-    knows words, and for an id if it does not.
+    The kept ids get new numbers, in the order of the old ones. The ids for padding and
+    unknown words are always kept. If the model knows words, each line of the file is a
+    word; if not, each line is an id.
     """
     lines = read_lines("--keep-file", keep_file)
 

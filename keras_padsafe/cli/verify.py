@@ -9,7 +9,7 @@ from keras_padsafe.cli.output import json_option, show
 
 @click.command(
     cls=Command,
-    short_help="Prove what a surgery did, by running both models.",
+    short_help="Prove a change of the vocabulary by running both models.",
     examples=[
         "verify model.keras grown.keras",
         "verify model.keras grown.keras --import my_layers --plan plan.json",
@@ -22,7 +22,7 @@ from keras_padsafe.cli.output import json_option, show
     "plan_file",
     type=click.Path(),
     metavar="FILE",
-    help="The plan that was applied; NEW itself holds it until it is saved again.",
+    help="The plan that was applied. Needed only if NEW has been saved again since.",
 )
 @import_option
 @json_option
@@ -35,12 +35,12 @@ def verify(
     modules: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Prove what a surgery did, on the files and by running both models.
+    """Prove a change of the vocabulary, on the files and by running both models.
 
-    Rows kept and all else are compared bit for bit; then both models are loaded by
-    Keras, on the backend that KERAS_BACKEND names, and their outputs compared. Ends
-    with PROVED, WRONG, or NOT PROVED if something could not be looked at, and exits
-    with 1 unless all is proved.
+    The kept rows and everything else are compared bit for bit. Then Keras loads both
+    models, on the backend that KERAS_BACKEND names, and their outputs are compared.
+    The last line is PROVED, WRONG, or NOT PROVED if something could not be checked. The
+    exit code is 0 only for PROVED.
     """
     from keras_padsafe import surgery
     from keras_padsafe.cli.certificate_view import certificate_view

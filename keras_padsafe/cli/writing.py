@@ -47,18 +47,20 @@ _OPTIONS = (
         "id_map",
         type=click.Path(),
         metavar="FILE",
-        help="Write what becomes of each id as CSV: old_id,new_id,word.",
+        help="Write the new id of each old one as CSV: old_id,new_id,word.",
     ),
 )
 _PROOF = (
     click.option(
         "--verify",
         is_flag=True,
-        help="Run both models before OUT gets its name, and keep it only if proved. "
-        "Done unasked where Keras had to be asked.",
+        help="Run both models; keep OUT only if that proves the change. This is the "
+        "default for a model with classes that keras-padsafe does not know.",
     ),
     click.option(
-        "--no-proof", is_flag=True, help="Keep OUT without a proof in any case."
+        "--no-proof",
+        is_flag=True,
+        help="Never run the models; keep OUT without a proof.",
     ),
     import_option,
     json_option,

@@ -269,3 +269,69 @@ def test_shapes_of_attention_with_another_memory(make: Any) -> None:
     assert tuple(layer.compute_output_shape(query, memory)) == query
     spec = layer.compute_output_spec(*map(keras.KerasTensor, (query, memory)))
     assert tuple(spec.shape) == query
+
+
+@keras.saving.register_keras_serializable("tests.doors")
+class Block(layers.Layer):
+    """Attention and a dense layer, as blocks that Keras quantizes one after another."""
+
+    def __init__(self, attention: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.attention, self.dense = attention, layers.Dense(DIM)
+
+    def build(self, shape: Any) -> None:
+        self.attention.build(shape, shape)
+        self.dense.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x + self.attention(x, x))
+
+
+@pytest.mark.parametrize("mode", ["gptq", "awq"])
+def test_quantized_by_examples_as_that_of_keras(mode: str) -> None:
+    config = getattr(keras.quantizers, f"{mode.upper()}Config", None)
+    if config is None:
+        pytest.skip(f"this Keras has no {mode}")
+    made, weights = [], None
+    for embedding, attention in zip(
+        KINDS["embedding"], KINDS["attention"], strict=True
+    ):
+        table, block = embedding(), Block(attention())
+        ids = keras.Input((5,), dtype="int32")
+        model = keras.Model(ids, layers.Dense(3)(block(table(ids))))
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        before = model.predict(IDS[2:], verbose=0)
+        parts = {"pre_block_layers": [table], "sequential_blocks": [block]}
+        asked = config(
+            dataset=[IDS[2:]] * 2,
+            tokenizer=lambda text: text,
+            num_samples=2,
+            sequence_length=5,
+            group_size=-1,
+            quantization_layer_structure=parts,
+        )
+        model.quantize(mode, config=asked)
+        assert block.attention.query_dense.quantization_mode == mode
+        made.append(model.predict(IDS[2:], verbose=0))
+        assert 0 < np.abs(made[-1] - before).max() < 0.1
+    np.testing.assert_array_equal(*made)
+
+
+def test_a_tuner_searches(tmp_path: Path) -> None:
+    keras_tuner = pytest.importorskip("keras_tuner")
+
+    def build(choice: Any) -> Any:
+        ids = keras.Input((5,), dtype="int32")
+        x = kp.layers.ExtendableEmbedding(50, choice.Choice("dim", [2, 4]), pad_id=0)(
+            ids
+        )
+        x = kp.layers.MaskedGlobalAveragePooling1D()(x)
+        model = keras.Model(ids, layers.Dense(1)(x))
+        model.compile("sgd", "mse")
+        return model
+
+    tuner = keras_tuner.GridSearch(build, "loss", directory=tmp_path)
+    tuner.search(IDS, np.ones((3, 1)), verbose=0)
+    (best,) = tuner.get_best_models()
+    assert np.isfinite(best.predict(IDS, verbose=0)).all()

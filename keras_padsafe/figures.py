@@ -1,4 +1,4 @@
-"""The look that the notebooks share.
+"""The look that the tutorials share; it needs matplotlib.
 
 Nothing is said by colour alone: what is masked or broken is hatched too, and lines
 differ in style. The colours are those of Okabe and Ito, which colour-blind readers can
