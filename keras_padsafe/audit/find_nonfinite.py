@@ -67,9 +67,9 @@ def find_nonfinite(
     ...     print(finding.code, finding.place, finding.evidence["rows"])
     PS501 pool [1]
     """
-    from keras_padsafe.audit.nonfinite.batch_run import make_batch_run
-    from keras_padsafe.audit.nonfinite.nonfinite_search import search
-    from keras_padsafe.audit.nonfinite.tokens import Tokens
+    from keras_padsafe.audit.nonfinite.batch_run import BatchRun
+    from keras_padsafe.audit.nonfinite.search import search
+    from keras_padsafe.audit.nonfinite.wording import Tokens
 
-    run = make_batch_run(model, x, y, loss, sample_weight, training)
-    return AuditReport(tuple(search(run, Tokens(run.x, vocabulary))))
+    run = BatchRun(model, x, y, loss, sample_weight, training)
+    return search(run, Tokens(run.x, vocabulary))

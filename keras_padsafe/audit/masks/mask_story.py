@@ -15,6 +15,7 @@ from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.record_calls import CallRecord, Value
+from keras_padsafe.audit.run.time_axes import Axis
 from keras_padsafe.errors import AuditError, MaskError
 
 
@@ -30,6 +31,8 @@ class Loss:
         class_name: The class of that layer.
         order: When: the number of the call.
         seen: The last place where the mask was carried.
+        positions: Whether what the layer gives has the `"same"` positions as what it
+            was given, `"other"` ones or `"none"`.
     """
 
     how: Literal["dropped", "erased", "operation", "shown"]
@@ -37,6 +40,7 @@ class Loss:
     class_name: str
     order: int
     seen: str
+    positions: Literal["same", "other", "none"]
 
 
 class MaskStory:
@@ -285,7 +289,20 @@ class MaskStory:
             if any(operation is owner.layer for operation in graph):
                 break
             owner, how = above, "operation" if how == "dropped" else how
-        return Loss(how, owner.path, owner.class_name, call.index, seen)
+        positions = self._positions(owner)
+        return Loss(how, owner.path, owner.class_name, call.index, seen, positions)
+
+    def _positions(self, call: CallRecord) -> Literal["same", "other", "none"]:
+        assert self.runs is not None
+
+        def time(values: list[Value]) -> list[tuple[Axis, ...]]:
+            read = [self.runs.axes[v] for v in values if v.is_float and self.runs]
+            return [tuple(one.axes[n] for n, _ in one.time[:1]) for one in read]
+
+        given, made = time(call.inputs), time(call.outputs)
+        if any(axes and axes in given for axes in made):
+            return "same"
+        return "other" if any(made) else "none"
 
     def _mask_and_padding(
         self, value: Value

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.padding.instead import what_instead
 from keras_padsafe.audit.padding.padding_answers import CONTENT, Answer, Answers
 from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import CallRecord, Key
+from keras_padsafe.facts import advice
 
 # What a cause is called if it shows in several ways: the most telling first.
 _ORDER = ("PS402", "PS401", "PS404", "PS403")
@@ -112,7 +113,7 @@ def _instead(answers: Answers, call: CallRecord) -> str:
     axes = answers.runs.axes
     pools = not any(axes[value].time for value in call.outputs)
     own_code = call.has_children and not of_a_library(call.layer)
-    return what_instead(call.layer, own_code, pools)
+    return _what_instead(call.layer, own_code, pools)
 
 
 def _code(by_name: Mapping[str, Answer], names: list[str]) -> str:
@@ -156,3 +157,31 @@ def _telling(name: str) -> bool:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names)
+
+
+def _what_instead(layer: keras.Operation, own_code: bool, pools: bool) -> str:
+    """What to use instead.
+
+    Args:
+        layer: The layer in which real positions first moved.
+        own_code: Whether it was in code of the user's, between layers.
+        pools: Whether no time is left in what comes out.
+    """
+    if not own_code:
+        for kind in type(layer).__mro__:
+            if kind.__name__ in advice.INSTEAD:
+                return advice.INSTEAD[kind.__name__]
+            if kind.__name__ in advice.OVER_WINDOWS:
+                before = "Set padding to zero before it, or pool over time"
+                return f"{before}: {advice.POOLING}."
+    if pools:
+        return (
+            "Leave padding out there, by the mask (True = real): "
+            "keras_padsafe.ops.masked_mean, masked_max or masked_sum; or "
+            f"pool with {advice.POOLING}."
+        )
+    return (
+        "Leave padding out there, by the mask (True = real): hide the scores of padded "
+        "keys with keras_padsafe.ops.masked_softmax or masked_attention, and take sums "
+        "over time with masked_mean."
+    )

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.run.bad_values import to_numpy
-from keras_padsafe.audit.run.run_model import as_tensors, run_model
+from keras_padsafe.audit.run.model_runs import ModelRuns
 from keras_padsafe.audit.run.watch import LayerCall, Observer
 
 
@@ -33,14 +33,14 @@ def find_id_inputs(model: keras.layers.Layer, x: Any) -> list[IdInput]:
     An id outside of the table may make the model raise; what was seen until then is
     returned all the same.
     """
-    lookups = _Lookups()
+    lookups, runs = _Lookups(), ModelRuns(model, x)
     try:
-        run_model(model, as_tensors(x), lookups)
+        runs.call(lookups)
     except Exception:
         if not lookups.found:
             return []
     found: list[IdInput] = []
-    for name, value in _named(as_tensors(x)):
+    for name, value in _named(runs.x):
         if keras.ops.is_tensor(value):
             array = to_numpy(value)
             sizes = [size for ids, size in lookups.found if np.array_equal(ids, array)]

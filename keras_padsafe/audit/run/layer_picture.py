@@ -7,9 +7,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.bad_values import is_float, to_numpy
-from keras_padsafe.audit.run.known_masks import KnownMasks
-from keras_padsafe.audit.run.run_model import as_tensors, run_model
+from keras_padsafe.audit.run.bad_values import floats_in, to_numpy
+from keras_padsafe.audit.run.look import KnownMasks
+from keras_padsafe.audit.run.model_runs import ModelRuns
 from keras_padsafe.audit.run.watch import LayerCall, Observer
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
@@ -76,7 +76,7 @@ def layer_picture(
         shown: Paths to show although they are parts of a layer, not of a model.
     """
     painter = _Painter(row, shown)
-    run_model(model, as_tensors(x), painter)
+    ModelRuns(model, x).call(painter)
     return LayerPicture(row, tuple(painter.layers))
 
 
@@ -93,7 +93,7 @@ class _Painter(Observer):
     def leave(self, call: LayerCall) -> None:
         self._known.note_all(call.outputs)
         inside = call.parent.layer if call.parent else None
-        floats = [tensor for tensor in call.results if is_float(tensor)]
+        floats = floats_in(call.outputs)
         if floats and (isinstance(inside, keras.Model) or call.path in self._shown):
             self.layers.append(self._pictured(call, floats[0]))
 
