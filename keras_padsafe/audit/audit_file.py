@@ -59,17 +59,8 @@ class FileAudit(AuditReport):
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
-        return {
-            **super().to_json(),
-            "verdict": self.verdict,
-            "version": __version__,
-            "model": self.model,
-            "batch": self.batch,
-            "backend": self.backend,
-            "checks": {name: report.to_json() for name, report in self.checks.items()},
-            "skipped": self.skipped,
-            "picture": self.picture,
-        }
+        more = {"verdict": self.verdict, "version": __version__}
+        return super().to_json() | more
 
 
 def audit_file(path: str | os.PathLike[str]) -> FileAudit:
@@ -220,11 +211,10 @@ def _check_ids(model: Any, x: Any, pad: Any) -> AuditReport:
     """The ids of every input that goes into a table."""
     from keras_padsafe.audit.run.id_inputs import find_id_inputs
 
-    inputs = find_id_inputs(model, x)
     found: list[Finding] = []
-    for known in inputs:
-        for finding in check_ids(known.ids, known.input_dim, pad):
-            place = finding.place if known.name is None else f"input {known.name}"
+    for name, ids, input_dim in find_id_inputs(model, x):
+        for finding in check_ids(ids, input_dim, pad):
+            place = finding.place if name is None else f"input {name}"
             found.append(replace(finding, place=place))
     return AuditReport(tuple(found))
 
@@ -243,8 +233,7 @@ def _picture(
     row = rows[0] if rows else 0
     if isinstance(padding, PaddingReport) and not padding.passed:
         row = padding.row
-    picture = layer_picture(model, x, row, {finding.place for finding in findings})
-    document = picture.to_json()
+    document = layer_picture(model, x, row, {finding.place for finding in findings})
     if isinstance(padding, PaddingReport) and row == padding.row:
         moved = {
             layer.path: np.asarray(layer.positions) > MULTIPLE * layer.noise

@@ -35,10 +35,6 @@ class WeightsReport(AuditReport):
         left_out = [f"not checked: {reason}" for reason in self.not_checked]
         return "\n".join([super().__str__(), *left_out])
 
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain data."""
-        return {**super().to_json(), "not_checked": list(self.not_checked)}
-
 
 def check_weights(path: str | os.PathLike[str]) -> WeightsReport:
     """Finds what is wrong with the weights of a saved model.

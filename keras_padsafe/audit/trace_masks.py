@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.audit.audit_report import AuditReport, plain_fields
 
 if TYPE_CHECKING:
     import keras
@@ -40,16 +40,8 @@ class MaskRow:
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data."""
-        return {
-            "path": self.path,
-            "class": self.class_name,
-            "mask_in": list(self.mask_in),
-            "used": list(self.used),
-            "mask_out": list(self.mask_out),
-            "mask_after": list(self.mask_after),
-            "events": list(self.events),
-            "padded": self.padded,
-        }
+        data = plain_fields(self)
+        return {"path": data.pop("path"), "class": data.pop("class_name"), **data}
 
 
 @dataclass(frozen=True)
@@ -68,10 +60,6 @@ class MaskTrace(AuditReport):
         if not self.rows:
             return "no layer makes, carries or is given a mask"
         return f"{_table(self.rows)}\n\n{super().__str__()}"
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain data."""
-        return super().to_json() | {"rows": [row.to_json() for row in self.rows]}
 
 
 def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:

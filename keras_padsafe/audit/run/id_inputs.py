@@ -1,7 +1,6 @@
 """Which inputs of a model are looked up in which table."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -12,26 +11,17 @@ from keras_padsafe.audit.run.model_runs import ModelRuns
 from keras_padsafe.audit.run.watch import LayerCall, Observer
 
 
-@dataclass(frozen=True)
-class IdInput:
-    """An input that goes, as it is, into a table.
-
-    Attributes:
-        name: Its key or number, if the model takes several inputs.
-        ids: What it holds.
-        input_dim: The rows of the table.
-    """
-
-    name: str | int | None
-    ids: np.ndarray
-    input_dim: int
-
-
-def find_id_inputs(model: keras.layers.Layer, x: Any) -> list[IdInput]:
+def find_id_inputs(
+    model: keras.layers.Layer, x: Any
+) -> list[tuple[str | int | None, np.ndarray, int]]:
     """Runs a batch and sees which of its inputs reach a table unchanged.
 
     An id outside of the table may make the model raise; what was seen until then is
     returned all the same.
+
+    Returns:
+        The key or number of each such input, `None` if there is but one; its ids; and
+        the rows of the table.
     """
     lookups, runs = _Lookups(), ModelRuns(model, x)
     try:
@@ -39,12 +29,12 @@ def find_id_inputs(model: keras.layers.Layer, x: Any) -> list[IdInput]:
     except Exception:
         if not lookups.found:
             return []
-    found: list[IdInput] = []
+    found: list[tuple[str | int | None, np.ndarray, int]] = []
     for name, value in _named(runs.x):
         if keras.ops.is_tensor(value):
             array = to_numpy(value)
             sizes = [size for ids, size in lookups.found if np.array_equal(ids, array)]
-            found += [IdInput(name, array, min(sizes))] if sizes else []
+            found += [(name, array, min(sizes))] if sizes else []
     return found
 
 
