@@ -24,7 +24,7 @@ FLOORS = (
         "compat",
         "unicode_names",
     ),
-    ("facts", "archive", "ops", "initializers"),
+    ("facts", "archive", "ops", "initializers", "backends"),
     ("saved_model", "layers", "losses", "metrics"),
     ("skeleton", "proof"),
     ("surgery",),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from keras_padsafe.arguments import read_batch, read_layer
 from keras_padsafe.audit.run.find_timelines import Born, born_masks, find_timelines
 from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
@@ -59,12 +60,8 @@ class MaskStory:
     """
 
     def __init__(self, model: keras.layers.Layer, batch: Any) -> None:
-        if not isinstance(model, keras.layers.Layer):
-            raise MaskError(
-                "model: expected a Keras model or layer; received "
-                f"{type(model).__name__}. A saved one is read with "
-                "keras.saving.load_model."
-            )
+        read_layer(model, "model", MaskError)
+        read_batch(batch, "batch", MaskError)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*destroy the mask information")
             runs = ModelRuns(model, batch)

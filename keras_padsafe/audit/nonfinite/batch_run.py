@@ -52,6 +52,13 @@ class BatchRun(ModelRuns):
                 f"{kind}. A data set is given batch by batch."
             )
         self._y, self._weights = as_tensors(y), as_tensors(sample_weight)
+        for name, part in (("y", self._y), ("sample_weight", self._weights)):
+            counts = {_count(self.x), _count(part)} - {None}
+            if len(counts) > 1:
+                raise AuditError(
+                    f"find_nonfinite: {name}: expected as many rows as x has, "
+                    f"{_count(self.x)}; received {_count(part)}."
+                )
         self.targets = {"targets": self._y, "sample_weight": self._weights}
         self.has_loss = y is not None
         self._loss = self._loss_function(loss)
@@ -118,7 +125,13 @@ class BatchRun(ModelRuns):
                 "compiled, so that their loss is not known. Compile the model, or give "
                 'loss=, a Keras loss or its name, such as "mse".'
             )
-        given = None if loss is None else keras.losses.get(loss)
+        try:
+            given = None if loss is None else keras.losses.get(loss)
+        except (TypeError, ValueError) as error:
+            raise AuditError(
+                "find_nonfinite: loss: expected a Keras loss, its name, or a function "
+                f"of targets and outputs; received {loss!r:.60}."
+            ) from error
 
         def of_rows(outputs: Any, rows: slice) -> Tensor:
             if given is None:
@@ -147,3 +160,11 @@ def _rows(structure: Any, rows: slice) -> Any:
     if rows == EVERY_ROW:
         return structure
     return map_tensors(lambda tensor: tensor[rows], structure)
+
+
+def _count(structure: Any) -> int | None:
+    """How many rows there are, if all tensors have as many."""
+    sizes = {
+        tensor.shape[0] if tensor.shape else None for tensor in tensors_in(structure)
+    }
+    return sizes.pop() if len(sizes) == 1 else None
