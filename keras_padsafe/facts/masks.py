@@ -50,7 +50,7 @@ MIXES_OVER_AXIS = frozenset(("LayerNormalization", "UnitNormalization"))
 
 ASIDE = frozenset(
     """
-    Equal Greater GreaterEqual IsFinite IsInf IsNan Isfinite Isinf Isnan Less LessEqual
+    Equal Greater GreaterEqual Isfinite Isinf Isnan Less LessEqual
     LogicalNot NotEqual OnesLike ZerosLike
     """.split()
 )
