@@ -8,7 +8,7 @@ KEEPS = frozenset(
     BatchNormalization Dense Dropout ELU GaussianDropout GaussianNoise
     GroupNormalization GroupQueryAttention Identity LayerNormalization LeakyReLU
     Masking MultiHeadAttention Normalization PReLU ReLU Rescaling ReversibleEmbedding
-    Softmax SpatialDropout1D SpectralNormalization UnitNormalization
+    Softmax SpatialDropout1D UnitNormalization
     MaskedAttention MaskedConv1D MaskedGroupedQueryAttention MaskedMultiHeadAttention
     MaskedSoftmax NaNMasking
     """.split()

@@ -158,6 +158,20 @@ def test_one_fault_is_one_finding(name: str) -> None:
     assert leaks == [fault.leak] or (not leaks and "maximum" in name)
 
 
+def test_one_lost_mask_with_two_readers_is_one_finding() -> None:
+    def build(ids: Any) -> Any:
+        x = tokens(ids) * 2.0
+        readers = [layers.SimpleRNN(3, name=name) for name in ("one", "other")]
+        return layers.Concatenate()([reader(x) for reader in readers])
+
+    model = model_of(build)
+    (leak,) = (f for f in check_padding(model, IDS) if f.severity == "error")
+    assert {leak.place, *leak.evidence["also"]} == {"one", "other"}
+    assert "No mask reaches it. Nor does it reach" in leak.message
+    (lost,) = trace_masks(model, IDS)
+    assert sorted(lost.evidence["read_by"]) == ["one", "other"]
+
+
 @pytest.mark.parametrize(
     "build",
     [

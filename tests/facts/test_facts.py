@@ -111,7 +111,6 @@ def test_what_keeps_a_mask_does(name: str) -> None:
         "MultiHeadAttention": (2, 4),
         "Rescaling": (2.0,),
         "SpatialDropout1D": (0.5,),
-        "SpectralNormalization": (keras.layers.Dense(3),),
     }
     made = getattr(keras.layers, name, None) or getattr(kp.layers, name)
     layer = made(*needed.get(name, ()))

@@ -192,6 +192,14 @@ def named_arguments(call: LayerCall) -> dict[str, Any]:
     return named
 
 
+def parameters(layer: keras.Operation) -> list[str]:
+    """The names of the arguments of `call()`."""
+    try:
+        return list(inspect.signature(layer.call).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
 def read_tensor(tensor: Tensor) -> Value | None:
     """A tensor of numbers as an array; `None` for text and random keys."""
     try:
