@@ -99,9 +99,10 @@ class Backward:
         if not flowing.bad_weights:
             return []
         fault = self._fault(flowing)
-        layer = fault.call.layer if fault.call else None
-        if isinstance(layer, keras.layers.RNN) and not layer.unroll:
-            with unrolled([layer]):
+        loops = [fault.call.layer] if fault.call else []
+        loops = [x for x in loops if isinstance(x, keras.layers.RNN) and not x.unroll]
+        if loops:
+            with unrolled(loops):
                 return Backward(self._run, self._tokens).findings()
         more: dict[str, Any] = {}
         if fault.weights:
@@ -252,7 +253,8 @@ class Backward:
 
 
 def _zeros(flow: Flow) -> Tensor:
-    return keras.ops.convert_to_tensor(np.zeros(flow.shape, "float32"), flow.dtype)
+    zeros = keras.ops.convert_to_tensor(np.zeros(flow.shape, "float32"))
+    return keras.ops.cast(zeros, flow.dtype)
 
 
 def _add(taps: dict[Spot, list[Tensor]], changes: Mapping[Spot, Change]) -> Vary:

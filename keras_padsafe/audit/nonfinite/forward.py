@@ -159,7 +159,7 @@ class Forward:
         `None` if it is at real positions already, or never leaves the padded ones.
         """
         known, look = self._look.masks, Look(self._others(birth))
-        shape = birth.bad.bad.shape
+        shape, loss = birth.bad.bad.shape, None
         if birth.is_input:
             _, loss = self._run(look)
             # A layer may read the mask off the NaN itself, which zeros took away.
