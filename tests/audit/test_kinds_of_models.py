@@ -78,6 +78,25 @@ class Over(layers.Layer):
         return self.function(x)
 
 
+class Beside(layers.Layer):
+    """What a function makes of vectors and ids; it says that it uses the mask."""
+
+    def __init__(self, function: Callable[[Any, Any], Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+        self.supports_masking = True
+
+    def call(self, x: Any, ids: Any) -> Any:
+        return self.function(x, ids)
+
+
+def _queries_hidden(x: Any, ids: Any) -> Any:
+    """The mask on the wrong axis: every key is seen."""
+    scores = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+    scores = scores - 1e9 * ops.cast(ids == 0, x.dtype)[:, :, None]
+    return ops.matmul(ops.softmax(scores), x)
+
+
 def tokens(ids: Any) -> Any:
     return layers.Embedding(50, WIDTH, mask_zero=True, name="tokens")(ids)
 
@@ -122,6 +141,18 @@ FAULTS = {
         ),
         "attend",
         "attend",
+    ),
+    "attention beside its ids": Fault(
+        lambda ids: layers.GlobalAveragePooling1D()(
+            Beside(_queries_hidden, name="attend")(tokens(ids), ids)
+        ),
+        "attend",
+        "attend",
+    ),
+    "a sum that hands on the mask": Fault(
+        lambda ids: Beside(lambda x, _: ops.sum(x, 1), name="sum")(tokens(ids), ids),
+        "sum",
+        "sum",
     ),
     "the last step": Fault(
         lambda ids: Over(lambda x: x[:, -1], name="last")(tokens(ids)), "last", "last"

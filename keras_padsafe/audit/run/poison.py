@@ -73,7 +73,7 @@ def put_in(record: Record, taps: Sequence[Tap], kind: Kind, seed: int = 0) -> Al
     def other(now: np.ndarray, value: Value) -> np.ndarray:
         if value not in padding:
             return now
-        return poisoned(value.array, padding[value], kind, value.dtype, random)
+        return poisoned(now, padding[value], kind, value.dtype, random)
 
     return put(record, by_key, "leave", other)
 
@@ -125,6 +125,9 @@ def _takes_ids(call: CallRecord, value: Value, batch: PaddedBatch) -> bool:
     array = value.array
     shaped = [v for v in call.inputs if v.array.shape == array.shape[:-1]]
     if array.shape[-1] == 1 or not shaped or _looks_like_mask(array):
+        return False
+    # Ids beside vectors, as for a mask: the vectors hold what padding holds.
+    if any(v.is_float and v.array.ndim > 2 for v in call.inputs):
         return False
     whole = [batch.inputs[i].values for line in batch.timelines for i in line.members]
     known = any(
