@@ -25,7 +25,7 @@ FLOORS = (
         "unicode_names",
         "figures",
     ),
-    ("facts", "archive", "ops", "initializers"),
+    ("facts", "archive", "ops", "initializers", "backends"),
     ("saved_model", "layers", "losses", "metrics", "data"),
     ("skeleton", "proof"),
     ("surgery",),

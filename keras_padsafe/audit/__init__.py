@@ -14,9 +14,9 @@ from keras_padsafe.audit.check_weights import check_weights as check_weights
 from keras_padsafe.audit.codes import CODES as CODES
 from keras_padsafe.audit.find_nonfinite import find_nonfinite as find_nonfinite
 from keras_padsafe.audit.finding import Finding as Finding
-from keras_padsafe.audit.mask_row import MaskRow as MaskRow
 from keras_padsafe.audit.padding_report import PaddingReport as PaddingReport
 from keras_padsafe.audit.repair import repair as repair
 from keras_padsafe.audit.repair_report import RepairReport as RepairReport
+from keras_padsafe.audit.trace_masks import MaskRow as MaskRow
 from keras_padsafe.audit.trace_masks import MaskTrace as MaskTrace
 from keras_padsafe.audit.trace_masks import trace_masks as trace_masks

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,54 @@ from keras_padsafe.audit.check_config import check_config
 from keras_padsafe.audit.check_ids import check_ids
 from keras_padsafe.audit.check_padding import check_padding
 from keras_padsafe.audit.check_weights import check_weights
-from keras_padsafe.audit.file_audit import FileAudit
 from keras_padsafe.audit.find_nonfinite import find_nonfinite
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.trace_masks import MaskTrace, trace_masks
 from keras_padsafe.errors import AuditError, PadsafeError
+from keras_padsafe.proof.certificate import Verdict
 from keras_padsafe.proof.load_models import ModelFailed, load_model
 from keras_padsafe.surgery.inspect import inspect
+from keras_padsafe.version import __version__
+
+
+@dataclass(frozen=True)
+class FileAudit(AuditReport):
+    """What all audits of one saved model found.
+
+    Attributes:
+        model: The file.
+        batch: Where the batch came from; `None` if there was none.
+        backend: The Keras backend that ran the model; `None` if it was not run.
+        checks: The report of each audit that was made, by name.
+        skipped: Why an audit could not be made and what to do, by name.
+        picture: What became of each position of one row, layer by layer, as plain
+            data; `None` without a batch.
+    """
+
+    model: str
+    batch: str | None
+    backend: str | None
+    checks: dict[str, AuditReport]
+    skipped: dict[str, str]
+    picture: dict[str, Any] | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """`"wrong"` if something was found, `"not proved"` if not all was looked at."""
+        if self.alarming:
+            return "wrong"
+        missing = any(report.not_looked_at for report in self.checks.values())
+        return "not proved" if self.skipped or missing else "proved"
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found, and all was looked at."""
+        return self.verdict == "proved"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain data."""
+        more = {"verdict": self.verdict, "version": __version__}
+        return super().to_json() | more
 
 
 def audit_file(path: str | os.PathLike[str]) -> FileAudit:
@@ -128,11 +169,11 @@ class _Audit:
 
 
 def _runs(model: Any, x: Any) -> bool:
-    from keras_padsafe.audit.run.run_model import as_tensors, run_model
+    from keras_padsafe.audit.run.model_runs import ModelRuns
     from keras_padsafe.audit.run.watch import Observer
 
     try:
-        run_model(model, as_tensors(x), Observer())
+        ModelRuns(model, x).call(Observer())
     except Exception:
         return False
     return True
@@ -170,11 +211,10 @@ def _check_ids(model: Any, x: Any, pad: Any) -> AuditReport:
     """The ids of every input that goes into a table."""
     from keras_padsafe.audit.run.id_inputs import find_id_inputs
 
-    inputs = find_id_inputs(model, x)
     found: list[Finding] = []
-    for known in inputs:
-        for finding in check_ids(known.ids, known.input_dim, pad):
-            place = finding.place if known.name is None else f"input {known.name}"
+    for name, ids, input_dim in find_id_inputs(model, x):
+        for finding in check_ids(ids, input_dim, pad):
+            place = finding.place if name is None else f"input {name}"
             found.append(replace(finding, place=place))
     return AuditReport(tuple(found))
 
@@ -193,8 +233,7 @@ def _picture(
     row = rows[0] if rows else 0
     if isinstance(padding, PaddingReport) and not padding.passed:
         row = padding.row
-    picture = layer_picture(model, x, row, {finding.place for finding in findings})
-    document = picture.to_json()
+    document = layer_picture(model, x, row, {finding.place for finding in findings})
     if isinstance(padding, PaddingReport) and row == padding.row:
         moved = {
             layer.path: np.asarray(layer.positions) > MULTIPLE * layer.noise

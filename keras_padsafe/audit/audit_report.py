@@ -1,7 +1,9 @@
 """What an audit found."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from math import isinf
+from pathlib import Path
 from typing import Any
 
 from keras_padsafe.audit.finding import Finding
@@ -41,8 +43,24 @@ class AuditReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
-        return {
-            "passed": self.passed,
-            "findings": [finding.to_json() for finding in self.findings],
-            "not_looked_at": list(self.not_looked_at),
-        }
+        return {"passed": self.passed, **plain_fields(self)}
+
+
+def plain_fields(report: Any) -> dict[str, Any]:
+    """The fields of a dataclass as plain data."""
+    return {f.name: _plain(getattr(report, f.name)) for f in fields(report)}
+
+
+def _plain(value: Any) -> Any:
+    """Plain data; infinity as text, since JSON has none."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if is_dataclass(value):
+        return plain_fields(value)
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_plain, value)]
+    if isinstance(value, float) and isinf(value):
+        return "inf"
+    return str(value) if isinstance(value, Path) else value

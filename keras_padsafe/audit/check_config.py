@@ -7,18 +7,9 @@ from keras_padsafe.arguments import read_path
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.mending.plan_repair import Edit, place_of, plan_repair
+from keras_padsafe.facts.masks import USES
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
-
-# These use a mask, so that ordinary rows are safe: what fails are empty rows, NaN
-# behind the mask, and masks taken from the tensors of others.
-_USE_MASKS = {
-    "MultiHeadAttention",
-    "GroupQueryAttention",
-    "Attention",
-    "GlobalAveragePooling1D",
-    "Softmax",
-}
 
 
 def check_config(path: str | os.PathLike[str]) -> AuditReport:
@@ -63,7 +54,7 @@ def _of_edit(edit: Edit) -> Finding:
     if edit.layer.is_operation or kind == "Add":
         what = f"{kind} loses the mask of its input, so that later layers see padding."
         return Finding("PS301", place_of(edit.layer), what, fix, evidence)
-    if kind in _USE_MASKS:
+    if kind in USES:
         what = (
             f"{kind} is safe for ordinary rows, not for empty ones or NaN in padding."
         )

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from keras_padsafe.arguments import read_batch, read_layer, read_pad_id
 from keras_padsafe.audit.padding_report import PaddingReport
+from keras_padsafe.errors import AuditError
 
 if TYPE_CHECKING:
     import keras
@@ -64,4 +66,8 @@ def check_padding(
     """
     from keras_padsafe.audit.padding.padding_audit import PaddingAudit
 
-    return PaddingAudit(model, batch, pad_id).report()
+    return PaddingAudit(
+        read_layer(model, "model", AuditError),
+        read_batch(batch, "batch", AuditError),
+        read_pad_id(pad_id, "pad_id", AuditError),
+    ).report()

@@ -10,15 +10,30 @@ import numpy as np
 
 from keras_padsafe.archive import Archive, StoredArray, open_archive
 from keras_padsafe.arguments import read_path
+from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.stored.stored_values import FLOATS, is_nan, not_finite, pieces
 from keras_padsafe.audit.stored.table_findings import table_findings
-from keras_padsafe.audit.weights_report import WeightsReport
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.surgery.finding.inventory import read_inventory
 
 _SHOWN = 8
+
+
+@dataclass(frozen=True)
+class WeightsReport(AuditReport):
+    """An `AuditReport` of a file's weights.
+
+    Attributes:
+        not_checked: What could not be looked for in this file, and why.
+    """
+
+    not_checked: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        left_out = [f"not checked: {reason}" for reason in self.not_checked]
+        return "\n".join([super().__str__(), *left_out])
 
 
 def check_weights(path: str | os.PathLike[str]) -> WeightsReport:

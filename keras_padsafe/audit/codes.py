@@ -1,7 +1,11 @@
-"""The closed list of what an audit can find."""
+"""The closed list of what an audit can find, and what FINDINGS.md says of it."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+PAGE = Path(__file__).with_name("FINDINGS.md")
 
 Severity = Literal["error", "warning", "note"]
 
@@ -55,3 +59,19 @@ CODES: dict[str, Code] = {
     "PS509": Code("non-finite: diverged weights", "error"),
     "PS510": Code("non-finite: undefined operation", "error"),
 }
+
+
+def explanation(code: str) -> str:
+    """The text below the heading of a code, as Markdown.
+
+    Example:
+
+    >>> from keras_padsafe.audit.codes import explanation
+    >>> print(explanation("PS103").partition(".*")[0])
+    *Warning
+    """
+    page = PAGE.read_text(encoding="utf-8")
+    found = re.search(rf"^## {code} .*\n((?:(?!## ).*\n)*)", page, re.MULTILINE)
+    if found is None:
+        raise KeyError(code)
+    return found[1].strip()

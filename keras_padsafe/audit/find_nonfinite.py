@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_padsafe.arguments import read_batch, read_flag, read_layer, read_words
 from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.errors import AuditError
 
 if TYPE_CHECKING:
     import keras
@@ -67,9 +69,17 @@ def find_nonfinite(
     ...     print(finding.code, finding.place, finding.evidence["rows"])
     PS501 pool [1]
     """
-    from keras_padsafe.audit.nonfinite.batch_run import make_batch_run
-    from keras_padsafe.audit.nonfinite.nonfinite_search import search
-    from keras_padsafe.audit.nonfinite.tokens import Tokens
+    from keras_padsafe.audit.nonfinite.batch_run import BatchRun
+    from keras_padsafe.audit.nonfinite.search import search
+    from keras_padsafe.audit.nonfinite.wording import Tokens
 
-    run = make_batch_run(model, x, y, loss, sample_weight, training)
-    return AuditReport(tuple(search(run, Tokens(run.x, vocabulary))))
+    run = BatchRun(
+        read_layer(model, "model", AuditError),
+        read_batch(x, "x", AuditError),
+        y,
+        loss,
+        sample_weight,
+        read_flag(training, "training", AuditError),
+    )
+    words = read_words(vocabulary, "vocabulary", AuditError)
+    return search(run, Tokens(run.x, words))

@@ -39,12 +39,5 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain data."""
-        return {
-            "code": self.code,
-            "title": self.title,
-            "severity": self.severity,
-            "place": self.place,
-            "message": self.message,
-            "fix": self.fix,
-            "evidence": self.evidence,
-        }
+        data = {"code": self.code, "title": self.title, "severity": self.severity}
+        return data | vars(self)

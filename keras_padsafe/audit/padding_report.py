@@ -1,7 +1,7 @@
 """What a padding audit found, and what it measured."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from keras_padsafe.audit.audit_report import AuditReport
 
@@ -32,18 +32,6 @@ class PaddingVariant:
     first: str | None = None
     why: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """The variant as plain data; infinity as text, since JSON has none."""
-        moved = None if self.moved is None else _plain(self.moved)
-        return {
-            "code": self.code,
-            "moved": moved,
-            "noise": self.noise,
-            "verdict": self.verdict,
-            "first": self.first,
-            "why": self.why,
-        }
-
 
 @dataclass(frozen=True)
 class LayerMovement:
@@ -63,17 +51,6 @@ class LayerMovement:
     moved: float
     noise: float
     positions: tuple[float, ...] | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The movement as plain data."""
-        positions = self.positions
-        return {
-            "path": self.path,
-            "kind": self.kind,
-            "moved": _plain(self.moved),
-            "noise": self.noise,
-            "positions": None if positions is None else [*map(_plain, positions)],
-        }
 
 
 @dataclass(frozen=True)
@@ -101,10 +78,6 @@ class PadOutputs:
     share_of_mean: float
     cosine: float
 
-    def to_json(self) -> dict[str, Any]:
-        """The figures as plain data."""
-        return dict(vars(self))
-
 
 @dataclass(frozen=True)
 class PaddingReport(AuditReport):
@@ -131,21 +104,3 @@ class PaddingReport(AuditReport):
     real: tuple[bool, ...]
     pad_outputs: PadOutputs | None
     empty_rows: tuple[int, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain data."""
-        outputs = self.pad_outputs
-        return super().to_json() | {
-            "noise_floor": self.noise_floor,
-            "variants": {name: v.to_json() for name, v in self.variants.items()},
-            "layers": [layer.to_json() for layer in self.layers],
-            "pictured": self.pictured,
-            "row": self.row,
-            "real": list(self.real),
-            "pad_outputs": None if outputs is None else outputs.to_json(),
-            "empty_rows": list(self.empty_rows),
-        }
-
-
-def _plain(number: float) -> float | str:
-    return "inf" if number == float("inf") else number

@@ -1,17 +1,20 @@
 """Swaps the layers of a saved model that let padding through for ours."""
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from keras_padsafe.archive import open_archive, write_archive
 from keras_padsafe.arguments import read_flag, read_path
-from keras_padsafe.audit.mending.plan_repair import place_of, plan_repair
-from keras_padsafe.audit.mending.rewrite_config import rewrite_config
+from keras_padsafe.audit.mending.plan_repair import Edit, place_of, plan_repair
 from keras_padsafe.audit.repair_report import RepairReport, Swapped
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.group_names import renamed_groups
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
+from keras_padsafe.saved_model.rename_operations import rename_operations
+from keras_padsafe.saved_model.swap_class import swap_class
 
 
 def repair(
@@ -98,3 +101,23 @@ def repair(
         checks,
         not_looked_at=plan.unseen,
     )
+
+
+def rewrite_config(config: dict[str, Any], edits: tuple[Edit, ...]) -> dict[str, Any]:
+    """A copy of config.json in which each edit is made, wherever it is described."""
+    new = copy.deepcopy(config)
+    for edit in edits:
+        swap = edit.swap
+        names = (swap.module, swap.class_name, swap.registered_name)
+        for entry in swap_class(new, edit.layer, *names):
+            _rewrite(entry, edit)
+    rename_operations(new)
+    return new
+
+
+def _rewrite(entry: dict[str, Any], edit: Edit) -> None:
+    if edit.config is not None:
+        entry["config"] = copy.deepcopy(edit.config)
+    if edit.arguments is not None:
+        (call,) = entry["inbound_nodes"]
+        call["args"], call["kwargs"] = copy.deepcopy(edit.arguments), {}

@@ -72,11 +72,4 @@ class RepairReport(AuditReport):
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
-        return {
-            **super().to_json(),
-            "verdict": self.verdict,
-            "source": str(self.source),
-            "target": str(self.target),
-            "swapped": [vars(one) for one in self.swapped],
-            "checks": [vars(check) for check in self.checks],
-        }
+        return super().to_json() | {"verdict": self.verdict}

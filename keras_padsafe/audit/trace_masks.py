@@ -3,13 +3,45 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from keras_padsafe.audit.audit_report import AuditReport
-from keras_padsafe.audit.mask_row import MaskRow
+from keras_padsafe.audit.audit_report import AuditReport, plain_fields
 
 if TYPE_CHECKING:
     import keras
 
 _HEADINGS = ("call", "class", "mask in", "used", "mask out", "event")
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """What became of masks in one call of a layer or operation.
+
+    Attributes:
+        path: The names of the layers it was called in, and its own.
+        class_name: Its class.
+        mask_in: For each floating-point input: `"mask"`, `"none"`, or `"all True"` for
+            a mask that hides none of the padding in it.
+        used: The names of the mask arguments that reached `call()`.
+        mask_out: As `mask_in`, for each floating-point output.
+        mask_after: As `mask_in`, when the call had ended: a layer may take a mask away.
+        events: What happened: `"born"`, `"kept"`, `"combined"`, `"consumed"` (used,
+            and no padding left), `"dropped"`, `"erased"` (from the inputs), `"ignored"`
+            or `"from nowhere"`; empty if no mask came in or went out.
+        padded: The share of padding in what came in, or went out.
+    """
+
+    path: str
+    class_name: str
+    mask_in: tuple[str, ...]
+    used: tuple[str, ...]
+    mask_out: tuple[str, ...]
+    mask_after: tuple[str, ...]
+    events: tuple[str, ...]
+    padded: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data."""
+        data = plain_fields(self)
+        return {"path": data.pop("path"), "class": data.pop("class_name"), **data}
 
 
 @dataclass(frozen=True)
@@ -28,10 +60,6 @@ class MaskTrace(AuditReport):
         if not self.rows:
             return "no layer makes, carries or is given a mask"
         return f"{_table(self.rows)}\n\n{super().__str__()}"
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain data."""
-        return super().to_json() | {"rows": [row.to_json() for row in self.rows]}
 
 
 def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:

@@ -6,11 +6,6 @@ from typing import Any, Literal, NamedTuple, get_args
 import keras
 
 from keras_padsafe.audit.audit_report import AuditReport
-from keras_padsafe.callbacks.guard_message import (
-    lost_before,
-    what_happened,
-    what_was_found,
-)
 from keras_padsafe.callbacks.guarded_training import BadStep, GuardedTraining
 from keras_padsafe.errors import GuardError, NonFiniteError
 
@@ -22,6 +17,7 @@ _DONE = {
     "raise": "Training ends here.",
 }
 _SHOWN = 3
+_NAMED = 3
 
 
 class GuardedBatch(NamedTuple):
@@ -107,7 +103,7 @@ class NonFiniteGuard(keras.callbacks.Callback):
         self._last_good = ""
         self._training = GuardedTraining(self.model)
         if self._training.state.lost:
-            _say(f"NonFiniteGuard: {lost_before(self._training.state.lost)}")
+            _say(f"NonFiniteGuard: {_lost_before(self._training.state.lost)}")
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
@@ -157,12 +153,12 @@ class NonFiniteGuard(keras.callbacks.Callback):
     ) -> str:
         back = f"those of {self._last_good}" if self._last_good else "as they began"
         parts = [
-            f"NonFiniteGuard: {what_happened(step, bad.loss_is_finite, bad.names)}.",
+            f"NonFiniteGuard: {_what_happened(step, bad.loss_is_finite, bad.names)}.",
             f"The weights are {back}. {_DONE[self.policy]}",
-            what_was_found(report, problem, bad.loss_is_finite),
+            _what_was_found(report, problem, bad.loss_is_finite),
         ]
         if training.state.lost:
-            parts.append(lost_before(training.state.lost))
+            parts.append(_lost_before(training.state.lost))
         return "\n".join(parts)
 
     def _replay(self, data: Any) -> tuple[AuditReport | None, str | None]:
@@ -184,3 +180,55 @@ class NonFiniteGuard(keras.callbacks.Callback):
 def _say(message: str) -> None:
     """Prints, as the callbacks of Keras do: a warning could be made an error."""
     print(message, file=sys.stderr)
+
+
+def _listed(names: list[str] | tuple[str, ...]) -> str:
+    """The first names, and how many there are."""
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
+    more = len(names) - _NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _lost_before(names: list[str]) -> str:
+    """Says that training begins with weights that are lost already."""
+    were = "were" if len(names) > 1 else "was"
+    return (
+        f"{_listed(names)} {were} not finite when training began: there is no good "
+        "value to go back to. Load weights from before that."
+    )
+
+
+def _what_happened(step: str, loss_is_finite: bool, names: tuple[str, ...]) -> str:
+    """Says what was not finite in a step."""
+    lost = f"the update would have made {_listed(names)} infinite or NaN"
+    if not loss_is_finite:
+        return f"{step}: the loss is not finite" + (f", and {lost}" if names else "")
+    return f"{step}: the loss is finite, but {lost}"
+
+
+def _what_was_found(
+    report: AuditReport | None, problem: str | None, loss_is_finite: bool
+) -> str:
+    """Says what the replay of the batch found.
+
+    Args:
+        report: What it found.
+        problem: Why there was no replay, if there was none.
+        loss_is_finite: Whether the loss was finite.
+    """
+    if report is None:
+        return f"The batch could not be replayed: {problem}"
+    if len(report):
+        return "\n".join(["In this batch:", *(f"  {finding}" for finding in report)])
+    if report.not_looked_at:
+        return f"Not looked at: {'; '.join(report.not_looked_at)}."
+    if loss_is_finite:
+        return (
+            "Replayed eagerly, every value and gradient of this batch is finite: the "
+            "update itself overflowed (a smaller learning rate or `clipnorm` helps), "
+            "or only the compiled program does."
+        )
+    return (
+        "Replayed eagerly, every value of this batch is finite: only the compiled "
+        "program overflows. Compile with `jit_compile=False` to compare."
+    )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from keras_padsafe.audit.explanation import explanation
+from keras_padsafe.audit.codes import explanation
 from keras_padsafe.cli.audit_style import STYLE
 from keras_padsafe.cli.audit_view import not_looked_at, sentence, severities
 

@@ -4,8 +4,7 @@ import difflib
 
 import click
 
-from keras_padsafe.audit.codes import CODES
-from keras_padsafe.audit.explanation import explanation
+from keras_padsafe.audit.codes import CODES, explanation
 from keras_padsafe.cli.command import Command, Failure
 from keras_padsafe.cli.explain_view import codes_view, explain_view
 from keras_padsafe.cli.output import json_option, show

@@ -25,13 +25,19 @@ BACK_TO_IDS = frozenset(
 RECURRENT = frozenset(("LSTM", "GRU", "SimpleRNN", "RNN"))
 """Keeps every step with `return_sequences`, and the last one without."""
 
-POOLING = frozenset(
+POOLING_OVER_TIME = frozenset(
     """
-    GlobalAveragePooling1D GlobalMaxPooling1D GlobalAveragePooling2D
-    GlobalMaxPooling2D Flatten Mean Max Sum Any All Min Dot
+    GlobalAveragePooling1D GlobalMaxPooling1D
     MaskedGlobalAveragePooling1D MaskedGlobalMaxPooling1D MaskedGlobalSumPooling1D
     MaskedGlobalFirstPooling1D MaskedGlobalLastPooling1D
     MaskedGlobalAttentionPooling1D MaskedSegmentPooling1D
+    """.split()
+)
+"""Leaves no step, and so no mask."""
+
+POOLING = POOLING_OVER_TIME | set(
+    """
+    GlobalAveragePooling2D GlobalMaxPooling2D Flatten Mean Max Sum Any All Min Dot
     """.split()
 )
 """Makes one vector of a whole sequence, whatever shapes were recorded."""

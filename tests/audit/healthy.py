@@ -190,7 +190,7 @@ def hub_encoder() -> tuple[Any, ...]:
 
     model = keras_hub.models.BertBackbone(
         vocabulary_size=9,
-        num_layers=2,
+        num_layers=1,
         num_heads=2,
         hidden_dim=8,
         intermediate_dim=16,

@@ -1,6 +1,7 @@
 """`check_padding` finds every planted leak, and nothing in a model without one."""
 
 import json
+from functools import cache
 from typing import Any
 
 import keras
@@ -43,11 +44,17 @@ def check(case: Any) -> PaddingReport:
     return check_padding(case.model, case.batch, case.pad_id)
 
 
+@cache
+def report_of(name: str) -> PaddingReport:
+    """The report of a model of the zoo; several tests look at it."""
+    return check({**CLEAN, **{f"leaky {n}": make for n, make in LEAKY.items()}}[name]())
+
+
 class TestLeaks:
     @pytest.mark.parametrize("name", LEAKY)
     def test_planted_leak_is_found_and_named(self, name: str) -> None:
         case = LEAKY[name]()
-        report = check(case)
+        report = report_of(f"leaky {name}")
         assert not report.passed
         first = report.findings[0]
         assert first.place.split("/")[-1] == case.place
@@ -96,7 +103,7 @@ class TestLeaks:
         assert report.variants["gradient"].verdict == "leak"
 
     def test_figures_say_how_far_and_where(self) -> None:
-        report = check(LEAKY["max"]())
+        report = report_of("leaky max")
         evidence = report.findings[0].evidence
         random = evidence["variants"]["random content"]
         assert random["moved"] == report.variants["random content"].moved
@@ -107,7 +114,7 @@ class TestLeaks:
     def test_the_picture_shows_padding_that_moves_and_real_positions_it_reaches(
         self,
     ) -> None:
-        report = check(LEAKY["convolution"]())
+        report = report_of("leaky convolution")
         by_path = {layer.path: layer for layer in report.layers}
         real = np.array(report.real)
         table = np.array(by_path["table"].positions)
@@ -119,7 +126,7 @@ class TestLeaks:
         assert conv[real][-1] > 0
 
     def test_mask_that_never_arrived_is_said(self) -> None:
-        report = check(LEAKY["residual"]())
+        report = report_of("leaky residual")
         assert report.findings[0].evidence["mask_arrived"] is False
         assert "No mask reaches it" in report.findings[0].message
         assert "MaskedAdd" in report.findings[0].fix
@@ -153,7 +160,7 @@ class TestLeaks:
 class TestCleanModels:
     @pytest.mark.parametrize("name", CLEAN)
     def test_nothing_is_found(self, name: str) -> None:
-        report = check(CLEAN[name]())
+        report = report_of(name)
         # Models that count positions may differ with padding on the other side.
         assert report.passed, str(report)
         assert {f.code for f in report} <= {"PS403"}
@@ -167,20 +174,20 @@ class TestCleanModels:
         assert report.variants["other ids"].verdict == "same"
 
     def test_counting_positions_is_a_note(self) -> None:
-        report = check(CLEAN["transformer"]())
+        report = report_of("transformer")
         assert [f.code for f in report] == ["PS403"]
         assert report.variants["other side"].verdict == "moved"
         assert report.passed
 
     def test_content_behind_the_mask_changes_not_one_bit(self) -> None:
-        variants = check(CLEAN["transformer"]()).variants
+        variants = report_of("transformer").variants
         for name in ("random content", "large content", "NaN content", "gradient"):
             assert variants[name].verdict == "same"
             assert variants[name].moved == 0
 
     def test_nan_that_would_cross_is_said_but_no_finding(self) -> None:
         """Stock attention multiplies NaN by zero; ids bring no NaN."""
-        report = check(CLEAN["stock attention"]())
+        report = report_of("stock attention")
         assert report.variants["NaN content"].verdict == "not finite"
         assert report.passed
 
@@ -189,15 +196,18 @@ class TestNoise:
     def test_it_is_measured(self) -> None:
         """Half the bits, a floor higher by as much; no model's floor is a constant."""
         floors = {
-            policy: check(in_dtype(policy)).noise_floor
-            for policy in ("float32", "mixed_bfloat16")
+            policy: report.noise_floor
+            for policy, report in (
+                ("float32", check(in_dtype("float32"))),
+                ("mixed_bfloat16", report_of("mixed_bfloat16")),
+            )
         }
         assert 0 < floors["float32"] < 1e-4
         ratio = floors["mixed_bfloat16"] / floors["float32"]
         assert 1e3 < ratio < 1e6
 
     def test_a_random_model_is_as_noisy_as_its_random_numbers(self) -> None:
-        assert check(CLEAN["random"]()).noise_floor > 1e-3
+        assert report_of("random").noise_floor > 1e-3
 
 
 class TestPadOutputs:
@@ -298,6 +308,11 @@ class TestInputs:
         with pytest.raises(AuditError, match="there is no input 'words'"):
             check_padding(sequential(kl.GlobalAveragePooling1D()), IDS, {"words": 0})
 
+    @pytest.mark.parametrize("pad_id", ["0", True, [0, "a"], {"ids": "0"}])
+    def test_pad_id_that_is_no_number(self, pad_id: Any) -> None:
+        with pytest.raises(AuditError, match=r"pad_id.*: expected a number"):
+            check_padding(sequential(kl.GlobalAveragePooling1D()), IDS, pad_id)
+
     def test_batch_without_padding(self) -> None:
         with pytest.raises(AuditError, match="no position of it is padding"):
             check_padding(keras.Sequential([kl.Embedding(50, WIDTH)]), IDS[:1], 0)
@@ -323,13 +338,13 @@ class TestInputs:
             check_padding(model, IDS, 0)
 
     def test_empty_rows_are_not_judged_and_said(self) -> None:
-        assert check(CLEAN["empty row"]()).empty_rows == (4,)
+        assert report_of("empty row").empty_rows == (4,)
 
 
 class TestReport:
-    @pytest.mark.parametrize("case", [CLEAN["transformer"], LEAKY["flatten"]])
-    def test_it_is_plain_data(self, case: Any) -> None:
-        report = check(case())
+    @pytest.mark.parametrize("name", ["transformer", "leaky flatten"])
+    def test_it_is_plain_data(self, name: str) -> None:
+        report = report_of(name)
         data = json.loads(json.dumps(report.to_json(), allow_nan=False))
         assert data["passed"] == report.passed
         assert set(data["variants"]) == set(report.variants)

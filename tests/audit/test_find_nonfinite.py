@@ -1,6 +1,7 @@
 """`find_nonfinite` names the layer, the rows and the cause, and leaves the model be."""
 
 import random
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -9,8 +10,9 @@ import pytest
 from keras import layers
 
 import keras_padsafe as kp
-from keras_padsafe.audit import find_nonfinite
-from keras_padsafe.errors import AuditError
+from keras_padsafe.audit import check_padding, find_nonfinite, trace_masks
+from keras_padsafe.backends import operations
+from keras_padsafe.errors import AuditError, PadsafeError
 from tests.audit.faults import EMPTY, FAULTS, IDS, STEPS, Calls, Fault, embedding
 from tests.audit.healthy import HEALTHY
 from tests.audit.more_faults import ROWS, with_row
@@ -38,12 +40,13 @@ def test_a_planted_fault_is_named(fault: Fault) -> None:
     assert first.place in str(first)
 
 
-@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", HEALTHY)
-def test_a_healthy_model_gives_no_finding(name: str, training: bool) -> None:
-    report = audited(HEALTHY[name](), training=training)
-    assert report.passed
-    assert not report.findings, str(report)
+def test_a_healthy_model_gives_no_finding(name: str) -> None:
+    made = HEALTHY[name]()
+    for training in (False, True):
+        report = audited(made, training=training)
+        assert report.passed, str(report)
+        assert not report.findings, str(report)
 
 
 def test_the_model_stays_as_it_was() -> None:
@@ -196,11 +199,78 @@ def test_every_cause_is_found_when_there_are_two() -> None:
         ((["a", "b"],), "x holds no numbers"),
         ((STEPS, np.ones((3, 1))), "was not compiled"),
         ((STEPS, None, "mse"), "no targets"),
+        ((None,), "x: expected one batch"),
+        (([[1, 2], [3]],), "rows of several lengths"),
+        ((iter([STEPS]),), "given batch by batch"),
+        ((STEPS[:0],), "without rows"),
+        ((STEPS, np.ones((2, 1)), "mse"), "y: expected as many rows as x has, 3"),
+        ((STEPS, np.ones((3, 1)), "no loss"), "loss: expected a Keras loss"),
     ],
 )
 def test_bad_arguments_are_explained(arguments: Any, message: str) -> None:
     with pytest.raises(AuditError, match=message):
         find_nonfinite(keras.Sequential([layers.LSTM(2)]), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"training": 1}, "training: expected True or False; received 1"),
+        ({"vocabulary": "words"}, "vocabulary: expected the words by id"),
+    ],
+)
+def test_bad_options_are_explained(options: Any, message: str) -> None:
+    with pytest.raises(AuditError, match=message):
+        find_nonfinite(keras.Sequential([layers.LSTM(2)]), STEPS, **options)
+
+
+@pytest.mark.parametrize("audit", [find_nonfinite, check_padding, trace_masks])
+def test_what_is_no_model_or_no_batch_is_said(audit: Any) -> None:
+    with pytest.raises(PadsafeError, match="model: expected a Keras model or layer"):
+        audit("model.keras", STEPS)
+    with pytest.raises(PadsafeError, match=r"(x|batch): expected one batch"):
+        audit(keras.Sequential([layers.LSTM(2)]), "batch.npz")
+
+
+@pytest.mark.parametrize(
+    ("function", "code"),
+    [
+        (lambda x: keras.ops.exp(x * 1e3), "PS503"),
+        (lambda x: 1 / (x - x), "PS508"),
+        (lambda x: keras.ops.sqrt(-x), "PS510"),
+    ],
+    ids=["too large", "division", "root"],
+)
+def test_causes_are_told_where_single_operations_are_not_seen(
+    function: Any, code: str, monkeypatch: Any
+) -> None:
+    """The hooks of the backends are not public; experiments tell the same."""
+    nothing = {name: lambda seen: nullcontext() for name in operations._WATCHES}
+    monkeypatch.setattr(operations, "_WATCHES", nothing)
+    model = keras.Sequential([Calls(function, name="part")])
+    (finding,) = find_nonfinite(model, ROWS)
+    assert (finding.code, finding.place) == (code, "part")
+
+
+def test_gradients_that_cannot_be_computed_are_no_pass() -> None:
+    def fails(*arguments: Any) -> Any:
+        raise ValueError("no derivative is known")
+
+    model = keras.Sequential([layers.Dense(1)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_padsafe.audit.nonfinite.backward.gradients", fails)
+        report = find_nonfinite(model, ROWS)
+    assert not report.findings
+    assert not report.passed
+    assert "no derivative is known" in str(report)
+
+
+def test_an_answer_without_floats_shows_no_nan() -> None:
+    first = Calls(keras.ops.log, name="first")
+    best = Calls(lambda x: keras.ops.argmax(x, -1), name="best")
+    report = find_nonfinite(keras.Sequential([first, best]), with_row(1, 0))
+    assert not report.passed
+    assert "'first'" in report.not_looked_at[0]
 
 
 def test_the_report_is_plain_data() -> None:

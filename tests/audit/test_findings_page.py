@@ -8,7 +8,7 @@ import pytest
 
 import keras_padsafe
 from keras_padsafe.audit import CODES
-from keras_padsafe.audit.explanation import PAGE
+from keras_padsafe.audit.codes import PAGE
 
 from ..archive.zoo import keras_may_warn
 from ..surgery.reference import only_once

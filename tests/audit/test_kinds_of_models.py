@@ -12,10 +12,12 @@ from keras import layers, ops
 import keras_padsafe as kp
 from keras_padsafe.audit import check_padding, find_nonfinite, trace_masks
 
+# Shapes that other tests have too are compiled once.
+from .padding_zoo import IDS, WIDTH
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*destroy the mask information")
 
-IDS = np.array([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 0, 0], [8, 7, 0, 0, 0, 0]], "int32")
-OTHER = np.array([[2, 7, 1, 8, 2, 8], [1, 8, 2, 8, 4, 5], [9, 4, 5, 2, 3, 6]], "int32")
+OTHER = np.random.default_rng(0).integers(1, 50, IDS.shape)
 DOCUMENTS = np.random.default_rng(0).integers(1, 9, (3, 4, 5)).astype("int32")
 DOCUMENTS[:, :, 3:] = 0
 DOCUMENTS[1:, 2:] = 0
@@ -54,8 +56,8 @@ class TokensAndPositions(layers.Layer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.tokens = layers.Embedding(10, 8, mask_zero=True)
-        self.positions = layers.Embedding(32, 8)
+        self.tokens = layers.Embedding(50, WIDTH, mask_zero=True)
+        self.positions = layers.Embedding(64, WIDTH)
 
     def build(self, shape: Any) -> None:
         self.tokens.build(shape)
@@ -76,8 +78,27 @@ class Over(layers.Layer):
         return self.function(x)
 
 
+class Beside(layers.Layer):
+    """What a function makes of vectors and ids; it says that it uses the mask."""
+
+    def __init__(self, function: Callable[[Any, Any], Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+        self.supports_masking = True
+
+    def call(self, x: Any, ids: Any) -> Any:
+        return self.function(x, ids)
+
+
+def _queries_hidden(x: Any, ids: Any) -> Any:
+    """The mask on the wrong axis: every key is seen."""
+    scores = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+    scores = scores - 1e9 * ops.cast(ids == 0, x.dtype)[:, :, None]
+    return ops.matmul(ops.softmax(scores), x)
+
+
 def tokens(ids: Any) -> Any:
-    return layers.Embedding(10, 8, mask_zero=True, name="tokens")(ids)
+    return layers.Embedding(50, WIDTH, mask_zero=True, name="tokens")(ids)
 
 
 def both_ways(x: Any) -> Any:
@@ -121,6 +142,18 @@ FAULTS = {
         "attend",
         "attend",
     ),
+    "attention beside its ids": Fault(
+        lambda ids: layers.GlobalAveragePooling1D()(
+            Beside(_queries_hidden, name="attend")(tokens(ids), ids)
+        ),
+        "attend",
+        "attend",
+    ),
+    "a sum that hands on the mask": Fault(
+        lambda ids: Beside(lambda x, _: ops.sum(x, 1), name="sum")(tokens(ids), ids),
+        "sum",
+        "sum",
+    ),
     "the last step": Fault(
         lambda ids: Over(lambda x: x[:, -1], name="last")(tokens(ids)), "last", "last"
     ),
@@ -156,6 +189,20 @@ def test_one_fault_is_one_finding(name: str) -> None:
     assert leaks == [fault.leak] or (not leaks and "maximum" in name)
 
 
+def test_one_lost_mask_with_two_readers_is_one_finding() -> None:
+    def build(ids: Any) -> Any:
+        x = tokens(ids) * 2.0
+        readers = [layers.SimpleRNN(3, name=name) for name in ("one", "other")]
+        return layers.Concatenate()([reader(x) for reader in readers])
+
+    model = model_of(build)
+    (leak,) = (f for f in check_padding(model, IDS) if f.severity == "error")
+    assert {leak.place, *leak.evidence["also"]} == {"one", "other"}
+    assert "No mask reaches it. Nor does it reach" in leak.message
+    (lost,) = trace_masks(model, IDS)
+    assert sorted(lost.evidence["read_by"]) == ["one", "other"]
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -165,7 +212,7 @@ def test_one_fault_is_one_finding(name: str) -> None:
     ],
     ids=["both ways", "attention by hand", "the first step"],
 )
-@pytest.mark.parametrize("length", [None, 6])
+@pytest.mark.parametrize("length", [None, 8])
 def test_those_that_are_right_are_left_alone(build: Any, length: int | None) -> None:
     model = model_of(build, length)
     assert trace_masks(model, IDS).passed
@@ -197,18 +244,18 @@ def test_series_of_images() -> None:
     frames = keras.Input((None, 2, 3))
     x = layers.TimeDistributed(layers.Flatten())(frames)
     model = keras.Model(frames, layers.SimpleRNN(4, name="reader")(x))
-    batch = np.random.default_rng(0).normal(size=(3, 6, 2, 3)).astype("float32")
+    batch = np.random.default_rng(0).normal(size=(4, 8, 2, 3)).astype("float32")
     batch[IDS == 0] = 0
     assert check_padding(model, batch, 0.0).findings[0].place == "reader"
     masked = keras.Model(frames, layers.SimpleRNN(4)(layers.Masking()(x)))
     assert check_padding(masked, batch, 0.0).passed
 
 
-@pytest.mark.parametrize("length", [None, 6])
+@pytest.mark.parametrize("length", [None, 8])
 def test_two_sequences_of_one_shape_are_two_timelines(length: int | None) -> None:
     source, target = (keras.Input((length,), dtype="int32") for _ in range(2))
-    memory = layers.Embedding(10, 8, mask_zero=True)(source) * 2.0
-    x = layers.Embedding(10, 8, mask_zero=True)(target)
+    memory = layers.Embedding(50, WIDTH, mask_zero=True)(source) * 2.0
+    x = layers.Embedding(50, WIDTH, mask_zero=True)(target)
     x = layers.MultiHeadAttention(2, 4, name="cross")(x, memory)
     model = keras.Model([source, target], layers.Dense(2)(x))
     batch = [IDS, OTHER]
@@ -222,13 +269,13 @@ def test_what_could_not_be_looked_at_is_no_pass() -> None:
 
     class Own(layers.Layer):
         def build(self, shape: Any) -> None:
-            self.table = self.add_weight(shape=(10, 4), name="table")
+            self.table = self.add_weight(shape=(50, 4), name="table")
 
         def call(self, ids: Any) -> Any:
             return ops.mean(ops.take(self.table, ids, 0), (1, 2), keepdims=True)[:, 0]
 
-    ids = keras.Input((6,), dtype="int32")
-    report = check_padding(keras.Model(ids, Own()(ids)), IDS)
+    ids = keras.Input((8,), dtype="int32")
+    report = check_padding(keras.Model(ids, Own()(ids)), IDS[:3])
     assert not report.findings
     assert not report.passed
     assert "not looked at: what becomes of padding" in str(report)

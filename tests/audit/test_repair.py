@@ -53,23 +53,23 @@ def save(build: Build, path: Path) -> keras.Model:
 
 @pytest.fixture(scope="module", params=LEAKY, ids=lambda build: build.__name__)
 def case(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Any:
-    """A stock model, its file, the repaired file and the report."""
+    """A stock model, the folder of both files, the report and the repaired model."""
     folder = tmp_path_factory.mktemp("repair")
     model = save(request.param, folder / "old.keras")
     report = kp.audit.repair(folder / "old.keras", folder / "new.keras")
-    return request.param, model, folder, report
+    mended = keras.models.load_model(folder / "new.keras")
+    return request.param, model, folder, report, mended
 
 
 def test_swaps_what_a_mask_reaches_and_nothing_else(case: Any) -> None:
-    build, _, _, report = case
+    build, _, _, report, _ = case
     assert [(one.old, one.new) for one in report.swapped] == LEAKY[build]
     assert report.findings == ()
 
 
 def test_padding_cannot_reach_the_repaired_model(case: Any) -> None:
     """The stock model on the rows without their padding is the reference."""
-    _, model, folder, _ = case
-    mended = keras.models.load_model(folder / "new.keras")
+    _, model, _, _, mended = case
     batch = rows(model)
     expected = run(model, batch)
     np.testing.assert_allclose(run(mended, batch), expected, atol=2e-5)
@@ -79,7 +79,7 @@ def test_padding_cannot_reach_the_repaired_model(case: Any) -> None:
 
 
 def test_the_stock_model_lets_padding_through(case: Any) -> None:
-    _, model, _, _ = case
+    _, model, _, _, _ = case
     batch = rows(model)
     stock = run(model, batch)
     leaks = np.abs(run(model, pad(batch)) - stock).max() > 1e-3
@@ -89,13 +89,12 @@ def test_the_stock_model_lets_padding_through(case: Any) -> None:
 
 def test_every_array_keeps_its_bytes(case: Any) -> None:
     """By the names that Keras itself gives the layers of the repaired model."""
-    _, _, folder, _ = case
+    _, _, folder, _, mended = case
     old, new = read(folder / "old.keras"), read(folder / "new.keras")
     before, after = list(old.arrays.values()), list(new.arrays.values())
     assert len(before) == len(after)
     by_bytes = sorted(values.tobytes() for values in before)
     assert by_bytes == sorted(values.tobytes() for values in after)
-    mended = keras.models.load_model(folder / "new.keras")
     mended.save(folder / "again.keras")
     again = read(folder / "again.keras")
     assert new.arrays.keys() == again.arrays.keys()
@@ -104,7 +103,7 @@ def test_every_array_keeps_its_bytes(case: Any) -> None:
 
 
 def test_proves_it(case: Any) -> None:
-    _, _, _, report = case
+    _, _, _, report, _ = case
     assert report.passed
     statuses = {check.name: check.status for check in report.checks}
     assert statuses == {

@@ -10,7 +10,7 @@ from keras import layers, ops
 
 import keras_padsafe as kp
 from keras_padsafe.archive import open_archive, write_archive
-from keras_padsafe.audit.mending.swaps import SWAPS
+from keras_padsafe.facts.swaps import SWAPS
 
 from ..surgery.reference import only_once, run_python
 from .leaky_models import DIM, SIZE, Build, ids, tokens

@@ -90,9 +90,10 @@ def healthy() -> Iterator[Row]:
         yield "healthy", name, "", "; ".join(map(_alarms, reports)).strip("; ")
 
 
-def rows() -> list[Row]:
-    """Returns (kind, what was planted, its code, what was said) on this backend."""
-    return [*nonfinite(), *masks(), *padding(), *healthy()]
+def rows() -> Iterator[Row]:
+    """(kind, what was planted, its code, what was said), as soon as it is known."""
+    for kind in (nonfinite, masks, padding, healthy):
+        yield from kind()
 
 
 def _fresh() -> None:

@@ -54,7 +54,7 @@ def main() -> None:
     outputs = check_padding(backbone, batch).pad_outputs
     assert outputs is not None
     print(f"\nWhat the padded positions of {outputs.path} hold:")
-    for key, value in outputs.to_json().items():
+    for key, value in vars(outputs).items():
         print(f"  {key}: {value if isinstance(value, str) else f'{value:.3f}'}")
 
 

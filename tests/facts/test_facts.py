@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from typing import Any
 
 import keras
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 
 import keras_padsafe as kp
-from keras_padsafe.compat import saved_arrays, walk_saved
-from keras_padsafe.facts import operations
+from keras_padsafe.compat import get_keras_mask, saved_arrays, walk_saved
+from keras_padsafe.facts import advice, masks, operations, swaps
+from keras_padsafe.facts.layers import LIVE_NAMES, TABLES, UNTRAINED_AT_END
 from keras_padsafe.facts.optimizer_layout import layout_of
 from keras_padsafe.facts.rules import _RULES, rule_of
 
@@ -27,18 +29,110 @@ def _operations_of_keras() -> set[str]:
     return names
 
 
-ARGUMENTS = {"NAME_IDS", "ZERO_ACTIVATIONS"}
+STEPS, WIDTH = 6, 11
+ARGUMENTS = {"NAME_IDS", "ZERO_ACTIVATIONS", "ACTIVATIONS"}
 KNOWN = {*dir(keras.layers), *_operations_of_keras(), *dir(kp.layers)}
 FACTS = {
     name: value
-    for name, value in vars(operations).items()
-    if name.isupper() and isinstance(value, frozenset | dict) and name not in ARGUMENTS
-}
+    for room in (operations, masks, swaps)
+    for name, value in vars(room).items()
+    if name.isupper() and isinstance(value, frozenset | dict)
+    if name not in ARGUMENTS | {"OURS"} and not name.startswith("_")
+} | {"TABLES": TABLES, "UNTRAINED_AT_END": UNTRAINED_AT_END}
 
 
 @pytest.mark.parametrize("name", FACTS)
 def test_every_class_exists(name: str) -> None:
     assert not set(FACTS[name]) - KNOWN
+
+
+@pytest.mark.parametrize("facts", [swaps.OURS, advice.INSTEAD], ids=["ours", "advice"])
+def test_every_class_that_is_met_in_code_exists(facts: Any) -> None:
+    """A file may say another name than the class itself has."""
+    rooms = [keras.layers, kp.layers]
+    keras_hub = sys.modules.get("keras_hub") or pytest.importorskip("keras_hub")
+    live = {
+        made.__name__
+        for room in [*rooms, keras_hub.layers]
+        for made in vars(room).values()
+        if isinstance(made, type)
+    }
+    assert not set(facts) - live - _operations_of_keras()
+    for stock, name in LIVE_NAMES.items():
+        assert getattr(keras.layers, stock).__name__ == name
+
+
+def test_what_takes_the_place_of_a_class_exists() -> None:
+    for ours in swaps.OURS.values():
+        _, room, name = ours.split(".")
+        assert hasattr(getattr(kp, room), name), ours
+
+
+def _masked(wide: int = 4) -> Any:
+    ids = keras.Input((STEPS,), dtype="int32")
+    return keras.layers.Embedding(9, wide, mask_zero=True)(ids)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_makes_vectors_of_ids_and_a_mask_if_it_is_told(name: str) -> None:
+    room = kp.layers if name == "ExtendableEmbedding" else keras.layers
+    told = {"pad_id": 0} if room is kp.layers else {"mask_zero": True}
+    for options in ({}, told):
+        made = getattr(room, name)(9, 4, **options)(np.array([[1, 2, 0]]))
+        assert made.shape == (1, 3, 4)
+        assert (get_keras_mask(made) is not None) == bool(options)
+
+
+def test_every_table_of_keras_is_one() -> None:
+    found = {
+        name
+        for name, made in vars(keras.layers).items()
+        if isinstance(made, type) and issubclass(made, keras.layers.Embedding)
+    }
+    assert found <= TABLES
+
+
+@pytest.mark.filterwarnings("ignore:.*destroy the mask information")
+@pytest.mark.parametrize("name", sorted(masks.KEEPS - {"ReversibleEmbedding"}))
+def test_what_keeps_a_mask_does(name: str) -> None:
+    x = _masked()
+    needed: dict[str, tuple[Any, ...]] = {
+        "Activation": ("relu",),
+        "AlphaDropout": (0.5,),
+        "Dense": (3,),
+        "Dropout": (0.5,),
+        "GaussianDropout": (0.5,),
+        "GaussianNoise": (0.5,),
+        "GroupNormalization": (2,),
+        "GroupQueryAttention": (4, 2, 1),
+        "MaskedConv1D": (3, 2),
+        "MaskedGroupedQueryAttention": (4, 2, 1),
+        "MaskedMultiHeadAttention": (2, 4),
+        "MultiHeadAttention": (2, 4),
+        "Rescaling": (2.0,),
+        "SpatialDropout1D": (0.5,),
+    }
+    made = getattr(keras.layers, name, None) or getattr(kp.layers, name)
+    layer = made(*needed.get(name, ()))
+    lists = name in ("Attention", "AdditiveAttention", "MaskedAttention")
+    pair = "Query" in name or "MultiHead" in name
+    y = layer([x, x]) if lists else layer(x, x) if pair else layer(x)
+    assert get_keras_mask(y) is not None
+
+
+@pytest.mark.parametrize("name", sorted(masks.MERGES | masks.KEEPS_ANY))
+def test_what_merges_masks_keeps_that_of_all(name: str) -> None:
+    made = getattr(keras.layers, name, None) or getattr(kp.layers, name)
+    assert get_keras_mask(made()([_masked(), _masked()])) is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*destroy the mask information")
+@pytest.mark.parametrize("name", sorted(operations.POOLING_OVER_TIME))
+def test_what_leaves_no_step_leaves_no_mask(name: str) -> None:
+    made = getattr(keras.layers, name, None) or getattr(kp.layers, name)
+    y = made()(_masked())
+    assert len(y.shape) == 2
+    assert get_keras_mask(y) is None
 
 
 def test_every_argument_that_names_ids_exists() -> None:
@@ -68,9 +162,6 @@ def test_every_rule_is_about_a_class_that_exists() -> None:
     for key in _RULES:
         package, _, name = key.partition(">")
         assert hasattr(packages[package].layers, name), key
-
-
-STEPS, WIDTH = 6, 11
 
 
 def _made(name: str) -> Any:

@@ -13,27 +13,14 @@ from keras_padsafe.audit.run.movements import Movements
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
+from keras_padsafe.facts.advice import POOLING
+from keras_padsafe.facts.swaps import OURS
 
 KINDS: tuple[Kind, ...] = ("random", "large")
 """A maximum may not see the one, and a softmax may hide the other."""
 
 _ORDER = ("PS302", "PS303", "PS304", "PS301", "PS305")
 
-# What loses or ignores masks, and ours in its place.
-_INSTEAD = {
-    "Add": "layers.MaskedAdd",
-    "Attention": "layers.MaskedAttention",
-    "Conv1D": "layers.MaskedConv1D",
-    "GlobalAveragePooling1D": "layers.MaskedGlobalAveragePooling1D",
-    "GlobalMaxPooling1D": "layers.MaskedGlobalMaxPooling1D",
-    "GroupedQueryAttention": "layers.MaskedGroupedQueryAttention",
-    "MultiHeadAttention": "layers.MaskedMultiHeadAttention",
-    "Softmax": "layers.MaskedSoftmax",
-    "Max": "ops.masked_max",
-    "Mean": "ops.masked_mean",
-    "Min": "ops.masked_min",
-    "Sum": "ops.masked_sum",
-}
 _CODES = {"dropped": "PS301", "operation": "PS301", "erased": "PS303"}
 
 
@@ -121,9 +108,9 @@ def how_lost(loss: Loss) -> str:
 
 def instead(loss: Loss) -> str:
     """What to use where a mask is lost."""
-    ours = _INSTEAD.get(loss.class_name)
+    ours = OURS.get(loss.class_name)
     if ours and loss.how != "operation":
-        return f"Use keras_padsafe.{ours} in place of {loss.class_name}."
+        return f"Use {ours} in place of {loss.class_name}."
     if loss.how == "erased":
         return "Give it a copy of its input x: keras_padsafe.layers.KeepMask()([x, x])."
     if loss.how == "operation":
@@ -132,11 +119,16 @@ def instead(loss: Loss) -> str:
             "operation that keeps the positions of x, write "
             "keras_padsafe.layers.KeepMask()([result, x])."
         )
+    if loss.positions == "same":
+        return (
+            "Write keras_padsafe.layers.KeepMask()([result, x]) after it, with x its "
+            "input (in a layer of your own: self.supports_masking = True)."
+        )
+    if loss.positions == "none":
+        return f"It leaves no positions: pool the real ones in its place, by {POOLING}."
     return (
-        "If it keeps the positions of its input x, write "
-        "keras_padsafe.layers.KeepMask()([result, x]) after it (in a layer of your "
-        "own: self.supports_masking = True); if not, give the next layer its mask by "
-        "name."
+        "Its positions are not those of its input x: do to the mask what it does to x, "
+        "and give that to the next layer by name (mask=, attention_mask=)."
     )
 
 
@@ -226,7 +218,7 @@ def _from_nowhere(origin: Loss, effect: str, evidence: dict[str, Any]) -> Findin
         f"'{origin.place}' ({origin.class_name}) sets a mask that marks padding of its "
         f"inputs as real, and {effect}.",
         instead(origin)
-        if origin.class_name in _INSTEAD
+        if origin.class_name in OURS
         else "Write keras_padsafe.layers.KeepMask()([result, x]) after it, with x the "
         "input whose mask is right: it hides what either mask hides.",
         evidence | {"mask_from": origin.place},
@@ -234,9 +226,9 @@ def _from_nowhere(origin: Loss, effect: str, evidence: dict[str, Any]) -> Findin
 
 
 def _use_of_mask(call: CallRecord, untold: bool) -> str:
-    ours = _INSTEAD.get(call.class_name)
+    ours = OURS.get(call.class_name)
     if ours:
-        return f"Use keras_padsafe.{ours} in place of {call.class_name}."
+        return f"Use {ours} in place of {call.class_name}."
     if untold:
         return "Give it the mask by name: attention_mask=, padding_mask= or mask=."
     return (

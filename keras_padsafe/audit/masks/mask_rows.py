@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.mask_row import MaskRow
 from keras_padsafe.audit.masks.mask_story import MaskStory, erases
 from keras_padsafe.audit.run.record_calls import CallRecord, Value
+from keras_padsafe.audit.trace_masks import MaskRow
 
 
 def mask_rows(story: MaskStory, findings: Sequence[Finding]) -> tuple[MaskRow, ...]:

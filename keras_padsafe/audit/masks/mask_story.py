@@ -9,12 +9,14 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from keras_padsafe.arguments import read_batch, read_layer
 from keras_padsafe.audit.run.find_timelines import Born, born_masks, find_timelines
 from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.record_calls import CallRecord, Value
+from keras_padsafe.audit.run.time_axes import Axis
 from keras_padsafe.errors import AuditError, MaskError
 
 
@@ -30,6 +32,8 @@ class Loss:
         class_name: The class of that layer.
         order: When: the number of the call.
         seen: The last place where the mask was carried.
+        positions: Whether what the layer gives has the `"same"` positions as what it
+            was given, `"other"` ones or `"none"`.
     """
 
     how: Literal["dropped", "erased", "operation", "shown"]
@@ -37,6 +41,7 @@ class Loss:
     class_name: str
     order: int
     seen: str
+    positions: Literal["same", "other", "none"]
 
 
 class MaskStory:
@@ -55,12 +60,8 @@ class MaskStory:
     """
 
     def __init__(self, model: keras.layers.Layer, batch: Any) -> None:
-        if not isinstance(model, keras.layers.Layer):
-            raise MaskError(
-                "model: expected a Keras model or layer; received "
-                f"{type(model).__name__}. A saved one is read with "
-                "keras.saving.load_model."
-            )
+        read_layer(model, "model", MaskError)
+        read_batch(batch, "batch", MaskError)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*destroy the mask information")
             runs = ModelRuns(model, batch)
@@ -285,7 +286,20 @@ class MaskStory:
             if any(operation is owner.layer for operation in graph):
                 break
             owner, how = above, "operation" if how == "dropped" else how
-        return Loss(how, owner.path, owner.class_name, call.index, seen)
+        positions = self._positions(owner)
+        return Loss(how, owner.path, owner.class_name, call.index, seen, positions)
+
+    def _positions(self, call: CallRecord) -> Literal["same", "other", "none"]:
+        assert self.runs is not None
+
+        def time(values: list[Value]) -> list[tuple[Axis, ...]]:
+            read = [self.runs.axes[v] for v in values if v.is_float and self.runs]
+            return [tuple(one.axes[n] for n, _ in one.time[:1]) for one in read]
+
+        given, made = time(call.inputs), time(call.outputs)
+        if any(axes and axes in given for axes in made):
+            return "same"
+        return "other" if any(made) else "none"
 
     def _mask_and_padding(
         self, value: Value

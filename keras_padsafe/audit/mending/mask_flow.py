@@ -4,15 +4,26 @@ Nothing is run. A mask is followed beyond a layer that loses it wherever repair 
 put one there that does not, since that is where the mask will be.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from keras_padsafe.audit.mending import mask_rules
+from keras_padsafe.facts import masks
+from keras_padsafe.facts.operations import POOLING_OVER_TIME
+from keras_padsafe.facts.swaps import (
+    ACTIVATION,
+    ACTIVATIONS,
+    MASKED_ADD,
+    RESCALING,
+    Swap,
+)
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.id_sources import is_reverse
 
 _OURS = "keras_padsafe>"
+_FLOATS = frozenset("bfloat16 float16 float32 float64".split())
 
 
 @dataclass(frozen=True)
@@ -91,33 +102,64 @@ def is_opaque(layer: LayerNode) -> bool:
     return not (layer.is_stock or layer.is_operation or layer.key.startswith(_OURS))
 
 
+def makes_mask(call: Call) -> bool:
+    """Whether the output of this call carries a mask that no input carried."""
+    config, kind = call.layer.config, call.layer.class_name
+    if kind in masks.READS_VALUES:
+        return True
+    if kind == "ExtendableEmbedding":
+        return config.get("pad_id") is not None
+    return bool(config.get("mask_zero")) and not is_reverse(call)
+
+
+def returns_sequences(layer: LayerNode) -> bool:
+    """Whether a recurrent layer gives an output for each step."""
+    inside = (child for child in layer.children if child.attribute == "layer")
+    return bool(next(inside, layer).config.get("return_sequences"))
+
+
+def mixes_steps(layer: LayerNode, rank: int | None) -> bool:
+    """Whether a layer that keeps masks mixes values of one step into another."""
+    if layer.class_name in masks.MIXES_STEPS:
+        return True
+    if layer.class_name not in masks.MIXES_OVER_AXIS:
+        return False
+    return covers_time(layer.config.get("axis", -1), rank)
+
+
+def covers_time(axis: Any, rank: int | None) -> bool:
+    """Whether an axis, or one of a list, is that of time; `None` stands for all."""
+    if axis is None:
+        return True
+    axes = axis if isinstance(axis, list | tuple) else [axis]
+    return any(one == 1 or (rank is not None and one == 1 - rank) for one in axes)
+
+
 def _mask_after(meeting: Meeting, home: LayerNode | None, graph: Graph) -> Mask | None:
     call, layer = meeting.call, meeting.layer
     kind = layer.class_name
-    if mask_rules.makes_mask(call):
+    if makes_mask(call):
         return Mask(frozenset((call,)), max(2, _source_rank(meeting)), home)
     if is_opaque(layer):
         looks_up = not meeting.known and _looks_like_a_table(meeting, graph)
         return Mask(frozenset((call,)), 2, home) if looks_up else meeting.first
     if layer.is_operation:
         return _mask_after_operation(meeting)
-    if kind in mask_rules.MERGES or kind in mask_rules.KEEPS_ANY:
+    if kind in masks.MERGES or kind in masks.KEEPS_ANY:
         return meeting.known[0].joined(*meeting.known) if meeting.known else None
-    if kind in mask_rules.RECURRENT:
-        return meeting.first if mask_rules.returns_sequences(layer) else None
+    if kind in masks.RECURRENT:
+        return meeting.first if returns_sequences(layer) else None
     if kind in ("Conv1D", "MaskedConv1D") and meeting.first is not None:
         return Mask(frozenset((call,)), 2, home)
-    if kind in mask_rules.KEEPS or layer.key.startswith(_OURS):
+    if kind in masks.KEEPS or layer.key.startswith(_OURS):
         first = meeting.first
         if first is None and {"mask", "query_mask"} & meeting.given.keys():
             return Mask(frozenset((call,)), 2, home)
-        return None if kind in mask_rules.CONSUMES else first
+        return None if kind in POOLING_OVER_TIME else first
     return None
 
 
 def _mask_after_operation(meeting: Meeting) -> Mask | None:
-    from keras_padsafe.audit.mending.operations import keeps_mask
-
     if not meeting.known or not keeps_mask(meeting):
         return None
     return meeting.known[0].joined(*meeting.known)
@@ -169,10 +211,92 @@ def _rank(call: Call, graph: Graph) -> int | None:
 
 def _source_rank(meeting: Meeting) -> int:
     """The mask of a table has the rank of the ids; that of values, one less."""
-    values = meeting.layer.class_name in ("Masking", "NaNMasking")
+    values = meeting.layer.class_name in masks.READS_VALUES
     return (meeting.input_rank or 2) - values
 
 
 def _looks_like_a_table(meeting: Meeting, graph: Graph) -> bool:
     """Whether a class unknown makes vectors of ids; such a one may make a mask."""
     return meeting.input_rank == 2 and _rank(meeting.call, graph) in (3, None)
+
+
+def layer_for(meeting: Meeting) -> tuple[Swap, dict[str, Any], list[Any]] | None:
+    """The layer that does what an operation does, and keeps the mask.
+
+    Returns:
+        The class, its configuration but for name and dtype, and the arguments of its
+        call; `None` if there is none.
+    """
+    kind = meeting.layer.class_name
+    values = list(meeting.call.arguments.values())
+    tensors = [value for value in values if _is_tensor(value)]
+    if not tensors or any(_dtype(tensor) not in _FLOATS for tensor in tensors):
+        return None
+    if kind in ACTIVATIONS and len(values) == 1:
+        return ACTIVATION, {"activation": ACTIVATIONS[kind]}, tensors
+    if kind == "Add" and len(values) == len(tensors) == 2:
+        return MASKED_ADD, {}, [tensors]
+    if len(values) == 2 and len(tensors) == 1:
+        number = next(value for value in values if not _is_tensor(value))
+        if not _is_number(number):
+            return None
+        if kind == "Multiply":
+            return RESCALING, {"scale": number, "offset": 0.0}, tensors
+        if kind == "Add":
+            return RESCALING, {"scale": 1.0, "offset": number}, tensors
+        if kind == "Subtract" and values[0] is tensors[0]:
+            return RESCALING, {"scale": 1.0, "offset": -number}, tensors
+    return None
+
+
+def dtype_of_output(meeting: Meeting) -> str | None:
+    """The dtype that the operation computes in; `None` if it is none of its inputs'."""
+    dtypes = {_dtype(v) for v in meeting.call.arguments.values() if _is_tensor(v)}
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def keeps_mask(meeting: Meeting) -> bool:
+    """Whether the mask goes on behind an operation, once repair has been there."""
+    kept = meeting.layer.class_name in masks.WITHOUT_MASK
+    return kept or (
+        layer_for(meeting) is not None and dtype_of_output(meeting) is not None
+    )
+
+
+def drops_mask(meeting: Meeting) -> bool:
+    """Whether steps go on behind an operation, and their mask does not."""
+    kind = meeting.layer.class_name
+    if kind in masks.ASIDE or kind in masks.WITHOUT_MASK:
+        return False
+    return kind != "GetItem" or not _takes_one_step(meeting)
+
+
+def reduces_steps(meeting: Meeting) -> bool:
+    """Whether an operation reduces over time, padding and all."""
+    if meeting.layer.class_name not in masks.REDUCTIONS:
+        return False
+    arguments = {**meeting.layer.config, **meeting.call.arguments}
+    axis = arguments.get("axis", arguments.get("1"))
+    return covers_time(axis, meeting.input_rank)
+
+
+def _takes_one_step(meeting: Meeting) -> bool:
+    """Whether `x[:, 3]` was written: a single step is left, and no time."""
+    arguments = meeting.call.arguments
+    key = arguments.get("1", arguments.get("key"))
+    if isinstance(key, dict):  # A tuple, as Keras writes it.
+        key = (key.get("config") or {}).get("value", key)
+    return isinstance(key, list) and len(key) > 1 and isinstance(key[1], int)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
+
+
+def _is_number(value: Any) -> bool:
+    whole = isinstance(value, int | float) and not isinstance(value, bool)
+    return whole and math.isfinite(value)
+
+
+def _dtype(tensor: dict[str, Any]) -> str:
+    return str(tensor["config"].get("dtype"))

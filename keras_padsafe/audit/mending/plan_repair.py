@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.mending import mask_rules
-from keras_padsafe.audit.mending.mask_flow import Meeting, follow_masks, is_opaque
-from keras_padsafe.audit.mending.operations import (
+from keras_padsafe.audit.mending.mask_flow import (
+    Meeting,
+    covers_time,
     drops_mask,
     dtype_of_output,
+    follow_masks,
+    is_opaque,
     layer_for,
+    makes_mask,
     mixes_steps,
+    reduces_steps,
 )
-from keras_padsafe.audit.mending.refusals import refusal
-from keras_padsafe.audit.mending.swaps import SWAPS, Swap
+from keras_padsafe.facts import masks
 from keras_padsafe.facts.layers import TABLES
+from keras_padsafe.facts.operations import POOLING_OVER_TIME
+from keras_padsafe.facts.swaps import SWAPS, Swap
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.group_names import named_by_rule
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -26,6 +31,10 @@ _BY_HAND = (
 _KEEP_MASK = (
     "Hand the mask on with `KeepMask()([result, x])` if the positions stay the same, "
     "and save the model again."
+)
+# Their arrays have to be found in the file to be renamed with them.
+_HOLDS_WEIGHTS = frozenset(
+    "Attention Conv1D GroupQueryAttention MultiHeadAttention".split()
 )
 _LOOK = "Check the whole model with `keras_padsafe.audit.check_padding`."
 
@@ -89,12 +98,12 @@ def _unseen(graph: Graph, met: Collection[LayerNode]) -> Iterator[str]:
     tables = [
         call.layer
         for call in graph.calls
-        if call.layer.class_name in TABLES and not mask_rules.makes_mask(call)
+        if call.layer.class_name in TABLES and not makes_mask(call)
     ]
     readers = [
         call.layer
         for call in graph.calls
-        if call.layer.class_name in mask_rules.READS_STEPS and call.layer not in met
+        if call.layer.class_name in masks.READS_STEPS and call.layer not in met
     ]
     if tables and readers and not met:
         names = ", ".join(dict.fromkeys(f"'{place_of(node)}'" for node in readers))
@@ -130,11 +139,11 @@ def _judge(
             yield Edit(layer, SWAPS[kind])
         else:
             yield _finding("PS302", layer, f"padding can get through it; {reason}")
-    elif kind in mask_rules.KEEPS or kind in SWAPS:
-        if any(mask_rules.mixes_steps(layer, m.input_rank) for m in meetings):
+    elif kind in masks.KEEPS or kind in SWAPS:
+        if any(mixes_steps(layer, m.input_rank) for m in meetings):
             why = "it mixes steps, padding among them, and none of our layers does not"
             yield _finding("PS302", layer, why)
-    elif kind in mask_rules.MERGES:
+    elif kind in masks.MERGES:
         if any(_loses_mask(meeting) for meeting in meetings):
             why = "one input has no mask, so the mask of the other is lost"
             yield _finding("PS301", layer, why, _KEEP_MASK)
@@ -148,7 +157,7 @@ def _judge_operation(
 ) -> Iterator[Edit | Finding]:
     if not meeting.known or _read_aside(meeting.call):
         return
-    if mixes_steps(meeting):
+    if reduces_steps(meeting):
         why = "it reduces over time, padding among the rest"
         fix = "Use a pooling layer of keras_padsafe there, and save the model again."
         yield _finding("PS302", layer, why, fix)
@@ -166,7 +175,7 @@ def _judge_operation(
 
 def _read_aside(call: Call) -> bool:
     """Whether its output is only looked at, as in `ones_like(x[..., :1])`."""
-    aside = [c.layer.class_name in mask_rules.ASIDE for c in call.consumers]
+    aside = [c.layer.class_name in masks.ASIDE for c in call.consumers]
     return bool(aside) and all(aside)
 
 
@@ -182,7 +191,7 @@ def _loses_mask(meeting: Meeting) -> bool:
     if not meeting.known or None not in meeting.masks:
         return False
     axis = meeting.layer.config.get("axis")
-    joins_time = meeting.layer.class_name == "Concatenate" and mask_rules.covers_time(
+    joins_time = meeting.layer.class_name == "Concatenate" and covers_time(
         axis, meeting.input_rank
     )
     return not joins_time
@@ -190,7 +199,7 @@ def _loses_mask(meeting: Meeting) -> bool:
 
 def _hands_on(layer: LayerNode) -> bool:
     kind = layer.class_name
-    known = mask_rules.CONSUMES | mask_rules.RECURRENT
+    known = POOLING_OVER_TIME | masks.RECURRENT
     return kind in known or kind == "InputLayer" or bool(layer.config.get("mask_zero"))
 
 
@@ -207,3 +216,82 @@ def _opaque(layer: LayerNode) -> Finding:
 def _unread(root: LayerNode) -> Finding:
     why = "config.json does not list the layers inside, so none could be swapped"
     return _finding("PS306", root, why, f"{_BY_HAND} {_LOOK}")
+
+
+def refusal(
+    layer: LayerNode, swap: Swap, meetings: list[Meeting], orderly: set[LayerNode]
+) -> str | None:
+    """The first reason not to swap a layer; `None` if there is none.
+
+    Args:
+        layer: The layer.
+        swap: What would take its place.
+        meetings: Its calls that a mask reaches.
+        orderly: The models within which groups of weights can be renamed.
+    """
+    return next(_reasons(layer, swap, meetings, orderly), None)
+
+
+def _reasons(
+    layer: LayerNode, swap: Swap, meetings: list[Meeting], orderly: set[LayerNode]
+) -> Iterator[str]:
+    unknown = swap.unknown_keys(layer.config)
+    if unknown:
+        yield f"{swap.class_name} does not take its configuration {unknown[0]!r}"
+    for node in (layer, *layer.copies):
+        holder = _opaque_holder(node)
+        if holder is not None:
+            yield f"{holder.class_name} {holder.name!r} holds it, in code of its own"
+    unproved = layer.weights_path is None and layer.class_name in _HOLDS_WEIGHTS
+    holder = layer.parent
+    if unproved or (holder is not None and holder.is_graph and holder not in orderly):
+        yield "it could not be told which weights of the file are its own"
+    match layer.class_name:
+        case "Conv1D":
+            if layer.config.get("padding") == "same" and _strides(layer) > 1:
+                yield (
+                    "with padding='same' and strides, where its kernels fall depends "
+                    "on the amount of padding"
+                )
+        case "Add":
+            if _input_ranks_differ(layer):
+                yield "its inputs have different ranks"
+        case "MultiHeadAttention" | "GroupQueryAttention":
+            axes = layer.config.get("attention_axes") or [1]
+            count = len(axes) if isinstance(axes, list) else 1
+            for meeting in meetings:
+                if meeting.given.get("attention_mask", 3) <= 2 * count:
+                    yield "its attention_mask has no axis for the batch"
+                if any(_is_odd(*given) for given in meeting.given.items()):
+                    yield "a padding mask that it is given is not (batch, time)"
+
+
+def _opaque_holder(layer: LayerNode) -> LayerNode | None:
+    return next(
+        (
+            node
+            for node in layer.outwards()
+            if node is not layer
+            and not node.is_graph
+            and not (node.is_stock and node.class_name in masks.HOLDERS)
+        ),
+        None,
+    )
+
+
+def _strides(layer: LayerNode) -> int:
+    strides = layer.config.get("strides", 1)
+    first = strides[0] if isinstance(strides, list) and strides else strides
+    return first if isinstance(first, int) else 1
+
+
+def _input_ranks_differ(layer: LayerNode) -> bool:
+    built = layer.serialized.get("build_config")
+    shapes = built.get("input_shape") if isinstance(built, dict) else None
+    if not isinstance(shapes, list):
+        return True
+    return len({len(shape) for shape in shapes if isinstance(shape, list)}) != 1
+
+
+def _is_odd(name: str, rank: int) -> bool:
+    return name in ("query_mask", "key_mask", "value_mask") and rank < 2

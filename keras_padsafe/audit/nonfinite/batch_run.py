@@ -1,129 +1,170 @@
-"""One batch through a model and its loss, as often as needed, nothing left behind."""
+"""One batch through a model and its loss."""
 
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 
-from keras_padsafe.audit.run.run_model import as_tensors, left_as_it_is
-from keras_padsafe.audit.run.watch import Observer, map_tensors, tensors_in, watch
+from keras_padsafe.audit.run.model_runs import ModelRuns, Values, as_tensors
+from keras_padsafe.audit.run.watch import (
+    Change,
+    LayerCall,
+    Moment,
+    Observer,
+    Spot,
+    Vary,
+    map_tensors,
+    tensors_in,
+)
 from keras_padsafe.errors import AuditError
 from keras_padsafe.types import Tensor
-
-Values = Sequence[tuple[keras.Variable, Tensor]]
-Loss = Callable[[Any, slice], Tensor]
 
 EVERY_ROW = slice(None)
 
 
-@dataclass(frozen=True)
-class BatchRun:
-    """A batch and how it is to be run.
+class BatchRun(ModelRuns):
+    """A batch with its targets, as `find_nonfinite` takes them.
 
     Attributes:
-        model: The model.
-        x: What it takes.
-        loss: Takes the outputs and which rows of the batch they are of, returns the
-            loss; `None` if there are no targets.
         targets: The targets and sample weights, by name.
-        training: Whether layers such as Dropout behave as in training.
+        has_loss: Whether there are targets, and so a loss.
+
+    Raises:
+        AuditError: if targets were given and nothing says which loss they have.
     """
 
-    model: keras.layers.Layer
-    x: Any
-    loss: Loss | None
-    targets: Any
-    training: bool
+    def __init__(
+        self,
+        model: keras.layers.Layer,
+        x: Any,
+        y: Any,
+        loss: Any,
+        sample_weight: Any,
+        training: bool,
+    ) -> None:
+        super().__init__(model, x, training)
+        if not tensors_in(self.x):
+            kind = type(self.x).__name__
+            raise AuditError(
+                f"find_nonfinite: x holds no numbers. Expected one batch as the model "
+                f"takes it: an array, or a list or dictionary of arrays. Received: "
+                f"{kind}. A data set is given batch by batch."
+            )
+        self._y, self._weights = as_tensors(y), as_tensors(sample_weight)
+        for name, part in (("y", self._y), ("sample_weight", self._weights)):
+            counts = {_count(self.x), _count(part)} - {None}
+            if len(counts) > 1:
+                raise AuditError(
+                    f"find_nonfinite: {name}: expected as many rows as x has, "
+                    f"{_count(self.x)}; received {_count(part)}."
+                )
+        self.targets = {"targets": self._y, "sample_weight": self._weights}
+        self.has_loss = y is not None
+        self._loss = self._loss_function(loss)
+
+    @property
+    def trainable(self) -> list[keras.Variable]:
+        """The weights that training moves."""
+        return list(self.model.trainable_variables)
 
     def __call__(
         self,
         observer: Observer,
         *,
         only: Container[int] | None = None,
-        values: Values = (),
+        variables: Values = (),
     ) -> tuple[Any, Tensor | None]:
-        """Runs the batch under `observer`; returns the outputs and the loss.
+        """Runs the batch; returns the outputs and, if there are targets, the loss."""
+
+        def then(outputs: Any) -> tuple[Any, Tensor | None]:
+            loss = self._loss(outputs, EVERY_ROW) if self.has_loss else None
+            return outputs, loss
+
+        return self.call(observer, only=only, variables=variables, then=then)
+
+    def kept(
+        self, spot: Spot, changes: Mapping[Spot, Change], variables: Values = ()
+    ) -> list[Tensor]:
+        """The tensors at one spot when some are changed; those of the spot too.
 
         Args:
-            observer: Sees each call inside the model.
-            only: As `watch` takes it.
-            values: What some variables are taken to hold meanwhile.
+            spot: Where to look.
+            changes: What to do to the tensors of some spots.
+            variables: What some variables are taken to hold meanwhile.
         """
-        with left_as_it_is(self.model, values):
-            with watch(self.model, observer, only):
-                outputs = self.model(self.x, training=self.training)
-            return outputs, None if self.loss is None else self.loss(outputs, EVERY_ROW)
+        kept: list[Tensor] = []
+
+        def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
+            here: Spot = (call.index, moment)
+            if here in changes:
+                structure = changes[here](structure)
+            if here == spot:
+                kept.extend(tensors_in(structure))
+            return structure
+
+        self(Vary(at), variables=variables)
+        return kept
 
     def loss_of(self, outputs: Any, rows: slice = EVERY_ROW) -> Tensor:
         """The loss of some outputs alone; there must be targets."""
-        assert self.loss is not None
-        with left_as_it_is(self.model):
-            return self.loss(outputs, rows)
+        with self.untouched():
+            return self._loss(outputs, rows)
 
-
-def make_batch_run(
-    model: keras.layers.Layer,
-    x: Any,
-    y: Any,
-    loss: Any,
-    sample_weight: Any,
-    training: bool,
-) -> BatchRun:
-    """Reads the arguments of `find_nonfinite`.
-
-    Raises:
-        AuditError: if targets were given and nothing says which loss they have.
-    """
-    x = as_tensors(x)
-    if not tensors_in(x):
-        kind = type(x).__name__
-        raise AuditError(
-            f"find_nonfinite: x holds no numbers. Expected one batch as the model "
-            f"takes it: an array, or a list or dictionary of arrays. Received: {kind}. "
-            "A data set is given batch by batch."
-        )
-    y, sample_weight = as_tensors(y), as_tensors(sample_weight)
-    function = _loss_function(model, x, y, loss, sample_weight)
-    targets = {"targets": y, "sample_weight": sample_weight}
-    return BatchRun(model, x, function, targets, training)
-
-
-def _loss_function(
-    model: keras.layers.Layer, x: Any, y: Any, loss: Any, sample_weight: Any
-) -> Loss | None:
-    if y is None:
-        if loss is not None:
+    def _loss_function(self, loss: Any) -> Callable[[Any, slice], Tensor]:
+        """Takes outputs and which rows of the batch they are of; returns the loss."""
+        model, y, weights = self.model, self._y, self._weights
+        if y is None and loss is not None:
             raise AuditError(
                 "find_nonfinite: a loss was given, and no targets. Expected: y, the "
                 "targets of the batch. Give y, or leave loss out."
             )
-        return None
-    if loss is not None:
-        function = keras.losses.get(loss)
+        if y is not None and loss is None and not getattr(model, "compiled", False):
+            raise AuditError(
+                f"find_nonfinite: targets were given, but {model.name} was not "
+                "compiled, so that their loss is not known. Compile the model, or give "
+                'loss=, a Keras loss or its name, such as "mse".'
+            )
+        try:
+            given = None if loss is None else keras.losses.get(loss)
+        except (TypeError, ValueError) as error:
+            raise AuditError(
+                "find_nonfinite: loss: expected a Keras loss, its name, or a function "
+                f"of targets and outputs; received {loss!r:.60}."
+            ) from error
 
-        def given(outputs: Any, rows: slice) -> Tensor:
-            of_rows, weights = _rows(y, rows), _rows(sample_weight, rows)
-            named = {} if weights is None else {"sample_weight": weights}
-            return keras.ops.mean(function(of_rows, outputs, **named))
+        def of_rows(outputs: Any, rows: slice) -> Tensor:
+            if given is None:
+                parts = _rows(self.x, rows), _rows(y, rows)
+                return model.compute_loss(*parts, outputs, _rows(weights, rows))
+            named = {} if weights is None else {"sample_weight": _rows(weights, rows)}
+            return keras.ops.mean(given(_rows(y, rows), outputs, **named))
 
-        return given
-    if not getattr(model, "compiled", False):
-        raise AuditError(
-            f"find_nonfinite: targets were given, but {model.name} was not compiled, "
-            "so that their loss is not known. Compile the model, or give loss=, a "
-            'Keras loss or its name, such as "mse".'
-        )
+        return of_rows
 
-    def compiled(outputs: Any, rows: slice) -> Tensor:
-        return model.compute_loss(
-            _rows(x, rows), _rows(y, rows), outputs, _rows(sample_weight, rows)
-        )
 
-    return compiled
+@contextmanager
+def unrolled(layers: Iterable[keras.layers.RNN]) -> Iterator[None]:
+    """While it lasts, these layers loop in Python, so that each step is seen."""
+    before = [(layer, layer.unroll) for layer in layers]
+    for layer, _ in before:
+        layer.unroll = True
+    try:
+        yield
+    finally:
+        for layer, unroll in before:
+            layer.unroll = unroll
 
 
 def _rows(structure: Any, rows: slice) -> Any:
     if rows == EVERY_ROW:
         return structure
     return map_tensors(lambda tensor: tensor[rows], structure)
+
+
+def _count(structure: Any) -> int | None:
+    """How many rows there are, if all tensors have as many."""
+    sizes = {
+        tensor.shape[0] if tensor.shape else None for tensor in tensors_in(structure)
+    }
+    return sizes.pop() if len(sizes) == 1 else None

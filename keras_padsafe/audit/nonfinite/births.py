@@ -6,7 +6,7 @@ finite when it alone is let through; the -inf of an attention score does not.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
@@ -14,15 +14,10 @@ from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
     all_finite,
-    bad_values,
-    is_float,
     replace_nonfinite,
 )
-from keras_padsafe.audit.run.intervene import AtEachPlace, Key
-from keras_padsafe.audit.run.known_masks import KnownMasks
-from keras_padsafe.audit.run.watch import LayerCall, Observer, tensors_in
-
-Moment = Literal["enter", "leave"]
+from keras_padsafe.audit.run.look import Look, Noted
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Spot, Vary
 
 
 @dataclass(frozen=True)
@@ -34,132 +29,43 @@ class Birth:
         moment: `"leave"` if the call made it, `"enter"` if it was made before it, by
             an operation in the parent's own code.
         bad: What is not finite.
-        feeds: The observations whose tensors it was made of.
+        feeds: The spots whose tensors it was made of.
         after: The path of the sibling that ran last before it, if there is one.
         is_leaf: Whether no other call happened inside `call`.
         empty_rows: The rows of the batch in which no position is real.
         variables: Those of the layer whose code made it, without its sublayers'.
         step: Which call of the same layer it is, in the same parent, from 0.
+        is_input: Whether it came with the batch.
+        place: The path of the layer whose code made it.
     """
 
     call: LayerCall
     moment: Moment
     bad: BadValues
-    feeds: frozenset[Key]
+    feeds: frozenset[Spot]
     after: str | None
     is_leaf: bool
     empty_rows: frozenset[int]
     variables: tuple[keras.Variable, ...]
     step: int
+    is_input: bool
+    place: str
 
     @property
-    def key(self) -> Key:
-        """Which observation it is."""
+    def spot(self) -> Spot:
+        """Where it was seen."""
         return self.call.index, self.moment
 
     @property
-    def scope(self) -> int:
-        """The index of the call whose own code made it."""
-        if self.moment == "leave" or self.call.parent is None:
-            return self.call.index
-        return self.call.parent.index
-
-    @property
-    def is_input(self) -> bool:
-        """Whether it came with the batch."""
-        return self.call.parent is None and self.moment == "enter"
-
-    @property
-    def place(self) -> str:
-        """The path of the layer whose code made it."""
-        if self.is_input:
-            return "input"
-        if self.moment == "leave":
-            layer = self.call.layer
-            # A wrapper may call what it wraps by a way that cannot be watched.
-            if self.is_leaf and isinstance(layer, keras.layers.Wrapper):
-                return f"{self.call.path}/{layer.layer.name}"
-            return self.call.path
-        return self.call.parent.path if self.call.parent else self.call.path
+    def scope(self) -> LayerCall:
+        """The call whose own code made it."""
+        entered = self.moment == "enter" and self.call.parent is not None
+        return self.call.parent if entered and self.call.parent else self.call
 
 
-class Scan(Observer):
-    """Finds every birth of one run; `replaced` runs on without them."""
-
-    def __init__(self) -> None:
-        self.births: list[Birth] = []
-        self.known = KnownMasks()
-        self.unfinished: list[LayerCall] = []
-        self._children: dict[int | None, list[LayerCall]] = {}
-
-    def enter(self, call: LayerCall) -> None:
-        parent = call.parent.index if call.parent else None
-        self._children.setdefault(parent, []).append(call)
-        self.known.note_all((call.args, call.kwargs))
-        call.args, call.kwargs = self._observe(call, "enter", (call.args, call.kwargs))
-        self.unfinished.append(call)
-
-    def leave(self, call: LayerCall) -> None:
-        self.unfinished.pop()
-        self.known.note_all(call.outputs)
-        call.outputs = self._observe(call, "leave", call.outputs)
-
-    def _observe(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
-        for tensor in tensors_in(structure):
-            if not is_float(tensor):
-                continue
-            bad = bad_values(tensor, self.known.of(tensor))
-            if bad is not None:
-                self.births.append(self._birth(call, moment, bad))
-                return replace_nonfinite(structure)
-        return structure
-
-    def _birth(self, call: LayerCall, moment: Moment, bad: BadValues) -> Birth:
-        inside = self._children.get(call.index, [])
-        scope = call if moment == "leave" else call.parent
-        siblings = [
-            child
-            for child in self._children.get(scope.index if scope else None, [])
-            if child is not call
-        ]
-        feeds: set[Key] = {(sibling.index, "leave") for sibling in siblings}
-        if scope is not None:
-            feeds.add((scope.index, "enter"))
-        return Birth(
-            call=call,
-            moment=moment,
-            bad=bad,
-            feeds=frozenset(feeds),
-            after=siblings[-1].path if siblings else None,
-            is_leaf=moment == "leave" and not inside,
-            empty_rows=self._empty_rows(len(bad.bad) if bad.bad.ndim else 0),
-            variables=_own_variables(scope, self._children),
-            step=self._step(call),
-        )
-
-    def _step(self, call: LayerCall) -> int:
-        beside = self._children[call.parent.index if call.parent else None]
-        before = beside[: beside.index(call)]
-        return sum(sibling.layer is call.layer for sibling in before)
-
-    def _empty_rows(self, batch: int) -> frozenset[int]:
-        masks = [mask for mask in self.known.all() if len(mask) == batch]
-        return frozenset(
-            row for mask in masks for row in range(batch) if not mask[row].any()
-        )
-
-
-def _own_variables(
-    call: LayerCall | None, children: dict[int | None, list[LayerCall]]
-) -> tuple[keras.Variable, ...]:
-    if call is None:
-        return ()
-    inner = {
-        id(variable)
-        for child in children.get(call.index, [])
-        for variable in child.layer_variables
-    }
-    return tuple(v for v in call.layer_variables if id(v) not in inner)
+def births_in(look: Look) -> list[Birth]:
+    """The births of a settled run, in order."""
+    return [_birth(look, noted) for noted in look.noted.values()]
 
 
 def births_that_count(run: BatchRun, births: list[Birth]) -> list[Birth]:
@@ -167,22 +73,63 @@ def births_that_count(run: BatchRun, births: list[Birth]) -> list[Birth]:
     return [
         birth
         for birth in births
-        if not all_finite(run(_LetThrough([b for b in births if b is not birth])))
+        if not all_finite(run(_without([b for b in births if b is not birth])))
     ]
 
 
-class _LetThrough(AtEachPlace):
+def _without(births: list[Birth]) -> Vary:
     """Replaces some births by zeros, but not what came to them from elsewhere."""
+    by_spot = {birth.spot: birth for birth in births}
+    watched = {spot for birth in births for spot in birth.feeds}
+    reached: set[Spot] = set()
 
-    def __init__(self, births: list[Birth]) -> None:
-        self._births = {birth.key: birth for birth in births}
-        self._watched = {key for birth in births for key in birth.feeds}
-        self._reached: set[Key] = set()
-
-    def at(self, key: Key, structure: Any) -> Any:
-        birth = self._births.get(key)
-        if birth is not None and not birth.feeds & self._reached:
+    def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
+        spot: Spot = (call.index, moment)
+        birth = by_spot.get(spot)
+        if birth is not None and not birth.feeds & reached:
             structure = replace_nonfinite(structure)
-        if key in self._watched and not all_finite(structure):
-            self._reached.add(key)
+        if spot in watched and not all_finite(structure):
+            reached.add(spot)
         return structure
+
+    return Vary(at)
+
+
+def _birth(look: Look, noted: Noted) -> Birth:
+    call, bad = noted.call, noted.bad[0]
+    made_in = call if noted.moment == "leave" else call.parent
+    inside = look.children(made_in)
+    before = [c for c in inside if noted.moment == "leave" or c.index < call.index]
+    feeds: set[Spot] = {(sibling.index, "leave") for sibling in before}
+    if made_in is not None:
+        feeds.add((made_in.index, "enter"))
+    is_leaf = noted.moment == "leave" and not inside
+    place = noted.place
+    if noted.is_input:
+        place = "input"
+    elif is_leaf and isinstance(call.layer, keras.layers.Wrapper):
+        # A wrapper may call what it wraps by a way that cannot be watched.
+        place = f"{place}/{call.layer.layer.name}"
+    batch = len(bad.bad) if bad.bad.ndim else 0
+    beside = [c for c in look.children(call.parent) if c.index < call.index]
+    below = {id(v) for child in inside for v in child.layer_variables}
+    own = made_in.layer_variables if made_in is not None else []
+    return Birth(
+        call=call,
+        moment=noted.moment,
+        bad=bad,
+        feeds=frozenset(feeds),
+        after=before[-1].path if before else None,
+        is_leaf=is_leaf,
+        empty_rows=frozenset(
+            row
+            for mask in noted.masks
+            if len(mask) == batch
+            for row in range(batch)
+            if not mask[row].any()
+        ),
+        variables=tuple(v for v in own if id(v) not in below),
+        step=sum(sibling.layer is call.layer for sibling in beside),
+        is_input=noted.is_input,
+        place=place,
+    )

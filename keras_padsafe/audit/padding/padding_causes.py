@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.padding.instead import what_instead
 from keras_padsafe.audit.padding.padding_answers import CONTENT, Answer, Answers
 from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.poison import Kind
-from keras_padsafe.audit.run.record_calls import CallRecord, Key
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, parameters
+from keras_padsafe.facts import advice
 
 # What a cause is called if it shows in several ways: the most telling first.
 _ORDER = ("PS402", "PS401", "PS404", "PS403")
@@ -23,6 +24,7 @@ class _Cause:
     key: Key | None
     place: str
     names: list[str] = field(default_factory=list)
+    also: list[str] = field(default_factory=list)
 
 
 def find_causes(answers: Answers, by_name: Mapping[str, Answer]) -> list[Finding]:
@@ -40,7 +42,32 @@ def find_causes(answers: Answers, by_name: Mapping[str, Answer]) -> list[Finding
             continue
         place = answer.variant.first or answers.runs.runs.model.name
         causes.setdefault(place, _Cause(answer.key, place)).names.append(name)
-    return [_finding(answers, by_name, cause) for cause in _in_order(answers, causes)]
+    kept: list[_Cause] = []
+    for cause in _in_order(answers, causes):
+        unmasked = _unmasked(answers, cause)
+        same = [other for other in kept if unmasked & _unmasked(answers, other)]
+        if same:
+            same[0].also.append(cause.place)
+        else:
+            kept.append(cause)
+    return [_finding(answers, by_name, cause) for cause in kept]
+
+
+def _unmasked(answers: Answers, cause: _Cause) -> set[int]:
+    """The padded tensors without a mask that go into a call which would use one.
+
+    Two calls that lack the mask of one tensor are one fault.
+    """
+    call = answers.runs.record[cause.key] if cause.key else None
+    if (
+        call is None
+        or call.used
+        or not any("mask" in n for n in parameters(call.layer))
+    ):
+        return set()
+    axes = answers.runs.axes
+    padded = [v for v in call.inputs if v.is_float and axes[v].padded is not None]
+    return {value.tensor for value in padded if value.mask is None}
 
 
 def _content_causes(
@@ -94,6 +121,9 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
         evidence |= {"class": kind, "mask_arrived": arrived}
         timed = any(answers.runs.axes[value].time for value in call.inputs)
         mask = "" if arrived or not timed else " No mask reaches it."
+    if cause.also:
+        evidence["also"] = cause.also
+        mask += f" Nor does it reach {', '.join(cause.also)}."
     shown = min(cause.names, key=_telling)
     worst = by_name[shown].variant
     return Finding(
@@ -112,7 +142,7 @@ def _instead(answers: Answers, call: CallRecord) -> str:
     axes = answers.runs.axes
     pools = not any(axes[value].time for value in call.outputs)
     own_code = call.has_children and not of_a_library(call.layer)
-    return what_instead(call.layer, own_code, pools)
+    return _what_instead(call.layer, own_code, pools)
 
 
 def _code(by_name: Mapping[str, Answer], names: list[str]) -> str:
@@ -156,3 +186,31 @@ def _telling(name: str) -> bool:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names)
+
+
+def _what_instead(layer: keras.Operation, own_code: bool, pools: bool) -> str:
+    """What to use instead.
+
+    Args:
+        layer: The layer in which real positions first moved.
+        own_code: Whether it was in code of the user's, between layers.
+        pools: Whether no time is left in what comes out.
+    """
+    if not own_code:
+        for kind in type(layer).__mro__:
+            if kind.__name__ in advice.INSTEAD:
+                return advice.INSTEAD[kind.__name__]
+            if kind.__name__ in advice.OVER_WINDOWS:
+                before = "Set padding to zero before it, or pool over time"
+                return f"{before}: {advice.POOLING}."
+    if pools:
+        return (
+            "Leave padding out there, by the mask (True = real): "
+            "keras_padsafe.ops.masked_mean, masked_max or masked_sum; or "
+            f"pool with {advice.POOLING}."
+        )
+    return (
+        "Leave padding out there, by the mask (True = real): hide the scores of padded "
+        "keys with keras_padsafe.ops.masked_softmax or masked_attention, and take sums "
+        "over time with masked_mean."
+    )

@@ -1,4 +1,8 @@
-"""Where in a tensor the values are not finite."""
+"""Where in a tensor the values are not finite.
+
+What is asked of values is asked in NumPy: JAX would compile each question anew for each
+shape of a tensor.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,47 +20,63 @@ _SHOWN = 8
 
 def is_float(tensor: Tensor) -> bool:
     """Whether a tensor can hold NaN."""
-    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
+    name = str(tensor.dtype)
+    return "float" in name and "float8" not in name
+
+
+def floats_in(structure: Any) -> list[Tensor]:
+    """The tensors of floats in a structure."""
+    return [tensor for tensor in tensors_in(structure) if is_float(tensor)]
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A tensor as NumPy; types that NumPy lacks as float32."""
+    array = np.asarray(keras.ops.convert_to_numpy(tensor))
+    return array.astype("float32") if array.dtype.kind == "V" else array
+
+
+def like(tensor: Tensor, array: np.ndarray) -> Tensor:
+    """An array as a tensor with the dtype and the mask of another one."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if dtype != "bfloat16":
+        array = np.asarray(array, dtype)
+    made = keras.ops.cast(keras.ops.convert_to_tensor(array), dtype)
+    mask = get_keras_mask(tensor)
+    if mask is not None:
+        set_keras_mask(made, mask)
+    return made
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether every value of a floating-point tensor is finite.
-
-    A sum is finite only if every term is; it is looked at first, being much cheaper.
-    """
-    total = keras.ops.sum(keras.ops.cast(tensor, "float32"))
-    if bool(keras.ops.isfinite(total)):
-        return True
-    return bool(keras.ops.all(keras.ops.isfinite(tensor)))
+    """Whether every value of a floating-point tensor is finite."""
+    return bool(np.isfinite(to_numpy(tensor)).all())
 
 
 def all_finite(structure: Any) -> bool:
     """Whether every floating-point tensor of a structure is finite throughout."""
-    return all(
-        is_finite(tensor) for tensor in tensors_in(structure) if is_float(tensor)
-    )
+    return all(map(is_finite, floats_in(structure)))
+
+
+def largest_of(structure: Any) -> float:
+    """The largest size of a number in a structure; 0 if there is none."""
+    arrays = [np.abs(to_numpy(tensor)) for tensor in floats_in(structure)]
+    return max((float(np.nanmax(a)) for a in arrays if a.size), default=0.0)
 
 
 def replace_nonfinite(structure: Any) -> Any:
     """The same with zeros for all that is not finite; masks are kept."""
-
-    def replaced(tensor: Tensor) -> Tensor:
-        return keras.ops.where(
-            keras.ops.isfinite(tensor), tensor, keras.ops.zeros_like(tensor)
-        )
-
-    return transform_floats(replaced, structure)
+    return change_arrays(lambda a: np.where(np.isfinite(a), a, 0), structure)
 
 
-def replace_by_noise(structure: Any) -> Any:
-    """The same with values around 1, no two alike, for all that is not finite."""
+def change_arrays(function: Callable[[np.ndarray], np.ndarray], structure: Any) -> Any:
+    """Applies a function of arrays to each floating-point tensor."""
 
-    def replaced(tensor: Tensor) -> Tensor:
-        noise = np.random.default_rng(0).uniform(0.5, 1.5, tuple(tensor.shape))
-        noise = keras.ops.convert_to_tensor(noise, tensor.dtype)
-        return keras.ops.where(keras.ops.isfinite(tensor), tensor, noise)
+    def changed(tensor: Tensor) -> Tensor:
+        array = to_numpy(tensor)
+        new = function(array)
+        return tensor if np.array_equal(array, new) else like(tensor, new)
 
-    return transform_floats(replaced, structure)
+    return transform_floats(changed, structure)
 
 
 def transform_floats(function: Callable[[Tensor], Tensor], structure: Any) -> Any:
@@ -67,18 +87,11 @@ def transform_floats(function: Callable[[Tensor], Tensor], structure: Any) -> An
             return tensor
         result = function(tensor)
         mask = get_keras_mask(tensor)
-        if mask is not None:
+        if mask is not None and result is not tensor:
             set_keras_mask(result, mask)
         return result
 
     return map_tensors(transformed, structure)
-
-
-def to_numpy(tensor: Tensor) -> np.ndarray:
-    """A tensor as NumPy; types that NumPy lacks as float32."""
-    if is_float(tensor) and keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
-        tensor = keras.ops.cast(tensor, "float32")
-    return keras.ops.convert_to_numpy(tensor)
 
 
 @dataclass(frozen=True)
@@ -123,12 +136,9 @@ class BadValues:
 
     def evidence(self) -> dict[str, Any]:
         """The figures as plain data."""
+        kinds = (("NaN", self.has_nan), ("inf", self.has_inf))
         found: dict[str, Any] = {
-            "values": " and ".join(
-                name
-                for name, has in (("NaN", self.has_nan), ("inf", self.has_inf))
-                if has
-            ),
+            "values": " and ".join(name for name, has in kinds if has),
             "count": int(self.bad.sum()),
             "of": int(self.bad.size),
             "dtype": self.dtype,
@@ -153,13 +163,10 @@ def bad_values(tensor: Tensor, mask: np.ndarray | None) -> BadValues | None:
         tensor: Floating-point, `(batch, ...)`.
         mask: The `(batch, time)` mask that it has, if it is known.
     """
-    if is_finite(tensor):
-        return None
     array = to_numpy(tensor)
-    return BadValues(
-        bad=~np.isfinite(array),
-        has_nan=bool(np.isnan(array).any()),
-        has_inf=bool(np.isinf(array).any()),
-        dtype=keras.backend.standardize_dtype(tensor.dtype),
-        mask=mask,
-    )
+    bad = ~np.isfinite(array)
+    if not bad.any():
+        return None
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    nan, infinite = bool(np.isnan(array).any()), bool(np.isinf(array).any())
+    return BadValues(bad, nan, infinite, dtype, mask)

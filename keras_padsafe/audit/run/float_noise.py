@@ -9,15 +9,7 @@ from functools import cache
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.record_calls import (
-    Alter,
-    Key,
-    Record,
-    floats_in,
-    read_tensor,
-)
-from keras_padsafe.audit.run.watch import LayerCall, map_tensors
-from keras_padsafe.compat import get_keras_mask, set_keras_mask
+from keras_padsafe.audit.run.record_calls import Alter, Record, Value, put
 from keras_padsafe.types import Tensor
 
 SEEDS = 3
@@ -31,37 +23,20 @@ def round_again(record: Record, seed: int) -> Alter:
     """Moves what comes out of each inner call by one rounding, up or down."""
     random = np.random.default_rng(seed)
 
-    def alter(key: Key, call: LayerCall) -> None:
-        known = record.get(key)
-        if known is not None and not known.has_children and floats_in(call.outputs):
-            call.outputs = map_tensors(moved, call.outputs)
-
-    def moved(tensor: Tensor) -> Tensor:
-        value = read_tensor(tensor)
-        if value is None or "float" not in value.dtype or not value.array.size:
-            return tensor
-        array = value.array
-        size = np.maximum(np.abs(array), typical_size(array))
-        signs = random.choice((-1.0, 1.0), array.shape)
+    def moved(now: np.ndarray, value: Value) -> np.ndarray:
+        size = np.maximum(np.abs(now), typical_size(now))
+        signs = random.choice((-1.0, 1.0), now.shape)
         step = signs * size * rounding_error(value.dtype)
-        return like(tensor, np.where(np.isfinite(array), array + step, array))
+        return np.where(np.isfinite(now), now + step, now)
 
-    return alter
+    inner = [key for key, call in record.items() if not call.has_children]
+    return put(record, inner, "leave", moved)
 
 
 def typical_size(array: np.ndarray) -> float:
     """The root of the mean square of the finite numbers of an array."""
     finite = array[np.isfinite(array)].astype("float64")
     return float(np.sqrt(np.mean(np.square(finite)))) if finite.size else 0.0
-
-
-def like(tensor: Tensor, array: np.ndarray) -> Tensor:
-    """An array as a tensor with the dtype and the mask of another one."""
-    made = keras.ops.cast(keras.ops.convert_to_tensor(array), tensor.dtype)
-    mask = get_keras_mask(tensor)
-    if mask is not None:
-        set_keras_mask(made, mask)
-    return made
 
 
 @cache

@@ -1,72 +1,22 @@
 """What each layer makes of each position of one row, for a picture."""
 
 from collections.abc import Container
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.bad_values import is_float, to_numpy
-from keras_padsafe.audit.run.known_masks import KnownMasks
-from keras_padsafe.audit.run.run_model import as_tensors, run_model
+from keras_padsafe.audit.run.bad_values import floats_in, to_numpy
+from keras_padsafe.audit.run.look import KnownMasks
+from keras_padsafe.audit.run.model_runs import ModelRuns
 from keras_padsafe.audit.run.watch import LayerCall, Observer
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 
-State = Literal["real", "masked", "unmasked", "nonfinite"]
-
-
-@dataclass(frozen=True)
-class PicturedLayer:
-    """One layer's row of the picture.
-
-    Attributes:
-        path: The names of the layers that it was called in, and its own.
-        kind: Its class.
-        states: What its output is at each position: `"real"`; `"masked"`, padding that
-            its mask hides; `"unmasked"`, padding that no mask hides any more;
-            `"nonfinite"`. Empty if the output has no time axis.
-        finite: Whether the row's whole output is finite.
-    """
-
-    path: str
-    kind: str
-    states: tuple[State, ...]
-    finite: bool
-
-
-@dataclass(frozen=True)
-class LayerPicture:
-    """One row of a batch on its way through a model.
-
-    Attributes:
-        row: Which row of the batch.
-        layers: The layers in the order in which they ran.
-    """
-
-    row: int
-    layers: tuple[PicturedLayer, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The picture as plain data."""
-        return {
-            "row": self.row,
-            "layers": [
-                {
-                    "path": layer.path,
-                    "kind": layer.kind,
-                    "states": list(layer.states),
-                    "finite": layer.finite,
-                }
-                for layer in self.layers
-            ],
-        }
-
 
 def layer_picture(
     model: keras.Model, x: Any, row: int, shown: Container[str] = ()
-) -> LayerPicture:
+) -> dict[str, Any]:
     """Runs a batch once and keeps what becomes of one row.
 
     Args:
@@ -74,15 +24,21 @@ def layer_picture(
         x: One batch, as the model takes it.
         row: The row to look at.
         shown: Paths to show although they are parts of a layer, not of a model.
+
+    Returns:
+        Plain data: the row, and of each layer in order its path, its class, whether all
+        of the row is finite in its output, and what that is at each position: `"real"`;
+        `"masked"`, padding that its mask hides; `"unmasked"`, padding that no mask
+        hides any more; `"nonfinite"`. No positions if the output has no time axis.
     """
     painter = _Painter(row, shown)
-    run_model(model, as_tensors(x), painter)
-    return LayerPicture(row, tuple(painter.layers))
+    ModelRuns(model, x).call(painter)
+    return {"row": row, "layers": painter.layers}
 
 
 class _Painter(Observer):
     def __init__(self, row: int, shown: Container[str]) -> None:
-        self.layers: list[PicturedLayer] = []
+        self.layers: list[dict[str, Any]] = []
         self._row = row
         self._shown = shown
         self._known = KnownMasks()
@@ -93,32 +49,24 @@ class _Painter(Observer):
     def leave(self, call: LayerCall) -> None:
         self._known.note_all(call.outputs)
         inside = call.parent.layer if call.parent else None
-        floats = [tensor for tensor in call.results if is_float(tensor)]
+        floats = floats_in(call.outputs)
         if floats and (isinstance(inside, keras.Model) or call.path in self._shown):
             self.layers.append(self._pictured(call, floats[0]))
 
-    def _pictured(self, call: LayerCall, tensor: Tensor) -> PicturedLayer:
+    def _pictured(self, call: LayerCall, tensor: Tensor) -> dict[str, Any]:
         values = to_numpy(tensor)[self._row]
         known = self._known.of(tensor)
-        states: tuple[State, ...] = ()
+        states: list[str] = []
         if known is not None:
             finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-            carried = get_keras_mask(tensor) is not None
-            states = tuple(
-                _state(bool(real), bool(good), carried)
+            padding = "unmasked" if get_keras_mask(tensor) is None else "masked"
+            states = [
+                ("real" if real else padding) if good else "nonfinite"
                 for real, good in zip(known[self._row], finite, strict=True)
-            )
-        return PicturedLayer(
-            path=call.path,
-            kind=type(call.layer).__name__,
-            states=states,
-            finite=bool(np.isfinite(values).all()),
-        )
-
-
-def _state(real: bool, finite: bool, carried: bool) -> State:
-    if not finite:
-        return "nonfinite"
-    if real:
-        return "real"
-    return "masked" if carried else "unmasked"
+            ]
+        return {
+            "path": call.path,
+            "kind": type(call.layer).__name__,
+            "states": states,
+            "finite": bool(np.isfinite(values).all()),
+        }

@@ -1,12 +1,12 @@
 """Which call lets padding reach an answer, and what follows if it is kept from it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.float_noise import MULTIPLE, like
+from keras_padsafe.audit.run.bad_values import change_arrays
+from keras_padsafe.audit.run.float_noise import MULTIPLE
 from keras_padsafe.audit.run.movements import CallMovement, Movement, Movements
 from keras_padsafe.audit.run.poison import Kind, poisoned
 from keras_padsafe.audit.run.record_calls import (
@@ -15,11 +15,10 @@ from keras_padsafe.audit.run.record_calls import (
     Key,
     Record,
     Value,
-    is_float,
+    put,
 )
 from keras_padsafe.audit.run.time_axes import Axes
-from keras_padsafe.audit.run.watch import LayerCall, map_tensors
-from keras_padsafe.types import Tensor
+from keras_padsafe.audit.run.watch import LayerCall, Moment
 
 Noise = Mapping[Value, float]
 
@@ -87,40 +86,19 @@ def hold_still(
 ) -> Alter:
     """Gives the outputs of some calls, where they are real, the values of before."""
 
-    def alter(key: Key, call: LayerCall) -> None:
-        if key not in keys:
-            return
-        left = iter([value for value in record[key].outputs if value.is_float])
+    def held(now: np.ndarray, value: Value) -> np.ndarray:
+        return np.where(real_in(value, axes), value.array, now)
 
-        def restored(tensor: Tensor) -> Tensor:
-            value = next(left, None) if is_float(tensor) else None
-            if value is None or tuple(tensor.shape) != value.array.shape:
-                return tensor
-            return _mixed(tensor, value, real_in(value, axes))
-
-        call.outputs = map_tensors(restored, call.outputs)
-
-    return alter
+    return put(record, keys, "leave", held)
 
 
 def calm(record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key]) -> Alter:
     """Gives some calls, where their inputs are padding, the values of before."""
 
-    def given(key: Key, call: LayerCall) -> None:
-        if key not in keys:
-            return
-        known = record[key].inputs
-        tensors = call.inputs
-        new: dict[int, Tensor] = {}
-        for tensor, value in zip(tensors, known, strict=False):
-            same = tuple(tensor.shape) == value.array.shape
-            if same and value.is_float and axes[value].padded is not None:
-                new[id(tensor)] = _mixed(tensor, value, ~real_in(value, axes))
-        call.args, call.kwargs = map_tensors(
-            lambda tensor: new.get(id(tensor), tensor), (call.args, call.kwargs)
-        )
+    def calmed(now: np.ndarray, value: Value) -> np.ndarray:
+        return np.where(real_in(value, axes), now, value.array)
 
-    return given
+    return put(record, keys, "enter", calmed)
 
 
 def stir(
@@ -129,36 +107,13 @@ def stir(
     """Gives one call other content, where its inputs are real or where they are not."""
     random = np.random.default_rng(seed)
 
-    def given(reached: Key, call: LayerCall) -> None:
-        if reached != key:
-            return
-        new: dict[int, Tensor] = {}
-        for tensor, value in zip(call.inputs, record[key].inputs, strict=False):
-            if value.is_float and tuple(tensor.shape) == value.array.shape:
-                # Larger than what is there: a maximum would not show it.
-                size = np.abs(value.array).max(initial=0.0) or 1.0
-                content = random.normal(size=value.array.shape) * 2 * size
-                other = replace(value, array=content)
-                where = real_in(value, axes)
-                new[id(tensor)] = _mixed(tensor, other, where if real else ~where)
-        call.args, call.kwargs = map_tensors(
-            lambda tensor: new.get(id(tensor), tensor), (call.args, call.kwargs)
-        )
+    def stirred(now: np.ndarray, value: Value) -> np.ndarray:
+        # Larger than what is there: a maximum would not show it.
+        size = np.abs(value.array).max(initial=0.0) or 1.0
+        content = random.normal(size=value.array.shape) * 2 * size
+        return np.where(real_in(value, axes) == real, content, now)
 
-    return given
-
-
-def below_zero(keys: Sequence[Key]) -> Alter:
-    """Gives some calls minus the size of what they are given."""
-
-    def given(key: Key, call: LayerCall) -> None:
-        if key in keys:
-            call.args = map_tensors(
-                lambda t: like(t, -np.abs(as_floats(t))) if is_float(t) else t,
-                call.args,
-            )
-
-    return given
+    return put(record, [key], "enter", stirred)
 
 
 def unsettle(
@@ -167,26 +122,24 @@ def unsettle(
     """Puts other content in what some calls put out, where it is padding."""
     random = np.random.default_rng(2)
 
-    def alter(key: Key, call: LayerCall) -> None:
-        if key not in keys:
-            return
-        left = iter([value for value in record[key].outputs if value.is_float])
+    def other(now: np.ndarray, value: Value) -> np.ndarray:
+        padded = axes[value].padded
+        if padded is None or axes[value].shape != now.shape:
+            return now
+        content = poisoned(value.array, padded, kind, value.dtype, random)
+        return np.where(real_in(value, axes), now, content)
 
-        def other(tensor: Tensor) -> Tensor:
-            value = next(left, None) if is_float(tensor) else None
-            padded = axes[value].padded if value is not None else None
-            if (
-                value is None
-                or padded is None
-                or tuple(tensor.shape) != axes[value].shape
-            ):
-                return tensor
-            array = poisoned(value.array, padded, kind, value.dtype, random)
-            return _mixed(tensor, replace(value, array=array), ~real_in(value, axes))
+    return put(record, keys, "leave", other)
 
-        call.outputs = map_tensors(other, call.outputs)
 
-    return alter
+def below_zero(keys: Sequence[Key]) -> Alter:
+    """Gives some calls minus the size of what they are given."""
+
+    def given(key: Key, call: LayerCall, at: Moment) -> None:
+        if at == "enter" and key in keys:
+            call.args = change_arrays(lambda array: -np.abs(array), call.args)
+
+    return given
 
 
 def real_in(value: Value, axes: Mapping[Value, Axes]) -> np.ndarray:
@@ -200,16 +153,6 @@ def has_moved(
 ) -> bool:
     """Whether any of some tensors moved by more than rounding."""
     return _moved(values, movements, noise, MULTIPLE)
-
-
-def as_floats(tensor: Tensor) -> np.ndarray:
-    """A tensor as NumPy, half precisions widened."""
-    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
-
-
-def _mixed(tensor: Tensor, value: Value, before: np.ndarray) -> Tensor:
-    now = as_floats(tensor)
-    return like(tensor, np.where(before, value.array, now))
 
 
 def _is_source(

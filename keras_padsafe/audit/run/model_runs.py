@@ -1,60 +1,83 @@
-"""Running a model on a padded batch, as often as an audit needs."""
+"""A model and a batch for it, run as often as an audit needs, nothing left behind."""
 
+import random
 import re
 import warnings
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.backends import start_random_numbers_at
-from keras_padsafe.audit.run.record_calls import (
-    Alter,
-    CallRecord,
-    Record,
-    RecordCalls,
-    is_float,
-)
-from keras_padsafe.audit.run.run_model import as_tensors, left_as_it_is
+from keras_padsafe.audit.run.bad_values import to_numpy
+from keras_padsafe.audit.run.record_calls import Alter, CallRecord, Record, RecordCalls
 from keras_padsafe.audit.run.timeline import Input
 from keras_padsafe.audit.run.watch import Observer, watch
+from keras_padsafe.backends.running import own_random_state, start_random_numbers_at
+from keras_padsafe.types import Tensor
+
+Values = Sequence[tuple[keras.Variable, Tensor]]
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ModelRuns:
-    """A model and the structure of its batch.
+    """A model and a batch for it.
+
+    Variables, BatchNorm statistics, seeds and compiled functions stay as they are. A
+    model that was never built is built first, as its first call would do.
 
     Args:
-        model: The model; built by a first call if it never was.
+        model: The model.
         batch: What it takes.
+        training: Whether layers such as Dropout behave as in training.
     """
 
-    def __init__(self, model: keras.layers.Layer, batch: Any) -> None:
+    def __init__(
+        self, model: keras.layers.Layer, batch: Any, training: bool = False
+    ) -> None:
         self.model = model
-        self._structure = as_tensors(batch)
-        self.inputs = tuple(_inputs(model, self._structure))
-        if not model.built:
-            model(self._structure)
+        self.x = as_tensors(batch)
+        self._training = training
+
+    @cached_property
+    def inputs(self) -> tuple[Input, ...]:
+        """The arrays of the batch, with their names."""
+        found = []
+        for path, leaf in keras.tree.flatten_with_path(self.x):
+            is_tensor = keras.ops.is_tensor(leaf)
+            array = to_numpy(leaf) if is_tensor else np.asarray(leaf)
+            found.append(Input("/".join(map(str, path)) or "0", array))
+        names = [tensor.name for tensor in getattr(self.model, "inputs", None) or []]
+        numbered = all(entry.name.isdigit() for entry in found)
+        if numbered and len(names) == len(found):
+            pairs = zip(names, found, strict=True)
+            found = [Input(name, entry.values) for name, entry in pairs]
+        return tuple(found)
+
+    def build(self, observer: Observer | None = None) -> None:
+        """Calls the model once, if it never was."""
+        if not self.model.built:
+            with watch(self.model, observer or Observer()):
+                self.model(self.x)
 
     def record(
         self,
-        values: Sequence[np.ndarray],
-        alter: Alter | None = None,
-        given: Alter | None = None,
+        values: Sequence[np.ndarray] | None = None,
+        *alters: Alter,
         reseeded: int = 0,
     ) -> Record:
         """The calls of one run; the last is that of the model.
 
         Args:
-            values: The arrays of the batch.
-            alter: May replace what comes out of a call.
-            given: May replace what goes into one.
+            values: The arrays of the batch; by default its own.
+            alters: May replace what goes into a call, or comes out of it.
             reseeded: Another number draws other random numbers, where the model does.
         """
-        recorder = RecordCalls(alter, given)
-        self.call(values, recorder, reseeded=reseeded)
+        recorder = RecordCalls(*alters)
+        self.call(recorder, values, reseeded=reseeded)
         return recorder.record
 
     def record_until_error(
@@ -63,39 +86,69 @@ class ModelRuns:
         """The calls of a run that the model may refuse, and what it said then."""
         recorder = RecordCalls()
         try:
-            self.call(values, recorder)
+            self.call(recorder, values)
         except Exception as error:  # Whatever a model of the user's raises.
             return recorder.record, what_was_said(error)
         return recorder.record, None
 
     def call(
         self,
-        values: Sequence[Any],
         observer: Observer,
+        values: Sequence[Any] | None = None,
+        *,
         only: Container[int] | None = None,
+        variables: Values = (),
         reseeded: int = 0,
+        then: Callable[[Any], Any] = lambda outputs: outputs,
     ) -> Any:
-        """Calls the model and lets `observer` see each call in it."""
-        x = keras.tree.pack_sequence_as(
-            self._structure, [_as_before(value) for value in values]
+        """Calls the model and lets an observer see each call in it.
+
+        Args:
+            observer: Sees the calls.
+            values: The arrays of the batch; by default its own.
+            only: As `watch` takes it.
+            variables: What some variables are taken to hold meanwhile.
+            reseeded: Another number draws other random numbers, where the model does.
+            then: What to make of the outputs, before all is as it was again.
+        """
+        self.build()
+        x = self.x
+        if values is not None:
+            x = keras.tree.pack_sequence_as(x, [*map(_as_before, values)])
+        with self.untouched([*self._seeds(reseeded), *variables]):
+            with watch(self.model, observer, only), warnings.catch_warnings():
+                # What becomes of a mask that is dropped is what an audit finds.
+                warnings.filterwarnings("ignore", ".*destroy the mask information")
+                if reseeded:
+                    start_random_numbers_at(reseeded)
+                outputs = self.model(x, training=self._training)
+            return then(outputs)
+
+    @contextmanager
+    def untouched(self, variables: Values = ()) -> Iterator[None]:
+        """While it lasts, no assignment reaches a Keras variable or a random state.
+
+        Args:
+            variables: What some variables are taken to hold meanwhile.
+        """
+        # Without a scope Keras reads a regularized weight itself, in one only here.
+        every = self.model.variables
+        regularized = [(v, v.value) for v in every if getattr(v, "regularizer", None)]
+        python, numpy = random.getstate(), np.random.get_state()
+        scope = keras.StatelessScope(
+            state_mapping=[*regularized, *variables], collect_losses=True
         )
-        with (
-            left_as_it_is(self.model, self._seeds(reseeded)),
-            watch(self.model, observer, only),
-            warnings.catch_warnings(),
-        ):
-            # What becomes of a mask that is dropped is what the audit finds.
-            warnings.filterwarnings("ignore", message=".*destroy the mask information")
-            if reseeded:
-                start_random_numbers_at(reseeded)
-            return self.model(x, training=False)
+        with scope, own_random_state():
+            try:
+                yield
+            finally:
+                random.setstate(python)
+                np.random.set_state(numpy)
 
     def _seeds(self, added: int) -> list[tuple[keras.Variable, Any]]:
-        if not added:
-            return []
         return [
             (variable, variable.value + added)
-            for variable in self.model.variables
+            for variable in (self.model.variables if added else [])
             if "seed_generator_state" in variable.path
         ]
 
@@ -105,33 +158,6 @@ def outputs_of(record: Record) -> CallRecord:
     return list(record.values())[-1]
 
 
-def _as_before(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufV":
-        return keras.ops.convert_to_tensor(value)
-    return value
-
-
-def _inputs(model: keras.layers.Layer, structure: Any) -> list[Input]:
-    found = []
-    for path, leaf in keras.tree.flatten_with_path(structure):
-        name = "/".join(map(str, path)) or "0"
-        found.append(Input(name, _to_array(leaf)))
-    names = [tensor.name for tensor in getattr(model, "inputs", None) or []]
-    numbered = all(entry.name.isdigit() for entry in found)
-    if numbered and len(names) == len(found):
-        return [Input(n, entry.values) for n, entry in zip(names, found, strict=True)]
-    return found
-
-
-def _to_array(leaf: Any) -> np.ndarray:
-    if not keras.ops.is_tensor(leaf):
-        return np.asarray(leaf)
-    if is_float(leaf) and "64" not in str(leaf.dtype):
-        # NumPy has no bfloat16; the model casts its inputs again.
-        leaf = keras.ops.cast(leaf, "float32")
-    return keras.ops.convert_to_numpy(leaf)
-
-
 def what_was_said(error: Exception) -> str:
     """One line of what an error says; Keras's own first line says only where."""
     lines = [_COLOUR.sub("", line).strip() for line in str(error).splitlines()]
@@ -139,3 +165,26 @@ def what_was_said(error: Exception) -> str:
     if lines[0].startswith("Exception encountered") and len(lines) > 1:
         lines = lines[1:]
     return f"{type(error).__name__}: {lines[0][:160]}"
+
+
+def as_tensors(structure: Any) -> Any:
+    """Numbers as tensors of the running backend; nested lists of numbers are arrays."""
+    if isinstance(structure, dict):
+        return {name: as_tensors(part) for name, part in structure.items()}
+    if isinstance(structure, (list, tuple)) and not _is_array(structure):
+        return type(structure)(as_tensors(part) for part in structure)
+    if structure is None or keras.ops.is_tensor(structure):
+        return structure
+    return _as_before(np.asarray(structure))
+
+
+def _is_array(structure: Any) -> bool:
+    leaves = keras.tree.flatten(structure)
+    return all(isinstance(leaf, (bool, int, float)) for leaf in leaves)
+
+
+def _as_before(value: Any) -> Any:
+    # "V" is how NumPy sees bfloat16; text is for the layers that take it.
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufV":
+        return keras.ops.convert_to_tensor(value)
+    return value

@@ -29,7 +29,6 @@ from keras_padsafe.audit.run.padded_batch import Change, PaddedBatch
 from keras_padsafe.audit.run.poison import Kind, find_taps, poisoned, put_in
 from keras_padsafe.audit.run.record_calls import Alter, CallRecord, Key, Record, Value
 from keras_padsafe.audit.run.time_axes import Axes, Axis, ReadAxes
-from keras_padsafe.audit.run.watch import LayerCall
 
 LIMIT = 8
 """How many leaks are looked for one after the other."""
@@ -97,30 +96,16 @@ class PaddedRuns:
             and self.batch.inputs[i].values.shape[:2] == line.padding.shape
         }
 
-    def with_content(
-        self, kind: Kind, alter: Alter | None = None, given: Alter | None = None
-    ) -> tuple[Change, Record]:
-        """A run with other content behind the padding, and perhaps more changed.
-
-        Args:
-            kind: Which content.
-            alter: What else may be changed after a call.
-            given: What may be changed before one.
-        """
+    def with_content(self, kind: Kind, *alters: Alter) -> tuple[Change, Record]:
+        """A run with other content behind the padding, and perhaps more changed."""
         change = self.batch.unchanged()
         values = list(change.inputs)
         random = np.random.default_rng(1)
         for i, padding in self.features.items():
             array = values[i]
             values[i] = poisoned(array, padding, kind, str(array.dtype), random)
-        put = put_in(self.taps, kind)
-
-        def both(key: Key, call: LayerCall) -> None:
-            put(key, call)
-            if alter is not None:
-                alter(key, call)
-
-        return change, self.runs.record(values, both, given)
+        put = put_in(self.record, self.taps, kind)
+        return change, self.runs.record(values, put, *alters)
 
     def compared(self, change: Change, after: Record) -> Movements:
         """How far each call moved."""
@@ -181,8 +166,8 @@ class PaddedRuns:
             return []
         longer = self.batch.with_more_padding(self.added)
         below = below_zero(keys)
-        before = self.runs.record(self.batch.unchanged().inputs, given=below)
-        after = self.runs.record(longer.inputs, given=below)
+        before = self.runs.record(self.batch.unchanged().inputs, below)
+        after = self.runs.record(longer.inputs, below)
         compare = Compare(longer, self.axes)
 
         def moved(key: Key, which: str) -> bool:
@@ -259,7 +244,7 @@ class PaddedRuns:
         runs = []
         for real, seed in ((False, 0), (True, 1), (True, 2)):
             given = stir(self.record, self.axes, call.key, real, seed)
-            runs.append(self.runs.record(values, given=given))
+            runs.append(self.runs.record(values, given))
         found = False
         for value in unread:
             n = call.outputs.index(value)

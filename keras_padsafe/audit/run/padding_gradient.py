@@ -1,17 +1,18 @@
 """Whether an answer would follow what padding holds: its gradient is zero if not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.backends import as_one, gradients
+from keras_padsafe.audit.run.bad_values import floats_in, is_float
 from keras_padsafe.audit.run.model_runs import ModelRuns
 from keras_padsafe.audit.run.poison import Tap
-from keras_padsafe.audit.run.record_calls import Value, floats_in, is_float
-from keras_padsafe.audit.run.watch import LayerCall, Observer, map_tensors
+from keras_padsafe.audit.run.record_calls import Value
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Vary, map_tensors
+from keras_padsafe.backends.running import as_one, gradients
 from keras_padsafe.compat import get_keras_mask, set_keras_mask
 from keras_padsafe.types import Tensor
 
@@ -54,7 +55,7 @@ def padding_gradient(
         for n, i in enumerate(inputs):
             given[i] = tensors[len(taps) + n]
         at = {tap.index: (tap, tensors[n]) for n, tap in enumerate(taps)}
-        found = floats_in(runs.call(given, _Replace(at), only=set(at)))
+        found = floats_in(runs.call(Vary(_replacing(at)), given, only=set(at)))
         parts: list[Tensor] = []
         for output, weight, (_value, real) in zip(found, weights, outputs, strict=True):
             wide = keras.ops.cast(output, "float32")
@@ -76,12 +77,15 @@ def padding_gradient(
     return PaddingGradient(*largest)
 
 
-class _Replace(Observer):
-    def __init__(self, at: Mapping[int, tuple[Tap, Tensor]]) -> None:
-        self._at = at
+def _replacing(
+    at: Mapping[int, tuple[Tap, Tensor]],
+) -> Callable[[LayerCall, Moment, Any], Any]:
+    """Puts tensors in the place of what comes out of some calls."""
 
-    def leave(self, call: LayerCall) -> None:
-        tap, tensor = self._at[call.index]
+    def put(call: LayerCall, moment: Moment, structure: Any) -> Any:
+        if moment == "enter":
+            return structure
+        tap, tensor = at[call.index]
         if call.path != tap.key[0]:
             raise RuntimeError(f"another run called {call.path} in its place")
 
@@ -95,7 +99,9 @@ class _Replace(Observer):
                 set_keras_mask(mine, mask)
             return mine
 
-        call.outputs = map_tensors(replaced, call.outputs)
+        return map_tensors(replaced, structure)
+
+    return put
 
 
 def _tensor(array: np.ndarray, dtype: str) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from keras_padsafe.audit.run.float_noise import like, typical_size
+from keras_padsafe.audit.run.float_noise import typical_size
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.record_calls import (
     Alter,
@@ -14,11 +14,9 @@ from keras_padsafe.audit.run.record_calls import (
     Key,
     Record,
     Value,
-    is_float,
+    put,
 )
 from keras_padsafe.audit.run.time_axes import Axes
-from keras_padsafe.audit.run.watch import LayerCall, map_tensors
-from keras_padsafe.types import Tensor
 
 Kind = Literal["random", "large", "nan"]
 
@@ -66,27 +64,18 @@ def find_taps(
     return taps
 
 
-def put_in(taps: Sequence[Tap], kind: Kind, seed: int = 0) -> Alter:
+def put_in(record: Record, taps: Sequence[Tap], kind: Kind, seed: int = 0) -> Alter:
     """Puts other content at the padded positions of what comes out of the taps."""
     random = np.random.default_rng(seed)
     by_key = {tap.key: tap for tap in taps}
+    padding = {tap.value: tap.padding for tap in taps}
 
-    def alter(key: Key, call: LayerCall) -> None:
-        tap = by_key.get(key)
-        if tap is None:
-            return
+    def other(now: np.ndarray, value: Value) -> np.ndarray:
+        if value not in padding:
+            return now
+        return poisoned(now, padding[value], kind, value.dtype, random)
 
-        def replaced(tensor: Tensor) -> Tensor:
-            if not is_float(tensor) or tuple(tensor.shape) != tap.value.array.shape:
-                return tensor
-            value = tap.value
-            return like(
-                tensor, poisoned(value.array, tap.padding, kind, value.dtype, random)
-            )
-
-        call.outputs = map_tensors(replaced, call.outputs)
-
-    return alter
+    return put(record, by_key, "leave", other)
 
 
 def poisoned(
@@ -136,6 +125,9 @@ def _takes_ids(call: CallRecord, value: Value, batch: PaddedBatch) -> bool:
     array = value.array
     shaped = [v for v in call.inputs if v.array.shape == array.shape[:-1]]
     if array.shape[-1] == 1 or not shaped or _looks_like_mask(array):
+        return False
+    # Ids beside vectors, as for a mask: the vectors hold what padding holds.
+    if any(v.is_float and v.array.ndim > 2 for v in call.inputs):
         return False
     whole = [batch.inputs[i].values for line in batch.timelines for i in line.members]
     known = any(

@@ -1,21 +1,29 @@
 """What goes into and comes out of every call of a run, as arrays."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.watch import LayerCall, Observer, tensors_in
+from keras_padsafe.audit.run.bad_values import floats_in, like, to_numpy
+from keras_padsafe.audit.run.watch import (
+    LayerCall,
+    Moment,
+    Observer,
+    map_tensors,
+    tensors_in,
+)
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 
 Key = tuple[str, int]
 """The path of a layer, and which of its calls."""
 
-Alter = Callable[[Key, LayerCall], None]
+Alter = Callable[[Key, LayerCall, Moment], None]
+"""May replace what a call is given, on entering, or what it gives, on leaving."""
 
 
 @dataclass(eq=False)
@@ -97,15 +105,12 @@ class RecordCalls(Observer):
     """Writes down each call.
 
     Args:
-        alter: Called after a call, before its outputs are written down; may replace
-            them.
-        given: Called before a call; may replace what it is given.
+        alters: Called before each call and after it, before anything is written down.
     """
 
-    def __init__(self, alter: Alter | None = None, given: Alter | None = None) -> None:
+    def __init__(self, *alters: Alter) -> None:
         self.record: Record = {}
-        self._alter = alter
-        self._given = given
+        self._alters = alters
         self._open: dict[int, CallRecord] = {}
         self._counts: dict[str, int] = {}
         self._values: dict[int, tuple[Tensor, Value | None]] = {}
@@ -123,8 +128,8 @@ class RecordCalls(Observer):
         above = self._open.get(parent.index) if parent else None
         if above is not None:
             above.has_children = True
-        if self._given is not None:
-            self._given((call.path, count), call)
+        for alter in self._alters:
+            alter((call.path, count), call, "enter")
         self._open[call.index] = CallRecord(
             (call.path, count),
             call.index,
@@ -138,8 +143,8 @@ class RecordCalls(Observer):
         if call.index in self._hidden:
             return
         record = self._open.pop(call.index)
-        if self._alter is not None:
-            self._alter(record.key, call)
+        for alter in self._alters:
+            alter(record.key, call, "leave")
         record.outputs = self._read(call.results)
         record.inputs_after = self._read(call.inputs)
         record.used = tuple(
@@ -187,6 +192,14 @@ def named_arguments(call: LayerCall) -> dict[str, Any]:
     return named
 
 
+def parameters(layer: keras.Operation) -> list[str]:
+    """The names of the arguments of `call()`."""
+    try:
+        return list(inspect.signature(layer.call).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
 def read_tensor(tensor: Tensor) -> Value | None:
     """A tensor of numbers as an array; `None` for text and random keys."""
     try:
@@ -197,21 +210,52 @@ def read_tensor(tensor: Tensor) -> Value | None:
         return None
     carried = get_keras_mask(tensor)
     mask = None if carried is None else keras.ops.convert_to_numpy(carried)
-    if dtype in ("bfloat16", "float16"):
-        tensor = keras.ops.cast(tensor, "float32")
-    return Value(keras.ops.convert_to_numpy(tensor), dtype, mask)
-
-
-def floats_in(structure: Any) -> list[Tensor]:
-    """The tensors of floats in a structure."""
-    return [tensor for tensor in tensors_in(structure) if is_float(tensor)]
-
-
-def is_float(tensor: Tensor) -> bool:
-    """Whether a tensor holds floats of any precision."""
-    value = str(tensor.dtype)
-    return "float" in value and "float8" not in value
+    array = to_numpy(tensor)
+    return Value(array.astype("float32") if dtype == "float16" else array, dtype, mask)
 
 
 def _same_mask(value: Value | None, mask: Tensor | None) -> bool:
     return value is None or (value.mask is None) == (mask is None)
+
+
+def put(
+    record: Record,
+    keys: Container[Key],
+    moment: Moment,
+    content: Callable[[np.ndarray, Value], np.ndarray],
+) -> Alter:
+    """Puts other content in what some calls are given, or in what they give.
+
+    Args:
+        record: The calls of the batch itself.
+        keys: Which calls.
+        moment: Whether before or after them.
+        content: Takes what a tensor of floats holds, and what it held in the record;
+            returns what it is to hold. One of another shape is left alone.
+    """
+
+    def alter(key: Key, call: LayerCall, at: Moment) -> None:
+        if at != moment or key not in keys or key not in record:
+            return
+        entering = moment == "enter"
+        known = record[key].inputs if entering else record[key].outputs
+        tensors = call.inputs if entering else call.outputs
+        new: dict[int, Tensor] = {}
+        for tensor, value in zip(
+            floats_in(tensors), [v for v in known if v.is_float], strict=False
+        ):
+            now = to_numpy(tensor)
+            if now.shape == value.array.shape and id(tensor) not in new:
+                made = content(now, value)
+                new[id(tensor)] = tensor if made is now else like(tensor, made)
+
+        def replaced(tensor: Tensor) -> Tensor:
+            return new.get(id(tensor), tensor)
+
+        if entering:
+            given = map_tensors(replaced, (call.args, call.kwargs))
+            call.args, call.kwargs = given
+        else:
+            call.outputs = map_tensors(replaced, call.outputs)
+
+    return alter

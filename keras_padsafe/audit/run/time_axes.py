@@ -125,7 +125,7 @@ class ReadAxes:
 
     def placed(self, value: Value, axes: tuple[Axis, ...], sure: bool) -> Axes:
         """The reading of a tensor whose axes are known."""
-        return Axes(axes, sure, self._real(axes, value))
+        return Axes(axes, sure, self._real(axes, value, sure))
 
     def _read(
         self, value: Value, grown: tuple[int, ...] | None, call: CallRecord | None
@@ -257,7 +257,7 @@ class ReadAxes:
                 found.append(tuple(axes))
         return found
 
-    def _real(self, axes: tuple[Axis, ...], value: Value) -> np.ndarray:
+    def _real(self, axes: tuple[Axis, ...], value: Value, sure: bool) -> np.ndarray:
         real = np.ones((1,) * len(axes), bool)
         lines = {axis.line: number for number, axis in enumerate(axes)}
         if BATCH in lines:
@@ -273,9 +273,23 @@ class ReadAxes:
         carried = None if backwards else value.mask
         shape = tuple(axis.size for axis in axes)
         whole = BATCH in lines and shape == value.array.shape
-        if carried is not None and whole and carried.shape == shape[: carried.ndim]:
+        if (
+            carried is not None
+            and whole
+            and carried.shape == shape[: carried.ndim]
+            and not (sure and any(map(self._stayed, axes[1 : carried.ndim])))
+        ):
             real = real & _placed(carried, len(axes), tuple(range(carried.ndim)))
         return real
+
+    def _stayed(self, axis: Axis) -> bool:
+        """Whether an axis is as long as a sequence by chance: it did not grow with it.
+
+        A layer may hand on a mask of positions with features of the same number.
+        """
+        pairs = zip(self._timelines, self._added, strict=True)
+        grew = [count > 0 for line, count in pairs if line.length == axis.size]
+        return axis.line == OTHER and bool(grew) and all(grew)
 
     def _real_along(self, line: Timeline, axis: Axis, lines: set[int]) -> np.ndarray:
         """What is real of a timeline, over those of its outer axes that are there."""

@@ -8,12 +8,21 @@ import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
-from keras_padsafe.audit.run.backends import is_staged
+from keras_padsafe.backends.running import is_staged
 from keras_padsafe.types import Tensor
+
+Moment = Literal["enter", "leave"]
+"""Before a call or after it."""
+
+Spot = tuple[int, Moment]
+"""One place to look at a run: the index of a call, and the moment."""
+
+Change = Callable[[Any], Any]
+"""Takes the arguments or the outputs of a call, returns others."""
 
 
 @dataclass(eq=False)
@@ -65,6 +74,24 @@ class Observer:
 
     def leave(self, call: LayerCall) -> None:
         """Called after the layer ran."""
+
+
+class Vary(Observer):
+    """Passes what each call is given, and what it gives, through a function.
+
+    Args:
+        at: Takes the call, `"enter"` or `"leave"`, and a structure of tensors; returns
+            what goes on in its place.
+    """
+
+    def __init__(self, at: Callable[[LayerCall, Moment, Any], Any]) -> None:
+        self._at = at
+
+    def enter(self, call: LayerCall) -> None:
+        call.args, call.kwargs = self._at(call, "enter", (call.args, call.kwargs))
+
+    def leave(self, call: LayerCall) -> None:
+        call.outputs = self._at(call, "leave", call.outputs)
 
 
 def tensors_in(structure: Any) -> list[Tensor]:

@@ -6,13 +6,13 @@ from typing import Any
 
 import keras
 
-from keras_padsafe.audit.run.backends import is_staged
+from keras_padsafe.backends.running import is_staged
 
 Seen = Callable[[str, list[Any], list[Any]], None]
 """Takes the name of an operation, its arguments and its results, both flat."""
 
 
-def watch_primitives(seen: Seen) -> AbstractContextManager[None]:
+def watch_operations(seen: Seen) -> AbstractContextManager[None]:
     """While it lasts, `seen` is told of each operation after it ran.
 
     Only operations that run by themselves are seen, not those of a compiled function.
@@ -24,7 +24,12 @@ def watch_primitives(seen: Seen) -> AbstractContextManager[None]:
 @contextmanager
 def _jax(seen: Seen) -> Iterator[None]:
     import jax
-    from jax.extend.core import Primitive
+
+    try:
+        from jax.extend.core import Primitive
+    except ImportError:
+        yield
+        return
 
     bind = Primitive.bind
 
@@ -84,7 +89,11 @@ def _tensorflow(seen: Seen) -> Iterator[None]:
 
 @contextmanager
 def _torch(seen: Seen) -> Iterator[None]:
-    from torch.utils._python_dispatch import TorchDispatchMode
+    try:
+        from torch.utils._python_dispatch import TorchDispatchMode
+    except ImportError:
+        yield
+        return
 
     class Watched(TorchDispatchMode):
         def __torch_dispatch__(

@@ -1,15 +1,18 @@
 """Puts a non-finite value and its cause into words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.nonfinite.causes import Cause
-from keras_padsafe.audit.nonfinite.tokens import Tokens
-from keras_padsafe.audit.run.bad_values import BadValues
+import keras
+import numpy as np
 
-_SHOWN = 8
+from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.nonfinite.cause import Cause
+from keras_padsafe.audit.run.bad_values import BadValues
+from keras_padsafe.audit.run.watch import tensors_in
+
+_SHOWN, _WORDS_SHOWN = 8, 12
 
 FIXES: Mapping[str, str] = {
     "PS501": "Use a layer that gives zeros there, such as MaskedGlobalAveragePooling1D "
@@ -39,7 +42,7 @@ def nonfinite_finding(
     place: str,
     direction: str,
     bad: BadValues | None,
-    tokens: Tokens,
+    tokens: "Tokens",
     more: Mapping[str, Any] | None = None,
 ) -> Finding:
     """One finding of `find_nonfinite`.
@@ -62,7 +65,7 @@ def nonfinite_finding(
     return Finding(cause.code, place, message, FIXES[cause.code], evidence)
 
 
-def joined(first: Finding, again: Finding, tokens: Tokens) -> Finding:
+def joined(first: Finding, again: Finding, tokens: "Tokens") -> Finding:
     """One finding of the same fault in two calls of a layer, as the steps of a cell."""
     both = dict(first.evidence)
     rows = {*both.get("rows", []), *again.evidence.get("rows", [])}
@@ -96,3 +99,51 @@ def _rows(evidence: Mapping[str, Any]) -> str:
         padded = ", at padded positions only"
     word = "row" if count == 1 else "rows"
     return f" ({word} {', '.join(named)}{rest}{padded})"
+
+
+class Tokens:
+    """Spells rows and positions of the ids of a batch.
+
+    Args:
+        x: The batch; its first integer input of `(batch, time)` holds the ids.
+        vocabulary: The words by id; `None` if they are not known.
+    """
+
+    def __init__(
+        self, x: Any, vocabulary: Sequence[str] | Mapping[int, str] | None
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._ids = None if vocabulary is None else _ids_of(x)
+
+    def evidence(self, rows: Sequence[int], positions: Any) -> dict[str, Any]:
+        """The text of some rows and the words at some positions, as plain data."""
+        if self._ids is None:
+            return {}
+        ids = self._ids
+        found: dict[str, Any] = {
+            "text": [
+                " ".join(self._word(i) for i in ids[row][:_WORDS_SHOWN]).strip()
+                for row in rows
+                if row < len(ids)
+            ]
+        }
+        inside = [(r, t) for r, t in positions if r < len(ids) and t < ids.shape[1]]
+        if inside:
+            found["words"] = [self._word(ids[row, step]) for row, step in inside]
+        return found
+
+    def _word(self, number: Any) -> str:
+        number = int(number)
+        if isinstance(self._vocabulary, Mapping):
+            return str(self._vocabulary.get(number, f"[{number}]"))
+        if self._vocabulary is not None and 0 <= number < len(self._vocabulary):
+            return str(self._vocabulary[number])
+        return f"[{number}]"
+
+
+def _ids_of(x: Any) -> np.ndarray | None:
+    for tensor in tensors_in(x):
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        if keras.backend.is_int_dtype(dtype) and len(tensor.shape) == 2:
+            return keras.ops.convert_to_numpy(tensor)
+    return None

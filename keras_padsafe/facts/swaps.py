@@ -1,7 +1,9 @@
-"""Which Keras layer ours takes the place of, with which configuration."""
+"""Which Keras layer ours takes the place of, with which configuration, by name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from keras_padsafe.facts.layers import LIVE_NAMES
 
 _OF_EVERY_LAYER = frozenset("name trainable dtype activity_regularizer".split())
 _OF_ATTENTION = frozenset(
@@ -94,3 +96,15 @@ ACTIVATIONS: Mapping[str, str] = {
     "Tanh": "tanh",
 }
 """Operations that are the activation of that name, whose layer keeps the mask."""
+
+OURS: Mapping[str, str] = {
+    **{
+        LIVE_NAMES.get(stock, stock): f"keras_padsafe.layers.{swap.class_name}"
+        for stock, swap in SWAPS.items()
+    },
+    "Max": "keras_padsafe.ops.masked_max",
+    "Mean": "keras_padsafe.ops.masked_mean",
+    "Min": "keras_padsafe.ops.masked_min",
+    "Sum": "keras_padsafe.ops.masked_sum",
+}
+"""What takes the place of a class, by its name in code."""

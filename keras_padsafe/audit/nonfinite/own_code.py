@@ -10,10 +10,9 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
-from keras_padsafe.audit.nonfinite.primitives import watch_primitives
 from keras_padsafe.audit.run.bad_values import is_finite, is_float, to_numpy
-from keras_padsafe.audit.run.intervene import Change, Key
-from keras_padsafe.audit.run.watch import LayerCall, Observer
+from keras_padsafe.audit.run.watch import Change, LayerCall, Moment, Spot, Vary
+from keras_padsafe.backends.operations import watch_operations
 
 Verdict = Literal["zero", "large", "undefined", "nothing left"]
 
@@ -45,7 +44,7 @@ class Primitive:
     verdict: Verdict | None
 
 
-class OwnCode(Observer):
+class OwnCode:
     """Watches the operations of one call's own code, without those of calls in it.
 
     `made` holds the operations that made non-finite values of finite ones, `chooses`
@@ -54,12 +53,12 @@ class OwnCode(Observer):
 
     Args:
         scope: The index of the call.
-        changes: What to do to the tensors of some observations.
-        until: The observation after which nothing is looked at any more.
+        changes: What to do to the tensors of some spots.
+        until: The spot after which nothing is looked at any more.
     """
 
     def __init__(
-        self, scope: int, changes: Mapping[Key, Change], until: Key | None = None
+        self, scope: int, changes: Mapping[Spot, Change], until: Spot | None = None
     ) -> None:
         self.made: list[Primitive] = []
         self.chooses = False
@@ -72,23 +71,21 @@ class OwnCode(Observer):
         self._watching: ExitStack | None = None
         self._done = False
 
-    def enter(self, call: LayerCall) -> None:
-        self._pause()
-        key: Key = (call.index, "enter")
-        if key in self._changes:
-            call.args, call.kwargs = self._changes[key]((call.args, call.kwargs))
-        self._done = self._done or key == self._until
-        self._open.append(call.index)
-        self._resume()
-
-    def leave(self, call: LayerCall) -> None:
-        self._pause()
-        self._open.pop()
-        key: Key = (call.index, "leave")
-        if key in self._changes:
-            call.outputs = self._changes[key](call.outputs)
-        self._done = self._done or key == self._until
-        self._resume()
+    def at(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
+        """Looks on or away as calls begin and end."""
+        self.close()
+        spot: Spot = (call.index, moment)
+        if moment == "leave":
+            self._open.pop()
+        if spot in self._changes:
+            structure = self._changes[spot](structure)
+        if moment == "enter":
+            self._open.append(call.index)
+        self._done = self._done or spot == self._until
+        if self._open and self._open[-1] == self._scope and not self._done:
+            self._watching = ExitStack()
+            self._watching.enter_context(watch_operations(self.seen))
+        return structure
 
     def seen(self, name: str, ins: list[Any], outs: list[Any]) -> None:
         """Told of one operation."""
@@ -113,39 +110,34 @@ class OwnCode(Observer):
 
     def close(self) -> None:
         """Stops watching, also after an error."""
-        self._pause()
-
-    def _pause(self) -> None:
         if self._watching is not None:
             self._watching.close()
             self._watching = None
 
-    def _resume(self) -> None:
-        if self._open and self._open[-1] == self._scope and not self._done:
-            self._watching = ExitStack()
-            self._watching.enter_context(watch_primitives(self.seen))
-
 
 def own_code(
-    run: BatchRun, scope: int, changes: Mapping[Key, Change], until: Key | None = None
+    run: BatchRun,
+    scope: int,
+    changes: Mapping[Spot, Change] | None = None,
+    until: Spot | None = None,
 ) -> OwnCode:
     """Runs the batch and watches the own code of one call; see `OwnCode`."""
-    observer = OwnCode(scope, changes, until)
+    code = OwnCode(scope, changes or {}, until)
     try:
-        run(observer)
+        run(Vary(code.at))
     except Exception:
         # Code that cannot run operation by operation tells nothing.
-        observer.made.clear()
+        code.made.clear()
     finally:
-        observer.close()
-    return observer
+        code.close()
+    return code
 
 
 def own_code_of(function: Callable[[], Any]) -> OwnCode:
     """Watches the operations of a function that is no layer, such as a loss."""
     code = OwnCode(-1, {})
     try:
-        with watch_primitives(code.seen):
+        with watch_operations(code.seen):
             function()
     except Exception:
         code.made.clear()

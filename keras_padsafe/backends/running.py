@@ -1,4 +1,4 @@
-"""What has no backend-neutral form: gradients, staged tensors, double precision."""
+"""Gradients, staged tensors, random states and double precision of each backend."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +29,18 @@ def start_random_numbers_at(seed: int) -> None:
         import torch
 
         torch.manual_seed(seed)
+
+
+@contextmanager
+def own_random_state() -> Iterator[None]:
+    """Gives PyTorch its random state back; other backends have none beside Keras's."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
 
 
 def as_one(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

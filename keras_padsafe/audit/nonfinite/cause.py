@@ -1,0 +1,152 @@
+"""Why a value is not finite: the closed list PS501 to PS510, with evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_padsafe.audit.nonfinite.births import Birth
+from keras_padsafe.audit.nonfinite.own_code import Primitive
+from keras_padsafe.audit.run.bad_values import (
+    is_finite,
+    is_float,
+    largest_of,
+    to_numpy,
+)
+from keras_padsafe.audit.run.watch import LayerCall, tensors_in
+from keras_padsafe.types import Tensor
+
+DIVERGED = 1e3
+"""Trained weights lie far below this; what overflows through larger ones diverged."""
+
+NOTHING_LEFT = "every score of a row is -inf, so that nothing is left to choose from"
+"""Why a softmax or maximum has no value."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why values are not finite.
+
+    Attributes:
+        code: PS501 to PS510.
+        because: The reason, as the end of a sentence.
+        evidence: The figures behind it.
+    """
+
+    code: str
+    because: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def division_by_zero(evidence: dict[str, Any] | None = None) -> Cause:
+    """The cause of a quotient or logarithm at an exact zero."""
+    because = "something is divided by zero, or a logarithm taken of it"
+    return Cause("PS508", because, evidence or {})
+
+
+def undefined(evidence: dict[str, Any] | None = None) -> Cause:
+    """The cause of what no value is defined for."""
+    because = "an operation has no value there, as the root of -1"
+    return Cause("PS510", because, evidence or {})
+
+
+def of_operation(made: Primitive) -> Cause:
+    """What an operation that made a non-finite value of finite ones says of it."""
+    evidence = {"operation": made.name}
+    if made.verdict == "nothing left":
+        return Cause("PS501", NOTHING_LEFT, evidence)
+    if made.verdict == "large":
+        return Cause("PS503", "the result does not fit into its dtype", evidence)
+    return (division_by_zero if made.verdict == "zero" else undefined)(evidence)
+
+
+def bad_id(call: LayerCall) -> Cause | None:
+    """Whether ids went in that the layer's table has no row for."""
+    tables = [v for v in call.layer_variables if len(v.shape) == 2]
+    if not tables:
+        return None
+    rows = getattr(call.layer, "input_dim", None) or max(v.shape[0] for v in tables)
+    for tensor in call.inputs:
+        if _are_ids(call, tensor):
+            ids = to_numpy(tensor).astype("int64")
+            outside = (ids >= rows) | (ids < -rows)
+            if outside.any():
+                where = np.argwhere(outside)[:8]
+                return Cause(
+                    "PS502",
+                    f"the table has {rows} rows and id {int(ids[outside][0])} was "
+                    "looked up",
+                    {
+                        "table_rows": int(rows),
+                        "ids": sorted({int(i) for i in ids[outside]})[:8],
+                        "at": where.tolist(),
+                        "rows": sorted({int(row) for row in where[:, 0]}),
+                    },
+                )
+    return None
+
+
+def bad_weight(
+    variables: Sequence[keras.Variable], trainable: Sequence[keras.Variable]
+) -> Cause | None:
+    """Whether a weight is not finite, or most that the model trains are not."""
+    bad = [v for v in variables if is_float(v) and not is_finite(v.value)]
+    if not bad:
+        return None
+    lost = [v.path for v in trainable if not is_finite(v.value)]
+    largest = {v.path: int((~np.isfinite(to_numpy(v.value))).sum()) for v in bad}
+    evidence = {"weights": largest, "nonfinite_variables": len(lost)}
+    if len(lost) > 1 and 2 * len(lost) > len(trainable):
+        because = (
+            f"{len(lost)} of the model's {len(trainable)} trainable weights are not "
+            "finite"
+        )
+        return Cause("PS509", because, evidence)
+    return Cause("PS505", f"its weight {bad[0].path} is not finite already", evidence)
+
+
+def empty_row(birth: Birth) -> Cause | None:
+    """Whether it happened just where nothing is real."""
+    rows = {int(row) for row in birth.bad.rows}
+    if rows and rows <= birth.empty_rows:
+        empty = {"empty_rows": sorted(birth.empty_rows)[:8]}
+        return Cause("PS501", "no position of these rows is real", empty)
+    for mask in _attention_masks(birth.call):
+        hidden = ~mask.any(axis=-1)
+        if hidden.ndim == 3:
+            hidden = hidden.all(axis=1)
+        where = birth.bad.positions
+        if len(where) and hidden.ndim == 2 and where[:, 1].max() < hidden.shape[1]:
+            steps = np.broadcast_to(hidden, (len(birth.bad.bad), hidden.shape[1]))
+            if steps[tuple(where.T)].all():
+                because = "the attention mask leaves these positions nothing to look at"
+                return Cause("PS501", because, {"empty_queries": where[:8].tolist()})
+    if any(0 in tensor.shape for tensor in birth.call.inputs):
+        shapes = [list(tensor.shape) for tensor in birth.call.inputs]
+        return Cause("PS501", "an axis of its input is empty", {"shapes": shapes})
+    return None
+
+
+def diverged(trainable: Sequence[keras.Variable], x: Any) -> Cause | None:
+    """Whether the weights have grown far beyond the batch."""
+    weights, given = largest_of([v.value for v in trainable]), largest_of(x)
+    if weights <= DIVERGED or weights < given:
+        return None
+    evidence = {"largest_weight": weights, "largest_in_batch": given}
+    return Cause("PS509", f"the weights have grown to {weights:.3g}", evidence)
+
+
+def _are_ids(call: LayerCall, tensor: Tensor) -> bool:
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if keras.backend.is_int_dtype(dtype):
+        return True
+    # A Sequential model without an Input hands ids on as floats.
+    return isinstance(call.layer, keras.layers.Embedding) and is_finite(tensor)
+
+
+def _attention_masks(call: LayerCall) -> list[np.ndarray]:
+    given = {k: v for k, v in {**call.kwargs, **call.passed}.items() if "mask" in k}
+    masks = [mask for mask in tensors_in(given) if len(mask.shape) in (3, 4)]
+    return [keras.ops.convert_to_numpy(mask).astype(bool) for mask in masks]

@@ -1,0 +1,296 @@
+"""What a batch loses on its way forward: each birth, its cause and where it crosses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.nonfinite.batch_run import BatchRun, unrolled
+from keras_padsafe.audit.nonfinite.births import (
+    Birth,
+    births_in,
+    births_that_count,
+)
+from keras_padsafe.audit.nonfinite.cause import (
+    DIVERGED,
+    NOTHING_LEFT,
+    Cause,
+    bad_id,
+    bad_weight,
+    division_by_zero,
+    empty_row,
+    of_operation,
+    undefined,
+)
+from keras_padsafe.audit.nonfinite.experiments import (
+    in_float64,
+    jittered,
+    noisy,
+    one_kept,
+    shrunk,
+    widened,
+    without_zeros,
+)
+from keras_padsafe.audit.nonfinite.own_code import Primitive, agreed, own_code
+from keras_padsafe.audit.nonfinite.wording import Tokens, joined, nonfinite_finding
+from keras_padsafe.audit.run.bad_values import (
+    BadValues,
+    all_finite,
+    bad_values,
+    floats_in,
+    is_float,
+    largest_of,
+    replace_nonfinite,
+    to_numpy,
+)
+from keras_padsafe.audit.run.look import Look
+from keras_padsafe.audit.run.model_runs import Values
+from keras_padsafe.audit.run.watch import Change, Spot, tensors_in
+from keras_padsafe.backends.running import double_precision
+
+
+@dataclass(frozen=True)
+class _At:
+    """Something not finite, and the path of the layer that it is seen in."""
+
+    place: str
+    bad: BadValues
+
+
+class Forward:
+    """The forward run of a batch.
+
+    Args:
+        run: The batch.
+        look: A settled run of it.
+        tokens: Spells its rows.
+    """
+
+    def __init__(self, run: BatchRun, look: Look, tokens: Tokens) -> None:
+        self._run, self._look, self._tokens = run, look, tokens
+        self.births = births_in(look)
+
+    def findings(self, births: list[Birth]) -> list[Finding]:
+        """What some births are."""
+        loops = [loop for birth in births for loop in _loops_at(birth)]
+        if loops:
+            with unrolled(loops):
+                look = Look(settle=True)
+                self._run(look)
+                again = Forward(self._run, look, self._tokens)
+                count = births_that_count(self._run, again.births)
+                return again.findings(count or again.births[:1])
+        found: list[Finding] = []
+        for number, birth in enumerate(births):
+            if number and not self._happens_anyway(birth, births[:number]):
+                continue
+            finding = self._finding(birth)
+            place = finding.code, finding.place
+            same = [f for f in found if (f.code, f.place) == place]
+            if same:
+                found[found.index(same[0])] = joined(same[0], finding, self._tokens)
+            # All that comes after weights that diverged is lost for the same reason.
+            elif not any(f.code == finding.code == "PS509" for f in found):
+                found.append(finding)
+        return found
+
+    def raised(self) -> Finding | None:
+        """What an exception in a model has to do with ids, if it has."""
+        for call in reversed(self._look.unfinished):
+            cause = bad_id(call)
+            if cause is not None:
+                return nonfinite_finding(
+                    cause, call.path, "forward", None, self._tokens
+                )
+        return None
+
+    def _finding(self, birth: Birth) -> Finding:
+        crossed = self._crossing(birth)
+        if birth.is_input:
+            return self._of_input(birth, crossed)
+        cause = self._cause(birth)
+        place, bad, more = birth.place, birth.bad, {}
+        left = self._nothing_left(birth) if cause.code != "PS505" else None
+        if left is not None:
+            cause, place, bad = Cause("PS501", NOTHING_LEFT), left.place, left.bad
+            return nonfinite_finding(cause, place, "forward", bad, self._tokens)
+        if birth.moment == "enter" and birth.after is not None:
+            more["after"] = birth.after
+        above = birth.call.parent
+        if above is not None and isinstance(above.layer, keras.layers.RNN):
+            more["step"] = birth.step
+        if crossed is not None:
+            more["crosses_at"] = crossed.place
+        return nonfinite_finding(cause, place, "forward", bad, self._tokens, more)
+
+    def _of_input(self, birth: Birth, crossed: _At | None) -> Finding:
+        if crossed is None:
+            cause = Cause("PS504", "the batch itself holds it")
+            return nonfinite_finding(
+                cause, birth.place, "forward", birth.bad, self._tokens
+            )
+        cause = Cause(
+            "PS506",
+            "it comes from padded positions of the input, which the mask should hide",
+        )
+        more = {"input": birth.bad.evidence()}
+        return nonfinite_finding(
+            cause, crossed.place, "forward", crossed.bad, self._tokens, more
+        )
+
+    def _happens_anyway(self, birth: Birth, earlier: list[Birth]) -> bool:
+        """Whether a birth has nothing to do with the zeros put in for earlier ones."""
+        changes = dict.fromkeys([b.spot for b in earlier], noisy)
+        return not all_finite(self._run.kept(birth.spot, changes))
+
+    def _others(self, birth: Birth) -> dict[Spot, Change]:
+        """Zeros for all births but one."""
+        spots = [other.spot for other in self.births if other.spot != birth.spot]
+        return dict.fromkeys(spots, replace_nonfinite)
+
+    # Where it goes.
+
+    def _crossing(self, birth: Birth) -> _At | None:
+        """Where a birth at padded positions first reaches a real one.
+
+        `None` if it is at real positions already, or never leaves the padded ones.
+        """
+        known, look = self._look.masks, Look(self._others(birth))
+        shape, loss = birth.bad.bad.shape, None
+        if birth.is_input:
+            _, loss = self._run(look)
+            # A layer may read the mask off the NaN itself, which zeros took away.
+            known = look.masks
+            masks = [m for m in known.all() if m.shape == shape[:2] and len(shape) > 2]
+        elif birth.bad.mask is not None:
+            masks = [birth.bad.mask]
+        else:
+            given = [t for t in floats_in(birth.call.args) if tuple(t.shape) == shape]
+            masks = [mask for t in given if (mask := known.of(t)) is not None]
+        hidden = masks and replace(birth.bad, mask=masks[0]).only_in_padding
+        if not hidden:
+            return None
+        if not birth.is_input:
+            _, loss = self._run(look)
+        for noted in look.noted.values():
+            for bad in noted.bad:
+                mask = known.like(bad.bad.shape) if bad.mask is None else bad.mask
+                if noted.is_input or (mask is None and bad.bad.ndim > 2):
+                    continue
+                bad = replace(bad, mask=mask)
+                if not bad.only_in_padding:
+                    return _At(noted.place, bad)
+        bad = None if loss is None else bad_values(loss, None)
+        return None if bad is None else _At("loss", bad)
+
+    def _nothing_left(self, birth: Birth) -> _At | None:
+        """Where a row of scores that a mask made `-inf` throughout is read in vain.
+
+        The `-inf` of a masked score is meant. What a softmax or maximum makes of a row
+        of nothing else is not, so the fault lies there: all is finite once one value of
+        each such row is another.
+        """
+        if birth.bad.has_nan:
+            return None
+        others, shape = self._others(birth), birth.bad.bad.shape
+        # A single number is no row of scores.
+        for axis in [n for n in reversed(range(1, len(shape))) if shape[n] > 1]:
+            kept, lost = Look({**others, birth.spot: one_kept(axis)}), Look(others)
+            if all_finite(self._run(kept)):
+                self._run(lost)
+                for spot, noted in lost.noted.items():
+                    if spot not in kept.noted and not noted.is_input:
+                        return _At(noted.place, replace(noted.bad[0], mask=None))
+                return None
+        return None
+
+    # Why it happens.
+
+    def _cause(self, birth: Birth) -> Cause:
+        return (
+            bad_id(birth.call)
+            or bad_weight(birth.variables, self._run.trainable)
+            or empty_row(birth)
+            or self._by_experiment(birth)
+        )
+
+    def _by_experiment(self, birth: Birth) -> Cause:
+        bad, others = birth.bad, self._others(birth)
+        made = agreed(own_code(self._run, birth.scope.index, others, birth.spot))
+        if made is not None:
+            return self._of_operation(birth, made)
+        if self._finite_when_wider(birth):
+            return self._too_large(birth)
+        if self._finite_with(birth, jittered):
+            return division_by_zero()
+        weights = [(v, without_zeros(v.value)) for v in birth.variables if is_float(v)]
+        if weights and self._finite_with(birth, without_zeros, weights):
+            return division_by_zero()
+        if bad.has_inf and self._finite_with(birth, shrunk):
+            return self._too_large(birth)
+        if bad.has_inf and not bad.has_nan:
+            return division_by_zero()
+        return undefined()
+
+    def _of_operation(self, birth: Birth, made: Primitive) -> Cause:
+        if made.verdict == "large":
+            return self._too_large(birth, {"operation": made.name})
+        if made.verdict in ("zero", "nothing left"):
+            empty = self._rows_of_zeros(birth)
+            if empty:
+                because = "every value of these rows is 0 in the batch, as in an empty "
+                return Cause("PS501", because + "row", {"empty_rows": empty[:8]})
+        return of_operation(made)
+
+    def _finite_with(self, birth: Birth, change: Change, values: Values = ()) -> bool:
+        """Whether a birth does not happen once what feeds it is changed."""
+        changes = self._others(birth)
+        for spot in birth.feeds:
+            settled = spot in changes
+            changes[spot] = (
+                (lambda s: change(replace_nonfinite(s))) if settled else change
+            )
+        return all_finite(self._run.kept(birth.spot, changes, values))
+
+    def _finite_when_wider(self, birth: Birth) -> bool:
+        """Whether a birth does not happen if it is computed in float64."""
+        try:
+            with double_precision(), in_float64(birth.scope.layer):
+                return self._finite_with(birth, widened)
+        except Exception:
+            # Code that mixes in float32 of its own cannot be widened; that shows
+            # nothing.
+            return False
+
+    def _too_large(self, birth: Birth, more: Mapping[str, Any] | None = None) -> Cause:
+        inputs, given = largest_of(birth.call.inputs), largest_of(self._run.x)
+        weights = largest_of([v.value for v in birth.variables])
+        evidence = {"largest_input": inputs, "largest_weight": weights, **(more or {})}
+        # Weights that diverged everywhere make large inputs too, but no large batch.
+        if weights > DIVERGED and weights >= min(inputs, given):
+            because = f"its weights have grown to {weights:.3g}"
+            return Cause("PS509", because, evidence)
+        because = f"the result does not fit into {birth.bad.dtype}"
+        return Cause("PS503", because, evidence)
+
+    def _rows_of_zeros(self, birth: Birth) -> list[int]:
+        """The bad rows, if ids or a mask of the batch are zero throughout there."""
+        bad = birth.bad.rows
+        for tensor in tensors_in(self._run.x):
+            if len(tensor.shape) == 2 and tensor.shape[0] == len(birth.bad.bad):
+                array = to_numpy(tensor)
+                if not is_float(tensor) or np.isin(array, (0, 1)).all():
+                    zeros = np.flatnonzero(~array.astype(bool).any(axis=1))
+                    if len(bad) and np.isin(bad, zeros).all():
+                        return bad.tolist()
+        return []
+
+
+def _loops_at(birth: Birth) -> list[keras.layers.RNN]:
+    """The recurrent layer that a birth is in, if its steps were not seen one by one."""
+    at = [birth.call.layer] if birth.is_leaf else []
+    at += [birth.call.parent.layer] if birth.call.parent else []
+    return [x for x in at if isinstance(x, keras.layers.RNN) and not x.unroll]

@@ -1,0 +1,64 @@
+"""The search behind `find_nonfinite`: forward, then the loss, then backward."""
+
+from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.nonfinite.backward import Backward
+from keras_padsafe.audit.nonfinite.batch_run import BatchRun
+from keras_padsafe.audit.nonfinite.births import births_that_count
+from keras_padsafe.audit.nonfinite.cause import bad_weight
+from keras_padsafe.audit.nonfinite.forward import Forward
+from keras_padsafe.audit.nonfinite.lossy import Lossy
+from keras_padsafe.audit.nonfinite.wording import Tokens
+from keras_padsafe.audit.run.bad_values import all_finite, floats_in
+from keras_padsafe.audit.run.look import Look
+from keras_padsafe.audit.run.model_runs import what_was_said
+from keras_padsafe.audit.run.watch import Observer, tensors_in
+
+
+def search(run: BatchRun, tokens: Tokens) -> AuditReport:
+    """Every place where a value of the batch, or else a gradient, is lost."""
+    look = Look(settle=True)
+    try:
+        run.build(look)
+        look = Look(settle=True)
+        outputs, loss = run(look)
+    except Exception:
+        raised = Forward(run, look, tokens).raised()
+        if raised is None:
+            raise
+        return AuditReport((raised,))
+    forward = Forward(run, look, tokens)
+    births = births_that_count(run, forward.births)
+    if births:
+        return AuditReport(tuple(forward.findings(births)))
+    if forward.births:
+        outputs, loss = run(Observer())
+    if not all_finite(outputs):
+        # Each alone does no harm, so that all of them together do.
+        return AuditReport(tuple(forward.findings(forward.births[:1])))
+    if loss is not None and not all_finite(loss):
+        return AuditReport((Lossy(run, outputs, tokens).finding(),))
+    found, missing = _backward(run, tokens)
+    # A kernel may make zeros of the NaN of a weight, but none of its gradient.
+    spoilt = [b for b in forward.births if bad_weight(b.variables, run.trainable)]
+    if found and spoilt:
+        found = forward.findings(spoilt)
+    if any(0 in tensor.shape for tensor in tensors_in(run.x)):
+        missing.append("the values: the batch holds no rows, or rows of nothing")
+    if forward.births and loss is None and not floats_in(outputs):
+        place = forward.births[0].place
+        missing.append(
+            f"whether what is not finite in '{place}' reaches an answer: no output of "
+            "the model holds floats. Pass y and a loss, or the model before its argmax"
+        )
+    return AuditReport(tuple(found), not_looked_at=tuple(missing))
+
+
+def _backward(run: BatchRun, tokens: Tokens) -> tuple[list[Finding], list[str]]:
+    """What is wrong with the gradients, and why they could not be looked at."""
+    backward = Backward(run, tokens)
+    try:
+        return backward.findings(), []
+    except Exception as error:  # Whatever code of the user's cannot differentiate.
+        said = what_was_said(error)
+        return [], [f"the gradients: the model cannot be differentiated: {said}"]

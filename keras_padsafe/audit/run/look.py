@@ -1,0 +1,177 @@
+"""One run looked at: where something is not finite, and which positions are real."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_padsafe.audit.run.bad_values import (
+    BadValues,
+    bad_values,
+    floats_in,
+    replace_nonfinite,
+)
+from keras_padsafe.audit.run.watch import (
+    Change,
+    LayerCall,
+    Moment,
+    Observer,
+    Spot,
+    tensors_in,
+)
+from keras_padsafe.compat import get_keras_mask
+from keras_padsafe.types import Tensor
+
+
+class KnownMasks:
+    """The padding masks met so far in one run of a model.
+
+    A tensor that carries no mask is taken to have that of the latest tensor with the
+    same `(batch, time)`.
+    """
+
+    def __init__(self) -> None:
+        self._latest: dict[tuple[int, ...], np.ndarray] = {}
+
+    def note_all(self, structure: Any) -> None:
+        """Remembers the masks that tensors carry, and those that are masks."""
+        for tensor in tensors_in(structure):
+            masks = [get_keras_mask(tensor)]
+            if keras.backend.standardize_dtype(tensor.dtype) == "bool":
+                masks.append(tensor)
+            for mask in masks:
+                if mask is not None and len(mask.shape) == 2:
+                    array = keras.ops.convert_to_numpy(mask).astype(bool)
+                    self._latest[array.shape] = array
+
+    def of(self, tensor: Tensor) -> np.ndarray | None:
+        """The `(batch, time)` mask of a tensor, if one is known for it."""
+        carried = get_keras_mask(tensor)
+        if carried is not None and tuple(carried.shape) == tuple(tensor.shape[:2]):
+            return keras.ops.convert_to_numpy(carried).astype(bool)
+        return self.like(tuple(tensor.shape))
+
+    def like(self, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The latest mask of tensors of this shape."""
+        # A second axis that is the last may be features, equal in length by chance.
+        return self._latest.get(shape[:2]) if len(shape) > 2 else None
+
+    def all(self) -> list[np.ndarray]:
+        """Every mask, the latest of each shape."""
+        return list(self._latest.values())
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A tensor of floats at one spot, without what it holds."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    mask: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Tensors that are not finite at one spot.
+
+    Attributes:
+        call: The call.
+        moment: Before it or after it.
+        bad: What is not finite, tensor by tensor.
+        masks: All masks that were known then.
+    """
+
+    call: LayerCall
+    moment: Moment
+    bad: tuple[BadValues, ...]
+    masks: tuple[np.ndarray, ...]
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it came with the batch."""
+        return self.call.parent is None and self.moment == "enter"
+
+    @property
+    def place(self) -> str:
+        """The path of the layer whose code made it."""
+        if self.moment == "enter" and self.call.parent is not None:
+            return self.call.parent.path
+        return self.call.path
+
+
+class Look(Observer):
+    """Looks at every spot of a run.
+
+    Args:
+        changes: What to do to the tensors of some spots before they are looked at.
+        settle: Whether zeros take the place of what is not finite, so that whatever is
+            later was born anew.
+
+    Attributes:
+        calls: The calls by index, without their tensors.
+        unfinished: Those that have begun and not ended, with their tensors.
+        flows: The floats at each spot, masks given by name left out.
+        noted: What is not finite, in the order of the run.
+        masks: The masks that were met.
+    """
+
+    def __init__(
+        self, changes: Mapping[Spot, Change] | None = None, settle: bool = False
+    ) -> None:
+        self.calls: dict[int, LayerCall] = {}
+        self.unfinished: list[LayerCall] = []
+        self.flows: dict[Spot, list[Flow]] = {}
+        self.noted: dict[Spot, Noted] = {}
+        self.masks = KnownMasks()
+        self._changes = changes or {}
+        self._settle = settle
+
+    def children(self, call: LayerCall | None) -> list[LayerCall]:
+        """The calls that happened directly inside a call, in order."""
+        above = call.index if call else None
+        return [
+            inner
+            for inner in self.calls.values()
+            if (inner.parent.index if inner.parent else None) == above
+        ]
+
+    def enter(self, call: LayerCall) -> None:
+        self.calls[call.index] = replace(call, args=(), kwargs={})
+        given = self._changed(call, "enter", (call.args, call.kwargs))
+        call.args, call.kwargs = given
+        everything = given if self._settle else call.inputs
+        if self._note(call, "enter", everything, call.inputs) and self._settle:
+            call.args, call.kwargs = replace_nonfinite(given)
+        self.unfinished.append(call)
+
+    def leave(self, call: LayerCall) -> None:
+        self.unfinished.pop()
+        call.outputs = self._changed(call, "leave", call.outputs)
+        if self._note(call, "leave", call.outputs, call.outputs) and self._settle:
+            call.outputs = replace_nonfinite(call.outputs)
+
+    def _changed(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
+        change = self._changes.get((call.index, moment))
+        structure = structure if change is None else change(structure)
+        self.masks.note_all(structure)
+        return structure
+
+    def _note(self, call: LayerCall, moment: Moment, seen: Any, flows: Any) -> bool:
+        spot: Spot = (call.index, moment)
+        self.flows[spot] = [
+            Flow(
+                tuple(tensor.shape),
+                keras.backend.standardize_dtype(tensor.dtype),
+                self.masks.of(tensor),
+            )
+            for tensor in floats_in(flows)
+        ]
+        found = [
+            bad_values(tensor, self.masks.of(tensor)) for tensor in floats_in(seen)
+        ]
+        bad = tuple(one for one in found if one is not None)
+        if bad:
+            self.noted[spot] = Noted(call, moment, bad, tuple(self.masks.all()))
+        return bool(bad)

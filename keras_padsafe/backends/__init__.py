@@ -1,0 +1,1 @@
+"""What Keras has no neutral form for: gradients, staged tensors, single operations."""
