@@ -17,7 +17,7 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
     pending = [(call, True) for call in calls]
     while pending:
         call, whole = pending.pop()
-        kind = call.layer.class_name
+        kind = call.layer.kind
         if kind == "InputLayer" or kind in LOOKUPS | BINS:
             found.append((call.layer, whole))
         elif kind in MOVES_IDS or kind in SELECTS_IDS:
@@ -32,7 +32,7 @@ def changers(calls: Iterable[Call]) -> list[LayerNode]:
     pending = [c.inputs[0] for c in calls if c.inputs and not is_reverse(c)]
     while pending:
         call = pending.pop()
-        kind = call.layer.class_name
+        kind = call.layer.kind
         if kind in MOVES_IDS or kind in SELECTS_IDS:
             pending.extend(call.inputs)
         elif kind != "InputLayer" and kind not in LOOKUPS | BINS:
@@ -62,7 +62,7 @@ def takers(graph: Graph, source: LayerNode) -> list[tuple[Call, bool]]:
             if consumer in seen:
                 continue
             seen.add(consumer)
-            kind = consumer.layer.class_name
+            kind = consumer.layer.kind
             if kind in MOVES_IDS or kind in SELECTS_IDS:
                 pending.append((consumer, whole and kind in MOVES_IDS))
             else:

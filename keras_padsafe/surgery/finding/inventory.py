@@ -54,6 +54,7 @@ class Inventory:
         near_tables: Where no vocabulary was found, the arrays that fell short of the
             proofs asked of a table.
         asked: Whether Keras had to be asked, so that the change must be proved.
+        left: What is left alone, as the user says.
         notes: What a user should know of the whole model.
     """
 
@@ -64,6 +65,7 @@ class Inventory:
     arrays: int
     near_tables: tuple[Unexplained, ...] = ()
     asked: bool = False
+    left: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -128,6 +130,7 @@ def _inventory(
         arrays=len(archive.arrays),
         near_tables=() if drafts else (*doubts, *find_near_tables(model)),
         asked=model.asking is not None,
+        left=model.claims.leave,
         notes=tuple(_own_classes(root) if model.asking is None else ()),
     )
 

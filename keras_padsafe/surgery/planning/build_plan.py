@@ -138,11 +138,12 @@ def build_plan(
         notes=(*inventory.notes, *_notes(vocabulary, change, rows)),
         needs_proof=inventory.asked
         or change.pad is not None
-        or _are_read(vocabulary, change.row_map),
+        or bool(vocabulary.read_by),
         pad=change.pad,
         spare_ids=change.spare_ids,
         old_spare_ids=vocabulary.spare_ids,
         encoders=vocabulary.encoders,
+        left=inventory.left,
         old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
     )
     for site in plan.arrays:
@@ -183,10 +184,6 @@ def _check_given_rows(
             f"({wanted}, {', '.join(str(d) for d in sorted(dims))}), a row for each "
             "new id and a column for each of the table."
         )
-
-
-def _are_read(vocabulary: Vocabulary, row_map: RowMap) -> bool:
-    return bool(vocabulary.read_by) and row_map.moves_ids
 
 
 def _known_words(vocabulary: Vocabulary) -> dict[int, str | int]:

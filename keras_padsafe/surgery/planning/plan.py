@@ -148,13 +148,14 @@ class Plan:
         left_alone: Arrays with an axis of the same size that do not change, and why.
         notes: What else a user should know before.
         needs_proof: Whether a file made by the plan must be proved: Keras had to be
-            asked about the model, an id becomes padding, or operations of the model
-            read ids that get new numbers.
+            asked about the model, an id becomes padding, or more than its tables
+            reads the ids.
         pad: The new id that means padding, if one does.
         spare_ids: New ids that are kept for words to come.
         old_spare_ids: Old ids that were; they take no part in any mean.
         encoders: What makes a column of each id: layers by their groups of the weights
             file, operations by their names.
+        left: Layers that need not know the new ids, as the user says.
         old_words: The words of old ids, as far as they are known; not part of the
             JSON.
     """
@@ -176,6 +177,7 @@ class Plan:
     spare_ids: tuple[int, ...] = ()
     old_spare_ids: tuple[int, ...] = ()
     encoders: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     old_words: Mapping[int, str | int] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -257,6 +259,7 @@ class Plan:
             "spare_ids": list(self.spare_ids),
             "old_spare_ids": list(self.old_spare_ids),
             "encoders": list(self.encoders),
+            "left": list(self.left),
         }
 
     @classmethod
@@ -410,6 +413,7 @@ def _read(document: dict[str, Any]) -> Plan:
         spare_ids=tuple(document.get("spare_ids", ())),
         old_spare_ids=tuple(document.get("old_spare_ids", ())),
         encoders=tuple(document.get("encoders", ())),
+        left=tuple(document.get("left", ())),
     )
 
 
