@@ -118,7 +118,8 @@ def _same(row: np.ndarray, others: np.ndarray, rounding: float) -> np.ndarray:
     if row.dtype.kind not in "fiub":
         return (row == others).all(-1)
     allowed = rounding * np.abs(others[np.isfinite(others)]).max(initial=1e-6)
-    return np.isclose(others, row, 0.0, allowed, equal_nan=True).all(-1)
+    close = np.isclose(others, row, 0.0, allowed, equal_nan=True)
+    return np.asarray(close).all(-1)
 
 
 def _reader(

@@ -187,7 +187,7 @@ def test_an_array_that_an_operation_holds_is_asked_about(tmp_path: Path) -> None
     h = layers.Dense(DIM)(table(x))
     scores = ops.matmul(h, ops.transpose(ops.convert_to_tensor(table.embeddings)))
     keras.Model(x, scores).save(tmp_path / "old.keras")
-    with pytest.raises(AmbiguousVocabularyError, match="(?s)holds an array.*--leave"):
+    with pytest.raises(AmbiguousVocabularyError, match=r"(?s)holds an array.*--leave"):
         grow(tmp_path / "old.keras", rows=2)
 
 

@@ -54,6 +54,8 @@ def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:
         is_keras = str(value.get("module")).startswith("keras")
         if isinstance(config, dict) and isinstance(kind, str) and not is_keras:
             name = config.get("name")
-            yield TrainingObject(path, kind, name if isinstance(name, str) else kind, config)
+            yield TrainingObject(
+                path, kind, name if isinstance(name, str) else kind, config
+            )
         for key, inner in value.items():
             yield from _within(inner, (*path, key))
