@@ -70,18 +70,31 @@ def _make_equal(model: Any, axes: Mapping[str, int]) -> None:
 
     from keras_padsafe.compat import saved_arrays, walk_saved
 
-    for path, variable in saved_arrays(walk_saved(model)):
-        if path in axes and isinstance(variable, keras.Variable):
-            shape, draw = [*variable.shape], np.random.default_rng(0)
-            one = [n if axis != axes[path] else 1 for axis, n in enumerate(shape)]
-            # Two of 4 bits share a byte: 17 times a number holds it twice.
-            is_whole = "int" in keras.backend.standardize_dtype(variable.dtype)
-            values = (
-                17 * draw.integers(1, 8, one)
-                if is_whole
-                else draw.uniform(0.05, 0.15, one)
-            )
-            variable.assign(np.broadcast_to(values, shape))
+    for group, saved in walk_saved(model):
+        for path, value in saved_arrays([(group, saved)]):
+            axis = axes.get(path)
+            if axis is not None:
+                one = (*value.shape[:axis], 1, *value.shape[axis + 1 :])
+                for variable in _behind(value, saved, one, axis):
+                    draw = np.random.default_rng(0)
+                    dtype = keras.backend.standardize_dtype(variable.dtype)
+                    # Two of 4 bits share a byte: 17 times a number holds it twice.
+                    whole = 17 * draw.integers(1, 8, one)
+                    values = whole if "int" in dtype else draw.uniform(0.05, 0.15, one)
+                    variable.assign(np.broadcast_to(values, variable.shape))
+
+
+def _behind(value: Any, saved: Any, one: tuple[int, ...], axis: int) -> Iterator[Any]:
+    """The variables of what is saved whole, as a table with its LoRA or in parts."""
+    import keras
+
+    if isinstance(value, keras.Variable):
+        yield value
+        return
+    for variable in getattr(saved, "variables", ()):
+        shape = tuple(variable.shape)
+        if (*shape[:axis], 1, *shape[axis + 1 :]) == one:
+            yield variable
 
 
 def _outputs(
