@@ -30,16 +30,16 @@ VERDICTS = ("proved", "wrong", "not proved", "kept", "moved", "no such model")
 INTRO = """\
 # What each surgery gives
 
-*Proved* says `verify` of the new file; *kept*, that every old entry stayed what it was, bit
-for bit, while new ones trained. *Refused*: with the message under the table. *No such
-model*: TensorFlow does not train it. Each cell is a test, of which a part runs at a time.
-Written by `python -m tests.surgery.operations`.
+*Proved* says `verify` of the new file; *kept*, that every old entry stayed what it was,
+bit for bit, while new ones trained. *Refused*: with the message under the table. *No
+such model*: TensorFlow does not train it. Each cell is a test, of which a part runs at
+a time. Written by `python -m tests.surgery.operations`.
 
-One more step of training on old data, where no head grew, gives the loss and the old rows
-of the model that did not grow, for each optimizer but two (`test_optimizer_slots.py`).
-Adafactor and Lamb scale a step by a norm of the whole weight, new rows too: with 13 rows
-grown to 16, their next step starts from the same loss, and differs by 10 % and by 0.8 % of
-its length.
+One more step of training on old data, where no head grew, gives the loss and the old
+rows of the model that did not grow, for each optimizer but two
+(`test_optimizer_slots.py`). Adafactor and Lamb scale a step by a norm of the whole
+weight, new rows too: with 13 rows grown to 16, their next step starts from the same
+loss, and differs by 10 % and by 0.8 % of its length.
 """
 
 
@@ -159,25 +159,19 @@ HOLDERS: dict[str, zoo.Build] = {
 FLOATS = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
 WHOLE = ("int8", "int4")
 _FIRST, _TIED = [*HOLDERS][:2]
-_MIXED = [  # One of each kind of state.
-    "adam_everything",
-    "sgd_momentum",
-    "rmsprop_centered",
-    "adagrad",
-    "ftrl",
-    "loss_scale",
-    "adafactor",
-    "muon",
-]
-_EVERY_FLOAT = itertools.cycle(("float32", *FLOATS))
+_MIXED = """
+    adam adam_amsgrad sgd_momentum adagrad rmsprop_centered ftrl
+    loss_scale adafactor muon
+""".split()
+_FLOATS, _WHOLES = itertools.cycle(FLOATS), itertools.cycle(WHOLE)
 TABLES: dict[str, list[Row]] = {
     "Holders": [Row(holder) for holder in HOLDERS],
     "Data types": [Row(_TIED, dtype) for dtype in (*FLOATS, *WHOLE)],
     "Optimizers": [Row(_FIRST, optimizer=name) for name in KNOWN],
-    "Holders with optimizers, the data types in turn": [
-        Row(holder, next(_EVERY_FLOAT), name) for holder in HOLDERS for name in _MIXED
+    "Holders with optimizers and data types, in turn": [
+        Row(*both) for both in zip(HOLDERS, _FLOATS, _MIXED, strict=False)
     ],
-    "Holders in whole numbers": [Row(h, name) for h in HOLDERS for name in WHOLE],
+    "Holders in whole numbers": [Row(*b) for b in zip(HOLDERS, _WHOLES, strict=False)],
 }
 CELLS = [
     Cell(table, row, operation)
