@@ -163,15 +163,14 @@ _MIXED = """
     adam adam_amsgrad sgd_momentum adagrad rmsprop_centered ftrl
     loss_scale adafactor muon
 """.split()
-_FLOATS, _WHOLES = itertools.cycle(FLOATS), itertools.cycle(WHOLE)
 TABLES: dict[str, list[Row]] = {
     "Holders": [Row(holder) for holder in HOLDERS],
     "Data types": [Row(_TIED, dtype) for dtype in (*FLOATS, *WHOLE)],
     "Optimizers": [Row(_FIRST, optimizer=name) for name in KNOWN],
     "Holders with optimizers and data types, in turn": [
-        Row(*both) for both in zip(HOLDERS, _FLOATS, _MIXED, strict=False)
+        Row(*both)
+        for both in zip(HOLDERS, itertools.cycle(FLOATS), _MIXED, strict=False)
     ],
-    "Holders in whole numbers": [Row(*b) for b in zip(HOLDERS, _WHOLES, strict=False)],
 }
 CELLS = [
     Cell(table, row, operation)
