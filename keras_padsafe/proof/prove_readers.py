@@ -129,10 +129,10 @@ def _unlike(new: list[np.ndarray], old: list[np.ndarray], rounding: float) -> in
 
 def _same(row: np.ndarray, others: np.ndarray, rounding: float) -> np.ndarray:
     if row.dtype.kind not in "fiub":
-        return (row == others).all(-1)
+        return np.asarray((row == others).all(-1))
     allowed = rounding * np.abs(others[np.isfinite(others)]).max(initial=1e-6)
     close = np.isclose(others, row, 0.0, allowed, equal_nan=True)
-    return np.asarray(close).all(-1)
+    return np.asarray(np.all(close, axis=-1))
 
 
 def _reader(
