@@ -33,7 +33,7 @@ def make_plan(
         optimizer: Whether to keep its state.
     """
     from keras_padsafe import surgery
-    from keras_padsafe.surgery.planning.build_plan import choose_vocabulary
+    from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
     from keras_padsafe.surgery.planning.request import Request
 
     inventory = surgery.inspect(model, also=also, leave=leave, ask=ask)

@@ -1,6 +1,6 @@
 """The places of a loaded model where ids or words enter, and a watch over them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -45,8 +45,14 @@ class Door:
         )
 
 
-def find_doors(model: Any) -> list[Door]:
-    """The doors of a model; those of the same model with other sizes in one order."""
+def find_doors(model: Any, encoders: Mapping[str, int]) -> list[Door]:
+    """The doors of a model; those of the same model with other sizes in one order.
+
+    Args:
+        model: The model.
+        encoders: Layers of the user's own that make a column of each id, by their
+            groups of the weights file, and how many ids there are.
+    """
     import keras
 
     from keras_padsafe.compat import inner_layers, saved_arrays, walk_saved
@@ -55,11 +61,16 @@ def find_doors(model: Any) -> list[Door]:
     groups = {id(saved): group for group, saved in walk}
     doors, owned = [], set()
     for layer in inner_layers(model):
-        if door := _door_of(layer, groups.get(id(layer), "?")):
+        group = groups.get(id(layer), "?")
+        door = _door_of(layer, group)
+        if door is None and group in encoders:
+            door = Door(layer, "ids", group, encoders[group])
+        if door:
             doors.append(door)
             owned |= {id(variable) for variable in layer.variables}
         for operation in getattr(layer, "operations", []):
-            kind = type(operation).__name__
+            own = isinstance(operation, keras.Layer)
+            kind = "" if own else type(operation).__name__
             if kind == "NotEqual":
                 doors.append(Door(operation, "values", "?"))
             elif kind in ("OneHot", "MultiHot"):
@@ -124,6 +135,7 @@ class Watch:
         self._harmless = harmless
         self.entered: dict[int, list[np.ndarray | None]] = {}
         self.pads: dict[int, float] = {}
+        self._inside = 0
 
     def seen(self, number: int) -> np.ndarray | None:
         """All that entered a door, laid flat; `None` if not all of it was seen."""
@@ -150,6 +162,8 @@ class Watch:
                     stack.enter_context(mock.patch.dict(door.what.__dict__, calls))
             take = self._watched_take(variables, keras.ops.take)
             stack.enter_context(mock.patch.object(keras.ops, "take", take))
+            one_hot = self._watched_one_hot(variables, keras.ops.one_hot)
+            stack.enter_context(mock.patch.object(keras.ops, "one_hot", one_hot))
             yield
 
     def _watched(self, number: int, real: Callable[..., Any]) -> Any:
@@ -161,18 +175,36 @@ class Watch:
             inputs, *rest = args or (kwargs.pop(next(iter(kwargs))),)
             if is_comparison and rest and np.ndim(rest[0]) == 0:
                 self.pads[number] = float(rest[0])
-            return real(self._see(number, inputs), *rest, **kwargs)
+            inputs = self._see(number, inputs)
+            self._inside += 1  # What is looked up inside has been seen.
+            try:
+                return real(inputs, *rest, **kwargs)
+            finally:
+                self._inside -= 1
 
         return call
 
     def _watched_take(self, variables: dict[int, int], real: Callable[..., Any]) -> Any:
         def take(x: Any, indices: Any, axis: int | None = None) -> Any:
             number = variables.get(id(x))
-            if number is not None and axis == 0:
+            if number is not None and axis == 0 and not self._inside:
                 indices = self._see(number, indices)
             return real(x, indices, axis=axis)
 
         return take
+
+    def _watched_one_hot(
+        self, variables: dict[int, int], real: Callable[..., Any]
+    ) -> Any:
+        """Columns made of ids: they are for a weight with as many rows, if for one."""
+
+        def one_hot(x: Any, num_classes: int, *args: Any, **kwargs: Any) -> Any:
+            for number in set(variables.values()):
+                if self._doors[number].size == num_classes and not self._inside:
+                    x = self._see(number, x)
+            return real(x, num_classes, *args, **kwargs)
+
+        return one_hot
 
     def _see(self, number: int, value: Any) -> Any:
         try:

@@ -19,6 +19,7 @@ class IdChange:
         pad: The new id that means padding, if one does.
         old_spare: Old ids of spare rows, whose scores are low beyond all others.
         spare: New ids of spare rows.
+        axes: The axis over the ids, for each array of the file that has one.
     """
 
     ids: np.ndarray
@@ -29,6 +30,7 @@ class IdChange:
     pad: int | None = None
     old_spare: tuple[int, ...] = ()
     spare: tuple[int, ...] = ()
+    axes: tuple[tuple[str, int], ...] = ()
 
     @property
     def new_size(self) -> int:

@@ -51,12 +51,14 @@ class Pool:
         fresh: What the new model alone knows; `None` if the vocabulary is not asked
             for here.
         beyond: Ids that neither model has; `None` if they cannot be asked for.
+        alone: Those of `fresh` that do not stand for padding.
     """
 
     old: np.ndarray
     new: np.ndarray
     fresh: np.ndarray | None
     beyond: np.ndarray | None
+    alone: np.ndarray
 
 
 def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
@@ -103,11 +105,13 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     order, others = _spread(len(old)), _spread(len(fresh))
     fresh = fresh[others]
     pads = _new_pads(pair, part)
+    is_pad = _among(fresh, np.array([change and change.pad, *pads], object))
+    alone = fresh[~is_pad]
     if pads and asked:  # A row has some real tokens too.
         words = [word for word in pads if word is not None]
         some = [*both[order][:_REAL], *(words or fresh)]
         fresh = np.array(some, both.dtype)
-    return Pool(old[order], both[order], fresh if asked else None, beyond)
+    return Pool(old[order], both[order], fresh if asked else None, beyond, alone)
 
 
 def _new_pads(pair: Pair, part: Part) -> list[Any]:
@@ -130,7 +134,12 @@ def _words(doors: list[Door], part: Part) -> np.ndarray | None:
 
 
 def _sizes(doors: list[Door], part: Part) -> list[int]:
-    return [doors[n].size for n in part.doors if doors[n].kind == "ids"]
+    """The sizes of the tables that ids enter as they are, or else changed."""
+    direct, derived = (
+        [doors[n].size for n in numbers if doors[n].kind == "ids"]
+        for numbers in (part.direct, part.derived)
+    )
+    return direct or derived
 
 
 def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Runs a model and its changed file side by side, on ids that both know."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from keras_padsafe.proof.find_reach import find_reach
 from keras_padsafe.proof.id_change import IdChange
 from keras_padsafe.proof.load_models import ModelFailed
 from keras_padsafe.proof.pools import NotShown, Pair
+from keras_padsafe.proof.prove_readers import prove_readers
 from keras_padsafe.proof.run_model import run_model, tolerance
 from keras_padsafe.proof.samples import Sampler
 
@@ -25,15 +26,22 @@ _SPARE = "probability of spare rows"
 
 
 def prove_outputs(
-    before: Any, after: Any, change: IdChange, reload: Callable[[], Any]
+    before: Any,
+    after: Any,
+    change: IdChange,
+    reload: Callable[[], Any],
+    left: Collection[str] = (),
+    named: Collection[str] = (),
 ) -> Iterator[Check]:
     """Compares what two loaded models compute.
 
     Args:
         before: The model before.
-        after: The model after.
+        after: The model after; its weights are not what they were afterwards.
         change: How the ids of a vocabulary changed.
         reload: Loads the model before once more.
+        left: Layers that need not know new ids, as the user says.
+        named: Layers of which the user can say so.
     """
     try:
         pair, sampler = pair_models(before, after, change)
@@ -45,6 +53,10 @@ def prove_outputs(
         return
     if len(change.new_ids):
         yield _check_new(before, after, pair, change, sampler)
+        try:
+            yield prove_readers(after, dict(change.axes), sampler, left, named)
+        except ModelFailed as error:
+            yield Check("new ids are read as old ones", "skipped", str(error))
 
 
 def pair_models(
@@ -56,7 +68,11 @@ def pair_models(
         ModelFailed: if the model before takes no batch that could be made for it.
         NotShown: if the models take ids in different places.
     """
-    old, new = find_doors(before), find_doors(after)
+    sizes = (change.old_size, change.new_size) if change else (0, 0)
+    old, new = (
+        find_doors(model, dict.fromkeys(change.tables if change else (), size))
+        for model, size in zip((before, after), sizes, strict=True)
+    )
     if [door.kind for door in old] != [door.kind for door in new]:
         raise NotShown("the models do not have the same tables and lookups")
     pair = Pair(find_reach(before, old), old, new, change)

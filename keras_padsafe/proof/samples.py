@@ -76,6 +76,23 @@ class Sampler:
             if (batch := self._instead(chosen)) is not None:
                 yield name, batch
 
+    def each_alone(self, *, new: bool, most: int) -> Iterator[tuple[Any, int]]:
+        """Batches whose rows differ in one id or word alone, and how many rows count.
+
+        Args:
+            new: Whether in those that the new model alone knows, or in those of both.
+            most: How many to try.
+        """
+        asked = [p if p and p.fresh is not None else None for p in self._pools]
+        values = [p and (p.alone if new else p.new) for p in asked]
+        values = [None if v is None or not len(v) else v[:most] for v in values]
+        count = max((len(v) for v in values if v is not None), default=0)
+        for start in range(0, count, self._rows):
+            rows = np.arange(start, start + self._rows)
+            alone = [v if v is None else v[rows % len(v), None] for v in values]
+            batch = self._batch([p and p.new for p in self._pools], 0, alone=alone)
+            yield batch, min(self._rows, count - start)
+
     def beyond_sample(self) -> Any:
         """A batch of ids that no table has; `None` if no input takes any."""
         return self._instead([p and p.beyond for p in self._pools])
@@ -132,15 +149,27 @@ class Sampler:
         ]
         return max(1, *counts, 0)
 
-    def _batch(self, values: _Values, number: int, *, padded: bool = False) -> Any:
+    def _batch(
+        self,
+        values: _Values,
+        number: int,
+        *,
+        padded: bool = False,
+        alone: _Values | None = None,
+    ) -> Any:
         import keras
 
         inputs, rows = self._pair.reach.inputs, self._rows
         generator = np.random.default_rng(number)
         leaves = [np.empty((rows, one.places), one.numpy_dtype) for one in inputs]
-        for part, pool, pad in zip(self._parts, values, self._pads, strict=True):
+        each = zip(
+            self._parts, values, self._pads, alone or [None] * len(values), strict=True
+        )
+        for part, pool, pad, one in each:
             shape = (rows, len(part.places))
             made = self._values(part, pool, shape, number, generator)
+            if alone is not None:
+                made = np.broadcast_to(made[:1] if one is None else one, shape)
             if padded and pad is not None:
                 made = np.where(self._padding(part), pad, made)
             leaves[part.input][:, part.places] = made

@@ -61,6 +61,13 @@ class LayerNode:
         return registered if isinstance(registered, str) else self.class_name
 
     @cached_property
+    def kind(self) -> str:
+        """The class as `facts/` names it; a user's own may bear a name of Keras's."""
+        ours = self.key.startswith("keras_padsafe>")
+        known = self.is_stock or self.is_operation or ours
+        return self.class_name if known else self.key
+
+    @cached_property
     def module(self) -> str:
         module = self.serialized.get("module")
         return module if isinstance(module, str) else ""

@@ -9,6 +9,7 @@ import keras
 from keras_padsafe.compat import compute_output_spec
 from keras_padsafe.skeleton.build import Skeleton
 from keras_padsafe.skeleton.indexed import Indexing, watch_indexed
+from keras_padsafe.skeleton.indexed_rows import indexed_rows
 from keras_padsafe.skeleton.without_values import without_values
 
 _STEPS = 5
@@ -24,12 +25,14 @@ class Inside:
         positions: Those of which no ids come with the batch: a layer makes them, as
             the numbers of positions.
         together: Arrays that the very same ids index.
+        direct: Those that the ids a layer is called on index, as they are.
         names: The attribute by which each layer is held, by its group of that file.
     """
 
     tables: dict[str, int]
     positions: frozenset[str]
     together: frozenset[frozenset[str]]
+    direct: frozenset[str]
     names: dict[str, str]
 
 
@@ -43,6 +46,7 @@ def look_inside(skeleton: Skeleton) -> Inside:
     tables = dict.fromkeys(sorted(skeleton.tables), 0)
     positions: set[str] = set()
     together: set[frozenset[str]] = set()
+    direct: set[str] = set()
     for layer in skeleton.objects.values():
         for inputs in _inputs(layer, skeleton):
             first, second = _watch(layer, inputs, 2), _watch(layer, inputs, 3)
@@ -54,9 +58,16 @@ def look_inside(skeleton: Skeleton) -> Inside:
                 if _shapes(first[key]) == _shapes(second[key]):
                     positions.add(paths[key])
             together |= set(_together(first, paths))
+            rows = {} if layer is skeleton.model else indexed_rows(layer)
+            weights = [paths.get(id(weight)) for weight in layer.weights]
+            shown = {path: axis for n, axis in rows.items() if (path := weights[n])}
+            direct |= shown.keys()
+            tables |= {} if known else shown
             break
     names = dict(_attributes(skeleton))
-    return Inside(tables, frozenset(positions), frozenset(together), names)
+    return Inside(
+        tables, frozenset(positions), frozenset(together), frozenset(direct), names
+    )
 
 
 def _attributes(skeleton: Skeleton) -> Iterator[tuple[str, str]]:

@@ -17,13 +17,13 @@ from keras_padsafe.surgery.planning.build_plan import (
     check_appends,
     check_settled,
     check_tokenizers,
-    choose_vocabulary,
     config_change,
-    reads_moved_ids,
 )
 from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.changes import ArrayChange, WordsChange
 from keras_padsafe.surgery.planning.check_plan import PADDING
-from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
+from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
+from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.reorder import unfixed
 from keras_padsafe.surgery.transfer.transfer import check_arrays
 
@@ -56,8 +56,7 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     check_tokenizers(vocabulary, plan.row_map, may_cut=True)
     _check_words(plan, vocabulary, archive)
     _check_config(plan, vocabulary, archive)
-    due = found.asked or plan.pad is not None
-    due = due or reads_moved_ids(vocabulary, plan.row_map)
+    due = found.asked or plan.pad is not None or bool(vocabulary.read_by)
     return replace(plan, needs_proof=plan.needs_proof or due)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from keras_padsafe.archive import Archive, open_archive
 from keras_padsafe.proof.certificate import Certificate, Check
 from keras_padsafe.proof.id_change import IdChange
+from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.transfer.compare_files import compare_files
 
@@ -51,7 +52,12 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
     yield check_optimizer(before, after, target, dropped=plan.optimizer == "drop")
     change = id_change(plan)
     yield from prove_outputs(
-        before.model, after.model, change, lambda: load_model(source.path)[0]
+        before.model,
+        after.model,
+        change,
+        lambda: load_model(source.path)[0],
+        left=plan.leave,
+        named={node.name for node in read_layer_tree(source).walk() if node.parent},
     )
     yield from prove_tokenizers(
         (before.model, source.path),
@@ -83,4 +89,5 @@ def id_change(plan: Plan) -> IdChange:
         pad=plan.pad,
         old_spare=plan.old_spare_ids,
         spare=plan.inverse().old_spare_ids,
+        axes=tuple((c.path, c.axis) for c in weights),
     )

@@ -6,7 +6,8 @@ from keras_padsafe.archive import Archive, decode, open_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.proof.bits import as_array
-from keras_padsafe.surgery.planning.plan import Plan, WordsChange
+from keras_padsafe.surgery.planning.changes import WordsChange
+from keras_padsafe.surgery.planning.plan import Plan
 
 _INSTEAD = (
     "Expected: a change of the saved model: save it, refill the file and load that."

@@ -68,7 +68,7 @@ def moved(build: Build, ids: np.ndarray, folder: Path) -> tuple[Any, Any, IdChan
     before, after = (_loaded(one, folder) for one in (before, after))
     arrays = frozenset(axes)
     tables = frozenset(p for p, axis in axes.items() if axis == 0 and "dense" not in p)
-    return before, after, IdChange(ids, SIZE, arrays, tables)
+    return before, after, IdChange(ids, SIZE, arrays, tables, axes=(*axes.items(),))
 
 
 def _axes(before: Any, other: Any) -> dict[str, int]:

@@ -1,13 +1,16 @@
 """The page of surgeries says what they give."""
 
+import random
 import re
 from pathlib import Path
 
 import keras
 import pytest
 
-from .operations import CELLS, OPERATIONS, Cell, outcome
+from .operations import CELLS, OPERATIONS, Cell, label, outcome
 
+# The whole page is run by whoever writes it anew.
+SOME = random.Random(keras.__version__).sample(CELLS, 100)
 PAGE = Path(__file__).with_name("operations.md").read_text(encoding="utf-8")
 
 pytestmark = [
@@ -23,16 +26,16 @@ pytestmark = [
 
 def said(cell: Cell) -> str:
     """What the page says of a cell: a verdict, or the message of a refusal."""
-    title, row, operation = cell
-    (section,) = (s for s in PAGE.split("\n## ") if s.startswith(f"{title}\n"))
+    table, row = cell.table, label(cell.row)
+    (section,) = (s for s in PAGE.split("\n## ") if s.startswith(f"{table}\n"))
     (line,) = (s for s in section.splitlines() if s.startswith(f"| {row} |"))
-    text = line.split(" | ")[1 + [*OPERATIONS].index(operation)].removesuffix(" |")
+    text = line.split(" | ")[1 + [*OPERATIONS].index(cell.operation)].removesuffix(" |")
     if found := re.fullmatch(r"refused \((\d+)\)", text):
         (note,) = re.findall(rf"^{found[1]}\. (.*)$", section, re.MULTILINE)
         return note
     return text
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=" / ".join)
+@pytest.mark.parametrize("cell", SOME, ids=lambda c: f"{label(c.row)}/{c.operation}")
 def test_the_page_says_what_a_surgery_gives(cell: Cell, tmp_path: Path) -> None:
-    assert " ".join(outcome(cell, tmp_path).split()) == said(cell)
+    assert outcome(cell, tmp_path) == said(cell)

@@ -276,11 +276,12 @@ def _step(model: keras.Model) -> float:
     return float(model.train_on_batch(x, x[:, :1].astype("float32")))
 
 
-# These scale a step of a weight by a norm of all of it, new rows too.
-SCALED_BY_THE_WHOLE = {"adafactor", "lamb"}
+# These scale a step of a weight by a norm of all of it, new rows too: by how much of
+# its length a step may differ, measured as 0.103 and 0.008.
+SCALED_BY_THE_WHOLE = {"adafactor": 0.12, "lamb": 0.02}
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN.keys() - SCALED_BY_THE_WHOLE))
+@pytest.mark.parametrize("name", KNOWN)
 def test_the_next_steps_are_those_of_the_model_that_did_not_grow(
     name: str, tmp_path: Path
 ) -> None:
@@ -297,7 +298,9 @@ def test_the_next_steps_are_those_of_the_model_that_did_not_grow(
     model = save(build, SIZE, source)
     kp.surgery.grow(source, target, rows=ADDED)
     grown = keras.models.load_model(target)
+    start = np.array(as_array(model.get_layer("words").embeddings))
     for _ in range(2):
         np.testing.assert_allclose(_step(grown), _step(model), rtol=1e-5)
     old, new = (as_array(m.get_layer("words").embeddings) for m in (model, grown))
-    np.testing.assert_allclose(new[:SIZE], old, rtol=1e-5, atol=1e-6)
+    gap = SCALED_BY_THE_WHOLE.get(name, 0) * np.abs(old - start).max()
+    np.testing.assert_allclose(new[:SIZE], old, rtol=1e-5, atol=max(gap, 1e-6))

@@ -11,7 +11,7 @@ import pytest
 from keras import layers, ops
 
 import keras_padsafe as kp
-from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts import rules
 
 from .reference import (
@@ -198,15 +198,7 @@ def test_table_without_an_embedding(tmp_path: Path) -> None:
 
 
 def test_table_without_an_embedding_beside_a_known_one(tmp_path: Path) -> None:
-    source = tmp_path / "bare.keras"
-    save(_bare_beside_known, SIZE, source)
-    with pytest.raises(AmbiguousVocabularyError, match=r"'words'.*'bare'"):
-        kp.surgery.grow(source, tmp_path / "no.keras", rows=ADDED)
-    with pytest.raises(
-        AmbiguousVocabularyError, match=r"(?s)'bare' reads a table of 13 rows.*--leave"
-    ):
-        kp.surgery.plan(source, rows=ADDED, vocabulary="words")
-    _check(_bare_beside_known, tmp_path, STEPS, also=["bare:0"])
+    _check(_bare_beside_known, tmp_path, STEPS)
 
 
 @pytest.fixture

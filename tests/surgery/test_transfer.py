@@ -12,7 +12,7 @@ from keras import layers
 import keras_padsafe as kp
 from keras_padsafe.errors import PadsafeError
 from keras_padsafe.surgery import Plan
-from keras_padsafe.surgery.planning.plan import ArrayChange
+from keras_padsafe.surgery.planning.changes import ArrayChange
 
 from .reference import only_once, run_python, save
 from .saved import digest, read, same_bits

@@ -41,6 +41,7 @@ class Asking:
     _known: dict[frozenset[ConfigPath], "Variation | str"] = field(
         default_factory=dict, repr=False
     )
+    _columns: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     def vary(self, numbers: Iterable[ConfigPath]) -> "Variation | str":
         """What follows some numbers; Keras's message if it cannot build the model."""
@@ -59,6 +60,15 @@ class Asking:
         """Whether one axis of an array grows as these numbers do."""
         found = self.vary(numbers)
         return not isinstance(found, str) and found.axes.get(path) == axis
+
+    def column_key(self, layer: LayerNode) -> str | None:
+        """The number by which a layer is shown to make a column for each id."""
+        from keras_padsafe.skeleton import column_key
+
+        group = layer.weights_path or ""
+        if group not in self._columns:
+            self._columns[group] = column_key(self.skeleton.objects.get(group))
+        return self._columns[group]
 
     def value(self, place: ConfigPath) -> Any:
         """What config.json holds there."""

@@ -60,7 +60,7 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
         steps = [
             call
             for call in space.calls
-            if counting_key(call.layer) is None or keeps_steps(call, model.graph)
+            if counting_key(call.layer, model) is None or keeps_steps(call, model.graph)
         ]
         with_steps = keep_steps(model.graph, steps)
         for call in producers[space.draft.size]:
@@ -145,9 +145,7 @@ def _look_at_other_units(
             if array.shape[-1:] == (vocabulary.size,) and array.path not in bound
             if array is not named_arrays(layer).get("g_idx")
         ]
-        if layer.class_name in RECURRENT and layer.config.get("units") == (
-            vocabulary.size
-        ):
+        if layer.kind in RECURRENT and layer.config.get("units") == (vocabulary.size):
             vocabulary.unexplained.append(_recurrent(layer, vocabulary.size))
         if arrays and _is_claimed(layer, model):
             head = head_of(layer)

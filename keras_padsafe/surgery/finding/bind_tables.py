@@ -149,15 +149,18 @@ def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
 
 def _sources(table: Table, model: ModelFile) -> set[Any]:
     """What two tables have in common if the same ids enter both."""
-    if table.name is None:
-        calls = model.graph.calls_of(table.layer)
-        twin = {table.twin} if table.twin else set()
-        whole = {source for source, whole in sources_of_table(calls) if whole}
-        return {id(source) for source in whole | twin}
-    # A table inside a class: which of the layer's inputs enters it, only Keras knows.
     own = {site.path for site in table.arrays}
-    assert model.asking is not None
-    return {group for group in model.asking.inside.together if group & own}
+    marks: set[Any] = set()
+    if table.name is not None and model.asking is not None:
+        # A table inside a class: which of the layer's inputs enters it, Keras knows.
+        inside = model.asking.inside
+        marks |= {group for group in inside.together if group & own}
+        if not own & inside.direct:
+            return marks
+    calls = model.graph.calls_of(table.layer)
+    whole = {source for source, whole in sources_of_table(calls) if whole}
+    twin = {table.twin} if table.twin else set()
+    return marks | {id(source) for source in whole | twin}
 
 
 def _start(tables: list[Table], model: ModelFile) -> IdSpace:
@@ -236,7 +239,7 @@ def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
     for call in model.graph.calls:
         layer = call.layer
         is_inverse = layer.config.get("invert") is True
-        if call in downstream and is_inverse and layer.class_name in LOOKUPS:
+        if call in downstream and is_inverse and layer.kind in LOOKUPS:
             _add_lookup(space.draft, layer, model, "names the ids chosen")
 
 
@@ -251,7 +254,9 @@ def _add_lookup(
     known = {site.layer for site in vocabulary.words}
     if found is not None and layer.name not in known:
         words = replace(found[0], first_id=found[0].first_id + shift)
-        is_counted = is_lookup(layer) and counting_key(layer) == "vocabulary_size"
+        is_counted = (
+            is_lookup(layer) and counting_key(layer, model) == "vocabulary_size"
+        )
         vocabulary.words.append(words.counted() if is_counted else words)
         add_config(vocabulary, found[1])
         skips = tuple(range(shift))
@@ -272,7 +277,7 @@ def _tell_apart(spaces: list[IdSpace]) -> None:
 def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
     vocabulary = space.draft
     for source, _ in sources_of_table(space.calls):
-        if source.class_name in LOOKUPS:
+        if source.kind in LOOKUPS:
             reason = f"its ids enter {space.tables[0].layer.name!r}"
             _add_lookup(vocabulary, source, model, reason)
     for table in space.tables:

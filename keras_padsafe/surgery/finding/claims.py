@@ -1,7 +1,7 @@
 """What the user says of arrays that nothing in the file explains."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from keras_padsafe.archive import Archive, StoredArray
@@ -83,10 +83,19 @@ def read_claims(also: Iterable[str], leave: Iterable[str]) -> Claims:
     )
 
 
-def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
-    """Refuses a claim on a layer or array that the model does not have."""
+def check_claims(
+    claims: Claims, root: LayerNode, archive: Archive, others: Collection[str]
+) -> None:
+    """Refuses a claim on a layer or array that the model does not have.
+
+    Args:
+        claims: What the user said.
+        root: The model.
+        archive: Its file.
+        others: What else can be left alone.
+    """
     said = [("also", claim.place) for claim in claims.also]
-    said += [("leave", place) for place in claims.leave]
+    said += [("leave", place) for place in claims.leave if place not in others]
     for argument, place in said:
         known = any(
             _names(place, layer, array.path)

@@ -109,12 +109,12 @@ def _passed_on(
 ) -> Columns | None:
     """The columns in what a call makes, if it leaves those of zeros as they are."""
     layer = call.layer
-    if layer.class_name == "Concatenate":
+    if layer.kind == "Concatenate":
         return _side_by_side(call, columns, graph)
     if len(call.inputs) != 1:
         return None
     found, shape = columns[call.inputs[0]], graph.shape_of(call.inputs[0])
-    if layer.class_name == "Flatten" and shape:
+    if layer.kind == "Flatten" and shape:
         steps = shape[1:-1]
         if not all(is_count(step) for step in steps):
             return None
@@ -124,7 +124,7 @@ def _passed_on(
 
 def _leaves_zeros(call: Call, shape: list[Any] | None) -> bool:
     """Whether a call keeps the last axis, and makes of a column of zeros one."""
-    kind, config = call.layer.class_name, call.layer.config
+    kind, config = call.layer.kind, call.layer.config
     if kind == "Activation":
         return config.get("activation") in ZERO_ACTIVATIONS
     if kind == "Rescaling":
@@ -229,9 +229,9 @@ def _input_arrays(layer: LayerNode) -> Iterator[tuple[StoredArray, int]]:
         return
     if layer.config.get("data_format", "channels_last") != "channels_last":
         return
-    if layer.class_name == "EinsumDense":
+    if layer.kind == "EinsumDense":
         yield from _einsum_input(layer)
-    for relative, axis in INPUT_KERNELS.get(layer.class_name, {}).items():
+    for relative, axis in INPUT_KERNELS.get(layer.kind, {}).items():
         array = array_below(layer, relative)
         if array is not None:
             yield array, axis

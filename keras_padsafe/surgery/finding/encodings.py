@@ -19,7 +19,7 @@ def known_encodings(model: ModelFile) -> list[Table]:
     """Every layer whose columns reach weights with an entry for each of them."""
     found: list[Table] = []
     for layer in model.layers:
-        key = counting_key(layer)
+        key = counting_key(layer, model)
         size = layer.config.get(key) if key else None
         if key is None or not is_count(size) or not size:
             continue
@@ -43,7 +43,7 @@ def join_twins(tables: list[Table], model: ModelFile) -> None:
         (table, source)
         for table in tables
         for source, whole in sources_of_table(model.graph.calls_of(table.layer))
-        if whole and source.class_name in LOOKUPS
+        if whole and source.kind in LOOKUPS
     ]
     for wide in tables:
         if not (wide.is_encoding and is_lookup(wide.layer)):
@@ -96,27 +96,27 @@ def takers_of(model: ModelFile, layers: list[LayerNode], size: int) -> Takers:
     return takers_of_columns(model.graph, calls, size, model.claims)
 
 
-def counting_key(layer: LayerNode) -> str | None:
+def counting_key(layer: LayerNode, model: ModelFile) -> str | None:
     """The configuration key that counts the columns; `None` if it makes none."""
     config = layer.config
     if not (layer.is_stock or layer.is_operation):
-        return None
+        return model.asking and model.asking.column_key(layer)
     if is_lookup(layer):
         return "max_tokens" if config.get("pad_to_max_tokens") else "vocabulary_size"
     on_last_axis = config.get("axis", -1) == -1
-    return COLUMNS.get(layer.class_name) if on_last_axis else None
+    return COLUMNS.get(layer.kind) if on_last_axis else None
 
 
 def is_lookup(layer: LayerNode) -> bool:
     """Whether it is a lookup layer that makes columns of words."""
     mode = layer.config.get("output_mode", "int")
     inverts = layer.config.get("invert") is True
-    return layer.class_name in LOOKUPS and mode != "int" and not inverts
+    return layer.kind in LOOKUPS and mode != "int" and not inverts
 
 
 def keeps_steps(call: Call, graph: Graph) -> bool:
     """Whether the columns of each id stay apart, as rows of a table do."""
     mode = call.layer.config.get("output_mode", "one_hot")
     shape = graph.shape_of(call)
-    is_apart = mode == "one_hot" and call.layer.class_name != "MultiHot"
+    is_apart = mode == "one_hot" and call.layer.kind != "MultiHot"
     return is_apart and shape is not None and len(shape) > 2

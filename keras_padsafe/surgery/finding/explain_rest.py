@@ -1,5 +1,8 @@
 """Accounts for every other array with an axis of the vocabulary's size."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -12,6 +15,8 @@ from keras_padsafe.surgery.finding.model_file import (
 from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import Draft, LeftAlone, Unexplained
+
+_HELD = ("__tensor__", "__numpy__")
 
 
 def explain_rest(model: ModelFile, vocabulary: Draft, every: list[Draft]) -> None:
@@ -50,7 +55,33 @@ def explain_rest(model: ModelFile, vocabulary: Draft, every: list[Draft]) -> Non
                 settling_flags(place, axis),
             )
         )
+    vocabulary.unexplained += _constants(model, vocabulary.size)
     _refuse_quantised(vocabulary)
+
+
+def _constants(model: ModelFile, size: int) -> Iterator[Unexplained]:
+    """Arrays that operations hold: what a weight was when the model was made, too."""
+    for call in model.graph.calls:
+        for value in call.arguments.values():
+            shape = _constant_shape(value)
+            if size in shape and not model.claims.leaves(call.layer):
+                name = call.layer.name
+                yield Unexplained(
+                    name,
+                    f"{call.layer.class_name} {name!r} holds an array of shape {shape} "
+                    f"in config.json, and {size} of its numbers may be one for each id",
+                    f"Say --leave {name} (leave='{name}') if they are not. Else give "
+                    "the model a layer that holds them, and load the weights into it",
+                )
+
+
+def _constant_shape(value: Any) -> tuple[int, ...]:
+    is_held = isinstance(value, dict) and value.get("class_name") in _HELD
+    value, shape = value["config"].get("value") if is_held else None, []
+    while isinstance(value, list) and value:
+        shape.append(len(value))
+        value = value[0]
+    return tuple(shape)
 
 
 def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, ConfigPath]:

@@ -40,7 +40,7 @@ def regularized(head: Head) -> str | None:
 
 def reshaped_units(layer: LayerNode, size: int) -> ConfigPath | None:
     """Where a Reshape names the units that it keeps; `None` if it is no such layer."""
-    if layer.class_name != "Reshape":
+    if layer.kind != "Reshape":
         return None
     for key in ("target_shape", "newshape"):
         shape = layer.config.get(key)
@@ -53,7 +53,7 @@ def output_producers(graph: Graph, size: int) -> list[Call]:
     """The calls that make the `size` units of an output of the model, or its ids."""
     return graph.back_from_outputs(
         lambda call: (
-            call.layer.class_name not in UNIT_BY_UNIT | BACK_TO_IDS
+            call.layer.kind not in UNIT_BY_UNIT | BACK_TO_IDS
             and reshaped_units(call.layer, size) is None
         )
     )

@@ -67,9 +67,9 @@ def _in_sequential(asking: Asking, group: str) -> bool:
 
 def _bind(model: ModelFile, asking: Asking, draft: Draft, group: str) -> None:
     node = as_node(asking.skeleton.objects[group], group)
-    if node.class_name in BINS:
+    if node.kind in BINS:
         draft.unexplained.append(_hashed(draft, group, node))
-    elif node.class_name in LOOKUPS:
+    elif node.kind in LOOKUPS:
         site = _site(model.archive, asking, node)
         if site is not None:
             draft.words.append(site)

@@ -21,7 +21,7 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
         if (call, whole) in seen:
             continue
         seen.add((call, whole))
-        kind = call.layer.class_name
+        kind = call.layer.kind
         if kind == "InputLayer" or kind in LOOKUPS | BINS:
             found.append((call.layer, whole))
         elif kind in MOVES_IDS or kind in SELECTS_IDS:
@@ -40,7 +40,7 @@ def changers(calls: Iterable[Call]) -> list[LayerNode]:
         if call in seen:
             continue
         seen.add(call)
-        kind = call.layer.class_name
+        kind = call.layer.kind
         if kind in MOVES_IDS or kind in SELECTS_IDS:
             pending.extend(call.inputs)
         elif kind != "InputLayer" and kind not in LOOKUPS | BINS:
@@ -70,7 +70,7 @@ def takers(graph: Graph, source: LayerNode) -> list[tuple[Call, bool]]:
             if consumer in seen:
                 continue
             seen.add(consumer)
-            kind = consumer.layer.class_name
+            kind = consumer.layer.kind
             if kind in MOVES_IDS or kind in SELECTS_IDS:
                 pending.append((consumer, whole and kind in MOVES_IDS))
             else:

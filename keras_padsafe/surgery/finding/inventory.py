@@ -21,6 +21,10 @@ from keras_padsafe.surgery.finding.explain_rest import explain_rest
 from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
 from keras_padsafe.surgery.finding.held_heads import bind_held_heads
+from keras_padsafe.surgery.finding.held_in_training import (
+    find_held_in_training,
+    training_objects,
+)
 from keras_padsafe.surgery.finding.held_words import bind_held_words
 from keras_padsafe.surgery.finding.id_sources import changers
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
@@ -106,7 +110,7 @@ def read_inventory(
 
 def _read(archive: Archive, claims: Claims, ask: bool) -> Inventory:
     root = read_layer_tree(archive)
-    check_claims(claims, root, archive)
+    check_claims(claims, root, archive, {one.name for one in training_objects(root)})
     model = ModelFile(archive, root, read_graph(root), claims)
     unknown = [n for n in unknown_layers(root) if not claims.leaves(n)]
     unknown += claims.uncounted(root)
@@ -194,6 +198,7 @@ def _find(model: ModelFile) -> list[Draft]:
     bind_held_words(model, drafts)
     for draft in drafts:
         explain_rest(model, draft, drafts)
+        draft.unexplained += find_held_in_training(model, draft)
         add_config(draft, _copies(model, draft))
         _bind_slots(model, draft)
     return drafts

@@ -52,7 +52,7 @@ def follow_logits(
                 places += [*built_widths(layer, size), *([baked] if baked else [])]
             elif any(claims.on(layer, array) for array in layer.arrays.values()):
                 places += built_widths(layer, size)
-            elif layer.class_name not in BACK_TO_IDS and not claims.leaves(layer):
+            elif layer.kind not in BACK_TO_IDS and not claims.leaves(layer):
                 followed.unexplained.append(_consumer(layer, size))
     for call in followed.over_ids:
         if call not in heads and not claims.leaves(call.layer):
@@ -67,10 +67,10 @@ def _keeps_units(call: Call, size: int, graph: Graph) -> bool:
     """Whether the output of a call has the units of its input, one for one."""
     if reshaped_units(call.layer, size):
         return True
-    if call.layer.class_name not in UNIT_BY_UNIT:
+    if call.layer.kind not in UNIT_BY_UNIT:
         return False
     shape = graph.shape_of(call)
-    if call.layer.class_name != "GetItem":
+    if call.layer.kind != "GetItem":
         return True
     before = graph.shape_of(call.inputs[0]) if call.inputs else None
     is_whole = leaves_last_axis(call.arguments.get("1"), before)

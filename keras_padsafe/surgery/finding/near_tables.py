@@ -59,8 +59,8 @@ def _matrices(layer: LayerNode) -> Iterator[Unexplained]:
 
 def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Unexplained]:
     """Ids that become columns, which were not seen to reach weights for each."""
-    key = counting_key(layer)
-    if key is None and layer.class_name not in COLUMNS:
+    key = counting_key(layer, model)
+    if key is None and layer.kind not in COLUMNS:
         return
     size = layer.config.get(key) if key else None
     takers = takers_of(model, [layer], size if is_count(size) else 0)

@@ -201,13 +201,13 @@ def _leaves(node: LayerNode) -> Iterator[LayerNode]:
 
 
 def _trainable(layer: LayerNode) -> dict[str, StoredArray]:
-    if layer.config.get("trainable") is False or layer.class_name in LOOKUPS:
+    if layer.config.get("trainable") is False or layer.kind in LOOKUPS:
         return {}
     arrays: dict[str, StoredArray] = {}
     base = f"{layer.weights_path}/" if layer.weights_path else ""
     for node in layer.walk():
         own = sorted(node.arrays.items(), key=lambda item: _variable_order(item[0]))
-        untrained = UNTRAINED_AT_END.get(node.class_name, 0)
+        untrained = UNTRAINED_AT_END.get(node.kind, 0)
         for _, array in own[: len(own) - untrained]:
             arrays[array.path.removeprefix(base)] = array
     return arrays

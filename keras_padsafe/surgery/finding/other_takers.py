@@ -73,9 +73,9 @@ def bind_compared(
             draft.pad_ids.append(id_)
     for chosen in space.over_ids:
         for call in chosen.consumers:
-            if call.layer.class_name in BACK_TO_IDS:
+            if call.layer.kind in BACK_TO_IDS:
                 readers = [one.layer for one in call.consumers]
-                words = [n for n in readers if n.class_name in LOOKUPS]
+                words = [n for n in readers if n.kind in LOOKUPS]
                 draft.read_by += [n.name for n in readers if n not in words]
 
 
@@ -93,7 +93,7 @@ def _compared(call: Call) -> tuple[ConfigPath, int | None]:
 
     A number below 0 is none: no table has a row for it, before or after.
     """
-    if call.layer.class_name in COMPARES and len(call.inputs) == 1:
+    if call.layer.kind in COMPARES and len(call.inputs) == 1:
         for key, value in call.arguments.items():
             place = call.places[key]
             if isinstance(value, dict) and value.get("class_name") == "__tensor__":
@@ -111,7 +111,7 @@ def _other_table(layer: LayerNode, tables: Mapping[LayerNode, int]) -> str | Non
 
 
 def _columns(layer: LayerNode, space: IdSpace) -> str | None:
-    key = COLUMNS.get(layer.class_name)
+    key = COLUMNS.get(layer.kind)
     if key is not None and layer.config.get(key) == space.draft.size:
         return (
             f"{layer.class_name} {layer.name!r} makes {space.draft.size} columns "
@@ -132,5 +132,5 @@ def find_bins(space: IdSpace, model: ModelFile) -> list[Unexplained]:
             "the table too",
         )
         for source, _ in sources_of_table(space.calls)
-        if source.class_name in BINS and not model.claims.leaves(source)
+        if source.kind in BINS and not model.claims.leaves(source)
     ]

@@ -20,16 +20,16 @@ def keep_steps(graph: Graph, sources: list[Call]) -> set[Call]:
 
 def _keeps(call: Call, graph: Graph) -> bool:
     layer = call.layer
-    if layer.class_name in RECURRENT:
+    if layer.kind in RECURRENT:
         return bool(layer.config.get("return_sequences"))
-    if layer.class_name == "Bidirectional":
+    if layer.kind == "Bidirectional":
         return any(child.config.get("return_sequences") for child in layer.children)
-    if layer.class_name == "GetItem":
+    if layer.kind == "GetItem":
         return not _selects_one_step(call.arguments.get("1"))
     before = [graph.shape_of(source) for source in call.inputs]
     if any(shape and len(shape) == 3 and shape[1] == 1 for shape in before):
         return True
-    if layer.class_name in POOLING:
+    if layer.kind in POOLING:
         return False
     after = graph.shape_of(call)
     ranks = [len(shape) for shape in before if shape]

@@ -38,12 +38,12 @@ def built_widths(layer: LayerNode, width: int) -> list[ConfigPath]:
     """The places where a layer says that it was built on so many units."""
     found = list(_lasts(layer.serialized.get("build_config"), width))
     paths: list[ConfigPath] = [(*layer.path, "build_config", *path) for path in found]
-    if layer.class_name == "Bidirectional":
+    if layer.kind == "Bidirectional":
         # Both directions were built on what it takes in.
         paths += [
             path for child in layer.children for path in built_widths(child, width)
         ]
-    if layer.parent is not None and layer.parent.class_name == "TimeDistributed":
+    if layer.parent is not None and layer.parent.kind == "TimeDistributed":
         paths += built_widths(layer.parent, width)
     return paths
 

@@ -99,8 +99,8 @@ class Vocabulary:
             it is not meant where no vocabulary is named.
         words: Lookup layers and tokenizers that name the ids.
         closed_tokenizers: Tokenizers that cannot take a word in, and why not.
-        read_by: Layers and operations that read the ids themselves, as numbers: where
-            old ids get other numbers, only a proof shows that they do not mind.
+        read_by: Layers and operations that read the ids themselves, as numbers: only
+            a proof shows that they do not mind new ones, or other numbers for old ones.
         maskless: Tables of which no configuration can be told what is padding, such as
             those inside classes of the user's own.
         no_spare: Why a spare row of it could take probability, for each head that

@@ -105,7 +105,7 @@ def _unknown_id(layer: LayerNode, specials: tuple[str | int, ...]) -> int | None
 
 def _text_rule(layer: LayerNode) -> TextRule | None:
     """How the layer turns text into words; `None` if it takes words as they are."""
-    if layer.class_name != "TextVectorization":
+    if layer.kind != "TextVectorization":
         return None
     standardize, split = layer.config.get("standardize"), layer.config.get("split")
     ngrams = layer.config.get("ngrams")
@@ -116,7 +116,7 @@ def _text_rule(layer: LayerNode) -> TextRule | None:
 
 def _special_words(layer: LayerNode) -> tuple[str | int, ...]:
     """The words before the first real one: padding, then the unknown-word ids."""
-    if layer.class_name == "TextVectorization":
+    if layer.kind == "TextVectorization":
         is_int = layer.config.get("output_mode", "int") == "int"
         return ("", "[UNK]") if is_int else ("[UNK]",)
     mask = layer.config.get("mask_token")
@@ -137,7 +137,7 @@ def _read_lines(text: bytes, layer: LayerNode) -> tuple[str | int, ...]:
     lines = _decoded(text, layer).splitlines()
     while lines and lines[-1] == "":
         lines.pop()
-    if layer.class_name != "IntegerLookup":
+    if layer.kind != "IntegerLookup":
         return tuple(lines)
     wrong = next((line for line in lines if not _INTEGER.fullmatch(line)), None)
     if wrong is not None:

@@ -1,21 +1,23 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
-import math
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
-from keras_padsafe.facts.packages import MOST_WHOLE
 from keras_padsafe.facts.spare_words import spare_word
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
-from keras_padsafe.surgery.finding.unreachable_words import unreachable_words_note
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.changes import (
+    ArrayChange,
+    ConfigChange,
+    WordsChange,
+)
 from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER
 from keras_padsafe.surgery.planning.mixes import settle_names
 from keras_padsafe.surgery.planning.new_rows import (
@@ -23,59 +25,11 @@ from keras_padsafe.surgery.planning.new_rows import (
     check_fits,
     read_new_rows,
 )
+from keras_padsafe.surgery.planning.notes import notes_on
 from keras_padsafe.surgery.planning.padding import takes_mask_token
-from keras_padsafe.surgery.planning.plan import (
-    ArrayChange,
-    ConfigChange,
-    Plan,
-    WordsChange,
-)
+from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.row_map import RowMap
 from keras_padsafe.surgery.planning.spare import check_promised
-
-
-def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
-    """The vocabulary that the user means.
-
-    Raises:
-        AmbiguousVocabularyError: if there are several and none is named.
-        SurgeryError: if there is none, or none of that name.
-    """
-    found = inventory.vocabularies
-    listed = ", ".join(f"{v.name!r} ({v.size} ids)" for v in found) or "none"
-    if not found:
-        raise _none_found(inventory)
-    main = [v for v in found if v.is_main]
-    meant = main or [v for v in found if not v.is_made_inside]
-    if name is None and len(meant) == 1:
-        return meant[0]
-    if name is None:
-        made = "" if meant else " The model makes their ids itself, as positions."
-        raise AmbiguousVocabularyError(
-            f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
-            "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
-            f"Found: {listed}.{made}"
-        )
-    exact = [v for v in found if v.name == name]
-    named = exact or [v for v in found if name in v.layers]
-    matches = [v for v in named if not v.is_made_inside] or named
-    if len(matches) != 1:
-        problem = "several vocabularies go" if matches else "no vocabulary goes"
-        raise SurgeryError(
-            f"{inventory.path}: {problem} by the name {name!r}. Found: {listed}."
-        )
-    return matches[0]
-
-
-def _none_found(inventory: Inventory) -> SurgeryError:
-    near = [f"  - {item.problem}. {item.remedy}." for item in inventory.near_tables]
-    listed = "\n".join(["\nNearly tables:", *near]) if near else ""
-    return SurgeryError(
-        f"{inventory.path}: no vocabulary was found in {inventory.model}. Expected: an "
-        "embedding table. If an array of a class of your own is one, say so with "
-        "`also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
-        f"`keras_padsafe.surgery.register_rule`.{listed}"
-    )
 
 
 def build_plan(
@@ -131,10 +85,10 @@ def build_plan(
         tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
         optimizer=optimizer,
         left_alone=tuple(vars(item) for item in vocabulary.left_alone),
-        notes=(*inventory.notes, *_notes(vocabulary, change, rows)),
+        notes=(*inventory.notes, *notes_on(vocabulary, change, rows)),
         needs_proof=inventory.asked
         or change.pad is not None
-        or reads_moved_ids(vocabulary, change.row_map),
+        or bool(vocabulary.read_by),
         pad=change.pad,
         spare_ids=change.spare_ids,
         old_spare_ids=vocabulary.spare_ids,
@@ -183,11 +137,6 @@ def _check_given_rows(
             f"({wanted}, {', '.join(str(d) for d in sorted(dims))}), a row for each "
             "new id and a column for each of the table."
         )
-
-
-def reads_moved_ids(vocabulary: Vocabulary, row_map: RowMap) -> bool:
-    """Whether ids that get other numbers are read as numbers."""
-    return bool(vocabulary.read_by) and row_map.moves_ids
 
 
 def _known_words(vocabulary: Vocabulary) -> dict[int, str | int]:
@@ -254,35 +203,29 @@ def _padded_tables(vocabulary: Vocabulary, change: Change) -> frozenset[str]:
 
 
 def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChange:
-    row_map = change.row_map
+    row_map, skips = change.row_map, site.skips
     if site.only_appends:
-        missing = tuple(range(row_map.old_size - site.size))
-        site = replace(site, skips=missing)
-    new_skips = np.flatnonzero(np.isin(row_map.ids, site.skips)) if site.skips else ()
-    shape = list(site.shape)
-    more = (row_map.size - len(new_skips)) - (row_map.old_size - len(site.skips))
-    axis_size = site.real_shape[site.axis] + max(len(site.starts), 1) * more
-    is_packed = site.quantised is not None and site.quantised.packed == site.axis
-    shape[site.axis] = (axis_size + 1) // 2 if is_packed else axis_size
+        skips = tuple(range(row_map.old_size - site.size))
+    new_skips = np.flatnonzero(np.isin(row_map.ids, skips)).tolist() if skips else ()
     is_padded = (site.like or site.path) in padded and site.fill not in (
         "scale",
         "zero",
     )
     return ArrayChange(
-        site.path,
-        site.shape,
-        tuple(shape),
-        site.dtype,
-        site.axis,
-        site.role,
-        0.0 if is_padded else site.fill,
-        site.reason,
-        site.like,
-        site.skips,
-        tuple(int(id_) for id_ in new_skips),
-        site.starts,
-        site.quantised,
-    )
+        path=site.path,
+        shape=site.shape,
+        new_shape=site.shape,
+        dtype=site.dtype,
+        axis=site.axis,
+        role=site.role,
+        fill=0.0 if is_padded else site.fill,
+        reason=site.reason,
+        like=site.like,
+        skips=skips,
+        new_skips=tuple(new_skips),
+        starts=site.starts,
+        quantised=site.quantised,
+    ).sized(row_map)
 
 
 def config_change(
@@ -379,65 +322,3 @@ def is_changed(change: WordsChange, row_map: RowMap) -> bool:
         return True
     first, end = change.first_id, change.first_id + change.count
     return not np.array_equal(row_map.ids[first:end], np.arange(first, end))
-
-
-def _notes(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
-    notes = list(vocabulary.notes)
-    taken = change.row_map.new_ids[: len(change.words)]
-    inside = taken[taken < vocabulary.size]
-    if inside.size and not change.row_map.moves_ids:
-        beyond = len(taken) - len(inside)
-        rest = f" {beyond} more are added at the end." if beyond else ""
-        notes.append(
-            f"{inside.size} new words take rows that the table had to spare, from id "
-            f"{inside[0]} on; those rows are made anew.{rest}"
-        )
-    if change.spare_ids:
-        notes.append(
-            f"{len(change.spare_ids)} rows are spare: no word reaches them, and heads "
-            "give them no probability."
-        )
-    if change.pad is not None:
-        notes.append(
-            f"Id {change.pad} is masked as far as the layers pass a mask on. Whether "
-            "padding still changes an answer is for "
-            "`keras_padsafe.audit.check_padding` to show."
-        )
-    kernels = [site for site in vocabulary.arrays if _is_encoding(site)]
-    if kernels and change.row_map.new_count:
-        notes.append(
-            f"{kernels[0].path} takes in a column for each id: new_rows={rows} makes "
-            "its entries for new ids too. With 'mean' a new word weighs there as much "
-            "as an old one does on average, with 'zeros' nothing."
-        )
-    if change.words and not vocabulary.words:
-        notes.append(
-            "The file holds no lookup layer for these ids: put the new words into "
-            "your own word index under the ids given."
-        )
-    for site in vocabulary.words:
-        note = unreachable_words_note(change.words, site)
-        notes += [note] if note else []
-    for site in vocabulary.config:
-        whole = len(site.value or site.default) if site.follows == "whole" else 0
-        if whole and change.words and whole + len(change.words) > MOST_WHOLE:
-            notes.append(
-                f"KerasHub tells no more than {MOST_WHOLE} tokens that are never cut "
-                "apart in a `tf.data` pipeline, as `fit` on text uses; these are "
-                f"{whole + len(change.words)}. Called by itself, the tokenizer does."
-            )
-    new = change.row_map.new_count - len(change.spare_ids)
-    old = vocabulary.size - len(vocabulary.spare_ids)
-    if vocabulary.has_head and rows.kind == "mean" and new:
-        share, move = new / (old + new), math.log1p(new / old)
-        notes.append(
-            f"In a softmax over the ids, new ones take at most {share:.2%} of the "
-            f"probability, and old answers move by at most {move:.4f} nats."
-        )
-    if vocabulary.has_head and rows.kind in ("zeros", "constant"):
-        notes.append(
-            f"new_rows={rows}: in a softmax head a logit that does not follow the old "
-            "ones can take most of the probability. `verify` measures it; 'mean' "
-            "bounds it."
-        )
-    return notes

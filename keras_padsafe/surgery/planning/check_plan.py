@@ -10,16 +10,16 @@ from keras_padsafe.facts.packages import SPECIAL, WHOLE
 from keras_padsafe.facts.quantisation import RANGES
 from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.surgery.finding.words import unwritable
+from keras_padsafe.surgery.planning.changes import (
+    ArrayChange,
+    ConfigChange,
+    WordsChange,
+)
 from keras_padsafe.surgery.planning.new_rows import check_fits, read_new_rows
 from keras_padsafe.surgery.planning.row_map import RowMap
 
 if TYPE_CHECKING:
-    from keras_padsafe.surgery.planning.plan import (
-        ArrayChange,
-        ConfigChange,
-        Plan,
-        WordsChange,
-    )
+    from keras_padsafe.surgery.planning.plan import Plan
 
 
 ZEROS_INITIALIZER = {
@@ -96,10 +96,10 @@ def _expect(fits: bool, place: str, expected: str, received: Any) -> None:
 
 
 def _check_array(
-    change: "ArrayChange",
+    change: ArrayChange,
     place: str,
     plan: "Plan",
-    weights: Mapping[str, "ArrayChange"],
+    weights: Mapping[str, ArrayChange],
 ) -> None:
     shape, axis = change.shape, change.axis
     for name in ("path", "dtype", "role", "reason"):
@@ -110,18 +110,17 @@ def _check_array(
     known = is_count(axis) and axis < len(shape)
     _expect(known, f"{place}.axis", f"an axis of shape {shape}", axis)
     _check_skips(change, place, plan)
-    sizes = plan.old_size - len(change.skips), plan.new_size - len(change.new_skips)
     _check_quantised(change, place)
-    if change.is_packed:
-        sizes = (sizes[0] + 1) // 2, (sizes[1] + 1) // 2
+    size = plan.old_size - len(change.skips)
     if change.starts:
-        _check_starts(change, place, sizes[0])
-        more = len(change.starts) * (sizes[1] - sizes[0])
-        sizes = shape[axis], shape[axis] + more
-    for name, size in zip(("shape", "new_shape"), sizes, strict=True):
+        _check_starts(change, place, size)
+    else:
+        size = (size + 1) // 2 if change.is_packed else size
         expected = (*shape[:axis], size, *shape[axis + 1 :])
-        given = getattr(change, name)
-        _expect(given == expected, f"{place}.{name}", f"{expected}", given)
+        _expect(shape == expected, f"{place}.shape", f"{expected}", shape)
+    expected = change.sized(plan.row_map).new_shape
+    given = change.new_shape
+    _expect(given == expected, f"{place}.new_shape", f"{expected}", given)
     is_made_along = change.fill in ("scale", "zero")
     known = (
         change.fill in ("rows", "bias")
@@ -144,7 +143,7 @@ def _check_array(
         _check_like(change, place, weights)
 
 
-def _check_quantised(change: "ArrayChange", place: str) -> None:
+def _check_quantised(change: ArrayChange, place: str) -> None:
     made = change.quantised
     if made is None:
         return
@@ -168,9 +167,9 @@ def _check_quantised(change: "ArrayChange", place: str) -> None:
     _expect(known, f"{place}.quantised", "how its numbers stand for others", made)
 
 
-def _check_starts(change: "ArrayChange", place: str, size: int) -> None:
+def _check_starts(change: ArrayChange, place: str, size: int) -> None:
     """Stretches of `size` entries each lie within the axis, one after another."""
-    starts, length = change.starts, change.shape[change.axis]
+    starts, length = change.starts, change.real_shape[change.axis]
     known = all(is_count(start) for start in starts)
     ends = [0, *(start + size for start in starts)] if known else []
     known = known and all(a <= b for a, b in zip(ends, (*starts, length), strict=True))
@@ -178,7 +177,7 @@ def _check_starts(change: "ArrayChange", place: str, size: int) -> None:
     _expect(known, f"{place}.starts", expected, starts)
 
 
-def _check_skips(change: "ArrayChange", place: str, plan: "Plan") -> None:
+def _check_skips(change: ArrayChange, place: str, plan: "Plan") -> None:
     sides = (("skips", plan.old_size), ("new_skips", plan.new_size))
     for name, size in sides:
         ids = getattr(change, name)
@@ -197,7 +196,7 @@ def _are_ids(ids: Any, size: int) -> bool:
 
 
 def _check_like(
-    change: "ArrayChange", place: str, weights: Mapping[str, "ArrayChange"]
+    change: ArrayChange, place: str, weights: Mapping[str, ArrayChange]
 ) -> None:
     """The weight that a moving average follows has the same entries, but for some."""
     wanted = (change.axis, change.starts, _without(change.shape, change.axis))
@@ -218,7 +217,7 @@ PADDING = {"mask_zero": bool, "pad_id": int, "mask_token": str | int}
 """Keys that say what is padding, and what they hold."""
 
 
-def _check_config(change: "ConfigChange", place: str) -> None:
+def _check_config(change: ConfigChange, place: str) -> None:
     _check_path(change.path, f"{place}.path")
     _expect(isinstance(change.reason, str), f"{place}.reason", "text", change.reason)
     key, both = change.path[-1], (change.old, change.new)
@@ -252,7 +251,7 @@ def _check_path(path: Any, place: str) -> None:
     _expect(known, place, "the keys that lead to a value of config.json", path)
 
 
-def _check_words(change: "WordsChange", place: str) -> None:
+def _check_words(change: WordsChange, place: str) -> None:
     _expect(isinstance(change.layer, str), f"{place}.layer", "a name", change.layer)
     if change.config_path is not None:
         _check_path(change.config_path, f"{place}.config_path")

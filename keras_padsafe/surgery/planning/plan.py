@@ -17,9 +17,13 @@ from keras_padsafe.archive.refusal import SAVE_AGAIN
 from keras_padsafe.archive.strict_json import parse_object
 from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.errors import ArchiveError, SurgeryError
-from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.finding.sites import Quantised
+from keras_padsafe.surgery.planning.changes import (
+    ArrayChange,
+    ConfigChange,
+    WordsChange,
+)
 from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER, check_plan
 from keras_padsafe.surgery.planning.id_map import id_map_text
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
@@ -28,104 +32,15 @@ from keras_padsafe.surgery.planning.row_map import RowMap
 FORMAT = "keras_padsafe.plan/1"
 _MOST_PLAN_BYTES = 256 * MIB  # new rows may be spelled out
 _PLAN_LIMITS = Limits(max_json_bytes=_MOST_PLAN_BYTES)
-
-
-@dataclass(frozen=True)
-class ArrayChange:
-    """An array whose axis over the ids changes.
-
-    See `ArraySite` for the fields; `new_skips` are the ids for which the new array has
-    no entry.
-    """
-
-    path: str
-    shape: tuple[int, ...]
-    new_shape: tuple[int, ...]
-    dtype: str
-    axis: int
-    role: str
-    fill: Literal["rows", "bias", "scale", "zero"] | float
-    reason: str
-    like: str | None = None
-    skips: tuple[int, ...] = ()
-    new_skips: tuple[int, ...] = ()
-    starts: tuple[int, ...] = ()
-    quantised: Quantised | None = None
-
-    @property
-    def real_shape(self) -> tuple[int, ...]:
-        """Its shape, with the numbers that share a byte told apart."""
-        return self.quantised.shape(self.shape) if self.quantised else self.shape
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether two ids share a byte."""
-        return self.quantised is not None and self.quantised.packed == self.axis
-
-    def own(self, row_map: RowMap) -> RowMap:
-        """The row map of the axis: the ids that it has entries for, and the rest."""
-        own = row_map.without(self.skips, self.new_skips)
-        return own.within(self.starts, self.shape[self.axis]) if self.starts else own
-
-    def inverse(self, row_map: RowMap) -> "ArrayChange":
-        """The change back, where `row_map` is the one of this change."""
-        more = (row_map.size - len(self.new_skips)) - (
-            row_map.old_size - len(self.skips)
-        )
-        return replace(
-            self,
-            shape=self.new_shape,
-            new_shape=self.shape,
-            skips=self.new_skips,
-            new_skips=self.skips,
-            starts=tuple(start + n * more for n, start in enumerate(self.starts)),
-            quantised=self.quantised
-            if self.quantised is None or not self.is_packed
-            else replace(self.quantised, length=self.quantised.length + more),
-        )
-
-
-@dataclass(frozen=True)
-class ConfigChange:
-    """A value of config.json that changes, and the keys that lead to it."""
-
-    path: ConfigPath
-    old: Any
-    new: Any
-    reason: str
-
-
-@dataclass(frozen=True)
-class WordsChange:
-    """A lookup layer or tokenizer whose words change with the ids.
-
-    Attributes:
-        layer: Name of the layer.
-        config_path: Where config.json lists the words, if it does.
-        assets: The files that list them, if they do.
-        first_id: The id of the first word listed.
-        new_first_id: The same after.
-        count: The number of words before.
-        new_count: The number of words after.
-        added: Words of the new ids, in order; new ids may be more than words.
-        removed: Words that no new id keeps, in the order of their ids.
-        reason: Why the words belong to the vocabulary.
-        weights_path: Where config.json lists a weight for each word, if it does.
-        weight: The weight of a word that is added.
-    """
-
-    layer: str
-    config_path: ConfigPath | None
-    assets: tuple[str, ...]
-    first_id: int
-    new_first_id: int
-    count: int
-    new_count: int
-    added: tuple[str | int, ...]
-    removed: tuple[str | int, ...]
-    reason: str
-    weights_path: ConfigPath | None = None
-    weight: float = 0.0
+# What stands in the document as it is, and what plans of old lack.
+_PLAIN, _OPTIONAL = (
+    ("vocabulary", "old_size", "new_size", "optimizer"),
+    ("needs_proof", "pad", "ask"),
+)
+_LISTS, _OPTIONAL_LISTS = (
+    ("left_alone", "notes"),
+    ("spare_ids", "old_spare_ids", "encoders", "also", "leave"),
+)
 
 
 @dataclass(frozen=True)
@@ -149,8 +64,8 @@ class Plan:
         left_alone: Arrays with an axis of the same size that do not change, and why.
         notes: What else a user should know before.
         needs_proof: Whether a file made by the plan must be proved: Keras had to be
-            asked about the model, an id becomes padding, or operations of the model
-            read ids that get new numbers.
+            asked about the model, an id becomes padding, or more than its tables
+            reads the ids.
         pad: The new id that means padding, if one does.
         spare_ids: New ids that are kept for words to come.
         old_spare_ids: Old ids that were; they take no part in any mean.
@@ -219,18 +134,7 @@ class Plan:
                 for change in self.config
                 if change.new != ZEROS_INITIALIZER
             ),
-            words=tuple(
-                replace(
-                    change,
-                    first_id=change.new_first_id,
-                    new_first_id=change.first_id,
-                    count=change.new_count,
-                    new_count=change.count,
-                    added=change.removed,
-                    removed=change.added,
-                )
-                for change in self.words
-            ),
+            words=tuple(change.inverse() for change in self.words),
             tokens={},
             pad=None,
             spare_ids=tuple(int(i) for i in np.setdiff1d(self.old_spare_ids, old)),
@@ -249,28 +153,16 @@ class Plan:
         rows = self.new_rows.rows if with_rows else None
         return {
             "format": FORMAT,
-            "vocabulary": self.vocabulary,
-            "old_size": self.old_size,
-            "new_size": self.new_size,
+            **{name: getattr(self, name) for name in (*_PLAIN, *_OPTIONAL)},
+            **{name: list(getattr(self, name)) for name in (*_LISTS, *_OPTIONAL_LISTS)},
             "row_map": self.row_map.to_json(),
             "new_rows": str(self.new_rows),
             "rows": None if rows is None else rows.tolist(),
             "mix": self.new_rows.mix if with_rows else None,
-            "optimizer": self.optimizer,
             "tokens": [[token, id_] for token, id_ in self.tokens.items()],
             "arrays": [asdict(change) for change in self.arrays],
             "config": [asdict(change) for change in self.config],
             "words": [asdict(change) for change in self.words],
-            "left_alone": list(self.left_alone),
-            "notes": list(self.notes),
-            "needs_proof": self.needs_proof,
-            "pad": self.pad,
-            "spare_ids": list(self.spare_ids),
-            "old_spare_ids": list(self.old_spare_ids),
-            "encoders": list(self.encoders),
-            "also": list(self.also),
-            "leave": list(self.leave),
-            "ask": self.ask,
         }
 
     @classmethod
@@ -373,61 +265,40 @@ def _read(document: dict[str, Any]) -> Plan:
             f"plan: new_rows is {shortly(spec)}, and rows are given. Expected: "
             "new_rows 'rows' beside them, or rows null."
         )
+    fields: dict[str, Any] = {
+        **{name: document[name] for name in _PLAIN},
+        **{name: document[name] for name in _OPTIONAL if name in document},
+        **{name: tuple(document[name]) for name in _LISTS},
+        **{name: tuple(document.get(name, ())) for name in _OPTIONAL_LISTS},
+    }
     return Plan(
-        vocabulary=document["vocabulary"],
-        old_size=document["old_size"],
-        new_size=document["new_size"],
+        **fields,
         row_map=RowMap.from_json(document["row_map"], document["old_size"]),
         new_rows=given if spec == "rows" else _read_kind(spec, document.get("mix")),
-        arrays=tuple(
-            ArrayChange(
-                **{
-                    **change,
-                    "shape": tuple(change["shape"]),
-                    "new_shape": tuple(change["new_shape"]),
-                    "skips": tuple(change["skips"]),
-                    "new_skips": tuple(change["new_skips"]),
-                    "starts": tuple(change.get("starts", ())),
-                    "quantised": None
-                    if change.get("quantised") is None
-                    else Quantised(**change["quantised"]),
-                }
-            )
-            for change in document["arrays"]
-        ),
+        arrays=tuple(_array_change(change) for change in document["arrays"]),
         config=tuple(
             ConfigChange(**{**change, "path": tuple(change["path"])})
             for change in document["config"]
         ),
         words=tuple(
-            WordsChange(
-                **{
-                    "new_first_id": change["first_id"],
-                    **change,
-                    "config_path": change["config_path"]
-                    and tuple(change["config_path"]),
-                    "assets": tuple(change["assets"]),
-                    "added": tuple(change["added"]),
-                    "removed": tuple(change["removed"]),
-                    "weights_path": change.get("weights_path")
-                    and tuple(change["weights_path"]),
-                }
-            )
+            WordsChange(**{"new_first_id": change["first_id"], **_as_tuples(change)})
             for change in document["words"]
         ),
         tokens={token: id_ for token, id_ in document["tokens"]},
-        optimizer=document["optimizer"],
-        left_alone=tuple(document["left_alone"]),
-        notes=tuple(document["notes"]),
-        needs_proof=bool(document.get("needs_proof", False)),
-        pad=document.get("pad"),
-        spare_ids=tuple(document.get("spare_ids", ())),
-        old_spare_ids=tuple(document.get("old_spare_ids", ())),
-        encoders=tuple(document.get("encoders", ())),
-        also=tuple(document.get("also", ())),
-        leave=tuple(document.get("leave", ())),
-        ask=document.get("ask", False),
     )
+
+
+def _array_change(document: dict[str, Any]) -> ArrayChange:
+    how = document.get("quantised")
+    quantised = None if how is None else Quantised(**how)
+    return ArrayChange(**{**_as_tuples(document), "quantised": quantised})
+
+
+def _as_tuples(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in document.items()
+    }
 
 
 def _read_kind(spec: Any, mix: Any) -> NewRows:

@@ -13,8 +13,9 @@ from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.arguments import Word, as_integer, read_word
 from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
-from keras_padsafe.surgery.planning.build_plan import build_plan, choose_vocabulary
+from keras_padsafe.surgery.planning.build_plan import build_plan
 from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 from keras_padsafe.surgery.planning.growth import grown
 from keras_padsafe.surgery.planning.place import Place
 from keras_padsafe.surgery.planning.plan import Plan

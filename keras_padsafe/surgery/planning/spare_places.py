@@ -4,7 +4,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from keras_padsafe.surgery.planning.plan import ArrayChange, Plan
+from keras_padsafe.surgery.planning.changes import ArrayChange
+from keras_padsafe.surgery.planning.plan import Plan
 
 
 class SparePlaces(TypedDict):

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_padsafe.archive import Archive, Span, encode
+from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.entries import Entries
-from keras_padsafe.surgery.planning.plan import ArrayChange, Plan
+from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.quantise import packed
 from keras_padsafe.surgery.planning.quantised_entries import QuantisedEntries
 from keras_padsafe.surgery.planning.real_numbers import RealNumbers

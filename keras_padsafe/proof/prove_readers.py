@@ -1,0 +1,182 @@
+"""Shows whether anything but what has grown tells new ids apart."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from keras_padsafe.proof.certificate import Check
+from keras_padsafe.proof.run_model import as_numpy, run_model, tolerance
+from keras_padsafe.proof.samples import Sampler
+
+_NAME = "new ids are read as old ones"
+_MOST_NEW, _FIRST, _MOST_OLD, _SEVERAL = 16, 32, 2048, 2
+
+
+def prove_readers(
+    model: Any,
+    axes: Mapping[str, int],
+    sampler: Sampler,
+    leave: Collection[str],
+    named: Collection[str],
+) -> Check:
+    """Makes all entries of what has grown one and the same, and runs every id alone.
+
+    A model that reads ids by those entries only then gives for a new id what it gives
+    for old ones. So does one that asks whether an id is padding, or in which bin it
+    lies. One that has something for each old id, such as a column, has none for a new
+    one.
+
+    Args:
+        model: The model after; its weights are not what they were afterwards.
+        axes: The axis that runs over the ids, for each array that changed, by path.
+        sampler: Makes the batches.
+        leave: Layers that need not know the new ids, as the user says.
+        named: Layers of which the user can say so.
+    """
+    new = list(sampler.each_alone(new=True, most=_MOST_NEW))
+    if not new:
+        return Check(_NAME, "does not apply", "no new id can be run alone")
+    _make_equal(model, axes)
+    rounding, unlike, count = tolerance(model), 0, 0
+    alone = _outputs(model, new, leave)
+    for most in (_FIRST, _MOST_OLD):
+        old = list(sampler.each_alone(new=False, most=most))
+        outputs, count = _outputs(model, old, leave), sum(rows for _, rows in old)
+        unlike = _unlike(alone, outputs, rounding)
+        if not unlike:
+            detail = f"each as {_SEVERAL} or more of {count} old ones"
+            return Check(_NAME, "passed", detail)
+    old = list(sampler.each_alone(new=False, most=_FIRST))
+    name = _reader(model, new, old, leave, rounding)
+    who = f"layer {name!r}" if name else "the model itself"
+    remedy = f"say --leave {name} (leave='{name}')"
+    if name not in named:
+        who = "code of the model's own" + (f", seen in {who}," if name else "")
+        remedy = "pass proof=False (--no-proof)"
+    detail = (
+        f"{who} reads the ids beside what has grown. It makes of {unlike} new ones "
+        f"what it makes of no old one, or of one alone, of {count} old ones that were "
+        f"tried. If it need not know new ids, {remedy}"
+    )
+    return Check(_NAME, "skipped", detail)
+
+
+def _make_equal(model: Any, axes: Mapping[str, int]) -> None:
+    """The same numbers for each id, along the axis over the ids of each array."""
+    import keras
+
+    from keras_padsafe.compat import saved_arrays, walk_saved
+
+    for group, saved in walk_saved(model):
+        for path, value in saved_arrays([(group, saved)]):
+            axis = axes.get(path)
+            if axis is not None and value is not None:
+                one = (*value.shape[:axis], 1, *value.shape[axis + 1 :])
+                for variable in _behind(value, saved, one, axis):
+                    draw = np.random.default_rng(0)
+                    dtype = keras.backend.standardize_dtype(variable.dtype)
+                    # Two of 4 bits share a byte: 17 times a number holds it twice.
+                    whole = 17 * draw.integers(1, 8, one)
+                    values = whole if "int" in dtype else draw.uniform(0.05, 0.15, one)
+                    variable.assign(np.broadcast_to(values, variable.shape))
+
+
+def _behind(value: Any, saved: Any, one: tuple[int, ...], axis: int) -> Iterator[Any]:
+    """The variables of what is saved whole, as a table with its LoRA or in parts."""
+    import keras
+
+    if isinstance(value, keras.Variable):
+        yield value
+        return
+    for variable in getattr(saved, "variables", ()):
+        shape = tuple(variable.shape)
+        if (*shape[:axis], 1, *shape[axis + 1 :]) == one:
+            yield variable
+
+
+def _outputs(
+    model: Any, batches: Iterable[tuple[Any, int]], leave: Collection[str]
+) -> list[np.ndarray]:
+    """Each output of a model, a row for each id."""
+    with _watching(leave):
+        runs = [(run_model(model, batch), rows) for batch, rows in batches]
+    return _stacked(runs)
+
+
+def _stacked(runs: list[tuple[list[np.ndarray], int]]) -> list[np.ndarray]:
+    """What several batches gave, one below the other, where it has their rows."""
+    return [
+        np.concatenate([o[:rows].reshape(rows, -1) for o, (_, rows) in parts])
+        for parts in (
+            list(zip(outputs, runs, strict=True))
+            for outputs in zip(*(outputs for outputs, _ in runs), strict=False)
+        )
+        if all(o.ndim and len(o) == len(parts[0][0]) >= rows for o, (_, rows) in parts)
+    ]
+
+
+def _unlike(new: list[np.ndarray], old: list[np.ndarray], rounding: float) -> int:
+    """How many rows of `new` are those of no old one, or of one among many."""
+    alike: Any = True
+    for one, other in zip(new, old, strict=True):
+        alike &= np.array([(_same(row, other, rounding)) for row in one])
+    few = np.sum(alike, axis=-1) < min(_SEVERAL, len(old[0])) if new else 0
+    return int(np.sum(few))
+
+
+def _same(row: np.ndarray, others: np.ndarray, rounding: float) -> np.ndarray:
+    if row.dtype.kind not in "fiub":
+        return np.asarray((row == others).all(-1))
+    allowed = rounding * np.abs(others[np.isfinite(others)]).max(initial=1e-6)
+    close = np.isclose(others, row, 0.0, allowed, equal_nan=True)
+    return np.asarray(np.all(close, axis=-1))
+
+
+def _reader(
+    model: Any, new: Any, old: Any, leave: Collection[str], rounding: float
+) -> str | None:
+    """The first layer or operation that makes numbers of ids in that way, if seen."""
+    with _watching(leave) as made:
+        of_each = []
+        for batches in (new, old):
+            runs = []
+            for batch, rows in batches:
+                made.clear()
+                run_model(model, batch)
+                runs.append(([o for _, o in made], rows))
+            of_each.append(runs)
+        names = [name for name, _ in made]
+    for number, name in enumerate(names):
+        one, other = (
+            _stacked([(run[number : number + 1], rows) for run, rows in runs])
+            for runs in of_each
+        )
+        if one and other and name != model.name and _unlike(one, other, rounding):
+            return name
+    return None
+
+
+@contextmanager
+def _watching(leave: Collection[str]) -> Iterator[list[tuple[str, np.ndarray]]]:
+    """What each layer makes that is no id; what is left alone tells no ids apart."""
+    import keras
+
+    made: list[tuple[str, np.ndarray]] = []
+    real = keras.Operation.__call__
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = real(self, *args, **kwargs)
+        if self.name in leave:
+            result = keras.tree.map_structure(keras.ops.ones_like, result)
+        for value in keras.tree.flatten(result):
+            with suppress(Exception):  # Staged for a compiled loop, or ragged.
+                values = as_numpy(value)
+                if values.dtype.kind in "fb":
+                    made.append((self.name, values))
+        return result
+
+    with mock.patch.object(keras.Operation, "__call__", call):
+        yield made

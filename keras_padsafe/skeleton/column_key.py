@@ -1,0 +1,82 @@
+"""Which number of a layer's configuration counts the columns that it makes of ids."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_padsafe.compat import own_global_state
+
+_BY, _MOST_IDS, _MOST_NUMBERS, _STEPS = 7, 64, 1 << 22, 3
+
+
+def column_key(layer: Any) -> str | None:
+    """The number of columns, of which a layer without weights makes one for each id.
+
+    The layer is made anew, with that number and with a larger one, and called on ids:
+    each gives a number in its own column and zeros in all others, and old ids give
+    the same whatever the number.
+
+    Args:
+        layer: A layer of a skeleton.
+    """
+    try:
+        inputs, width, config = layer.input, layer.output.shape[-1], layer.get_config()
+        if not layer.variables and width:
+            for key in [key for key, value in config.items() if value == width]:
+                raised = {**config, key: width + _BY}
+                if _is_counted(layer, config, raised, inputs, width):
+                    return key
+    except Exception:  # A model's own code may raise anything.
+        pass
+    return None
+
+
+def _is_counted(
+    layer: Any,
+    config: dict[str, Any],
+    raised: dict[str, Any],
+    inputs: Any,
+    width: int,
+) -> bool:
+    old, every = _ids(inputs, width), _ids(inputs, width + _BY)
+    before, after = (_run(layer, one, inputs, old) for one in (config, raised))
+    return (
+        _marks_each(before, old)
+        and _marks_each(_run(layer, raised, inputs, every), every)
+        and np.array_equal(before, after[..., :width])
+    )
+
+
+def _marks_each(made: np.ndarray, ids: np.ndarray) -> bool:
+    """Whether each id has a number in its own column, and zeros in all others."""
+    marks = (made != 0).any(axis=tuple(range(1, made.ndim - 1)))
+    return np.array_equal(marks, ids[:, None] == np.arange(made.shape[-1]))
+
+
+def _ids(inputs: Any, width: int) -> np.ndarray:
+    """Some ids, the first and the last among them."""
+    steps = math.prod(inputs.shape[1:]) if None not in inputs.shape[1:] else _STEPS
+    count = max(2, min(width, _MOST_IDS, _MOST_NUMBERS // (steps * width)))
+    return np.linspace(0, width - 1, count).astype(int)
+
+
+def _run(
+    layer: Any, config: dict[str, Any], inputs: Any, ids: np.ndarray
+) -> np.ndarray:
+    with own_global_state():
+        return run_on_ids(type(layer).from_config(config), inputs, ids)
+
+
+def run_on_ids(layer: Any, inputs: Any, ids: np.ndarray) -> np.ndarray:
+    """What a layer makes of some ids, each of which fills a row of a batch.
+
+    Args:
+        layer: The layer.
+        inputs: What stands for its input in a skeleton.
+        ids: The ids.
+    """
+    shape = [dim or _STEPS for dim in inputs.shape[1:]]
+    batch = np.broadcast_to(ids.reshape(-1, *[1] * len(shape)), (len(ids), *shape))
+    return np.asarray(keras.ops.convert_to_numpy(layer(batch.astype(inputs.dtype))))

@@ -1,0 +1,61 @@
+"""Finds numbers in what training alone runs, so that no proof can show them."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+
+
+class TrainingObject(NamedTuple):
+    """A loss, metric, constraint or regularizer of a class of the user's own."""
+
+    path: ConfigPath
+    class_name: str
+    name: str
+    config: dict[str, Any]
+
+
+def training_objects(root: LayerNode) -> Iterator[TrainingObject]:
+    """Every one that config.json describes."""
+    yield from _within(root.serialized.get("compile_config"), ("compile_config",))
+    for layer in root.walk():
+        for key, value in layer.config.items():
+            if key.endswith(("_constraint", "_regularizer")):
+                yield from _within(value, (*layer.path, "config", key))
+
+
+def find_held_in_training(model: ModelFile, draft: Draft) -> Iterator[Unexplained]:
+    """Those that hold a number as large as the vocabulary."""
+    known = {site.path for site in draft.config}
+    for one in training_objects(model.root):
+        for key, value in one.config.items():
+            place = (*one.path, "config", key)
+            is_size = type(value) is int and value == draft.size
+            if is_size and place not in known and one.name not in model.claims.leave:
+                yield Unexplained(
+                    one.name,
+                    f"{one.class_name} {one.name!r} holds {config_key(place)}={value}, "
+                    "which may count the ids; only training runs it, so no proof would "
+                    "show it",
+                    f"Say --leave {one.name} (leave='{one.name}') if it does not, or "
+                    "if you give the new model another one before you train it",
+                )
+
+
+def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _within(inner, (*path, index))
+    elif isinstance(value, dict):
+        config, kind = value.get("config"), value.get("class_name")
+        is_keras = str(value.get("module")).startswith("keras")
+        if isinstance(config, dict) and isinstance(kind, str) and not is_keras:
+            name = config.get("name")
+            yield TrainingObject(
+                path, kind, name if isinstance(name, str) else kind, config
+            )
+        for key, inner in value.items():
+            yield from _within(inner, (*path, key))

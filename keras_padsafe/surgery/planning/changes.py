@@ -1,0 +1,129 @@
+"""What changes in a file: arrays, values of config.json, words."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.surgery.finding.sites import Quantised
+from keras_padsafe.surgery.planning.row_map import RowMap
+
+
+@dataclass(frozen=True)
+class ArrayChange:
+    """An array whose axis over the ids changes.
+
+    See `ArraySite` for the fields; `new_skips` are the ids for which the new array has
+    no entry.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    new_shape: tuple[int, ...]
+    dtype: str
+    axis: int
+    role: str
+    fill: Literal["rows", "bias", "scale", "zero"] | float
+    reason: str
+    like: str | None = None
+    skips: tuple[int, ...] = ()
+    new_skips: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    quantised: Quantised | None = None
+
+    @property
+    def real_shape(self) -> tuple[int, ...]:
+        """Its shape, with the numbers that share a byte told apart."""
+        return self.quantised.shape(self.shape) if self.quantised else self.shape
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether two ids share a byte."""
+        return self.quantised is not None and self.quantised.packed == self.axis
+
+    def own(self, row_map: RowMap) -> RowMap:
+        """The row map of the axis: the ids that it has entries for, and the rest."""
+        own = row_map.without(self.skips, self.new_skips)
+        return own.within(self.starts, self.shape[self.axis]) if self.starts else own
+
+    def more(self, row_map: RowMap) -> int:
+        """By how many entries each stretch over the ids grows."""
+        before, after = row_map.old_size, row_map.size
+        return (after - len(self.new_skips)) - (before - len(self.skips))
+
+    def sized(self, row_map: RowMap) -> "ArrayChange":
+        """The same with the new shape that `row_map` gives it."""
+        axis, stretches = self.axis, max(len(self.starts), 1)
+        size = self.real_shape[axis] + stretches * self.more(row_map)
+        size = (size + 1) // 2 if self.is_packed else size
+        shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
+        return replace(self, new_shape=shape)
+
+    def inverse(self, row_map: RowMap) -> "ArrayChange":
+        """The change back, where `row_map` is the one of this change."""
+        more = self.more(row_map)
+        return replace(
+            self,
+            shape=self.new_shape,
+            new_shape=self.shape,
+            skips=self.new_skips,
+            new_skips=self.skips,
+            starts=tuple(start + n * more for n, start in enumerate(self.starts)),
+            quantised=self.quantised
+            if self.quantised is None or not self.is_packed
+            else replace(self.quantised, length=self.quantised.length + more),
+        )
+
+
+@dataclass(frozen=True)
+class ConfigChange:
+    """A value of config.json that changes, and the keys that lead to it."""
+
+    path: ConfigPath
+    old: Any
+    new: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class WordsChange:
+    """A lookup layer or tokenizer whose words change with the ids.
+
+    Attributes:
+        layer: Name of the layer.
+        config_path: Where config.json lists the words, if it does.
+        assets: The files that list them, if they do.
+        first_id: The id of the first word listed.
+        new_first_id: The same after.
+        count: The number of words before.
+        new_count: The number of words after.
+        added: Words of the new ids, in order; new ids may be more than words.
+        removed: Words that no new id keeps, in the order of their ids.
+        reason: Why the words belong to the vocabulary.
+        weights_path: Where config.json lists a weight for each word, if it does.
+        weight: The weight of a word that is added.
+    """
+
+    layer: str
+    config_path: ConfigPath | None
+    assets: tuple[str, ...]
+    first_id: int
+    new_first_id: int
+    count: int
+    new_count: int
+    added: tuple[str | int, ...]
+    removed: tuple[str | int, ...]
+    reason: str
+    weights_path: ConfigPath | None = None
+    weight: float = 0.0
+
+    def inverse(self) -> "WordsChange":
+        """The change back."""
+        return replace(
+            self,
+            first_id=self.new_first_id,
+            new_first_id=self.first_id,
+            count=self.new_count,
+            new_count=self.count,
+            added=self.removed,
+            removed=self.added,
+        )

@@ -1,0 +1,49 @@
+"""Which vocabulary of a model the user means."""
+
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.surgery.finding.inventory import Inventory
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+
+
+def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
+    """The vocabulary that the user means.
+
+    Raises:
+        AmbiguousVocabularyError: if there are several and none is named.
+        SurgeryError: if there is none, or none of that name.
+    """
+    found = inventory.vocabularies
+    listed = ", ".join(f"{v.name!r} ({v.size} ids)" for v in found) or "none"
+    if not found:
+        raise _none_found(inventory)
+    main = [v for v in found if v.is_main]
+    meant = main or [v for v in found if not v.is_made_inside]
+    if name is None and len(meant) == 1:
+        return meant[0]
+    if name is None:
+        made = "" if meant else " The model makes their ids itself, as positions."
+        raise AmbiguousVocabularyError(
+            f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
+            "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
+            f"Found: {listed}.{made}"
+        )
+    exact = [v for v in found if v.name == name]
+    named = exact or [v for v in found if name in v.layers]
+    matches = [v for v in named if not v.is_made_inside] or named
+    if len(matches) != 1:
+        problem = "several vocabularies go" if matches else "no vocabulary goes"
+        raise SurgeryError(
+            f"{inventory.path}: {problem} by the name {name!r}. Found: {listed}."
+        )
+    return matches[0]
+
+
+def _none_found(inventory: Inventory) -> SurgeryError:
+    near = [f"  - {item.problem}. {item.remedy}." for item in inventory.near_tables]
+    listed = "\n".join(["\nNearly tables:", *near]) if near else ""
+    return SurgeryError(
+        f"{inventory.path}: no vocabulary was found in {inventory.model}. Expected: an "
+        "embedding table. If an array of a class of your own is one, say so with "
+        "`also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
+        f"`keras_padsafe.surgery.register_rule`.{listed}"
+    )

@@ -1,0 +1,72 @@
+"""What a user should know before a change is carried out."""
+
+import math
+
+from keras_padsafe.facts.packages import MOST_WHOLE
+from keras_padsafe.surgery.finding.unreachable_words import unreachable_words_note
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.new_rows import NewRows
+
+
+def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
+    """What to know of a change, in sentences."""
+    notes = list(vocabulary.notes)
+    taken = change.row_map.new_ids[: len(change.words)]
+    inside = taken[taken < vocabulary.size]
+    if inside.size and not change.row_map.moves_ids:
+        beyond = len(taken) - len(inside)
+        rest = f" {beyond} more are added at the end." if beyond else ""
+        notes.append(
+            f"{inside.size} new words take rows that the table had to spare, from id "
+            f"{inside[0]} on; those rows are made anew.{rest}"
+        )
+    if change.spare_ids:
+        notes.append(
+            f"{len(change.spare_ids)} rows are spare: no word reaches them, and heads "
+            "give them no probability."
+        )
+    if change.pad is not None:
+        notes.append(
+            f"Id {change.pad} is masked as far as the layers pass a mask on. Whether "
+            "padding still changes an answer is for "
+            "`keras_padsafe.audit.check_padding` to show."
+        )
+    kernels = [site for site in vocabulary.arrays if site.role == "encoding kernel"]
+    if kernels and change.row_map.new_count:
+        notes.append(
+            f"{kernels[0].path} takes in a column for each id: new_rows={rows} makes "
+            "its entries for new ids too. With 'mean' a new word weighs there as much "
+            "as an old one does on average, with 'zeros' nothing."
+        )
+    if change.words and not vocabulary.words:
+        notes.append(
+            "The file holds no lookup layer for these ids: put the new words into "
+            "your own word index under the ids given."
+        )
+    for site in vocabulary.words:
+        note = unreachable_words_note(change.words, site)
+        notes += [note] if note else []
+    for site in vocabulary.config:
+        whole = len(site.value or site.default) if site.follows == "whole" else 0
+        if whole and change.words and whole + len(change.words) > MOST_WHOLE:
+            notes.append(
+                f"KerasHub tells no more than {MOST_WHOLE} tokens that are never cut "
+                "apart in a `tf.data` pipeline, as `fit` on text uses; these are "
+                f"{whole + len(change.words)}. Called by itself, the tokenizer does."
+            )
+    new = change.row_map.new_count - len(change.spare_ids)
+    old = vocabulary.size - len(vocabulary.spare_ids)
+    if vocabulary.has_head and rows.kind == "mean" and new:
+        share, move = new / (old + new), math.log1p(new / old)
+        notes.append(
+            f"In a softmax over the ids, new ones take at most {share:.2%} of the "
+            f"probability, and old answers move by at most {move:.4f} nats."
+        )
+    if vocabulary.has_head and rows.kind in ("zeros", "constant"):
+        notes.append(
+            f"new_rows={rows}: in a softmax head a logit that does not follow the old "
+            "ones can take most of the probability. `verify` measures it; 'mean' "
+            "bounds it."
+        )
+    return notes
