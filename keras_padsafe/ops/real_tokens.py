@@ -87,7 +87,7 @@ def on_real_tokens(
     output: Any,
     output_along: Along,
     variables: Sequence[keras.Variable],
-    compares_positions: bool = False,
+    starts: str = "own",
 ) -> Tensor:
     """Runs `f` on the real tokens of groups of rows, and puts the results back.
 
@@ -104,7 +104,8 @@ def on_real_tokens(
         output_along: The axes of the result that run along a sequence; it is 0
             where it was not computed.
         variables: Every variable that `f` reads.
-        compares_positions: Whether `f` compares positions of two sequences.
+        starts: Where the cuts of a row start, as in `find_spans`: positions count
+            from there.
     """
     masks = _distinct(m for _, along in inputs for m in along.values())
     distinct: list[tuple[Tensor, dict[int, int]]] = []
@@ -124,10 +125,6 @@ def on_real_tokens(
 
     tensors, axes = zip(*distinct, strict=True)
     output_axes = _axes(output, output_along, masks)
-    starts = "own"
-    if compares_positions:
-        whole = any(mask is None for _, along in inputs for mask in along.values())
-        starts = "zero" if whole else "same"
     spans = find_spans(masks, starts)
     batch = int(masks[0].shape[0])
     most = min(max(1, _TOKENS // max(spans.times)), batch)
