@@ -100,7 +100,7 @@ def _compare(
 
 
 def _refuse_state(layer: keras.layers.Layer, scope: Any, who: str) -> None:
-    for inner in inner_layers(layer):
+    for inner in reversed(inner_layers(layer)):  # What holds others comes first.
         own = (*inner._trainable_variables, *inner._non_trainable_variables)
         own = (*own, *inner.metrics_variables)
         moved = [v.path for v in own if scope.get_current_value(v) is not None]

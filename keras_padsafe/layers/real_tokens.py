@@ -1,5 +1,7 @@
 """Runs layers on the real tokens of a batch."""
 
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
@@ -119,7 +121,10 @@ class RealTokens(keras.layers.Wrapper):
             if mask is not None:
                 set_keras_mask(x, mask)
         packed = keras.tree.pack_sequence_as(inputs, hidden)
-        return self.layer(packed, training=training)
+        with warnings.catch_warnings():  # Its mask is not lost: we pass it on.
+            lost = rf"(?s)Layer '{re.escape(self.layer.name)}' .*not support masking"
+            warnings.filterwarnings("ignore", lost)
+            return self.layer(packed, training=training)
 
     def _run_on_cuts(
         self,

@@ -19,27 +19,30 @@ class SharedRoom:
     """
 
     def __init__(self, shapes: Sequence[Sequence[Any]]) -> None:
-        self._kinds: dict[Any, list[keras.KerasTensor]] = {}
-        for kept in shapes:
-            before = self._kinds.get(_kind(kept), kept)
-            self._kinds[_kind(kept)] = [
-                keras.KerasTensor(tuple(map(max, b.shape, k.shape)), _dtype(k))
-                for b, k in zip(before, kept, strict=True)
+        self._shapes = [[tuple(x.shape) for x in kept] for kept in shapes]
+        self._kinds = [_kind(kept) for kept in shapes]
+        self._rooms: dict[Any, list[keras.KerasTensor]] = {}
+        for kind, kept in zip(self._kinds, shapes, strict=True):
+            self._rooms[kind] = [
+                keras.KerasTensor(tuple(map(max, room.shape, x.shape)), _dtype(x))
+                for room, x in zip(self._rooms.get(kind, kept), kept, strict=True)
             ]
 
     def empty(self, count: int) -> list[Tensor]:
         """Returns so many rooms, stacked."""
         return [
             ops.zeros((count, *room.shape), room.dtype)
-            for rooms in self._kinds.values()
+            for rooms in self._rooms.values()
             for room in rooms
         ]
 
-    def fill(self, kept: Sequence[Tensor]) -> list[Tensor]:
-        """Returns one room that holds what a branch keeps."""
+    def fill(self, branch: int, kept: Sequence[Tensor]) -> list[Tensor]:
+        """Returns one room that holds what the branch keeps."""
+        found = [tuple(x.shape) for x in kept]
+        assert found == self._shapes[branch], (found, self._shapes[branch])
         filled = []
-        for kind, rooms in self._kinds.items():
-            if kind != _kind(kept):
+        for kind, rooms in self._rooms.items():
+            if kind != self._kinds[branch]:
                 filled += [ops.zeros(room.shape, room.dtype) for room in rooms]
                 continue
             for x, room in zip(kept, rooms, strict=True):
@@ -47,16 +50,16 @@ class SharedRoom:
                 filled.append(ops.pad(x, missing) if x.shape != room.shape else x)
         return filled
 
-    def take(self, room: Sequence[Tensor], shapes: Sequence[Any]) -> list[Tensor]:
-        """Returns what the branch that keeps tensors of these shapes put in."""
+    def take(self, branch: int, room: Sequence[Tensor]) -> list[Tensor]:
+        """Returns what the branch put in."""
         start = 0
-        for kind, rooms in self._kinds.items():
-            if kind == _kind(shapes):
+        for kind, rooms in self._rooms.items():
+            if kind == self._kinds[branch]:
                 break
             start += len(rooms)
         return [
-            x[tuple(slice(n) for n in shape.shape)]
-            for x, shape in zip(room[start : start + len(shapes)], shapes, strict=True)
+            x[tuple(slice(n) for n in shape)]
+            for x, shape in zip(room[start:], self._shapes[branch], strict=False)
         ]
 
 

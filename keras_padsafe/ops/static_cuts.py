@@ -87,7 +87,7 @@ class StaticCuts:
             def branch(part: int) -> Any:
                 y, new, kept, _ = self._ahead(moved, state, fixed, number, part)
                 filled = fill_up(y, self.output_axes, self.times)
-                return filled, list(new), shared.fill(kept)
+                return filled, list(new), shared.fill(part, kept)
 
             y, new, kept = self._switch(branch, fixed["parts"][number])
             room = [_write(r, number, k) for r, k in zip(room, kept, strict=True)]
@@ -107,13 +107,13 @@ class StaticCuts:
             wholes, sums = carry
 
             def branch(part: int) -> Any:
-                sizes, (shapes, how) = self._sizes(part), outlines[part]
+                sizes = self._sizes(part)
                 of_floats, of_values = back(
-                    lambda *given: self._on_cuts(*given, fixed, number, sizes),
+                    self._on_cuts(fixed, number, part),
                     self._cut_floats(floats, fixed, number, sizes),
                     values,
-                    shared.take([r[number] for r in room], shapes),
-                    how,
+                    shared.take(part, [r[number] for r in room]),
+                    outlines[part][1],
                     self._cut(gradient, self.output_axes, fixed, number, sizes),
                 )
                 filled = [
@@ -139,37 +139,32 @@ class StaticCuts:
         self, moved: Any, state: Any, fixed: Any, number: Any, part: int
     ) -> tuple[Any, Any, list[Tensor], Any]:
         floats, values = moved
-        sizes = self._sizes(part)
-        return ahead(
-            lambda *given: self._on_cuts(*given, fixed, number, sizes),
-            self._cut_floats(floats, fixed, number, sizes),
-            values,
-            state,
-        )
+        cuts = self._cut_floats(floats, fixed, number, self._sizes(part))
+        return ahead(self._on_cuts(fixed, number, part), cuts, values, state)
 
     def _outlines(self, moved: Any, fixed: Any) -> list[tuple[Any, Any]]:
         """For each part, the shapes of what its forward pass keeps, and how."""
-        return [
-            outline(lambda n=n: self._ahead(moved, fixed["state"], fixed, 0, n))
-            for n in range(self.parts)
+
+        def first(part: int) -> Any:
+            number = ops.argmin(fixed["parts"]) * 0  # As unknown as that of a loop.
+            return self._ahead(moved, fixed["state"], fixed, number, part)
+
+        return [outline(lambda n=n: first(n)) for n in range(self.parts)]
+
+    def _on_cuts(self, fixed: Any, number: Any, part: int) -> Any:
+        """Returns `f` for one group, of floats that are cut already."""
+        others = [a for a, m in zip(self.axes, self.is_float, strict=True) if not m]
+        whole = [
+            self._cut(x, axis, fixed, number, self._sizes(part))
+            for x, axis in zip(fixed["inputs"], others, strict=True)
         ]
 
-    def _on_cuts(
-        self,
-        floats: Sequence[Tensor],
-        values: Sequence[Tensor],
-        state: Sequence[Tensor],
-        fixed: Any,
-        number: Tensor,
-        sizes: Sequence[int],
-    ) -> Any:
-        """Runs `f` on one group, whose floats are cut already."""
-        cuts, whole = iter(floats), iter(fixed["inputs"])
-        every = [
-            next(cuts) if moves else self._cut(next(whole), axis, fixed, number, sizes)
-            for axis, moves in zip(self.axes, self.is_float, strict=True)
-        ]
-        return self.f(every, values, state)
+        def on_cuts(floats: Any, values: Any, state: Any) -> Any:
+            cuts, rest = iter(floats), iter(whole)
+            every = [next(cuts if moves else rest) for moves in self.is_float]
+            return self.f(every, values, state)
+
+        return on_cuts
 
     def _sizes(self, part: int) -> tuple[int, ...]:
         return tuple(-(-time * (part + 1) // self.parts) for time in self.times)
