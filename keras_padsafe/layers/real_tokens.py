@@ -152,19 +152,21 @@ class RealTokens(keras.layers.Wrapper):
         self, inputs: Any, flat: Sequence[Any], masks: Sequence[Tensor | None]
     ) -> Answer:
         masked = tuple(mask is not None for mask in masks)
+        standardize = keras.backend.standardize_dtype
         key = (
-            tuple((tuple(x.shape[1:]), str(x.dtype)) for x in flat),
+            tuple((tuple(x.shape[1:]), standardize(x.dtype)) for x in flat),
             masked,
             tuple(layer.trainable for layer in inner_layers(self.layer)),
         )
         if key not in self._answers:
-            self._answers[key] = ask_of_rows(
-                lambda *given: self._run(inputs, *given, True),
-                self.layer,
-                flat,
-                masked,
-                f"The layer {self.layer.name!r} in {self.name!r} (RealTokens)",
-            )
+            with follow_real_tokens(False):
+                self._answers[key] = ask_of_rows(
+                    lambda *given: self._run(inputs, *given, True),
+                    self.layer,
+                    flat,
+                    masked,
+                    f"The layer {self.layer.name!r} in {self.name!r} (RealTokens)",
+                )
         return self._answers[key]
 
     def compute_output_spec(
