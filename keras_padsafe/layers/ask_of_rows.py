@@ -38,7 +38,7 @@ def ask_of_rows(
         who: The layer, as an error calls it.
     """
     shapes = [
-        tuple(_UNKNOWN if n is None else n for n in (2, *x.shape[1:])) for x in inputs
+        (2, *(_UNKNOWN if n is None else int(n) for n in x.shape[1:])) for x in inputs
     ]
     # Each sequence changes by an amount of its own.
     steps = [
@@ -77,11 +77,15 @@ def ask_of_rows(
                 "build a model with `keras.Input((None, ...))`, and give each input "
                 f"that runs along a sequence the mask of that. It said: {error}"
             ) from error
-    return _compare(*outputs, shapes, steps, who)
+    return _compare(outputs[0], outputs[1], shapes, steps, who)
 
 
 def _compare(
-    first: Any, second: Any, shapes: list[Shape], steps: list[int], who: str
+    first: Any,
+    second: Any,
+    shapes: list[tuple[int, ...]],
+    steps: list[int],
+    who: str,
 ) -> Answer:
     if not isinstance(first, keras.KerasTensor):
         given = keras.tree.map_structure(lambda x: tuple(x.shape), first)

@@ -78,7 +78,7 @@ class RealTokens(keras.layers.Wrapper):
 
         def spec(shape: Shape, any_time: bool) -> keras.KerasTensor:
             time = (None,) if any_time and len(shape) > 2 else shape[1:2]
-            return keras.KerasTensor((shape[0], *time, *shape[2:]))
+            return keras.KerasTensor((*shape[:1], *time, *shape[2:]))
 
         structure = keras.tree.map_shape_structure
         try:
@@ -100,7 +100,8 @@ class RealTokens(keras.layers.Wrapper):
             output = self._run(inputs, cuts, cut_masks, training)
             return output if follows is None else hide(output, cut_masks[follows])
 
-        if why_whole(flat, masks):
+        steps = any(isinstance(x, keras.layers.RNN) for x in inner_layers(self.layer))
+        if why_whole(flat, masks, has_steps=steps):
             output = run(*flat, *masks)
         else:
             output = self._run_on_cuts(run, flat, masks, answer)
@@ -161,7 +162,7 @@ class RealTokens(keras.layers.Wrapper):
         if key not in self._answers:
             with follow_real_tokens(False):
                 self._answers[key] = ask_of_rows(
-                    lambda *given: self._run(inputs, *given, True),
+                    lambda x, m: self._run(inputs, x, m, True),
                     self.layer,
                     flat,
                     masked,

@@ -51,13 +51,17 @@ def follow_real_tokens(enabled: bool | None) -> Iterator[None]:
 
 
 def why_whole(
-    inputs: Sequence[Tensor | None], masks: Sequence[Tensor | None]
+    inputs: Sequence[Tensor | None],
+    masks: Sequence[Tensor | None],
+    *,
+    has_steps: bool = False,
 ) -> str | None:
     """Says why padding is not skipped here, or `None` if it is.
 
     Args:
         inputs: The tensors that would be cut. Axis 0 is the batch.
         masks: The padding of each sequence, `(batch, time)`, or `None`.
+        has_steps: Whether what would be run takes one step of time after the other.
     """
     given = [x for x in (*masks, *inputs) if x is not None]
     known = [mask for mask in masks if mask is not None]
@@ -75,6 +79,10 @@ def why_whole(
         ("the function is recorded to run elsewhere", lambda: _is_recorded(given)),
         ("JAX would compile each length anew", lambda: _is_jax_by_hand(known)),
         ("no accelerator was measured", lambda: not forced and not _on_cpu(given)),
+        (
+            "PyTorch would take the steps of each group one by one",
+            lambda: has_steps and not forced and keras.backend.backend() == "torch",
+        ),
         ("the batch is small", lambda: not forced and _is_small(inputs, known)),
     )
     return next((reason for reason, holds in reasons if holds()), None)

@@ -52,9 +52,18 @@ def main() -> None:
         done = subprocess.run(
             command, env=environment, stdout=subprocess.PIPE, text=True, check=True
         )
-        found[backend] = json.loads(done.stdout.splitlines()[-1])
+        new = json.loads(done.stdout.splitlines()[-1])
+        found[backend] = merged(found.get(backend), new)
         file.write_text(json.dumps(found, indent=1) + "\n")
         write_page(found, options.out)
+
+
+def merged(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """Puts rows in place of those that were measured before at the same sizes."""
+    if old is None or {**old, "rows": 0} != {**new, "rows": 0}:
+        return new
+    rows = {(row["case"], row["padding"]): row for row in (*old["rows"], *new["rows"])}
+    return {**new, "rows": list(rows.values())}
 
 
 def _measure(options: argparse.Namespace) -> None:
@@ -75,6 +84,8 @@ def _measure(options: argparse.Namespace) -> None:
     with force or contextlib.nullcontext():
         for name in options.only or CASES:
             for case in CASES[name](sizes):
+                if options.shares and case.padding not in options.shares:
+                    continue
                 row = row_of(case, in_turns(case.ways, sizes.rounds))
                 rows.append(row)
                 print(keras.backend.backend(), told(row), file=sys.stderr, flush=True)

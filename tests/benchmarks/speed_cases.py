@@ -118,9 +118,10 @@ def attention(sizes: Sizes) -> Iterator[Case]:
 
 def encoder(sizes: Sizes) -> Iterator[Case]:
     def stack(attention: type) -> Any:
-        return keras.Sequential(
-            [Block(attention, sizes.dim) for _ in range(sizes.blocks)]
-        )
+        blocks = [Block(attention, sizes.dim) for _ in range(sizes.blocks)]
+        made = keras.Sequential(blocks)
+        made.supports_masking = True  # Keras says that it does not, and passes it on.
+        return made
 
     stock = _model(stack(layers.MultiHeadAttention), sizes)
     inner = stack(kp.layers.MaskedMultiHeadAttention)
@@ -183,6 +184,8 @@ def small(sizes: Sizes) -> Iterator[Case]:
         return call
 
     average, softmax = layers.GlobalAveragePooling1D(), layers.Softmax()
+    our_average = kp.layers.MaskedGlobalAveragePooling1D()
+    our_softmax = kp.layers.MaskedSoftmax()
     scores = np.random.default_rng(0).random((*real.shape, sizes.steps))
     seen = mask[:, None, :]
     losses = keras.losses
@@ -190,12 +193,12 @@ def small(sizes: Sizes) -> Iterator[Case]:
         "average pooling": (
             x,
             lambda x: average(x, mask=mask),
-            lambda x: kp.layers.MaskedGlobalAveragePooling1D()(x, mask=mask),
+            lambda x: our_average(x, mask=mask),
         ),
         "softmax": (
             scores.astype("float32"),
             lambda x: softmax(x, mask=ops.broadcast_to(seen, x.shape)),
-            lambda x: kp.layers.MaskedSoftmax()(x, mask=seen),
+            lambda x: our_softmax(x, mask=seen),
         ),
     }
     for name, loss, target in (
