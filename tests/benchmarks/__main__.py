@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--force", action="store_true", help="skip padding on a GPU too"
     )
+    parser.add_argument("--shares", nargs="*", type=float, help="of padding")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument(ONE, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
