@@ -1,6 +1,7 @@
 """Runs a function on the real tokens of a batch, and not on its padding."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ _PARTS = 4
 _TOKENS = 1024
 # Fewer numbers than this are not worth the sorting.
 _NUMBERS = 2**20
+# How many rows a batch has, where nobody else says it: as Keras takes it to be.
+_BATCH = 32
 
 _forced: list[bool | None] = [None]
 
@@ -65,7 +68,7 @@ def why_whole(
     """
     given = [x for x in (*masks, *inputs) if x is not None]
     known = [mask for mask in masks if mask is not None]
-    sizes = [size for x in given for size in x.shape]
+    sizes = [size for x in given for size in _shape(x)]
     forced = _forced[-1]
     reasons: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("it was switched off", lambda: forced is False),
@@ -134,9 +137,9 @@ def on_real_tokens(
     tensors, axes = zip(*distinct, strict=True)
     output_axes = _axes(output, output_along, masks)
     spans = find_spans(masks, starts)
-    batch = int(masks[0].shape[0])
-    most = min(max(1, _TOKENS // max(spans.times)), batch)
-    if keras.backend.backend() == "torch" or not _needs_static_shapes():
+    batch = masks[0].shape[0]
+    most = 1 if batch is None else min(max(1, _TOKENS // max(spans.times)), batch)
+    if batch is not None and not _needs_static_shapes():
         return on_exact_cuts(on_cuts, tensors, axes, output_axes, spans, most)
     floats = [v for v in variables if _is_float(v)]
     others = [v for v in variables if not _is_float(v)]
@@ -147,7 +150,7 @@ def on_real_tokens(
             result = on_cuts(*cuts)
         return result, [scope.get_current_value(v) for v in others]
 
-    rows = max(n for n in range(1, most + 1) if batch % n == 0)
+    rows = max(n for n in range(1, most + 1) if batch is None or batch % n == 0)
     result, state = StaticCuts(
         on_group,
         axes,
@@ -155,7 +158,7 @@ def on_real_tokens(
         output,
         output_axes,
         spans.times,
-        batch // rows,
+        rows,
         _PARTS,
     ).run(
         tensors, [raw_value(v) for v in floats], [raw_value(v) for v in others], spans
@@ -184,6 +187,13 @@ def _axes(x: Any, along: Along, masks: Sequence[Tensor]) -> dict[int, int]:
 
 def _is_float(x: Any) -> bool:
     return "float" in keras.backend.standardize_dtype(x.dtype)
+
+
+def _shape(x: Tensor) -> tuple[int | None, ...]:
+    """The shape, a batch that TensorFlow learns of later being one of usual size."""
+    if x.shape[0] is None and keras.backend.backend() == "tensorflow":
+        return (_BATCH, *x.shape[1:])
+    return tuple(x.shape)
 
 
 def _is_symbolic(tensors: Sequence[Tensor]) -> bool:
@@ -226,7 +236,8 @@ def _is_jax_by_hand(masks: Sequence[Tensor]) -> bool:
 
 
 def _needs_static_shapes() -> bool:
-    return keras.backend.backend() == "jax" or compiles_for_xla()
+    backend = keras.backend.backend()
+    return backend == "jax" or (backend == "tensorflow" and compiles_for_xla())
 
 
 def _on_cpu(tensors: Sequence[Tensor]) -> bool:
@@ -243,12 +254,7 @@ def _on_cpu(tensors: Sequence[Tensor]) -> bool:
 
 
 def _is_small(inputs: Sequence[Tensor | None], masks: Sequence[Tensor]) -> bool:
-    largest = max(_count(x) for x in inputs if x is not None and _is_float(x))
-    return largest < _NUMBERS or masks[0].shape[0] < 2
-
-
-def _count(x: Tensor) -> int:
-    count = 1
-    for size in x.shape:
-        count *= size
-    return count
+    largest = max(
+        math.prod(_shape(x)) for x in inputs if x is not None and _is_float(x)
+    )
+    return largest < _NUMBERS or _shape(masks[0])[0] == 1

@@ -7,7 +7,6 @@ is on; what of a row lies before its span comes last.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 
 from keras import ops
@@ -133,9 +132,9 @@ def fill_up(x: Tensor, axes: Axes, times: Sequence[int]) -> Tensor:
 
 def flatten(x: Tensor, axes: Axes) -> Tensor:
     """Merges the batch and the axes along sequences into one axis, the first."""
-    shape = [x.shape[axis] for axis in _order(x, axes)]
+    rest = [x.shape[axis] for axis in _order(x, axes)[len(axes) + 1 :]]
     x = x if _in_order(axes) else ops.transpose(x, _order(x, axes))
-    return ops.reshape(x, (math.prod(shape[: len(axes) + 1]), *shape[len(axes) + 1 :]))
+    return ops.reshape(x, (-1, *rest))
 
 
 def unflatten(x: Tensor, axes: Axes) -> Tensor:

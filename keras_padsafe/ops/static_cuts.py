@@ -30,7 +30,7 @@ class StaticCuts:
         output: Shape and dtype of the whole output.
         output_axes: The axes of the output that run along a sequence.
         times: The whole length of each sequence.
-        groups: How many groups to deal the rows into.
+        rows: How many rows make a group.
         parts: To what share of a sequence, one in `parts`, cuts are rounded.
     """
 
@@ -40,7 +40,7 @@ class StaticCuts:
     output: Any
     output_axes: Axes
     times: tuple[int, ...]
-    groups: int
+    rows: int
     parts: int
 
     def run(
@@ -59,7 +59,7 @@ class StaticCuts:
             spans: Where the real tokens are.
         """
         order = spans.order()
-        rows = ops.reshape(order, (self.groups, -1))
+        rows = ops.reshape(order, (-1, self.rows))
         share = ops.max(ops.take(spans.shares(), rows), axis=1)
         parts = ops.cast(ops.ceil(share * self.parts - 1e-3), "int32") - 1
         fixed = {
@@ -93,8 +93,10 @@ class StaticCuts:
             room = [_write(r, number, k) for r, k in zip(room, kept, strict=True)]
             return _write(whole, number, y), new, room
 
-        start = self._grouped(self.output), fixed["state"], shared.empty(self.groups)
-        whole, new, room = ops.fori_loop(0, self.groups, group, start)
+        count = ops.shape(fixed["rows"])[0]
+        whole = self._grouped(self.output, count)
+        start = whole, fixed["state"], shared.empty(count)
+        whole, new, room = ops.fori_loop(0, count, group, start)
         return (self._put_back(whole, self.output_axes, fixed), new), room
 
     def _backward(self, moved: Any, fixed: Any, room: Any, gradient: Tensor) -> Any:
@@ -128,8 +130,10 @@ class StaticCuts:
                 [s + v for s, v in zip(sums, of_values, strict=True)],
             )
 
-        start = [self._grouped(x) for x in floats], [ops.zeros_like(v) for v in values]
-        wholes, sums = ops.fori_loop(0, self.groups, group, start)
+        count = ops.shape(fixed["rows"])[0]
+        wholes = [self._grouped(x, count) for x in floats]
+        sums = [ops.zeros_like(v) for v in values]
+        wholes, sums = ops.fori_loop(0, count, group, (wholes, sums))
         put = [
             self._put_back(x, axis, fixed) for x, axis in zip(wholes, axes, strict=True)
         ]
@@ -149,7 +153,8 @@ class StaticCuts:
             number = ops.argmin(fixed["parts"]) * 0  # As unknown as that of a loop.
             return self._ahead(moved, fixed["state"], fixed, number, part)
 
-        return [outline(lambda n=n: first(n)) for n in range(self.parts)]
+        state = fixed["state"]
+        return [outline(lambda n=n: first(n), state) for n in range(self.parts)]
 
     def _on_cuts(self, fixed: Any, number: Any, part: int) -> Any:
         """Returns `f` for one group, of floats that are cut already."""
@@ -190,9 +195,8 @@ class StaticCuts:
         spans = Spans(self.times, fixed["starts"], ())
         return cut(x, axes, spans, fixed["rows"][number], sizes)
 
-    def _grouped(self, whole: Any) -> Tensor:
-        rows = whole.shape[0] // self.groups
-        return ops.zeros((self.groups, rows, *whole.shape[1:]), whole.dtype)
+    def _grouped(self, whole: Any, count: Any) -> Tensor:
+        return ops.zeros((count, self.rows, *whole.shape[1:]), whole.dtype)
 
     def _put_back(self, grouped: Tensor, axes: Axes, fixed: Any) -> Tensor:
         spans = Spans(self.times, fixed["starts"], ())

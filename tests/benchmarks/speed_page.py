@@ -106,11 +106,14 @@ def _picture(found: dict[str, Any]) -> str:
     """Bars: a column for each backend, a row for each case with several paddings."""
     bar, gap, label, width = 11, 10, 215, 250
     body: list[str] = []
-    names = [
-        (row["case"], row["padding"])
-        for row in next(iter(found.values()))["rows"]
-        if "floor" in row
-    ]
+    names = list(
+        dict.fromkeys(
+            (row["case"], row["padding"])
+            for part in found.values()
+            for row in part["rows"]
+            if "floor" in row
+        )
+    )
     most = max(
         statistics.median(row[way])
         for part in found.values()
