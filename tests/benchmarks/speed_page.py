@@ -14,7 +14,8 @@ HEAD = """# Speed beside stock Keras
 
 How many times faster than stock Keras: the median of the rounds' ratios, then the least
 and the greatest. All ways take turns in one process, and process time counts. Lengths
-are uniform, the longest row is full, padding is on the right.
+are uniform, the longest row is full, padding is on the right. The committed figures are
+those of `--quick`, on a machine with other work: spreads are wide.
 
 - *ours*: the layer of this package; the encoder and the LSTM are in `RealTokens`.
 - *fused*: the attention kernel of the backend, by `ops.dot_product_attention`.
