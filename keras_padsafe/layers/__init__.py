@@ -36,6 +36,7 @@ from keras_padsafe.layers.masked_segment_pooling_1d import (
 )
 from keras_padsafe.layers.masked_softmax import MaskedSoftmax as MaskedSoftmax
 from keras_padsafe.layers.nan_masking import NaNMasking as NaNMasking
+from keras_padsafe.layers.real_tokens import RealTokens as RealTokens
 
 # As Keras spells it; saved files know the class by the first name.
 MaskedGroupQueryAttention = MaskedGroupedQueryAttention

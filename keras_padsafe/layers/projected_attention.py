@@ -149,6 +149,8 @@ class ProjectedAttention:
         queries, keys = {1: given.query_mask}, {1: given.key_mask}
         along = queries, keys, keys, queries, keys, {2: queries[1], 3: keys[1]}
         specs = [keras.KerasTensor(x.shape, x.dtype) for x in given[:3]]
+        compares = use_causal_mask or self._window() is not None
+        whole = given.query_mask is None or given.key_mask is None
         return on_real_tokens(
             lambda *cuts: self._attend_whole(
                 _Inputs(*cuts), training, False, use_causal_mask
@@ -157,7 +159,7 @@ class ProjectedAttention:
             output=self.compute_output_spec(specs[0], specs[2], specs[1]),
             output_along=queries,
             variables=self.variables,
-            compares_positions=use_causal_mask or self._window() is not None,
+            starts="own" if not compares else "zero" if whole else "same",
         )
 
     def _attend_whole(

@@ -54,13 +54,17 @@ def follow_real_tokens(enabled: bool | None) -> Iterator[None]:
 
 
 def why_whole(
-    inputs: Sequence[Tensor | None], masks: Sequence[Tensor | None]
+    inputs: Sequence[Tensor | None],
+    masks: Sequence[Tensor | None],
+    *,
+    has_steps: bool = False,
 ) -> str | None:
     """Says why padding is not skipped here, or `None` if it is.
 
     Args:
         inputs: The tensors that would be cut. Axis 0 is the batch.
         masks: The padding of each sequence, `(batch, time)`, or `None`.
+        has_steps: Whether what would be run takes one step of time after the other.
     """
     given = [x for x in (*masks, *inputs) if x is not None]
     known = [mask for mask in masks if mask is not None]
@@ -78,6 +82,10 @@ def why_whole(
         ("the function is recorded to run elsewhere", lambda: _is_recorded(given)),
         ("JAX would compile each length anew", lambda: _is_jax_by_hand(known)),
         ("no accelerator was measured", lambda: not forced and not _on_cpu(given)),
+        (
+            "PyTorch would take the steps of each group one by one",
+            lambda: has_steps and not forced and keras.backend.backend() == "torch",
+        ),
         ("the batch is small", lambda: not forced and _is_small(inputs, known)),
     )
     return next((reason for reason, holds in reasons if holds()), None)
@@ -90,7 +98,7 @@ def on_real_tokens(
     output: Any,
     output_along: Along,
     variables: Sequence[keras.Variable],
-    compares_positions: bool = False,
+    starts: str = "own",
 ) -> Tensor:
     """Runs `f` on the real tokens of groups of rows, and puts the results back.
 
@@ -107,7 +115,8 @@ def on_real_tokens(
         output_along: The axes of the result that run along a sequence; it is 0
             where it was not computed.
         variables: Every variable that `f` reads.
-        compares_positions: Whether `f` compares positions of two sequences.
+        starts: Where the cuts of a row start, as in `find_spans`: positions count
+            from there.
     """
     masks = _distinct(m for _, along in inputs for m in along.values())
     distinct: list[tuple[Tensor, dict[int, int]]] = []
@@ -127,10 +136,6 @@ def on_real_tokens(
 
     tensors, axes = zip(*distinct, strict=True)
     output_axes = _axes(output, output_along, masks)
-    starts = "own"
-    if compares_positions:
-        whole = any(mask is None for _, along in inputs for mask in along.values())
-        starts = "zero" if whole else "same"
     spans = find_spans(masks, starts)
     batch = masks[0].shape[0]
     most = 1 if batch is None else min(max(1, _TOKENS // max(spans.times)), batch)

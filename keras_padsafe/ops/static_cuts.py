@@ -2,19 +2,19 @@
 
 A compiled program needs its shapes beforehand. So each size has a branch of its own,
 a loop runs over groups of rows, and a switch in it takes the smallest branch that
-holds the group. The backward pass is a second such loop, whose branches repeat their
-forward pass: left to the backend, the gradient of a switch would carry what every
-branch keeps.
+holds the group. The backward pass is a second such loop. Left to the backend, the
+gradient of a switch would carry what each branch keeps; here all share one room.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_padsafe.ops.row_cuts import Axes, Spans, cut, fill_up, put_back
+from keras_padsafe.ops.shared_room import SharedRoom
+from keras_padsafe.ops.two_passes import ahead, back, outline, with_gradient
 from keras_padsafe.types import Tensor
 
 
@@ -73,45 +73,49 @@ class StaticCuts:
             "state": list(state),
         }
         floats = [x for x, moves in zip(inputs, self.is_float, strict=True) if moves]
-        return _with_gradient(
+        return with_gradient(
             self._forward, self._backward, (floats, list(values)), fixed
         )
 
     def _forward(self, moved: Any, fixed: Any) -> Any:
-        """Returns the output, the state after it, and the state before each group."""
-        floats, values = moved
+        """Returns the output, the state after it, and what the backward pass needs."""
+        shared = SharedRoom([kept for kept, _ in self._outlines(moved, fixed)])
 
         def group(number: Tensor, carry: Any) -> Any:
-            whole, state, before = carry
+            whole, state, room = carry
 
-            def branch(sizes: Sequence[int]) -> Any:
-                cuts = self._cut_floats(floats, fixed, number, sizes)
-                y, new = self._on_cuts(cuts, values, state, fixed, number, sizes)
-                return fill_up(y, self.output_axes, self.times), list(new)
+            def branch(part: int) -> Any:
+                y, new, kept, _ = self._ahead(moved, state, fixed, number, part)
+                filled = fill_up(y, self.output_axes, self.times)
+                return filled, list(new), shared.fill(part, kept)
 
-            y, new = self._switch(branch, fixed["parts"][number])
-            before = [_write(b, number, s) for b, s in zip(before, state, strict=True)]
-            return _write(whole, number, y), new, before
+            y, new, kept = self._switch(branch, fixed["parts"][number])
+            room = [_write(r, number, k) for r, k in zip(room, kept, strict=True)]
+            return _write(whole, number, y), new, room
 
-        state = fixed["state"]
         count = ops.shape(fixed["rows"])[0]
-        before = [ops.zeros((count, *s.shape), s.dtype) for s in state]
-        start = (self._grouped(self.output, count), state, before)
-        whole, new, before = ops.fori_loop(0, count, group, start)
-        return (self._put_back(whole, self.output_axes, fixed), new), before
+        whole = self._grouped(self.output, count)
+        start = whole, fixed["state"], shared.empty(count)
+        whole, new, room = ops.fori_loop(0, count, group, start)
+        return (self._put_back(whole, self.output_axes, fixed), new), room
 
-    def _backward(self, moved: Any, fixed: Any, before: Any, gradient: Tensor) -> Any:
+    def _backward(self, moved: Any, fixed: Any, room: Any, gradient: Tensor) -> Any:
         floats, values = moved
         axes = self._float_axes()
+        outlines = self._outlines(moved, fixed)
+        shared = SharedRoom([kept for kept, _ in outlines])
 
         def group(number: Tensor, carry: Any) -> Any:
             wholes, sums = carry
-            state = [b[number] for b in before]
 
-            def branch(sizes: Sequence[int]) -> Any:
-                of_floats, of_values = _vjp(
-                    lambda x, v: self._on_cuts(x, v, state, fixed, number, sizes)[0],
-                    (self._cut_floats(floats, fixed, number, sizes), values),
+            def branch(part: int) -> Any:
+                sizes = self._sizes(part)
+                of_floats, of_values = back(
+                    self._on_cuts(fixed, number, part),
+                    self._cut_floats(floats, fixed, number, sizes),
+                    values,
+                    shared.take(part, [r[number] for r in room]),
+                    outlines[part][1],
                     self._cut(gradient, self.output_axes, fixed, number, sizes),
                 )
                 filled = [
@@ -135,31 +139,44 @@ class StaticCuts:
         ]
         return put, sums
 
-    def _on_cuts(
-        self,
-        floats: Sequence[Tensor],
-        values: Sequence[Tensor],
-        state: Sequence[Tensor],
-        fixed: Any,
-        number: Tensor,
-        sizes: Sequence[int],
-    ) -> Any:
-        """Runs `f` on one group, whose floats are cut already."""
-        cuts, whole = iter(floats), iter(fixed["inputs"])
-        every = [
-            next(cuts) if moves else self._cut(next(whole), axis, fixed, number, sizes)
-            for axis, moves in zip(self.axes, self.is_float, strict=True)
-        ]
-        return self.f(every, values, state)
+    def _ahead(
+        self, moved: Any, state: Any, fixed: Any, number: Any, part: int
+    ) -> tuple[Any, Any, list[Tensor], Any]:
+        floats, values = moved
+        cuts = self._cut_floats(floats, fixed, number, self._sizes(part))
+        return ahead(self._on_cuts(fixed, number, part), cuts, values, state)
 
-    def _switch(self, branch: Callable[..., Any], part: Tensor) -> Any:
-        choices = [
-            tuple(-(-time * (n + 1) // self.parts) for time in self.times)
-            for n in range(self.parts)
+    def _outlines(self, moved: Any, fixed: Any) -> list[tuple[Any, Any]]:
+        """For each part, the shapes of what its forward pass keeps, and how."""
+
+        def first(part: int) -> Any:
+            number = ops.argmin(fixed["parts"]) * 0  # As unknown as that of a loop.
+            return self._ahead(moved, fixed["state"], fixed, number, part)
+
+        state = fixed["state"]
+        return [outline(lambda n=n: first(n), state) for n in range(self.parts)]
+
+    def _on_cuts(self, fixed: Any, number: Any, part: int) -> Any:
+        """Returns `f` for one group, of floats that are cut already."""
+        others = [a for a, m in zip(self.axes, self.is_float, strict=True) if not m]
+        whole = [
+            self._cut(x, axis, fixed, number, self._sizes(part))
+            for x, axis in zip(fixed["inputs"], others, strict=True)
         ]
-        return ops.switch(
-            part, [lambda sizes=sizes: branch(sizes) for sizes in choices]
-        )
+
+        def on_cuts(floats: Any, values: Any, state: Any) -> Any:
+            cuts, rest = iter(floats), iter(whole)
+            every = [next(cuts if moves else rest) for moves in self.is_float]
+            return self.f(every, values, state)
+
+        return on_cuts
+
+    def _sizes(self, part: int) -> tuple[int, ...]:
+        return tuple(-(-time * (part + 1) // self.parts) for time in self.times)
+
+    def _switch(self, branch: Callable[[int], Any], part: Tensor) -> Any:
+        branches = [lambda n=n: branch(n) for n in range(self.parts)]
+        return ops.switch(part, branches)
 
     def _float_axes(self) -> list[Axes]:
         return [a for a, moves in zip(self.axes, self.is_float, strict=True) if moves]
@@ -190,63 +207,3 @@ class StaticCuts:
 def _write(whole: Tensor, number: Tensor, part: Tensor) -> Tensor:
     start = (number, *(ops.zeros((), "int32") for _ in part.shape))
     return ops.slice_update(whole, start, part[None])
-
-
-def _vjp(f: Callable[..., Tensor], arguments: Any, gradient: Tensor) -> Any:
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.vjp(f, *arguments)[1](gradient)
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(arguments)
-        output = f(*arguments)
-    zero = tf.UnconnectedGradients.ZERO
-    found = tape.gradient(output, arguments, gradient, unconnected_gradients=zero)
-    return keras.tree.map_structure(ops.convert_to_tensor, found)
-
-
-def _with_gradient(
-    forward: Callable[..., Any], backward: Callable[..., Any], moved: Any, fixed: Any
-) -> Any:
-    """Calls `forward`, and gives the backend `backward` for its gradient.
-
-    Args:
-        forward: Takes `moved` and `fixed`. Returns the output with a list of tensors
-            that have no gradient, and what the backward pass needs.
-        backward: Takes `moved`, `fixed`, that, and the gradient of the output.
-            Returns the gradient of `moved`.
-        moved: Lists of tensors of floats.
-        fixed: Tensors that have no gradient.
-    """
-    if keras.backend.backend() == "jax":
-        import jax
-
-        run = jax.custom_vjp(lambda moved, fixed: forward(moved, fixed)[0])
-
-        def ahead(moved: Any, fixed: Any) -> Any:
-            result, saved = forward(moved, fixed)
-            return result, (moved, fixed, saved)
-
-        def back(kept: Any, gradients: Any) -> Any:
-            return backward(*kept, gradients[0]), None
-
-        run.defvjp(ahead, back)
-        return run(moved, fixed)
-    import tensorflow as tf
-
-    new: list[Any] = []
-
-    @tf.custom_gradient
-    def call(*flat: Tensor) -> Any:
-        packed = keras.tree.pack_sequence_as(moved, flat)
-        (output, state), saved = forward(packed, fixed)
-        new.extend(state)
-
-        def back(gradient: Tensor) -> Any:
-            return keras.tree.flatten(backward(packed, fixed, saved, gradient))
-
-        return output, back
-
-    return call(*keras.tree.flatten(moved)), new

@@ -54,7 +54,9 @@ def prove_outputs(
     if len(change.new_ids):
         yield _check_new(before, after, pair, change, sampler)
         try:
-            yield prove_readers(after, dict(change.axes), sampler, left, named)
+            yield prove_readers(
+                after, dict(change.axes), change.new_size, sampler, left, named
+            )
         except ModelFailed as error:
             yield Check("new ids are read as old ones", "skipped", str(error))
 

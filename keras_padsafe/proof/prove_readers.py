@@ -18,6 +18,7 @@ _MOST_NEW, _FIRST, _MOST_OLD, _SEVERAL = 16, 32, 2048, 2
 def prove_readers(
     model: Any,
     axes: Mapping[str, int],
+    size: int,
     sampler: Sampler,
     leave: Collection[str],
     named: Collection[str],
@@ -32,6 +33,7 @@ def prove_readers(
     Args:
         model: The model after; its weights are not what they were afterwards.
         axes: The axis that runs over the ids, for each array that changed, by path.
+        size: How many ids there are.
         sampler: Makes the batches.
         leave: Layers that need not know the new ids, as the user says.
         named: Layers of which the user can say so.
@@ -39,7 +41,7 @@ def prove_readers(
     new = list(sampler.each_alone(new=True, most=_MOST_NEW))
     if not new:
         return Check(_NAME, "does not apply", "no new id can be run alone")
-    _make_equal(model, axes)
+    _make_equal(model, axes, size)
     rounding, unlike, count = tolerance(model), 0, 0
     alone = _outputs(model, new, leave)
     for most in (_FIRST, _MOST_OLD):
@@ -64,7 +66,7 @@ def prove_readers(
     return Check(_NAME, "skipped", detail)
 
 
-def _make_equal(model: Any, axes: Mapping[str, int]) -> None:
+def _make_equal(model: Any, axes: Mapping[str, int], size: int) -> None:
     """The same numbers for each id, along the axis over the ids of each array."""
     import keras
 
@@ -73,28 +75,35 @@ def _make_equal(model: Any, axes: Mapping[str, int]) -> None:
     for group, saved in walk_saved(model):
         for path, value in saved_arrays([(group, saved)]):
             axis = axes.get(path)
-            if axis is not None and value is not None:
-                one = (*value.shape[:axis], 1, *value.shape[axis + 1 :])
-                for variable in _behind(value, saved, one, axis):
-                    draw = np.random.default_rng(0)
-                    dtype = keras.backend.standardize_dtype(variable.dtype)
-                    # Two of 4 bits share a byte: 17 times a number holds it twice.
-                    whole = 17 * draw.integers(1, 8, one)
-                    values = whole if "int" in dtype else draw.uniform(0.05, 0.15, one)
-                    variable.assign(np.broadcast_to(values, variable.shape))
+            for variable in () if axis is None else _behind(value, saved, axis, size):
+                one = _without(variable, axis)
+                draw = np.random.default_rng(0)
+                dtype = keras.backend.standardize_dtype(variable.dtype)
+                # Two of 4 bits share a byte: 17 times a number holds it twice.
+                whole = 17 * draw.integers(1, 8, one)
+                values = whole if "int" in dtype else draw.uniform(0.05, 0.15, one)
+                variable.assign(np.broadcast_to(values, variable.shape))
 
 
-def _behind(value: Any, saved: Any, one: tuple[int, ...], axis: int) -> Iterator[Any]:
-    """The variables of what is saved whole, as a table with its LoRA or in parts."""
+def _behind(value: Any, saved: Any, axis: int, size: int) -> Iterator[Any]:
+    """The variables of what is saved whole, as a table with its LoRA or in parts.
+
+    Of a layer whose policy is one of many, Keras saves no scale: `value` is `None`.
+    """
     import keras
 
     if isinstance(value, keras.Variable):
         yield value
         return
     for variable in getattr(saved, "variables", ()):
-        shape = tuple(variable.shape)
-        if (*shape[:axis], 1, *shape[axis + 1 :]) == one:
+        fits = variable.shape[axis : axis + 1] == (size,)
+        if fits if value is None else _without(variable, axis) == _without(value, axis):
             yield variable
+
+
+def _without(array: Any, axis: int) -> tuple[int, ...]:
+    """The shape, with one entry along the axis."""
+    return (*array.shape[:axis], 1, *array.shape[axis + 1 :])
 
 
 def _outputs(

@@ -44,6 +44,7 @@ def ours() -> Any:
     x = kp.layers.MaskedAttention()([x, x])
     x = kp.layers.MaskedConv1D(DIM, 2, padding="same")(x)
     x = kp.layers.KeepMask()([kp.layers.NaNMasking()(x), x])
+    x = kp.layers.RealTokens(layers.GRU(DIM, return_sequences=True))(x)
     x = kp.layers.MaskedGlobalAttentionPooling1D()(x)
     return keras.Model(ids, layers.Dense(3)(x))
 
@@ -220,6 +221,7 @@ SHAPES: dict[str, tuple[Any, Any]] = {
         [SEQUENCE, SEQUENCE[:2]],
     ),
     "NaNMasking": (lambda: kp.layers.NaNMasking(), SEQUENCE),
+    "RealTokens": (lambda: kp.layers.RealTokens(layers.Conv1D(3, 1)), SEQUENCE),
     "ExtendableEmbedding": (
         lambda: kp.layers.ExtendableEmbedding(9, 3, pad_id=0),
         (None, 5),
