@@ -75,7 +75,9 @@ def _make_equal(model: Any, axes: Mapping[str, int], size: int) -> None:
     for group, saved in walk_saved(model):
         for path, value in saved_arrays([(group, saved)]):
             axis = axes.get(path)
-            for variable in () if axis is None else _behind(value, saved, axis, size):
+            if axis is None:
+                continue
+            for variable in _behind(value, saved, axis, size):
                 one = _without(variable, axis)
                 draw = np.random.default_rng(0)
                 dtype = keras.backend.standardize_dtype(variable.dtype)

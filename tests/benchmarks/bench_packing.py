@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 import keras_padsafe as kp
-from tests.benchmarks.bench_attention import ratios
+from tests.benchmarks.turns import in_turns
 
 WORDS = 1000
 
@@ -66,21 +66,24 @@ def main() -> None:
         "buckets": (features, kp.data.Buckets(quarters, options.batch)),
         "packed": (tokens, kp.data.Packing(longest, options.batch)),
     }
-    runs, filled = [], []
+    runs, filled = {}, {}
     for name, (x, way) in ways.items():
         packed = name == "packed"
         model = build(longest, options.dim, options.blocks, packed)
         data = kp.data.SequenceDataset(way, x, tags)
-        runs.append(lambda m=model, d=data: m.fit(d, verbose=0))
-        filled.append(data.filled)
+        runs[name] = lambda m=model, d=data: m.fit(d, verbose=0)
+        filled[name] = data.filled
     print(f"{keras.backend.backend()}, {platform.processor()}, {platform.platform()}\n")
     print("| batches | filled | faster than padded |")
     print("|---|---|---|")
-    for name, share, ratio in zip(
-        ways, filled, [[1.0], *ratios(runs, options.rounds)], strict=True
-    ):
+    times = {k: v["times"] for k, v in in_turns(runs, options.rounds).items()}
+    for name, own in times.items():
+        pairs = zip(times["padded"], own, strict=True)
+        ratio = [padded / one for padded, one in pairs]
         middle, least, most = statistics.median(ratio), min(ratio), max(ratio)
-        print(f"| {name} | {share:.0%} | {middle:.2f} ({least:.2f} to {most:.2f}) |")
+        print(
+            f"| {name} | {filled[name]:.0%} | {middle:.2f} ({least:.2f} to {most:.2f}) |"
+        )
 
 
 if __name__ == "__main__":
