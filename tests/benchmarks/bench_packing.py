@@ -81,9 +81,8 @@ def main() -> None:
         pairs = zip(times["padded"], own, strict=True)
         ratio = [padded / one for padded, one in pairs]
         middle, least, most = statistics.median(ratio), min(ratio), max(ratio)
-        print(
-            f"| {name} | {filled[name]:.0%} | {middle:.2f} ({least:.2f} to {most:.2f}) |"
-        )
+        spread = f"{middle:.2f} ({least:.2f} to {most:.2f})"
+        print(f"| {name} | {filled[name]:.0%} | {spread} |")
 
 
 if __name__ == "__main__":
