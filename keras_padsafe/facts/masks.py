@@ -18,6 +18,9 @@ KEEPS = frozenset(
 READS_VALUES = frozenset(("Masking", "NaNMasking"))
 """Makes a mask of what steps hold, where a table makes one of ids."""
 
+OF_SEGMENTS = frozenset(("MaskedSegmentPooling1D",))
+"""Makes a mask of the segments that there are."""
+
 MERGES = frozenset("Add Average Concatenate Maximum Minimum Multiply Subtract".split())
 """Keeps the mask if the mask is known of every input."""
 

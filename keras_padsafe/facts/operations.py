@@ -30,7 +30,7 @@ POOLING_OVER_TIME = frozenset(
     GlobalAveragePooling1D GlobalMaxPooling1D
     MaskedGlobalAveragePooling1D MaskedGlobalMaxPooling1D MaskedGlobalSumPooling1D
     MaskedGlobalFirstPooling1D MaskedGlobalLastPooling1D
-    MaskedGlobalAttentionPooling1D MaskedSegmentPooling1D
+    MaskedGlobalAttentionPooling1D
     """.split()
 )
 """Leaves no step, and so no mask."""
@@ -38,6 +38,7 @@ POOLING_OVER_TIME = frozenset(
 POOLING = POOLING_OVER_TIME | set(
     """
     GlobalAveragePooling2D GlobalMaxPooling2D Flatten Mean Max Sum Any All Min Dot
+    MaskedSegmentPooling1D
     """.split()
 )
 """Makes one vector of a whole sequence, whatever shapes were recorded."""

@@ -135,6 +135,14 @@ def test_what_leaves_no_step_leaves_no_mask(name: str) -> None:
     assert get_keras_mask(y) is None
 
 
+@pytest.mark.parametrize("name", sorted(masks.OF_SEGMENTS))
+def test_what_pools_segments_has_a_mask_of_them(name: str) -> None:
+    segments = keras.ops.convert_to_tensor([[1, 2, 0], [1, 1, 1]])
+    y = getattr(kp.layers, name)(2)([keras.ops.ones((2, 3, 4)), segments])
+    mask = keras.ops.convert_to_numpy(get_keras_mask(y))
+    assert mask.tolist() == [[True, True], [True, False]]
+
+
 def test_every_argument_that_names_ids_exists() -> None:
     arguments = {
         name

@@ -105,7 +105,7 @@ def is_opaque(layer: LayerNode) -> bool:
 def makes_mask(call: Call) -> bool:
     """Whether the output of this call carries a mask that no input carried."""
     config, kind = call.layer.config, call.layer.class_name
-    if kind in masks.READS_VALUES:
+    if kind in masks.READS_VALUES | masks.OF_SEGMENTS:
         return True
     if kind == "ExtendableEmbedding":
         return config.get("pad_id") is not None
