@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from keras_padsafe.data.dtypes import common_dtype, with_nothing
 from keras_padsafe.data.example import Example, Per, TooLong, cut, read_example
 from keras_padsafe.data.forms import Key, by_name
 from keras_padsafe.errors import DataError
@@ -65,8 +66,16 @@ class Batching:
 
     def read(self, elements: Iterable[tuple[Any, ...]]) -> Iterator[Example]:
         """Reads `(x,)`, `(x, y)` or `(x, y, sample_weight)`, each of one sequence."""
+        first: Example | None = None
         for number, parts in enumerate(elements):
             example = read_example(number, parts, self.y_per)
+            first = first or example
+            if example.keys != first.keys:
+                raise DataError(
+                    f"sequence {number}: expected the parts and names of the first, "
+                    f"{sorted(first.keys, key=str)}. Received: "
+                    f"{sorted(example.keys, key=str)}."
+                )
             yield from cut(example, self.longest, self.too_long)
 
     def lay(self, rows: Sequence[Row[Example]], key: Key, *sizes: int) -> np.ndarray:
@@ -87,25 +96,37 @@ class Batching:
                 f"{'step' if of_steps else 'sequence'}. Received: the shapes "
                 f"{sorted(shapes)[:4]}."
             )
-        dtype = np.result_type(*{array.dtype for array in flat})
-        laid = np.full((*sizes, *shapes.pop()), self._nothing(key), dtype)
+        dtype = common_dtype({array.dtype for array in flat}, key[0])
+        laid = np.empty((*sizes, *shapes.pop()), dtype)
+        if of_steps or self.one_shape:  # Else all of it is filled.
+            dtype, nothing = with_nothing(dtype, *self._nothing(key))
+            laid = np.full(laid.shape, nothing, dtype)
         for out, row in zip(laid, arrays, strict=False):
             joined = np.concatenate(row)
             out[: len(joined)] = joined
         return laid
 
-    def _nothing(self, key: Key) -> Any:
+    def _nothing(self, key: Key) -> tuple[Any, str]:
+        """What stands where nothing is, and the argument that says so."""
         part, name = key
         if part == "sample_weight":
-            return 0
+            return 0, part
         argument = "pad_id" if part == "x" else "pad_label"
-        return by_name(getattr(self, argument), name, argument)
+        return by_name(getattr(self, argument), name, argument), argument
 
 
-def check_count(name: str, value: Any) -> None:
-    """Refuses what is no positive integer."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < 1:
+def check_batching(value: Any) -> Batching:
+    """Refuses what is no `Packing` or `Buckets`."""
+    if not isinstance(value, Batching):
         raise DataError(
-            f"{name}: expected a positive integer. Received: {value!r:.60}."
+            f"batching: expected a `Packing` or `Buckets`. Received: {value!r:.60}."
         )
+    return value
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Refuses what is no integer of at least `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        wanted = "a positive integer" if least else "0 or a positive integer"
+        raise DataError(f"{name}: expected {wanted}. Received: {value!r:.60}.")

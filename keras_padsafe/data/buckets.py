@@ -48,6 +48,11 @@ class Buckets(Batching):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.boundaries, Iterable):
+            raise DataError(
+                "boundaries: expected a list of lengths. Received: "
+                f"{self.boundaries!r:.60}."
+            )
         limits = list(self.boundaries)
         for value in limits:
             check_count("boundaries", value)

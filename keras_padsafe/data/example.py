@@ -27,6 +27,10 @@ class Example(NamedTuple):
     steps: dict[Key, np.ndarray]
     whole: dict[Key, np.ndarray]
 
+    @property
+    def keys(self) -> set[Key]:
+        return {*self.steps, *self.whole}
+
 
 def read_example(
     number: int, parts: tuple[Any, ...], y_per: Per | Mapping[str, Per]
@@ -37,7 +41,7 @@ def read_example(
             f"sequence {number}: expected x, (x, y) or (x, y, sample_weight). "
             f"Received: {len(parts)} parts. Pass several inputs as a dict."
         )
-    arrays = {key: _array(value) for key, value in file(parts).items()}
+    arrays = {key: _array(v, key[0], number) for key, v in file(parts).items()}
     names = [[name for part, name in arrays if part == p] for p in PARTS]
     if not {*names[2]} <= {*names[1]}:
         raise DataError(
@@ -50,6 +54,11 @@ def read_example(
     for (part, name), array in arrays.items():
         per = "step" if part == "x" else by_name(y_per, name, "y_per")
         if part == "sample_weight":
+            if array.dtype.kind not in "biuf":
+                raise DataError(
+                    f"sequence {number}: expected numbers in `sample_weight`. "
+                    f"Received: {array.dtype}."
+                )
             array = array.astype("float32")
             if per == "step" and not array.ndim:  # It counts for each step.
                 array = np.full(length, array)
@@ -80,8 +89,20 @@ def cut(example: Example, length: int, too_long: TooLong) -> Iterator[Example]:
         yield example._replace(length=min(length, example.length - start), steps=steps)
 
 
-def _array(value: Any) -> np.ndarray:
-    array = np.asarray(value)
+def _array(value: Any, part: str, number: int) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+        known = array.dtype != object or all(
+            isinstance(entry, str | bytes) for entry in array.flat
+        )
+    except ValueError:  # Lists of several lengths.
+        known = False
+    if not known:
+        raise DataError(
+            f"sequence {number}: expected numbers or text in `{part}`, of one shape "
+            "for each step. Received: lists of several lengths, or other objects. "
+            "Pass several inputs as a dict of lists of sequences."
+        )
     narrower = {"int64": "int32", "float64": "float32"}.get(array.dtype.name)
     if narrower is None or hasattr(value, "dtype"):
         return array

@@ -36,6 +36,12 @@ def assemble(values: Mapping[Key, Any]) -> tuple[Any, ...]:
 def examples_of(x: Any, y: Any, sample_weight: Any) -> Iterator[tuple[Any, ...]]:
     """Takes sequences, labels and weights that lie side by side apart."""
     columns = file((x, y, sample_weight))
+    for (part, _), values in columns.items():
+        if not hasattr(values, "__len__"):
+            raise DataError(
+                f"{part}: expected a list, with an entry for each sequence. Received: "
+                f"{type(values).__name__}. For a generator, use `SequenceStream`."
+            )
     counts = {key: len(values) for key, values in columns.items()}
     if len({*counts.values()}) != 1 or 0 in counts.values():
         listed = ", ".join(f"{count} in {part}" for (part, _), count in counts.items())

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.data.batching import Batching
+from keras_padsafe.data.batching import Batching, check_batching, check_count
+from keras_padsafe.data.dtypes import in_common_dtypes
 from keras_padsafe.data.example import Example, Per
 from keras_padsafe.data.forms import assemble, examples_of
 from keras_padsafe.errors import DataError
@@ -63,15 +64,24 @@ class SequenceDataset(keras.utils.PyDataset):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._batching = batching
-        self._examples = list(batching.read(examples_of(x, y, sample_weight)))
+        self._batching = check_batching(batching)
+        examples = batching.read(examples_of(x, y, sample_weight))
+        self._examples = in_common_dtypes(list(examples))
         self._lengths = np.array([example.length for example in self._examples])
         order = np.argsort(-self._lengths, kind="stable").tolist()
         self._rows = list(batching.rows(order, self._size_of, in_order=False))
         self._shuffle = shuffle
-        self._seed = np.random.randint(2**31) if seed is None else seed
+        if seed is not None:
+            check_count("seed", seed, least=0)
+        self._seed = np.random.randint(2**31) if seed is None else int(seed)
         self._epoch = 0
         self._batches = self._new_batches()
+        if not self._batches:
+            raise DataError(
+                "drop_remainder: expected enough sequences for a batch. Received: "
+                f"{len(self._examples)}, which make {len(self._rows)} rows. Lower "
+                "`batch_size`, or keep the remainder."
+            )
 
     @property
     def filled(self) -> float:
@@ -99,7 +109,7 @@ class SequenceDataset(keras.utils.PyDataset):
                 "Received: one that shuffles, or drops a remainder. Make another for "
                 "`predict`."
             )
-        outputs = np.asarray(outputs)
+        outputs = self._check_outputs(outputs, per)
         found: dict[int, np.ndarray] = {}
         for row, output in zip(rows, outputs, strict=False):
             ends = np.cumsum(self._lengths[list(row)])
@@ -112,6 +122,32 @@ class SequenceDataset(keras.utils.PyDataset):
         for number, example in enumerate(self._examples):
             pieces.setdefault(example.number, []).append(found[number])
         return [p[0] if len(p) == 1 else np.concatenate(p) for p in pieces.values()]
+
+    def _check_outputs(self, outputs: Any, per: Per) -> np.ndarray:
+        if per not in ("step", "sequence"):
+            raise DataError(
+                f"per: expected 'step' or 'sequence'. Received: {per!r:.60}."
+            )
+        if per == "sequence" and self._examples[-1].number + 1 < len(self._examples):
+            raise DataError(
+                "unpack: expected whole sequences, with per='sequence'. Received: a "
+                "dataset that splits those that are too long."
+            )
+        batches = [self._read(rows) for rows in self._batches]
+        sizes = [self._batching.sizes(rows) for rows in batches]
+        count, least = sum(size for size, _ in sizes), 0
+        if per == "step":
+            least = max(length for _, length in sizes)
+        elif self._batching.one_shape:
+            least = max(len(row) for rows in batches for row in rows)
+        array = np.asarray(outputs)
+        if array.shape[:1] != (count,) or (least and (*array.shape, 0)[1] < least):
+            wanted = f"({count}, {f'at least {least}, ' if least else ''}...)"
+            raise DataError(
+                f"unpack: expected one output of the model, of shape {wanted}, with "
+                f"per={per!r}. Received: shape {array.shape}."
+            )
+        return array
 
     def __len__(self) -> int:
         return len(self._batches)

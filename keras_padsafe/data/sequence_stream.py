@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from keras_padsafe.data.batching import Batching
+import numpy as np
+
+from keras_padsafe.data.batching import Batching, check_batching
+from keras_padsafe.data.dtypes import as_before
 from keras_padsafe.data.example import Example
-from keras_padsafe.data.forms import assemble, parts_of
+from keras_padsafe.data.forms import Key, assemble, parts_of
 from keras_padsafe.errors import DataError
 
 
@@ -40,11 +43,17 @@ class SequenceStream:
         batching: Batching,
         examples: Iterable[Any] | Callable[[], Iterable[Any]],
     ) -> None:
-        self._batching = batching
+        self._batching = check_batching(batching)
         self._examples = examples
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return (assemble(self._batching.fill(rows)) for rows in self._batches())
+        dtypes: dict[Key, np.dtype] = {}
+        for rows in self._batches():
+            arrays = self._batching.fill(rows)
+            dtypes = dtypes or {key: array.dtype for key, array in arrays.items()}
+            yield assemble(
+                {k: as_before(array, dtypes[k], k[0]) for k, array in arrays.items()}
+            )
 
     def as_tf_dataset(self) -> Any:
         """The batches as a `tf.data.Dataset`, which `fit` takes on every backend."""
@@ -73,7 +82,13 @@ class SequenceStream:
 
     def _batches(self) -> Iterator[list[tuple[Example, ...]]]:
         given = self._examples
-        elements = map(parts_of, given() if callable(given) else given)
+        source: Any = given() if callable(given) else given
+        if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
+            raise DataError(
+                "examples: expected an iterable, or a function that returns one. "
+                f"Received: {type(source).__name__}."
+            )
+        elements = map(parts_of, source)
         examples = self._batching.read(elements)
         rows = self._batching.rows(examples, _size_of, in_order=True)
         empty = True

@@ -54,7 +54,16 @@ class _Unpadded:
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         for number, batch in enumerate(_one_epoch(self.batches)):
             arrays = {k: np.asarray(v) for k, v in file(parts_of(batch)).items()}
-            for row, ids in enumerate(self._ids(arrays, number)):
+            all_ids = self._ids(arrays, number)
+            for key, array in arrays.items():
+                wanted = all_ids.shape[: 2 if self._has_steps(key, array) else 1]
+                if array.shape[: len(wanted)] != wanted:
+                    raise DataError(
+                        f"batch {number}: expected `{key[0]}` to begin with the shape "
+                        f"of the ids, {wanted}. Received: shape {array.shape}. If "
+                        "labels belong to sequences, pass y_per='sequence'."
+                    )
+            for row, ids in enumerate(all_ids):
                 (real,) = np.nonzero(ids != self.pad_id)
                 if len(real):
                     steps = slice(real[0], real[-1] + 1)

@@ -208,6 +208,34 @@ def test_buckets_have_few_shapes_and_lose_nothing(source: str, drop: bool) -> No
     assert sorted(found) == expected or (drop and len(found) == 9)
 
 
+@pytest.mark.parametrize(
+    ("values", "nothing", "laid"),
+    [
+        ([True, False], -1, [1, 0, -1, -1]),
+        (np.array([1, 200], "uint8"), -1, [1, 200, -1, -1]),
+        (np.array([1, 2], "int32"), 0.5, [1, 2, 0.5, 0.5]),
+        (np.array([1, 2], "float16"), np.inf, [1, 2, np.inf, np.inf]),
+        (["a", "bc"], "[PAD]", ["a", "bc", "[PAD]", "[PAD]"]),
+        ([b"a", b"bc"], "é", [b"a", b"bc", "é".encode(), "é".encode()]),
+    ],
+)
+def test_what_stands_for_nothing_fits(values: Any, nothing: Any, laid: Any) -> None:
+    packing = Packing(4, batch_size=1, pad_id=nothing, pad_label=nothing)
+    ((x, y),) = Dataset(packing, [values], [values])
+    assert x["tokens"].tolist() == y.tolist() == [laid]
+
+
+def test_all_batches_have_one_dtype() -> None:
+    x, y = [[1, 2], [0.5, 1]], [[True, False], [1, 2**40]]
+    batches = [*Dataset(Packing(2, batch_size=1), x, y)]
+    assert {a["tokens"].dtype.name for a, _ in batches} == {"float32"}
+    assert {b.dtype.name for _, b in batches} == {"int64"}
+    with pytest.raises(DataError, match="y: expected int8, as in the first batch"):
+        list(Stream(Packing(2, batch_size=1), [*zip(x, y, strict=True)]))
+    streamed = [*Stream(Packing(2, batch_size=1), x[::-1])]
+    assert {a["tokens"].dtype.name for (a,) in streamed} == {"float32"}
+
+
 def test_too_long() -> None:
     split = Dataset(Packing(4, batch_size=3, too_long="split"), [[*range(1, 10)], [9]])
     (x,) = split[0]
@@ -287,6 +315,59 @@ REFUSED = {
     r"batch 0: expected ids, integers.*float64 of shape \(1, 2\)": lambda: list(
         kp.data.unpad_batches([np.ones((1, 2))])
     ),
+    "x: expected a list, .*Received: list_iterator.*`SequenceStream`": given(
+        lambda: Packing(4), iter([[1]])
+    ),
+    "sequence 0: .*`x`, of one shape.*several lengths.*several inputs as a dict": given(
+        lambda: Packing(4), ([[1], [2, 3]], [[1], [2, 3]])
+    ),
+    "sequence 0: expected numbers or text in `y`.*other objects": given(
+        lambda: Packing(4), [[1, 2]], [[1, None]]
+    ),
+    "sequence 0: expected numbers in `sample_weight`. Received: <U1": given(
+        lambda: Packing(4), [[1]], [[1]], ["a"]
+    ),
+    "x: expected numbers, or text, everywhere": given(lambda: Packing(4), [[1], ["a"]]),
+    "pad_id: expected text, for arrays of <U1. Received: 0": given(
+        lambda: Packing(4), [["a"]]
+    ),
+    "pad_label: expected a number, for arrays of int32. Received: None": given(
+        lambda: Packing(4, pad_label=None), [[1]], [[1]]
+    ),
+    "batching: expected a `Packing` or `Buckets`. Received: 32": given(
+        lambda: 32, [[1]]
+    ),
+    "boundaries: expected a list of lengths. Received: 4": given(
+        lambda: Buckets(4),  # type: ignore[arg-type]
+        [[1]],
+    ),
+    "drop_remainder: .*Received: 1, which make 1 rows": given(
+        lambda: Packing(4, drop_remainder=True), [[1]]
+    ),
+    "seed: expected 0 or a positive integer. Received: -1": given(
+        lambda: Packing(4), [[1]], seed=-1
+    ),
+    r"sequence 1: expected the parts .*\('y', None\).*Received: \[\('x', N": lambda: (
+        list(Stream(Packing(4), [([1], [1]), ([2],)]))
+    ),
+    "examples: expected an iterable.*Received: int": lambda: list(
+        Stream(Packing(4), 5)  # type: ignore[arg-type]
+    ),
+    r"batch 0: expected `y` to begin with .*\(1, 2\). Received: shape \(1, 3\)": (
+        lambda: list(kp.data.unpad_batches([(np.ones((1, 2), int), np.ones((1, 3)))]))
+    ),
+    r"unpack: .*shape \(32, at least 4, ...\).*Received: shape \(32, 3\)": lambda: (
+        Dataset(Packing(4), [[1]]).unpack(np.ones((32, 3)))
+    ),
+    r"unpack: .*shape \(32, at least 4, ...\).*Received: shape \(1, 4\)": lambda: (
+        Dataset(Packing(4), [[1]]).unpack(np.ones((1, 4)))
+    ),
+    "unpack: expected whole sequences": lambda: Dataset(
+        Packing(4, too_long="split"), [[1] * 5]
+    ).unpack(np.ones((32, 2)), per="sequence"),
+    "per: expected 'step' or 'sequence'. Received: 'row'": lambda: Dataset(
+        Packing(4), [[1]]
+    ).unpack(np.ones((32, 4)), per="row"),  # type: ignore[arg-type]
     "unpack: expected a dataset that keeps its order": lambda: Dataset(
         Packing(4), [[1]], shuffle=True
     ).unpack([[1]]),
