@@ -92,12 +92,11 @@ def cut(example: Example, length: int, too_long: TooLong) -> Iterator[Example]:
 def _array(value: Any, part: str, number: int) -> np.ndarray:
     try:
         array = np.asarray(value)
-        known = array.dtype != object or all(
-            isinstance(entry, str | bytes) for entry in array.flat
-        )
     except ValueError:  # Lists of several lengths.
-        known = False
-    if not known:
+        array = np.array(None)
+    if array.dtype == object and not all(
+        isinstance(entry, str | bytes) for entry in array.flat
+    ):
         raise DataError(
             f"sequence {number}: expected numbers or text in `{part}`, of one shape "
             "for each step. Received: lists of several lengths, or other objects. "

@@ -59,12 +59,13 @@ class MaskedSegmentPooling1D(keras.layers.Layer):
         **kwargs: Unpack[PlainLayerArguments],
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(max_segments, int) or max_segments < 1:
+        whole = isinstance(max_segments, int) and not isinstance(max_segments, bool)
+        if not whole or max_segments < 1:
             raise PadsafeError(
                 "`max_segments` must be a positive integer. Received: "
                 f"{max_segments!r:.60}."
             )
-        if mode not in MODES:
+        if mode not in (*MODES,):
             listed = ", ".join(map(repr, MODES))
             raise PadsafeError(f"`mode` must be one of {listed}. Received: {mode!r}.")
         self.max_segments = max_segments
@@ -74,9 +75,21 @@ class MaskedSegmentPooling1D(keras.layers.Layer):
     def call(
         self, inputs: list[Tensor], mask: list[Tensor | None] | None = None
     ) -> Tensor:
-        x, segments = inputs
+        x, segments = self._read(inputs)
         steps = None if mask is None else mask[0]
         return pool_segments(x, segments, self.max_segments, self.mode, steps)
+
+    def _read(self, inputs: list[Tensor]) -> list[Tensor]:
+        shapes = [tuple(x.shape) for x in keras.tree.flatten(inputs)]
+        known = [{*sizes} - {None} for sizes in zip(*shapes, strict=False)]
+        fits = [*map(len, shapes)] == [3, 2] and max(map(len, known)) < 2
+        if not fits or not isinstance(inputs, list | tuple):
+            raise PadsafeError(
+                f"{self.name!r} takes a list of steps, (batch, time, channels), and "
+                "of the segments that they belong to, (batch, time). Received: "
+                f"{' and '.join(map(str, shapes))}."
+            )
+        return inputs
 
     def compute_mask(
         self, inputs: list[Tensor], mask: list[Tensor | None] | None = None

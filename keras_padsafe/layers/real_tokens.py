@@ -1,5 +1,6 @@
 """Runs layers on the real tokens of a batch."""
 
+import itertools
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -66,6 +67,10 @@ class RealTokens(keras.layers.Wrapper):
         **kwargs: Unpack[PlainLayerArguments],
     ) -> None:
         super().__init__(layer, **kwargs)
+        if not isinstance(shift, bool):
+            raise PadsafeError(
+                f"`shift` must be True or False. Received: {shift!r:.60}."
+            )
         self.shift = shift
         self.autocast = False  # What is inside casts by itself.
         self.supports_masking = True
@@ -76,15 +81,30 @@ class RealTokens(keras.layers.Wrapper):
         if self.layer.built:
             return
 
-        def spec(shape: Shape, any_time: bool) -> keras.KerasTensor:
+        def spec(shape: Shape, any_time: bool, masked: bool) -> keras.KerasTensor:
             time = (None,) if any_time and len(shape) > 2 else shape[1:2]
-            return keras.KerasTensor((*shape[:1], *time, *shape[2:]))
+            x = keras.KerasTensor((*shape[:1], *time, *shape[2:]))
+            if masked and time:
+                set_keras_mask(x, keras.KerasTensor(x.shape[:2], "bool"))
+            return x
 
-        structure = keras.tree.map_shape_structure
-        try:
-            self.layer(structure(lambda shape: spec(shape, True), input_shape))
-        except Exception:  # A table of few positions.
-            self.layer(structure(lambda shape: spec(shape, False), input_shape))
+        error: Exception | None = None
+        # Of these some fail for a table of few positions, or a block that needs a mask.
+        for masked, any_time in itertools.product((False, True), (True, False)):
+            specs = keras.tree.map_shape_structure(
+                lambda s, a=any_time, m=masked: spec(s, a, m), input_shape
+            )
+            try:
+                self.layer(specs)
+                return
+            except Exception as given:
+                error = error or given
+        raise PadsafeError(
+            f"The layer {self.layer.name!r} in {self.name!r} (RealTokens) cannot be "
+            f"built on {input_shape}. It must take one argument, a tensor or several "
+            "in a structure, and sequences of any length. Received, from it: "
+            f"{error}"
+        ) from error
 
     def call(
         self, inputs: Any, mask: Any = None, training: bool | None = None

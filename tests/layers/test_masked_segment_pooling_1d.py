@@ -77,3 +77,14 @@ def test_refuses_what_is_no_mode_or_no_number() -> None:
         kp.layers.MaskedSegmentPooling1D(3, "mean")
     with pytest.raises(ValueError, match=r"positive integer. Received: 0"):
         kp.layers.MaskedSegmentPooling1D(0)
+    with pytest.raises(ValueError, match=r"positive integer. Received: True"):
+        kp.layers.MaskedSegmentPooling1D(True)
+    with pytest.raises(ValueError, match=r"mode. must be .*Received: \['max'\]"):
+        kp.layers.MaskedSegmentPooling1D(2, ["max"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shapes", [[(2, 3, 4)], [(2, 3), (2, 3)], [(2, 3, 4), (2, 4)]])
+def test_refuses_what_are_no_steps_and_segments(shapes: list[tuple[int, ...]]) -> None:
+    given = [np.ones(shape, "int32") for shape in shapes]
+    with pytest.raises(ValueError, match=r"takes a list of steps.*Received: \(2, 3"):
+        kp.layers.MaskedSegmentPooling1D(2)(given if len(given) > 1 else given[0])

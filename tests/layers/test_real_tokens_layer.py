@@ -273,6 +273,32 @@ def test_what_does_not_run_by_rows_is_refused(make: Any, told: str) -> None:
         kp.layers.RealTokens(make())(x)
 
 
+class NeedsMask(Block):
+    """A block that cannot do without a mask."""
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        return super().call(x, mask[:, :])
+
+
+def test_a_block_that_needs_its_mask() -> None:
+    real = padding()
+    x, block = tokens(real), NeedsMask()
+    wrapped = numpy(kp.layers.RealTokens(block)(x, mask=real))
+    np.testing.assert_allclose(
+        wrapped[real], numpy(block(x, mask=real))[real], atol=1e-5
+    )
+
+
+def test_says_why_a_layer_cannot_be_built() -> None:
+    x, real = tokens(padding()), padding()
+    flat = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
+    for layer in (flat, kp.layers.MaskedMultiHeadAttention(2, 4)):
+        with pytest.raises(kp.errors.PadsafeError, match=r"one argument.*any length"):
+            kp.layers.RealTokens(layer)(x, mask=real)
+    with pytest.raises(kp.errors.PadsafeError, match=r"`shift` .*Received: 'left'"):
+        kp.layers.RealTokens(flat, shift="left")  # type: ignore[arg-type]
+
+
 def test_a_frozen_normalisation_is_not_refused() -> None:
     inner = keras.layers.BatchNormalization()
     inner.trainable = False
