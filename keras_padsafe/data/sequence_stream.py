@@ -63,7 +63,8 @@ class SequenceStream:
         specs = {}
         for key, array in self._batching.fill(rows).items():
             varying = 1 if key in rows[0][0].whole else 2
-            varying = 0 if self._batching.one_shape else varying
+            # Where Keras knows the size of a batch, TensorFlow counts one too many.
+            varying = 1 if self._batching.one_shape else varying
             shape = (*(None,) * varying, *array.shape[varying:])
             specs[key] = tf.TensorSpec(shape, array.dtype)
         return tf.data.Dataset.from_generator(

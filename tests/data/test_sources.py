@@ -236,6 +236,31 @@ def test_all_batches_have_one_dtype() -> None:
     assert {a["tokens"].dtype.name for (a,) in streamed} == {"float32"}
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_keras_sees_at_once_that_lengths_vary(shuffle: bool) -> None:
+    x = [[1] * 7] * 9 + [[2, 3]] * 2
+    data = Dataset(Buckets([4, 8], batch_size=3), x, shuffle=shuffle, seed=0)
+    ids = keras.Input((None,), dtype="int32")
+    model = keras.Model(ids, keras.ops.sum(ids, axis=1))
+    for _ in range(3):
+        sums = model.predict(data, verbose=0)
+        assert sorted(sums.tolist()) == [5] * 2 + [7] * 9
+        data.on_epoch_end()
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_each_batch_of_a_stream_counts_once() -> None:
+    pytest.importorskip("tensorflow")
+    stream = Stream(Packing(10, batch_size=2), [*zip(TOKENS, TAGS, strict=True)])
+    tokens = keras.Input((10,), dtype="int32", name="tokens")
+    steps = keras.ops.cast(tokens, "float32")
+    model = keras.Model([tokens], steps)
+    model.compile(loss="mse")
+    losses = [np.square(x["tokens"] - 1.0 * y).mean() for x, y in stream]
+    loss = model.evaluate(stream.as_tf_dataset(), verbose=0)
+    np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-4)
+
+
 def test_too_long() -> None:
     split = Dataset(Packing(4, batch_size=3, too_long="split"), [[*range(1, 10)], [9]])
     (x,) = split[0]
