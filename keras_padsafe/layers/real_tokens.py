@@ -174,8 +174,11 @@ class RealTokens(keras.layers.Wrapper):
     ) -> Answer:
         masked = tuple(mask is not None for mask in masks)
         standardize = keras.backend.standardize_dtype
-        key = (
-            tuple((tuple(x.shape[1:]), standardize(x.dtype)) for x in flat),
+        key = (  # Whatever is cut, the answer is that for any length.
+            tuple(
+                (tuple(x.shape[2 if cut else 1 :]), standardize(x.dtype))
+                for x, cut in zip(flat, masked, strict=True)
+            ),
             masked,
             tuple(layer.trainable for layer in inner_layers(self.layer)),
         )

@@ -289,6 +289,24 @@ def test_a_block_that_needs_its_mask() -> None:
     )
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="Nothing is compiled there.")
+def test_one_in_another_is_compiled() -> None:
+    real = padding()
+    x, dense = tokens(real), keras.layers.Dense(DIM)
+    nested = kp.layers.RealTokens(
+        keras.Sequential([kp.layers.RealTokens(dense), keras.layers.Dense(2)])
+    )
+    inputs = keras.Input((TIME, DIM))
+    mask = keras.Input((TIME,), dtype="bool")
+    model = keras.Model([inputs, mask], nested(inputs, mask=mask))
+    plain = numpy(nested(x, mask=real))
+    model.compile("sgd", "mse", jit_compile=True)
+    with kp.ops.follow_real_tokens(True):
+        given = [x, real]
+        np.testing.assert_allclose(model.predict(given, verbose=0), plain, atol=1e-5)
+        assert np.isfinite(model.train_on_batch(given, plain))
+
+
 def test_says_why_a_layer_cannot_be_built() -> None:
     x, real = tokens(padding()), padding()
     flat = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
