@@ -18,7 +18,9 @@ class Buckets(Batching):
 
     A batch is `(batch_size, boundary)` for the least of the boundaries that its
     sequences fit in, padded on the right. Only so many shapes occur, and with them
-    compilations; what is left of a bucket at the end makes a smaller batch.
+    compilations; what is left of a bucket at the end makes a smaller batch. `predict`
+    joins outputs of one shape only: where they have an axis of time, call
+    `predict_on_batch` for each batch.
 
     Args:
         boundaries: The greatest length of each bucket, in increasing order.

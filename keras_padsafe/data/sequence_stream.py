@@ -72,7 +72,11 @@ class SequenceStream:
         )
 
     def as_data_loader(self) -> Any:
-        """The batches as a torch `DataLoader`, which `fit` takes on every backend."""
+        """The batches as a torch `DataLoader`, which `fit` takes on every backend.
+
+        On TensorFlow Keras takes what the first two batches have in common for the
+        shape of all: for `Buckets` use `as_tf_dataset` there.
+        """
         from torch.utils.data import DataLoader, IterableDataset
 
         class Batches(IterableDataset):
