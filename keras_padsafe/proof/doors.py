@@ -1,6 +1,6 @@
 """The places of a loaded model where ids or words enter, and a watch over them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,6 +25,7 @@ class Door:
         many: Whether a text holds several words.
         pad: What stands for padding.
         pad_word: The word that does.
+        by_columns: Whether columns made of ids may be what picks its rows.
     """
 
     what: Any
@@ -35,6 +36,7 @@ class Door:
     many: bool = False
     pad: float | None = None
     pad_word: Any = None
+    by_columns: bool = False
 
     def is_of(self, arrays: frozenset[str]) -> bool:
         """Whether one of these arrays of the weights file is its own."""
@@ -45,13 +47,16 @@ class Door:
         )
 
 
-def find_doors(model: Any, encoders: Mapping[str, int]) -> list[Door]:
+def find_doors(
+    model: Any, encoders: Mapping[str, int], arrays: Container[str]
+) -> list[Door]:
     """The doors of a model; those of the same model with other sizes in one order.
 
     Args:
         model: The model.
         encoders: Layers of the user's own that make a column of each id, by their
             groups of the weights file, and how many ids there are.
+        arrays: What is known to have an entry for each id.
     """
     import keras
 
@@ -77,7 +82,7 @@ def find_doors(model: Any, encoders: Mapping[str, int]) -> list[Door]:
                 size = operation.num_classes
                 doors.append(Door(operation, "ids", operation.name, size))
     doors += [  # A layer of the user's own might look these up.
-        Door(value, "ids", path, value.shape[0])
+        Door(value, "ids", path, value.shape[0], by_columns=path in arrays)
         for path, value in saved_arrays(walk)
         if isinstance(value, keras.Variable)
         and id(value) not in owned
@@ -200,7 +205,8 @@ class Watch:
 
         def one_hot(x: Any, num_classes: int, *args: Any, **kwargs: Any) -> Any:
             for number in set(variables.values()):
-                if self._doors[number].size == num_classes and not self._inside:
+                door = self._doors[number]
+                if door.by_columns and door.size == num_classes and not self._inside:
                     x = self._see(number, x)
             return real(x, num_classes, *args, **kwargs)
 

@@ -71,8 +71,9 @@ def pair_models(
         NotShown: if the models take ids in different places.
     """
     sizes = (change.old_size, change.new_size) if change else (0, 0)
+    arrays = dict(change.axes) if change else {}
     old, new = (
-        find_doors(model, dict.fromkeys(change.tables if change else (), size))
+        find_doors(model, dict.fromkeys(change.tables if change else (), size), arrays)
         for model, size in zip((before, after), sizes, strict=True)
     )
     if [door.kind for door in old] != [door.kind for door in new]:
