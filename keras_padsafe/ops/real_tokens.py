@@ -190,8 +190,9 @@ def _is_float(x: Any) -> bool:
 
 
 def _shape(x: Tensor) -> tuple[int | None, ...]:
-    """The shape, a batch that TensorFlow learns of later being one of usual size."""
-    if x.shape[0] is None and keras.backend.backend() == "tensorflow":
+    """The shape, a batch that XLA learns of later being one of usual size."""
+    later = x.shape[0] is None and keras.backend.backend() == "tensorflow"
+    if later and compiles_for_xla():  # What is recorded otherwise may run elsewhere.
         return (_BATCH, *x.shape[1:])
     return tuple(x.shape)
 
