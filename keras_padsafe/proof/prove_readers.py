@@ -41,6 +41,8 @@ def prove_readers(
     new = list(sampler.each_alone(new=True, most=_MOST_NEW))
     if not new:
         return Check(_NAME, "does not apply", "no new id can be run alone")
+    if not list(sampler.each_alone(new=False, most=1)):
+        return Check(_NAME, "does not apply", "no old id was kept")
     _make_equal(model, axes, size)
     rounding, unlike, count = tolerance(model), 0, 0
     alone = _outputs(model, new, leave)
@@ -170,6 +172,16 @@ def _reader(
     return None
 
 
+def _weighs(operation: Any) -> bool:
+    """Whether it has a weight of its own for each word, which is no reading of it."""
+    from keras import layers
+
+    lookups = layers.StringLookup, layers.IntegerLookup, layers.TextVectorization
+    return isinstance(operation, lookups) and (
+        operation.get_config()["output_mode"] == "tf_idf"
+    )
+
+
 @contextmanager
 def _watching(leave: Collection[str]) -> Iterator[list[tuple[str, np.ndarray]]]:
     """What each layer makes that is no id; what is left alone tells no ids apart."""
@@ -182,6 +194,8 @@ def _watching(leave: Collection[str]) -> Iterator[list[tuple[str, np.ndarray]]]:
         result = real(self, *args, **kwargs)
         if self.name in leave:
             result = keras.tree.map_structure(keras.ops.ones_like, result)
+        elif _weighs(self):
+            result = keras.ops.sign(result)
         for value in keras.tree.flatten(result):
             with suppress(Exception):  # Staged for a compiled loop, or ragged.
                 values = as_numpy(value)

@@ -289,7 +289,7 @@ def _read(document: dict[str, Any]) -> Plan:
 
 
 def _array_change(document: dict[str, Any]) -> ArrayChange:
-    how = document.get("quantised")
+    how = {**document}.get("quantised")
     quantised = None if how is None else Quantised(**how)
     return ArrayChange(**{**_as_tuples(document), "quantised": quantised})
 
