@@ -41,7 +41,7 @@ class Compared(Counted):
     """Columns by comparison."""
 
     def call(self, x: Any) -> Any:
-        return ops.cast(x[..., None] == ops.arange(self.count), "float32")
+        return ops.cast(ops.equal(x[..., None], ops.arange(self.count)), "float32")
 
 
 @register
@@ -60,7 +60,7 @@ class Fixed(layers.Layer):
     """Columns that no number counts."""
 
     def call(self, x: Any) -> Any:
-        return ops.cast(x[..., None] == ops.arange(SIZE), "float32")
+        return ops.cast(ops.equal(x[..., None], ops.arange(SIZE)), "float32")
 
 
 @register
@@ -101,7 +101,9 @@ class Inside(keras.Model):
         self.deep, self.wide = layers.Dense(3), layers.Dense(3)
 
     def call(self, x: Any) -> Any:
-        columns = ops.cast(x[..., None] == ops.arange(self.own["columns"]), "float32")
+        columns = ops.cast(
+            ops.equal(x[..., None], ops.arange(self.own["columns"])), "float32"
+        )
         return self.deep(self.table(x)) + self.wide(columns)
 
     def get_config(self) -> dict[str, Any]:
