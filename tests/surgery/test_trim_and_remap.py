@@ -176,7 +176,8 @@ def test_what_else_reads_ids_is_proved_where_they_move(
         kp.surgery.remap(source, target, row_map=SHIFTED)
     assert not target.exists()
     certificate = kp.surgery.grow(source, target, rows=1).certificate
-    assert certificate is not None and certificate.verdict == "proved"
+    assert certificate is not None
+    assert certificate.verdict == "proved"
 
 
 def test_ids_of_unknown_words_may_share_a_name(tmp_path: Path) -> None:
