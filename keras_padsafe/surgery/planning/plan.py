@@ -275,7 +275,7 @@ def _read(document: dict[str, Any]) -> Plan:
         **fields,
         row_map=RowMap.from_json(document["row_map"], document["old_size"]),
         new_rows=given if spec == "rows" else _read_kind(spec, document.get("mix")),
-        arrays=tuple(_array_change(change) for change in document["arrays"]),
+        arrays=tuple(_array_change(**change) for change in document["arrays"]),
         config=tuple(
             ConfigChange(**{**change, "path": tuple(change["path"])})
             for change in document["config"]
@@ -288,10 +288,11 @@ def _read(document: dict[str, Any]) -> Plan:
     )
 
 
-def _array_change(document: dict[str, Any]) -> ArrayChange:
-    how = {**document}.get("quantised")
-    quantised = None if how is None else Quantised(**how)
-    return ArrayChange(**{**_as_tuples(document), "quantised": quantised})
+def _array_change(
+    quantised: dict[str, Any] | None = None, **fields: Any
+) -> ArrayChange:
+    numbers = None if quantised is None else Quantised(**quantised)
+    return ArrayChange(**_as_tuples(fields), quantised=numbers)
 
 
 def _as_tuples(document: dict[str, Any]) -> dict[str, Any]:
