@@ -22,7 +22,7 @@ class MaskedSegmentPooling1D(keras.layers.Layer):
 
     What `MaskedGlobalAveragePooling1D` and its like make of a sequence in a row of
     its own, this makes of each sequence of a row, as
-    `keras_padsafe.data.pack_sequences` lays them out.
+    `keras_padsafe.data.Packing` lays them out.
 
     Args:
         max_segments: How many sequences a row may hold. Segments of higher numbers
@@ -65,7 +65,7 @@ class MaskedSegmentPooling1D(keras.layers.Layer):
                 "`max_segments` must be a positive integer. Received: "
                 f"{max_segments!r:.60}."
             )
-        if mode not in (*MODES,):
+        if mode not in tuple(MODES):
             listed = ", ".join(map(repr, MODES))
             raise PadsafeError(f"`mode` must be one of {listed}. Received: {mode!r}.")
         self.max_segments = max_segments
