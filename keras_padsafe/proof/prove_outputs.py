@@ -17,6 +17,7 @@ from keras_padsafe.proof.find_reach import find_reach
 from keras_padsafe.proof.id_change import IdChange
 from keras_padsafe.proof.load_models import ModelFailed
 from keras_padsafe.proof.pools import NotShown, Pair
+from keras_padsafe.proof.prove_readers import NAME as READERS
 from keras_padsafe.proof.prove_readers import prove_readers
 from keras_padsafe.proof.run_model import run_model, tolerance
 from keras_padsafe.proof.samples import Sampler
@@ -30,7 +31,7 @@ def prove_outputs(
     after: Any,
     change: IdChange,
     reload: Callable[[], Any],
-    left: Collection[str] = (),
+    leave: Collection[str] = (),
     named: Collection[str] = (),
 ) -> Iterator[Check]:
     """Compares what two loaded models compute.
@@ -40,7 +41,7 @@ def prove_outputs(
         after: The model after; its weights are not what they were afterwards.
         change: How the ids of a vocabulary changed.
         reload: Loads the model before once more.
-        left: Layers that need not know new ids, as the user says.
+        leave: Layers that need not know new ids, as the user says.
         named: Layers of which the user can say so.
     """
     try:
@@ -55,10 +56,10 @@ def prove_outputs(
         yield _check_new(before, after, pair, change, sampler)
         try:
             yield prove_readers(
-                after, dict(change.axes), change.new_size, sampler, left, named
+                after, dict(change.axes), change.new_size, sampler, leave, named
             )
         except ModelFailed as error:
-            yield Check("new ids are read as old ones", "skipped", str(error))
+            yield Check(READERS, "skipped", str(error))
 
 
 def pair_models(

@@ -1,7 +1,8 @@
 """Shows whether anything but what has grown tells new ids apart."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -11,7 +12,8 @@ from keras_padsafe.proof.certificate import Check
 from keras_padsafe.proof.run_model import as_numpy, run_model, tolerance
 from keras_padsafe.proof.samples import Sampler
 
-_NAME = "new ids are read as old ones"
+NAME = "new ids are read as old ones"
+_Watch = Callable[[], AbstractContextManager[list[tuple[str, np.ndarray]]]]
 _MOST_NEW, _FIRST, _MOST_OLD, _SEVERAL = 16, 32, 2048, 2
 
 
@@ -38,23 +40,31 @@ def prove_readers(
         leave: Layers that need not know the new ids, as the user says.
         named: Layers of which the user can say so.
     """
+    from keras_padsafe.compat import inner_layers
+
     new = list(sampler.each_alone(new=True, most=_MOST_NEW))
     if not new:
-        return Check(_NAME, "does not apply", "no new id can be run alone")
-    if not list(sampler.each_alone(new=False, most=1)):
-        return Check(_NAME, "does not apply", "no old id was kept")
+        return Check(NAME, "does not apply", "no new id can be run alone")
+    first = list(sampler.each_alone(new=False, most=_FIRST))
+    if not first:
+        return Check(NAME, "does not apply", "no old id was kept")
     _make_equal(model, axes, size)
-    rounding, unlike, count = tolerance(model), 0, 0
-    alone = _outputs(model, new, leave)
-    for most in (_FIRST, _MOST_OLD):
-        old = list(sampler.each_alone(new=False, most=most))
-        outputs, count = _outputs(model, old, leave), sum(rows for _, rows in old)
-        unlike = _unlike(alone, outputs, rounding)
-        if not unlike:
-            detail = f"each as {_SEVERAL} or more of {count} old ones"
-            return Check(_NAME, "passed", detail)
-    old = list(sampler.each_alone(new=False, most=_FIRST))
-    name = _reader(model, new, old, leave, rounding)
+    weighing = [layer for layer in inner_layers(model) if _weighs(layer)]
+    watch = partial(_watching, leave, frozenset(map(id, weighing)))
+    rounding = tolerance(model)
+    alone = _outputs(model, new, watch)
+
+    def compare(old: list[tuple[Any, int]]) -> tuple[int, int]:
+        unlike = _unlike(alone, _outputs(model, old, watch), rounding)
+        return unlike, sum(rows for _, rows in old)
+
+    unlike, count = compare(first)
+    if unlike and count >= _FIRST:  # There may be more of them.
+        unlike, count = compare(list(sampler.each_alone(new=False, most=_MOST_OLD)))
+    if not unlike:
+        detail = f"each as {_SEVERAL} or more of {count} old ones"
+        return Check(NAME, "passed", detail)
+    name = _reader(model, new, first, watch, rounding)
     who = f"layer {name!r}" if name else "the model itself"
     remedy = f"say --leave {name} (leave='{name}')"
     if name not in named:
@@ -65,7 +75,7 @@ def prove_readers(
         f"what it makes of no old one, or of one alone, of {count} old ones that were "
         f"tried. If it need not know new ids, {remedy}"
     )
-    return Check(_NAME, "skipped", detail)
+    return Check(NAME, "skipped", detail)
 
 
 def _make_equal(model: Any, axes: Mapping[str, int], size: int) -> None:
@@ -111,10 +121,10 @@ def _without(array: Any, axis: int) -> tuple[int, ...]:
 
 
 def _outputs(
-    model: Any, batches: Iterable[tuple[Any, int]], leave: Collection[str]
+    model: Any, batches: Iterable[tuple[Any, int]], watch: _Watch
 ) -> list[np.ndarray]:
     """Each output of a model, a row for each id."""
-    with _watching(leave):
+    with watch():
         runs = [(run_model(model, batch), rows) for batch, rows in batches]
     return _stacked(runs)
 
@@ -149,10 +159,10 @@ def _same(row: np.ndarray, others: np.ndarray, rounding: float) -> np.ndarray:
 
 
 def _reader(
-    model: Any, new: Any, old: Any, leave: Collection[str], rounding: float
+    model: Any, new: Any, old: Any, watch: _Watch, rounding: float
 ) -> str | None:
     """The first layer or operation that makes numbers of ids in that way, if seen."""
-    with _watching(leave) as made:
+    with watch() as made:
         of_each = []
         for batches in (new, old):
             runs = []
@@ -172,19 +182,26 @@ def _reader(
     return None
 
 
-def _weighs(operation: Any) -> bool:
+def _weighs(layer: Any) -> bool:
     """Whether it has a weight of its own for each word, which is no reading of it."""
     from keras import layers
 
     lookups = layers.StringLookup, layers.IntegerLookup, layers.TextVectorization
-    return isinstance(operation, lookups) and (
-        operation.get_config()["output_mode"] == "tf_idf"
+    return isinstance(layer, lookups) and (
+        layer.get_config()["output_mode"] == "tf_idf"
     )
 
 
 @contextmanager
-def _watching(leave: Collection[str]) -> Iterator[list[tuple[str, np.ndarray]]]:
-    """What each layer makes that is no id; what is left alone tells no ids apart."""
+def _watching(
+    leave: Collection[str], weighing: Collection[int]
+) -> Iterator[list[tuple[str, np.ndarray]]]:
+    """What each layer makes that is no id; what is left alone tells no ids apart.
+
+    Args:
+        leave: The names of layers that are left alone.
+        weighing: Layers with a weight for each word, by identity.
+    """
     import keras
 
     made: list[tuple[str, np.ndarray]] = []
@@ -194,7 +211,7 @@ def _watching(leave: Collection[str]) -> Iterator[list[tuple[str, np.ndarray]]]:
         result = real(self, *args, **kwargs)
         if self.name in leave:
             result = keras.tree.map_structure(keras.ops.ones_like, result)
-        elif _weighs(self):
+        elif id(self) in weighing:
             result = keras.ops.sign(result)
         for value in keras.tree.flatten(result):
             with suppress(Exception):  # Staged for a compiled loop, or ragged.

@@ -56,7 +56,7 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
         after.model,
         change,
         lambda: load_model(source.path)[0],
-        left=plan.leave,
+        leave=plan.leave,
         named={node.name for node in read_layer_tree(source).walk() if node.parent},
     )
     yield from prove_tokenizers(
