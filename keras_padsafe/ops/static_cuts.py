@@ -8,6 +8,7 @@ gradient of a switch would carry what each branch keeps; here all share one room
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from keras import ops
@@ -73,13 +74,19 @@ class StaticCuts:
             "state": list(state),
         }
         floats = [x for x, moves in zip(inputs, self.is_float, strict=True) if moves]
+        moved = floats, list(values)
+        outlines = self._outlines(moved, fixed)
+        shared = SharedRoom([kept for kept, _ in outlines])
+        how = [how for _, how in outlines]
         return with_gradient(
-            self._forward, self._backward, (floats, list(values)), fixed
+            partial(self._forward, shared),
+            partial(self._backward, shared, how),
+            moved,
+            fixed,
         )
 
-    def _forward(self, moved: Any, fixed: Any) -> Any:
+    def _forward(self, shared: SharedRoom, moved: Any, fixed: Any) -> Any:
         """Returns the output, the state after it, and what the backward pass needs."""
-        shared = SharedRoom([kept for kept, _ in self._outlines(moved, fixed)])
 
         def group(number: Tensor, carry: Any) -> Any:
             whole, state, room = carry
@@ -99,11 +106,17 @@ class StaticCuts:
         whole, new, room = ops.fori_loop(0, count, group, start)
         return (self._put_back(whole, self.output_axes, fixed), new), room
 
-    def _backward(self, moved: Any, fixed: Any, room: Any, gradient: Tensor) -> Any:
+    def _backward(
+        self,
+        shared: SharedRoom,
+        how: Sequence[Any],
+        moved: Any,
+        fixed: Any,
+        room: Any,
+        gradient: Tensor,
+    ) -> Any:
         floats, values = moved
         axes = self._float_axes()
-        outlines = self._outlines(moved, fixed)
-        shared = SharedRoom([kept for kept, _ in outlines])
 
         def group(number: Tensor, carry: Any) -> Any:
             wholes, sums = carry
@@ -115,7 +128,7 @@ class StaticCuts:
                     self._cut_floats(floats, fixed, number, sizes),
                     values,
                     shared.take(part, [r[number] for r in room]),
-                    outlines[part][1],
+                    how[part],
                     self._cut(gradient, self.output_axes, fixed, number, sizes),
                 )
                 filled = [
