@@ -39,7 +39,7 @@ class Quantised:
 
 
 @dataclass(frozen=True)
-class ArraySite:
+class ArrayOverIds:
     """An array with one axis that runs over the ids of the vocabulary.
 
     Attributes:
@@ -55,10 +55,6 @@ class ArraySite:
         like: For the moving average of a weight, the weight whose new entries it
             takes over.
         skips: Ids for which the array has no entry, as frozen rows have no slot.
-        only_appends: Whether it has fewer entries than there are ids, and the file
-            does not say for which ids: new ones can be added at the end, and nothing
-            else be done.
-        slot_of: For a variable of an optimizer, the weight that it belongs to.
         starts: Where stretches over the ids begin, if the axis runs over other things
             beside them, or over the ids more than once.
         quantised: How its whole numbers stand for real ones, if they do.
@@ -73,19 +69,32 @@ class ArraySite:
     reason: str
     like: str | None = None
     skips: tuple[int, ...] = ()
-    only_appends: bool = False
-    slot_of: str | None = None
     starts: tuple[int, ...] = ()
     quantised: Quantised | None = None
-
-    @property
-    def size(self) -> int:
-        return self.real_shape[self.axis]
 
     @property
     def real_shape(self) -> tuple[int, ...]:
         """Its shape, with the numbers that share a byte told apart."""
         return self.quantised.shape(self.shape) if self.quantised else self.shape
+
+
+@dataclass(frozen=True)
+class ArraySite(ArrayOverIds):
+    """An array that is bound to a vocabulary.
+
+    Attributes:
+        only_appends: Whether it has fewer entries than there are ids, and the file
+            does not say for which ids: new ones can be added at the end, and nothing
+            else be done.
+        slot_of: For a variable of an optimizer, the weight that it belongs to.
+    """
+
+    only_appends: bool = False
+    slot_of: str | None = None
+
+    @property
+    def size(self) -> int:
+        return self.real_shape[self.axis]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,12 @@ from keras_padsafe.facts.spare_words import spare_word
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.sites import (
+    ArrayOverIds,
+    ArraySite,
+    ConfigSite,
+    WordsSite,
+)
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.changes import (
@@ -211,21 +216,10 @@ def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChan
         "scale",
         "zero",
     )
-    return ArrayChange(
-        path=site.path,
-        shape=site.shape,
-        new_shape=site.shape,
-        dtype=site.dtype,
-        axis=site.axis,
-        role=site.role,
-        fill=0.0 if is_padded else site.fill,
-        reason=site.reason,
-        like=site.like,
-        skips=skips,
-        new_skips=tuple(new_skips),
-        starts=site.starts,
-        quantised=site.quantised,
-    ).sized(row_map)
+    same = {field.name: getattr(site, field.name) for field in fields(ArrayOverIds)}
+    made = ArrayChange(**same, new_shape=site.shape, new_skips=tuple(new_skips))
+    fill = 0.0 if is_padded else site.fill
+    return replace(made, skips=skips, fill=fill).sized(row_map)
 
 
 def config_change(

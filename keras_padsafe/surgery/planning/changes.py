@@ -1,39 +1,24 @@
 """What changes in a file: arrays, values of config.json, words."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from keras_padsafe.saved_model.config_path import ConfigPath
-from keras_padsafe.surgery.finding.sites import Quantised
+from keras_padsafe.surgery.finding.sites import ArrayOverIds
 from keras_padsafe.surgery.planning.row_map import RowMap
 
 
 @dataclass(frozen=True)
-class ArrayChange:
+class ArrayChange(ArrayOverIds):
     """An array whose axis over the ids changes.
 
-    See `ArraySite` for the fields; `new_skips` are the ids for which the new array has
-    no entry.
+    Attributes:
+        new_shape: Its shape after.
+        new_skips: The ids for which the new array has no entry.
     """
 
-    path: str
-    shape: tuple[int, ...]
-    new_shape: tuple[int, ...]
-    dtype: str
-    axis: int
-    role: str
-    fill: Literal["rows", "bias", "scale", "zero"] | float
-    reason: str
-    like: str | None = None
-    skips: tuple[int, ...] = ()
+    new_shape: tuple[int, ...] = field(kw_only=True)
     new_skips: tuple[int, ...] = ()
-    starts: tuple[int, ...] = ()
-    quantised: Quantised | None = None
-
-    @property
-    def real_shape(self) -> tuple[int, ...]:
-        """Its shape, with the numbers that share a byte told apart."""
-        return self.quantised.shape(self.shape) if self.quantised else self.shape
 
     @property
     def is_packed(self) -> bool:
