@@ -20,7 +20,7 @@ _MOST_DEPTH = 64  # of models that call each other, more than a person nests
 _FEWEST_STEPS, _STEPS_PER_LAYER = 20_000, 50
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Call:
     """One call of one layer.
 
@@ -42,7 +42,7 @@ class Call:
         return f"Call({self.layer.name!r})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ShapeRecord:
     """A place of config.json that repeats the shape of a call's output."""
 
