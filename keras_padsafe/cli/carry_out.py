@@ -11,8 +11,9 @@ from keras_padsafe.archive.atomic_file import explaining, write_file
 from keras_padsafe.archive.target import check_folder, check_target
 from keras_padsafe.cli.command import FINDINGS
 from keras_padsafe.cli.keras_session import surgery_session
-from keras_padsafe.cli.output import progress_bar, settle_target, show
+from keras_padsafe.cli.output import progress_bar, show
 from keras_padsafe.cli.printable import printable
+from keras_padsafe.cli.settle_target import settle_target
 from keras_padsafe.cli.writing import Writing
 from keras_padsafe.errors import NotProvedError
 from keras_padsafe.proof.load_preset import is_preset
