@@ -5,6 +5,7 @@ works there works here, and gives the model's own answers.
 """
 
 import copy
+import inspect
 import io
 import pickle
 from pathlib import Path
@@ -292,8 +293,9 @@ class Block(layers.Layer):
 @pytest.mark.parametrize("mode", ["gptq", "awq"])
 def test_quantized_by_examples_as_that_of_keras(mode: str) -> None:
     config = getattr(keras.quantizers, f"{mode.upper()}Config", None)
-    if config is None:
-        pytest.skip(f"this Keras has no {mode}")
+    known = inspect.signature(config).parameters if config else {}
+    if "quantization_layer_structure" not in known:
+        pytest.skip(f"this Keras has no {mode}, or finds its blocks by itself alone")
     made, weights = [], None
     for embedding, attention in zip(
         KINDS["embedding"], KINDS["attention"], strict=True
