@@ -55,6 +55,8 @@ KNOWN: dict[str, Any] = {
 }
 if not hasattr(optimizers, "ScheduleFreeAdamW"):  # An earlier Keras.
     del KNOWN["schedule_free"]
+if keras.backend.backend() == "tensorflow" and keras.__version__.startswith("3.12."):
+    del KNOWN["muon"]  # There it asks a variable of TensorFlow for a `path`.
 # What new entries hold, where it is not 0.
 START = {"adagrad": [0.1], "ftrl": [0.1, 0.0]}
 
