@@ -1,9 +1,22 @@
-"""Compiling a function the way `fit` does on the running backend, for tests."""
+"""Compiled functions for tests, as `fit` compiles them and as others read them."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import pytest
+
+
+@contextlib.contextmanager
+def read_by_tensorflow() -> Iterator[None]:
+    """Skips where TensorFlow is older than the programs that JAX writes."""
+    try:
+        yield
+    except Exception as fault:
+        if "StableHLO" not in str(fault):
+            raise
+        pytest.skip("this TensorFlow cannot read the programs of this JAX")
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -54,15 +54,17 @@ def _copy(page: str, source: Path) -> None:
         return
     text = (ROOT / page).read_text(encoding="utf-8")
     for image in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", text):
-        (source / image).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / image, source / image)
+        copied = target.parent / image
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy((ROOT / page).parent / image, copied)
 
     def elsewhere(found: re.Match[str]) -> str:
         """A link to what is no page leads to the repository, if that is known."""
         inside = str((Path(page).parent / found[3]).as_posix())
         if found[1] or inside in PAGES:
             return found[0]
-        return package_page.absolute_links(found[0], package_page.address(), "main")
+        link = f"[{found[2]}]({inside})"
+        return package_page.absolute_links(link, package_page.address(), "main")
 
     text = package_page.LINK.sub(elsewhere, text)
     if page == "README.md":
@@ -97,16 +99,17 @@ def _contents() -> str:
 
 
 def _room(room: str) -> str:
-    """A page with every public name of a room."""
-    module = importlib.import_module(f"keras_padsafe.{room}")
+    """A page with every public name of a room; of one file, those it defines."""
     title = f"keras_padsafe.{room}"
+    module = importlib.import_module(title)
+    home = "keras_padsafe" if hasattr(module, "__path__") else title
     lines = [title, "=" * len(title), "", f".. currentmodule:: {title}", ""]
     seen = set()
     for name in getattr(module, "__all__", vars(module)):
         value = getattr(module, name)
         if name.startswith("_") or not callable(value) or id(value) in seen:
             continue
-        if not getattr(value, "__module__", "").startswith("keras_padsafe"):
+        if not getattr(value, "__module__", "").startswith(home):
             continue
         seen.add(id(value))
         kind = "class" if isinstance(value, type) else "function"

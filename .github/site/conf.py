@@ -1,6 +1,9 @@
 """The documentation site; `build.py` gathers its pages and calls Sphinx."""
 
+import inspect
 from typing import Any
+
+from sphinx.util.inspect import stringify_signature
 
 from keras_padsafe.version import __version__ as release
 
@@ -28,7 +31,7 @@ napoleon_custom_sections = [
     "Masking",
 ]
 autosummary_generate = True
-autodoc_typehints = "none"  # They stand in the signatures.
+autodoc_typehints = "none"
 autodoc_default_options = {"members": False}
 # Highlighting: the screens and the diagrams of the pages are in no language.
 suppress_warnings = ["misc.highlighting_failure", "myst.header"]
@@ -37,6 +40,16 @@ suppress_warnings = ["misc.highlighting_failure", "myst.header"]
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _example_apart, priority=100)
+    app.connect("autodoc-process-signature", _as_constructed)
+
+
+def _as_constructed(*event: Any) -> tuple[str, str] | None:
+    """The arguments of a layer, in place of those that `Layer.__new__` passes on."""
+    shown, value = event[-2], event[3]
+    if shown != "(*args, **kwargs)" or not isinstance(value, type):
+        return None
+    _, *taken = inspect.signature(value.__init__).parameters.values()
+    return stringify_signature(inspect.Signature(taken), show_annotation=False), ""
 
 
 def _example_apart(*event: Any) -> None:

@@ -168,15 +168,28 @@ def _weights(
 def _mounted(
     files: list[WeightsFile],
 ) -> tuple[dict[str, StoredArray], dict[str, dict[str, str]]]:
-    """Arrays and groups of all files, each where the model has it."""
+    """Arrays and groups of all files, each where the model has it.
+
+    KerasHub before 0.29 writes the backbone into the file of the task as well. What its
+    own file says counts: KerasHub reads that last.
+    """
     arrays: dict[str, StoredArray] = {}
+    of_task = next((file.arrays for file in files if file.name == TASK_WEIGHTS), {})
     groups: dict[str, dict[str, str]] = {"": {}}
     for file in files:
         prefix = f"{file.mount}/" if file.mount else ""
         for path, array in file.arrays.items():
-            if prefix + path in arrays:
-                raise BrokenRule(f"array {prefix}{path} is in two of its files")
-            arrays[prefix + path] = replace(array, path=prefix + path)
+            place = prefix + path
+            other = arrays.pop(place, None)
+            if other is not None and (
+                place not in of_task
+                or (other.shape, other.dtype) != (array.shape, array.dtype)
+            ):
+                raise BrokenRule(
+                    f"array {place} is in two of its files, and not the same in both",
+                    "Load the preset with KerasHub 0.29 or later and save it again.",
+                )
+            arrays[place] = replace(array, path=place)
         for path, attributes in file.groups.items():
             place = (prefix + path).rstrip("/")
             groups[place] = {**groups.get(place, {}), **attributes}

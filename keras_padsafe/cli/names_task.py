@@ -62,7 +62,8 @@ class Encoder:
 
     def labels(self, names: Sequence[Name]) -> np.ndarray:
         """The number of each name's category."""
-        return np.array([self.categories.index(name.category) for name in names])
+        found = [self.categories.index(name.category) for name in names]
+        return np.array(found, "int32")
 
 
 def read_names_task(seed: int) -> tuple[Split, Encoder, list[str]]:

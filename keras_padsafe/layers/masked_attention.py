@@ -64,6 +64,11 @@ class MaskedAttention(keras.layers.Attention):
     ) -> None:
         super().__init__(use_scale, score_mode, dropout, seed, **kwargs)
 
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        # Keras before 3.15 wants a third shape, which the call does not.
+        query, value = input_shape[:2]
+        return (*query[:-1], value[-1])
+
     def call(
         self,
         inputs: list[Tensor],

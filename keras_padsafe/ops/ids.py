@@ -118,7 +118,8 @@ def _without_huge(ids: np.ndarray) -> np.ndarray:
     if ids.dtype.kind not in "iu" or ids.dtype.itemsize < 4 or not narrow:
         return ids
     huge = (ids > _INT32_MAX) | (ids < _INT32_MIN)
-    return np.where(huge, _INT32_MIN, ids).astype("int32")
+    # NumPy 2.5 puts no negative number among unsigned ones.
+    return np.where(huge, np.int32(_INT32_MIN), ids.astype("int32"))
 
 
 def _is_bad(library, ids, input_dim: int, pad_id: tuple[int, ...]):

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 import keras_padsafe as kp
@@ -167,6 +168,8 @@ def confident_classifier() -> tuple[Any, ...]:
 
 @healthy
 def language_model_with_tied_head() -> tuple[Any, ...]:
+    if "compute_mask" not in vars(layers.ReversibleEmbedding):
+        pytest.skip("this Keras masks scores as if they were ids: no loss takes them")
     ids = keras.Input((4,), dtype="int32")
     table = layers.ReversibleEmbedding(9, 6, mask_zero=True)
     x = layers.LSTM(6, return_sequences=True)(table(ids))

@@ -5,6 +5,7 @@ works there works here, and gives the model's own answers.
 """
 
 import copy
+import inspect
 import io
 import pickle
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from keras import layers
 
 import keras_padsafe as kp
+from tests.compiled import read_by_tensorflow
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of stock layers, and exporters.
 BACKEND = keras.backend.backend()
@@ -112,6 +114,8 @@ def test_an_exported_model_answers_as_the_model_does(to: str, tmp_path: Path) ->
     name, answer, _ = EXPORTS[to]
     if to == "onnx":
         pytest.importorskip("onnxscript")
+    if to == "litert" and keras.__version__.startswith("3.12."):
+        pytest.skip("this Keras has no such format")
     if to == "tf_saved_model":
         pytest.importorskip("tensorflow")
     for make in (stock, ours):
@@ -120,7 +124,9 @@ def test_an_exported_model_answers_as_the_model_does(to: str, tmp_path: Path) ->
         path.parent.mkdir()
         expected = answers(model)
         model.export(path, format=to, verbose=False)
-        np.testing.assert_allclose(answer(path), expected, atol=1e-4)
+        with read_by_tensorflow():
+            given = answer(path)
+        np.testing.assert_allclose(given, expected, atol=1e-4)
 
 
 KINDS = {
@@ -292,8 +298,9 @@ class Block(layers.Layer):
 @pytest.mark.parametrize("mode", ["gptq", "awq"])
 def test_quantized_by_examples_as_that_of_keras(mode: str) -> None:
     config = getattr(keras.quantizers, f"{mode.upper()}Config", None)
-    if config is None:
-        pytest.skip(f"this Keras has no {mode}")
+    known = inspect.signature(config).parameters if config else {}
+    if "quantization_layer_structure" not in known:
+        pytest.skip(f"this Keras has no {mode}, or finds its blocks by itself alone")
     made, weights = [], None
     for embedding, attention in zip(
         KINDS["embedding"], KINDS["attention"], strict=True

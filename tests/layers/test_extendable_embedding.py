@@ -164,6 +164,8 @@ OPTIMIZERS = {
     "ftrl": lambda: keras.optimizers.Ftrl(0.1),
     "rmsprop": lambda: keras.optimizers.RMSprop(0.1, momentum=0.9, centered=True),
 }
+if keras.backend.backend() == "tensorflow" and keras.__version__.startswith("3.12."):
+    del OPTIMIZERS["muon"]  # There it asks a variable of TensorFlow for a `path`.
 
 
 def train(layer, optimizer, lora=False):

@@ -183,7 +183,7 @@ def test_fit_does_not_notice_what_padding_holds(make, policy, jit):
         data = [padded(x, poison), REAL]
         model.fit(data, y, batch_size=3, epochs=2, shuffle=False, verbose=0)
         predicted = model.predict(data, verbose=0)
-        results.append([*model.get_weights(), predicted])
+        results.append([*model.get_weights(), predicted.astype("float32")])
     for clean, dirty in zip(*results, strict=True):
         assert np.isfinite(dirty).all()
         np.testing.assert_allclose(clean, dirty, rtol=1e-6, atol=1e-7)

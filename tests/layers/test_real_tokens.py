@@ -12,7 +12,7 @@ from keras_padsafe.ops import real_tokens
 from keras_padsafe.ops.row_cuts import cut, find_spans, put_back
 from tests.compiled import compiled
 from tests.gradients import value_and_gradients
-from tests.layers.attention_layers import PROJECTED, numpy
+from tests.layers.attention_layers import PROJECTED, needs, numpy
 
 BATCH, TIME, DIM = 6, 10, 8
 
@@ -89,6 +89,7 @@ def test_same_answer_and_gradients(make: Any, options: Any, cuts: list[Any]) -> 
     assert cuts
 
 
+@needs("sliding_window")
 @pytest.mark.parametrize("masked", ["both", "keys", "queries"])
 def test_cross_attention_in_a_window(masked: str, cuts: list[Any]) -> None:
     layer = kp.layers.MaskedMultiHeadAttention(2, 4, sliding_window=4)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_hub
+import pytest
 
 models = keras_hub.models
 STEPS = 6
@@ -27,8 +28,7 @@ def words(**options: Any) -> Any:
 
 def pieces(size: int = 30, **options: Any) -> bytes:
     """A SentencePiece model, trained."""
-    import sentencepiece
-
+    sentencepiece = pytest.importorskip("sentencepiece")
     made = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXT * 3),
@@ -59,6 +59,13 @@ def classifier(folder: Path) -> None:
     preprocessor = models.BertTextClassifierPreprocessor(words(), sequence_length=STEPS)
     task = models.BertTextClassifier(bert(), num_classes=3, preprocessor=preprocessor)
     task.save_to_preset(str(folder))
+
+
+def classifier_written_twice(folder: Path) -> None:
+    """As KerasHub before 0.29 writes it: the file of the task holds all of it."""
+    classifier(folder)
+    task = models.BertTextClassifier.from_preset(str(folder))
+    task.save_weights(str(folder / "task.weights.h5"))
 
 
 def masked_words(folder: Path) -> None:
@@ -148,6 +155,7 @@ PRESETS: dict[str, Callable[[Path], None]] = {
         backbone_and_tokenizer,
         special_tokens_in_text,
         classifier,
+        classifier_written_twice,
         masked_words,
         gpt2,
         roberta_in_shards,

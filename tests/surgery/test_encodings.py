@@ -111,6 +111,10 @@ def test_words_and_their_weights_change_along(
     source, target, back = (tmp_path / f"{n}.keras" for n in ("old", "new", "back"))
     model = build()
     model.save(source)
+    if build is tf_idf_adapted and keras.__version__.startswith(("3.12.", "3.13.")):
+        with pytest.raises(ValueError, match=r"has no len\(\)"):
+            keras.models.load_model(source)
+        pytest.skip("this Keras cannot load what it saves of these weights")
     report = kp.surgery.grow(source, target, tokens=["okapi", "zebra"])
     assert kp.surgery.verify(source, target).verdict == "proved"
     known = np.array([["pear", "fig"], ["lynx", "apple"]], object)

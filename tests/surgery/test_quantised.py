@@ -1,5 +1,6 @@
 """Quantised tables and heads: what Keras makes of the float model of the other size."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from keras.quantizers import Int4QuantizationConfig
 
 import keras_padsafe as kp
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
@@ -23,6 +23,11 @@ pytestmark = [
     pytest.mark.usefixtures("quick_compile"),
 ]
 
+INT4: Any = getattr(keras.quantizers, "Int4QuantizationConfig", None)
+HAS_BLOCKS = INT4 is not None and "block_size" in inspect.signature(INT4).parameters
+packs_outputs = pytest.mark.skipif(
+    not HAS_BLOCKS, reason="this Keras packs the inputs of a kernel, which is refused"
+)
 DIM = 5
 ORDER = [6, 0, 3, 3, 2]  # some go, one comes twice, others move
 Build = Callable[[int], keras.Model]
@@ -88,8 +93,10 @@ def quantised(build: Build, how: str, path: Path, size: int, values: Any = None)
     made = model(build, size, values)
     before = made.get_weights()
     mode, _, block = how.partition("/")
-    config = Int4QuantizationConfig(block_size=int(block)) if block else None
-    made.quantize(None if block else mode, config=config)
+    if block and not HAS_BLOCKS:
+        pytest.skip("this Keras quantises to four bits without blocks alone")
+    asked = {"config": INT4(block_size=int(block))} if block else {"mode": mode}
+    made.quantize(**asked)
     made.save(path)
     return before
 
@@ -172,7 +179,9 @@ def test_other_sizes_are_those_of_keras(
     assert_same(made, wanted)
 
 
-@pytest.mark.parametrize("how", ["int8", "int4", "int4/2"])
+@pytest.mark.parametrize(
+    "how", ["int8", pytest.param("int4", marks=packs_outputs), "int4/2"]
+)
 def test_the_new_file_loads_and_old_ids_keep_their_outputs(
     tmp_path: Path, how: str
 ) -> None:
@@ -202,6 +211,8 @@ def test_a_table_inside_a_class_is_shown_with_its_scales(
     tmp_path: Path, how: str
 ) -> None:
     hub: Any = pytest.importorskip("keras_hub")
+    if how == "int4" and not HAS_BLOCKS:
+        pytest.skip("the table of KerasHub knows int8 alone with this Keras")
     small = {"hidden_dim": 8, "intermediate_dim": 16, "num_layers": 1, "num_heads": 2}
     made = hub.models.GPT2Backbone(50, max_sequence_length=12, **small)
     made.quantize(how)
@@ -223,14 +234,16 @@ def test_a_plan_is_undone(tmp_path: Path) -> None:
 
 
 @only_once
-@pytest.mark.parametrize("build", [transposed_head, encoding])
+@pytest.mark.parametrize("build", [transposed_head, encoding if HAS_BLOCKS else head])
 def test_what_shares_scales_among_ids_is_refused(tmp_path: Path, build: Build) -> None:
-    quantised(build, "int4/2", tmp_path / "old.keras", 7)
+    how = "int4/2" if HAS_BLOCKS else "int4"
+    quantised(build, how, tmp_path / "old.keras", 7)
     with pytest.raises(AmbiguousVocabularyError, match=r"is quantised .int.*Grow the"):
         kp.surgery.plan(tmp_path / "old.keras", rows=1)
 
 
 @only_once
+@packs_outputs
 @pytest.mark.parametrize(
     ("key", "value"),
     [
