@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from keras_padsafe.arguments import read_layer
 from keras_padsafe.errors import MaskError
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def assert_mask_reaches(
     from keras_padsafe.audit.masks.mask_story import MaskStory
     from keras_padsafe.audit.masks.padded_sample import padded_sample
 
+    read_layer(model, "model", MaskError)
+    if not isinstance(layer, str):
+        read_layer(layer, "layer", MaskError)
     story = MaskStory(model, padded_sample(model) if batch is None else batch)
     for call in _calls_of(story.calls, layer):
         _check(story, call)

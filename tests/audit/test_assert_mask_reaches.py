@@ -37,6 +37,11 @@ def test_a_mask_that_arrives_passes(by):
     assert_mask_reaches(model, "pool" if by == "name" else model.get_layer("pool"))
 
 
+def test_what_is_no_model_or_layer_is_named():
+    assert message(None, "pool").startswith("model: expected a Keras model")
+    assert message(pooled(*tokens()), 3).startswith("layer: expected a Keras model")
+
+
 def test_a_mask_given_by_name_counts():
     ids = keras.Input((None,), dtype="int32")
     x = layers.Embedding(9, 8)(ids)
