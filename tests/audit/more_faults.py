@@ -43,6 +43,15 @@ def mean_over_a_mask_that_is_an_input() -> tuple[Any, ...]:
     return model, {"ids": EMPTY, "padding_mask": (EMPTY > 0).astype("int32")}
 
 
+@fault("PS508", "loss", [1])
+def logarithm_of_a_target_in_a_loss() -> tuple[Any, ...]:
+    def divergence(y: Any, p: Any) -> Any:
+        return ops.sum(y * ops.log(y / p), axis=-1)
+
+    model = keras.Sequential([layers.Dense(4, activation="softmax")])
+    return model, ROWS, with_row(1, [0, 0.5, 0.25, 0.25]), divergence
+
+
 @fault("PS501", "model", [1])
 def mean_in_the_code_of_the_model() -> tuple[Any, ...]:
     class Mean(keras.Model):

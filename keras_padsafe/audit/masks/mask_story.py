@@ -155,6 +155,10 @@ class MaskStory:
             return True
         return value.mask is not None and not self.shows_padding(value)
 
+    def untold(self, call: CallRecord) -> list[Value]:
+        """The padded inputs of a call that came without such a mask."""
+        return [v for v in self.padded_inputs(call) if not self.told(v, call)]
+
     def hiding_argument(self, call: CallRecord, padded: np.ndarray) -> str | None:
         """The mask, among those given by name, that hides all padded positions."""
         for name, values in call.given.items():
