@@ -30,6 +30,16 @@ def softmax_over_scores_hidden_by_another_layer() -> tuple[Any, ...]:
     return keras.Sequential([hide, layers.Softmax(name="softmax")]), x
 
 
+@fault("PS508", "loss", [0])
+def entropy_of_scores_that_a_mask_hides() -> tuple[Any, ...]:
+    def entropy(y: Any, p: Any) -> Any:
+        return -ops.sum(p * ops.log(p), axis=-1)
+
+    hide = Calls(lambda x: ops.where(x > 0, x, -np.inf), name="hide")
+    model = keras.Sequential([hide, layers.Softmax()])
+    return model, with_row(0, [0, 1, 2, 3]), np.zeros(3, "float32"), entropy
+
+
 @fault("PS501", "mean", [1])
 def mean_over_a_mask_that_is_an_input() -> tuple[Any, ...]:
     def mean(x: Any, mask: Any) -> Any:

@@ -389,6 +389,13 @@ def test_a_healthy_model_has_no_finding(name):
     assert not list(found), str(found)
 
 
+def test_a_minimum_of_what_is_filled_in_is_healthy():
+    def build(ids):
+        return ops.min(ops.where((ids != 0)[..., None], tokens(ids), np.inf), axis=1)
+
+    assert not list(trace(build, length=None))
+
+
 def test_another_input_without_padding_is_left_alone():
     ids = keras.Input((4,), dtype="int32")
     other = keras.Input((4, 3))

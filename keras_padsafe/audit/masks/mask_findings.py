@@ -71,9 +71,9 @@ def _readers(story: MaskStory, runs: PaddedRuns) -> list[tuple[Key, Movements]]:
         longer = runs.batch.with_more_padding(runs.added)
         moved = runs.compared(longer, runs.longer)
         key = first_mover(runs.record, moved, runs.noise)
-        if key is not None and runs.answer_moved(moved):
-            if runs.pools(key) or story.untold(runs.record[key]):
-                found.setdefault(key, moved)
+        suspect = key and (runs.pools(key) or story.untold(runs.record[key]))
+        if key and suspect and runs.answer_moved(moved):
+            found.setdefault(key, moved)
         for key in runs.leaks_by_chance_hidden():
             found.setdefault(key, moved)
     return list(found.items())
