@@ -83,10 +83,10 @@ class Forward:
         loops = [loop for birth in births for loop in _loops_at(birth)]
         if loops:
             with unrolled(loops):
-                look = Look(settle=True)
+                look = Look(settle=True, meant=self._look.meant)
                 self._run(look)
                 again = Forward(self._run, look, self._tokens)
-                count = births_that_count(self._run, again.births)
+                count = births_that_count(self._run, again.births, bool(look.meant))
                 return again.findings(count or again.births[:1])
         found: list[Finding] = []
         for number, birth in enumerate(births):

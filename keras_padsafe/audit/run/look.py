@@ -1,6 +1,6 @@
 """One run looked at: where something is not finite, and which positions are real."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,7 +124,7 @@ class Look(Observer):
         self,
         changes: Mapping[Spot, Change] | None = None,
         settle: bool = False,
-        meant: Container[Spot] = (),
+        meant: Collection[Spot] = (),
     ) -> None:
         self.calls: dict[int, LayerCall] = {}
         self.unfinished: list[LayerCall] = []
@@ -133,7 +133,7 @@ class Look(Observer):
         self.masks = KnownMasks()
         self._changes = changes or {}
         self._settle = settle
-        self._meant = meant
+        self.meant = meant
         self._last_meant = -1
 
     def children(self, call: LayerCall | None) -> list[LayerCall]:
@@ -188,7 +188,7 @@ class Look(Observer):
         return bool(bad)
 
     def _is_meant(self, spot: Spot, call: LayerCall) -> bool:
-        if spot in self._meant:
+        if spot in self.meant:
             return True
         inside = spot[1] == "enter" or call.index <= self._last_meant
         return self._last_meant >= 0 and (inside or not all_finite(call.inputs))
