@@ -24,6 +24,7 @@ FLOORS = (
         "compat",
         "unicode_names",
         "figures",
+        "room",
     ),
     ("facts", "archive", "ops", "initializers", "backends"),
     ("saved_model", "layers", "losses", "metrics", "data"),
@@ -138,7 +139,28 @@ def test_classes_are_registered_whichever_comes_first(first: str) -> None:
     assert found.strip() == "True"
 
 
-def test_public_names_of_surgery_are_functions() -> None:
-    """Modules are named after what they hold and must not shadow it."""
-    for name in ("inspect", "plan", "grow", "remap", "trim", "verify", "apply_plan"):
-        assert callable(getattr(keras_padsafe.surgery, name)), name
+@pytest.mark.parametrize("room", ["archive", "audit", "surgery"])
+def test_a_name_of_a_room_wins_over_the_file_named_after_it(room: str) -> None:
+    """Whichever is imported first; and an editor sees the names that Python gives."""
+    tree = ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8"))
+    shown = {
+        f"{line.module}.{line.names[0].name}"
+        for line in ast.walk(tree)
+        if isinstance(line, ast.ImportFrom) and line.names[0].asname
+    }
+    files = {place.rpartition(".")[0] for place in shown}
+    script = """
+        import types
+        from importlib import import_module
+        room = import_module("keras_padsafe.{room}")
+        for file in {files}:
+            import_module(file)
+        for name in dir(room):
+            value = getattr(room, name)
+            if name in room.__all__:
+                assert not isinstance(value, types.ModuleType), name
+                print(f"keras_padsafe.{{room._files[name]}}.{{name}}")
+    """
+    for order in ([], sorted(files)):
+        names = in_new_process(script.format(room=room, files=order)).split()
+        assert {*names} == shown

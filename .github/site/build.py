@@ -102,7 +102,8 @@ def _room(room: str) -> str:
     title = f"keras_padsafe.{room}"
     lines = [title, "=" * len(title), "", f".. currentmodule:: {title}", ""]
     seen = set()
-    for name, value in vars(module).items():
+    for name in getattr(module, "__all__", vars(module)):
+        value = getattr(module, name)
         if name.startswith("_") or not callable(value) or id(value) in seen:
             continue
         if not getattr(value, "__module__", "").startswith("keras_padsafe"):

@@ -112,11 +112,13 @@ def write_file(
     *,
     overwrite: bool,
     inputs: Collection[Input] = (),
+    accept: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes bytes, or a text as UTF-8, as `atomic_file` writes."""
     data = memoryview(contents if isinstance(contents, bytes) else contents.encode())
-    path = Path(target)
-    with atomic_file(path, len(data), overwrite=overwrite, inputs=inputs) as descriptor:
+    with atomic_file(
+        Path(target), len(data), overwrite=overwrite, inputs=inputs, accept=accept
+    ) as descriptor:
         while data:
             data = data[os.write(descriptor, data) :]
 

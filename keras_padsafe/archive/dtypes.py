@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_padsafe.archive.opaque_dtype import OPAQUE_WIDTHS
 from keras_padsafe.arguments import read_instance, read_text
 from keras_padsafe.errors import ArchiveError
 
@@ -20,19 +21,7 @@ NATIVE_DTYPES = {
     "uint64": np.dtype("<u8"),
     "bool": np.dtype("?"),
 }
-_OPAQUE_WIDTHS = (1, 2, 4, 8)
-_OPAQUE = {f"opaque{width}" for width in _OPAQUE_WIDTHS}
-
-
-def opaque_dtype(width: int, keras_name: str | None) -> str | None:
-    """The name of opaque bytes of `width`, or None where there is none.
-
-    Keras stores bfloat16 as two opaque bytes beside an attribute that says so;
-    the type of any other opaque array is lost.
-    """
-    if keras_name == "bfloat16" and width == 2:
-        return "bfloat16"
-    return f"opaque{width}" if width in _OPAQUE_WIDTHS else None
+_OPAQUE = {f"opaque{width}" for width in OPAQUE_WIDTHS}
 
 
 def storage_dtype(dtype: str) -> np.dtype:

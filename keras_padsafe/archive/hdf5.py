@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 
 from keras_padsafe.archive import hdf5_messages as messages
 from keras_padsafe.archive.byte_window import ByteWindow
-from keras_padsafe.archive.dtypes import opaque_dtype
 from keras_padsafe.archive.hdf5_attributes import AttributeReader
 from keras_padsafe.archive.hdf5_links import LinkReader
 from keras_padsafe.archive.hdf5_metadata import MetadataReader
 from keras_padsafe.archive.limits import Limits
+from keras_padsafe.archive.opaque_dtype import opaque_dtype
 from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, about, refusing
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

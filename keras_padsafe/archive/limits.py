@@ -27,6 +27,8 @@ class Limits:
         max_asset_bytes: One asset, inflated.
         max_total_asset_bytes: All assets together, inflated.
         max_inflation: Inflated size over stored size of a compressed member.
+        max_json_inflation: The same of a JSON text of more than 4 MiB: reading one
+            takes far more memory than its bytes.
         max_objects: Groups and arrays of one HDF5 file.
         max_depth: Nested groups of one HDF5 file.
         max_rank: Dimensions of one array.
@@ -44,6 +46,7 @@ class Limits:
     max_asset_bytes: int = 256 * MIB
     max_total_asset_bytes: int = GIB
     max_inflation: int = 100
+    max_json_inflation: int = 8
     max_objects: int = 200_000
     max_depth: int = 64
     max_rank: int = 16
@@ -55,6 +58,9 @@ class Limits:
         for name, value in vars(self).items():
             read_count(value, name, ArchiveError)
 
+
+SMALL_JSON = 4 * MIB
+"""A JSON text that may inflate as any other member."""
 
 MAX_IDS = 1 << 28
 """More ids than any table has; a plan or a caller could ask for any number."""

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import SupportsIndex
-
-import numpy as np
+from typing import TYPE_CHECKING, SupportsIndex
 
 from keras_padsafe.archive.byte_window import ByteWindow
-from keras_padsafe.archive.dtypes import storage_dtype
 from keras_padsafe.archive.hdf5 import Extent
 from keras_padsafe.archive.refusal import refusing
 from keras_padsafe.errors import ArchiveError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class StoredArray:
         """Size of the stored bytes."""
         return self.data.size
 
-    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+    def read(self, start: int = 0, stop: int | None = None) -> "np.ndarray":
         """Indices `start` to `stop` of axis 0; a scalar is always read whole.
 
         Args:
@@ -52,6 +52,11 @@ class StoredArray:
             `uint16` of its bits, `opaqueN` as an unsigned integer of N bytes;
             `keras_padsafe.archive.decode` gives the values.
         """
+        # A file is described without NumPy, which takes longer to import.
+        import numpy as np
+
+        from keras_padsafe.archive.dtypes import storage_dtype
+
         shape, offset = self.shape, 0
         dtype = storage_dtype(self.dtype)
         for name, index in (("start", start), ("stop", stop)):

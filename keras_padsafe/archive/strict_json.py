@@ -2,18 +2,16 @@
 
 import json
 import re
+from itertools import accumulate
 from typing import Any
-
-import numpy as np
 
 from keras_padsafe.archive.limits import Limits
 from keras_padsafe.archive.refusal import BrokenRule, refusing
 
-# The last one perhaps not closed. The brackets in a string do not nest.
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEPS = np.zeros(256, np.int8)
-_STEPS[[*b"[{"]], _STEPS[[*b"]}"]] = 1, -1
+# All that stands between brackets; those in a string do not nest. The last string may
+# not be closed.
+_REST = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))++', re.DOTALL)
+_STEPS = dict(zip(b"[{]}", (1, 1, -1, -1), strict=True))
 
 
 def parse_object(name: str, text: bytes, limits: Limits) -> dict[str, Any]:
@@ -56,9 +54,9 @@ def _parse(text: bytes, limits: Limits) -> Any:
 
 def _check_depth(text: bytes, max_depth: int) -> None:
     """Json would recurse; we count first."""
-    brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
-    steps = _STEPS[np.frombuffer(brackets, np.uint8)]
-    if steps.cumsum(dtype=np.int32).max(initial=0) > max_depth:
+    brackets = _REST.sub(b"", text)
+    depths = accumulate(map(_STEPS.__getitem__, brackets))
+    if max(depths, default=0) > max_depth:
         raise BrokenRule(f"its brackets nest deeper than {max_depth}")
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from keras_padsafe.archive.byte_window import ByteWindow
 from keras_padsafe.archive.foreign import refuse_foreign_zip
-from keras_padsafe.archive.limits import Limits
+from keras_padsafe.archive.limits import SMALL_JSON, Limits
 from keras_padsafe.archive.member_names import check_member_names
 from keras_padsafe.archive.refusal import FETCH_AGAIN, BrokenRule, refusing
 
@@ -236,8 +236,10 @@ def _check_extents(members: list[Member]) -> None:
 def _check_budgets(members: list[Member], limits: Limits) -> None:
     for member in members:
         inflation = member.size / max(member.stored_size, 1)
-        if member.method == DEFLATED and inflation > limits.max_inflation:
+        large = member.name.endswith(".json") and member.size > SMALL_JSON
+        most = limits.max_json_inflation if large else limits.max_inflation
+        if member.method == DEFLATED and inflation > most:
             raise BrokenRule(
-                f"member {member.name!r} inflates {inflation:.0f} times, "
-                f"over {limits.max_inflation}"
+                f"member {member.name!r} inflates {inflation:.0f} times to "
+                f"{member.size} bytes, over {most} times"
             )

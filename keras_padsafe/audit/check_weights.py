@@ -16,6 +16,7 @@ from keras_padsafe.audit.stored.stored_values import FLOATS, is_nan, not_finite,
 from keras_padsafe.audit.stored.table_findings import table_findings
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
+from keras_padsafe.surgery.finding.contradicted_tables import contradicted_tables
 from keras_padsafe.surgery.finding.inventory import read_inventory
 
 _SHOWN = 8
@@ -49,7 +50,7 @@ def check_weights(path: str | os.PathLike[str]) -> WeightsReport:
             `.weights.json`, of which only non-finite values can be told.
 
     Returns:
-        A `WeightsReport`: findings PS201 to PS205, PS101 where a lookup layer gives
+        A `WeightsReport`: findings PS201 to PS206, PS101 where a lookup layer gives
         ids that its table has no row for, and in `not_checked` what could not be
         looked for. A file in which no value is wrong has notes at most.
 
@@ -91,6 +92,17 @@ def _findings_of_tables(archive: Archive, not_checked: list[str]) -> Iterator[Fi
         # What the weights themselves show is worth having all the same.
         not_checked.append(f"the rows of tables: {error}")
         return
+    for layer in root.walk():
+        for array, key, size in contradicted_tables(layer):
+            yield Finding(
+                "PS206",
+                array.path,
+                f"The table of layer {layer.name!r} has {array.shape[0]} rows, and its "
+                f"configuration says {key}={size}. Keras cannot load the file.",
+                "Write the file again: with `model.save`, or with `keras-padsafe grow` "
+                "from the file before. The table and its number change together there.",
+                {"shape": list(array.shape), "key": key, "size": size},
+            )
     inverse = {node.name for node in root.walk() if node.config.get("invert") is True}
     for vocabulary in vocabularies:
         yield from table_findings(archive, vocabulary, inverse, not_checked)

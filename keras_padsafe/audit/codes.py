@@ -37,6 +37,7 @@ CODES: dict[str, Code] = {
     "PS203": Code("equal rows", "note"),
     "PS204": Code("pad row not constant", "note"),
     "PS205": Code("table larger than its vocabulary", "note"),
+    "PS206": Code("table of another size than its layer says", "error"),
     "PS301": Code("mask dropped", "error"),
     "PS302": Code("mask ignored", "error"),
     "PS303": Code("mask erased", "error"),

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_padsafe.arguments import read_batch, read_flag, read_layer, read_words
+from keras_padsafe.arguments import read_flag, read_layer
+from keras_padsafe.audit.arguments import read_batch, read_words
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.errors import AuditError
 

@@ -6,8 +6,9 @@ from keras_padsafe.archive.atomic_file import write_file
 from keras_padsafe.cli.command import FINDINGS, Command
 from keras_padsafe.cli.growth_options import model_argument
 from keras_padsafe.cli.keras_session import import_option, keras_session
-from keras_padsafe.cli.output import json_option, settle_target, show
+from keras_padsafe.cli.output import json_option, show
 from keras_padsafe.cli.printable import printable
+from keras_padsafe.cli.settle_target import settle_target
 
 
 @click.command(

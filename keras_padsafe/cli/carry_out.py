@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,8 +11,9 @@ from keras_padsafe.archive.atomic_file import explaining, write_file
 from keras_padsafe.archive.target import check_folder, check_target
 from keras_padsafe.cli.command import FINDINGS
 from keras_padsafe.cli.keras_session import surgery_session
-from keras_padsafe.cli.output import progress_bar, settle_target, show
+from keras_padsafe.cli.output import progress_bar, show
 from keras_padsafe.cli.printable import printable
+from keras_padsafe.cli.settle_target import settle_target
 from keras_padsafe.cli.writing import Writing
 from keras_padsafe.errors import NotProvedError
 from keras_padsafe.proof.load_preset import is_preset
@@ -53,7 +54,7 @@ def carry_out(
     try:
         with surgery_session(writing.modules):
             plan = make()
-            report = None if output is None else _write(plan, model, output, writing)
+            report = _write_all(plan, model, writing, read)
     except NotProvedError as error:
         from keras_padsafe.cli.certificate_view import certificate_view
 
@@ -66,14 +67,6 @@ def carry_out(
         )
         click.echo(f"Error: {printable(_not_kept(found))}", err=True)
         click.get_current_context().exit(FINDINGS)
-    if writing.id_map is not None:
-        inputs = settle_target(
-            writing.id_map, force=writing.force, inputs=[*read, output]
-        )
-        write_file(
-            writing.id_map, plan.map_text(), overwrite=writing.force, inputs=inputs
-        )
-        click.echo(f"Table of ids written to {writing.id_map}", err=True)
     from keras_padsafe.cli.plan_view import plan_view
     from keras_padsafe.cli.report_view import report_view
 
@@ -84,6 +77,31 @@ def carry_out(
         report_view, imports=_imports(model, writing), declined=writing.proof is False
     )
     show(report.to_json(), view, kind="report", as_json=writing.as_json)
+
+
+def _write_all(
+    plan: "Plan", model: str, writing: Writing, read: Sequence[str | None]
+) -> "Report | None":
+    """Writes the model and the table of ids, where asked: both or none."""
+    output, id_map, reports = writing.output, writing.id_map, []
+
+    def write_model(*_: Any) -> None:
+        if output is not None:
+            reports.append(_write(plan, model, output, writing))
+
+    if id_map is None:
+        write_model()
+    else:
+        inputs = settle_target(id_map, force=writing.force, inputs=[*read, output])
+        write_file(
+            id_map,
+            plan.map_text(),
+            overwrite=writing.force,
+            inputs=inputs,
+            accept=write_model,
+        )
+        click.echo(f"Table of ids written to {id_map}", err=True)
+    return reports[0] if reports else None
 
 
 def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":

@@ -9,7 +9,8 @@ import click
 from keras_padsafe.archive.atomic_file import explaining
 from keras_padsafe.cli.command import FINDINGS, Command
 from keras_padsafe.cli.keras_session import keras_session
-from keras_padsafe.cli.output import json_option, settle_target, show
+from keras_padsafe.cli.output import json_option, show
+from keras_padsafe.cli.settle_target import settle_target
 
 
 @click.command(

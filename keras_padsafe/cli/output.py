@@ -1,16 +1,12 @@
 """Where a command's result, notes and progress go."""
 
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_padsafe.archive.atomic_file import explaining
-from keras_padsafe.archive.target import check_target
 from keras_padsafe.cli.as_document import as_document
 from keras_padsafe.cli.printable import printable
 
@@ -66,28 +62,3 @@ def progress_bar(
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def settle_target(
-    target: str | os.PathLike[str],
-    *,
-    force: bool,
-    inputs: Sequence[str | None] = (),
-    check: Callable[..., None] = check_target,
-) -> tuple[str, ...]:
-    """Refuses a file that may not be written, before any work is done for it.
-
-    Args:
-        target: The file.
-        force: Whether it may exist.
-        inputs: What the command reads; `None` where it reads nothing.
-        check: What refuses it: `check_folder` where a folder is to be written.
-
-    Returns:
-        The inputs that are files, for the writer, which looks again.
-    """
-    read = tuple(path for path in inputs if path is not None and os.path.exists(path))
-    with explaining(target):
-        path = Path(os.path.realpath(target))
-        check(path, overwrite=force, inputs=read)
-    return read

@@ -14,7 +14,8 @@ from keras_padsafe.cli.growth_options import (
 )
 from keras_padsafe.cli.keras_session import import_option, surgery_session
 from keras_padsafe.cli.make_plan import make_plan
-from keras_padsafe.cli.output import json_option, settle_target, show
+from keras_padsafe.cli.output import json_option, show
+from keras_padsafe.cli.settle_target import settle_target
 
 
 @click.command(

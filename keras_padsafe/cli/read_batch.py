@@ -41,6 +41,8 @@ def read_batch(path: str) -> Batch:
         with open(path, "rb") as file:
             loaded = np.load(file, allow_pickle=False)
             arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        if others := [n for n, a in arrays.items() if not isinstance(a, np.ndarray)]:
+            raise ValueError(f"{others[0]} in it is no array")
     except OSError as error:
         raise Failure(
             f"{path}: it could not be read ({error.strerror or error}). Expected: a "

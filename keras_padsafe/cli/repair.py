@@ -8,9 +8,9 @@ from keras_padsafe.cli.keras_session import import_option, keras_session
 from keras_padsafe.cli.output import (
     json_option,
     progress_bar,
-    settle_target,
     show,
 )
+from keras_padsafe.cli.settle_target import settle_target
 
 
 @click.command(

@@ -57,8 +57,9 @@ def variables(class_name: str, config: dict[str, Any]) -> list[str] | None:
     `None` if they are not known.
     """
     mode = quantisation_mode(config)
-    quantisers = config.get("quantization_config") or {}
-    own = (quantisers.get("config") or {}).get("weight_quantizer")
+    own: Any = config
+    for key in ("quantization_config", "config", "weight_quantizer"):
+        own = own.get(key) if isinstance(own, dict) else own
     if mode is None or mode[0] not in ("int8", "int4") or own is not None:
         return None
     missing = set()

@@ -111,7 +111,10 @@ def _behind(value: Any, saved: Any, axis: int, size: int) -> Iterator[Any]:
         return
     for variable in getattr(saved, "variables", ()):
         fits = variable.shape[axis : axis + 1] == (size,)
-        if fits if value is None else _without(variable, axis) == _without(value, axis):
+        if value is not None:
+            fits = len(variable.shape) == len(value.shape)
+            fits = fits and _without(variable, axis) == _without(value, axis)
+        if fits:
             yield variable
 
 

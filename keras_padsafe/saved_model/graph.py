@@ -1,7 +1,7 @@
 """The calls of a model, as config.json records them, with nested models opened up."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ _MOST_DEPTH = 64  # of models that call each other, more than a person nests
 _FEWEST_STEPS, _STEPS_PER_LAYER = 20_000, 50
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Call:
     """One call of one layer.
 
@@ -42,7 +42,7 @@ class Call:
         return f"Call({self.layer.name!r})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ShapeRecord:
     """A place of config.json that repeats the shape of a call's output."""
 
@@ -74,6 +74,19 @@ class Graph:
     def _shapes(self) -> dict[Call, list[Any]]:
         """The recorded shape of each call's output, once the graph is complete."""
         return {record.call: record.shape for record in reversed(self.shape_records)}
+
+    def records_of(self, calls: Iterable[Call]) -> list[ShapeRecord]:
+        """The shape records of some calls, in the order of config.json."""
+        numbers = [n for call in calls for n in self._records_by_call.get(call, ())]
+        return [self.shape_records[number] for number in sorted(numbers)]
+
+    @cached_property
+    def _records_by_call(self) -> dict[Call, list[int]]:
+        """The numbers of the records of each call, once the graph is complete."""
+        found: dict[Call, list[int]] = {}
+        for number, record in enumerate(self.shape_records):
+            found.setdefault(record.call, []).append(number)
+        return found
 
     @cached_property
     def _calls_by_layer(self) -> dict[LayerNode, list[int]]:
@@ -124,6 +137,31 @@ class Graph:
                 pending.extend(call.inputs)
         return found
 
+    def spread(
+        self,
+        groups: Iterable[Iterable[Call]],
+        passes: Callable[[Call], bool] = lambda call: True,
+    ) -> dict[Call, int]:
+        """For each call, which groups it is in or takes values of, a bit for each.
+
+        One walk serves all groups.
+
+        Args:
+            groups: Some of the calls, several times.
+            passes: Whether what enters a call counts for its output.
+        """
+        found = dict.fromkeys(self.calls, 0)
+        for number, group in enumerate(groups):
+            for call in group:
+                found[call] |= 1 << number
+        for call in self.calls:
+            taken = 0
+            for source in call.inputs:
+                taken |= found[source]
+            if taken & ~found[call] and passes(call):
+                found[call] |= taken
+        return found
+
     def downstream(self, sources: Sequence[Call]) -> set[Call]:
         """Every call that a value of one of `sources` reaches, themselves included."""
         reached: set[Call] = set()
@@ -134,6 +172,14 @@ class Graph:
                 reached.add(call)
                 pending.extend(call.consumers)
         return reached
+
+
+def numbers_of(bits: int) -> Iterator[int]:
+    """The numbers of the groups whose bits `Graph.spread` gave, in order."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
 
 
 _Results = dict[tuple[str, int], list[Call]]

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class LayerNode:
     """A serialized Keras object and what the weights file holds for it.
 
@@ -26,6 +25,15 @@ class LayerNode:
         original: The first entry that describes the same object, if not this one;
             weights and rules belong to that one.
         copies: On an original, the other entries of config.json that describe it.
+        class_name: What `serialized` says, as far as it is well formed.
+        config: The same.
+        name: The same; the class where it says none.
+        module: The same.
+        is_stock: Whether the class is one of Keras itself.
+        is_operation: Whether this is a call of `keras.ops`, without weights or name.
+        is_graph: Whether config.json spells out the layers inside and their calls.
+        key: How rules call the class: `"keras>Dense"`, or the registered name.
+        kind: The class as `facts/` names it; a user's own may bear a name of Keras's.
     """
 
     path: ConfigPath
@@ -38,54 +46,34 @@ class LayerNode:
     original: "LayerNode | None" = None
     copies: list["LayerNode"] = field(default_factory=list)
 
-    @cached_property
-    def class_name(self) -> str:
-        return str(self.serialized.get("class_name", ""))
+    class_name: str = field(init=False)
+    config: dict[str, Any] = field(init=False)
+    name: str = field(init=False)
+    module: str = field(init=False)
+    is_stock: bool = field(init=False)
+    is_operation: bool = field(init=False)
+    is_graph: bool = field(init=False)
+    key: str = field(init=False)
+    kind: str = field(init=False)
 
-    @cached_property
-    def config(self) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        self.class_name = str(self.serialized.get("class_name", ""))
         config = self.serialized.get("config")
-        return config if isinstance(config, dict) else {}
-
-    @cached_property
-    def name(self) -> str:
+        self.config = config if isinstance(config, dict) else {}
         name = self.config.get("name", self.serialized.get("name"))
-        return name if isinstance(name, str) else self.class_name
-
-    @cached_property
-    def key(self) -> str:
-        """How rules call the class: `"keras>Dense"`, or the registered name."""
-        if self.is_stock:
-            return f"keras>{self.class_name}"
+        self.name = name if isinstance(name, str) else self.class_name
+        module = self.serialized.get("module")
+        self.module = module if isinstance(module, str) else ""
+        self.is_stock = self.module == "keras" or self.module.startswith("keras.")
+        self.is_operation = self.module.startswith(("keras.src.ops", "keras.ops"))
+        self.is_graph = isinstance(self.config.get("layers"), list)
         registered = self.serialized.get("registered_name")
-        return registered if isinstance(registered, str) else self.class_name
-
-    @cached_property
-    def kind(self) -> str:
-        """The class as `facts/` names it; a user's own may bear a name of Keras's."""
+        self.key = registered if isinstance(registered, str) else self.class_name
+        if self.is_stock:
+            self.key = f"keras>{self.class_name}"
         ours = self.key.startswith("keras_padsafe>")
         known = self.is_stock or self.is_operation or ours
-        return self.class_name if known else self.key
-
-    @cached_property
-    def module(self) -> str:
-        module = self.serialized.get("module")
-        return module if isinstance(module, str) else ""
-
-    @cached_property
-    def is_stock(self) -> bool:
-        """Whether the class is one of Keras itself."""
-        return self.module == "keras" or self.module.startswith("keras.")
-
-    @cached_property
-    def is_operation(self) -> bool:
-        """Whether this is a call of `keras.ops`, which has no weights and no name."""
-        return self.module.startswith(("keras.src.ops", "keras.ops"))
-
-    @cached_property
-    def is_graph(self) -> bool:
-        """Whether config.json spells out the layers inside and how they connect."""
-        return isinstance(self.config.get("layers"), list)
+        self.kind = self.class_name if known else self.key
 
     @property
     def shared_object_id(self) -> Any:

@@ -18,6 +18,8 @@ from keras_padsafe.surgery.planning.build_plan import (
     check_settled,
     check_tokenizers,
     config_change,
+    is_changed,
+    word_changes,
 )
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.changes import ArrayChange, WordsChange
@@ -82,6 +84,19 @@ def _check_words(plan: Plan, vocabulary: Vocabulary, archive: Archive) -> None:
         {c.layer: _list(c, c.count) for c in plan.words},
         may_lack=True,
     )
+    if plan.old_spare_ids != vocabulary.spare_ids:
+        place, both = "spare ids", (vocabulary.spare_ids, plan.old_spare_ids)
+        raise _differs(archive, place, *both)
+    if plan.tokens:
+        change = Change(
+            plan.row_map, (*plan.tokens,), pad=plan.pad, spare_ids=plan.spare_ids
+        )
+        made = word_changes(vocabulary, change)
+        _expect_same(
+            archive,
+            {c.layer: _told_of(c) for c in made if is_changed(c, plan.row_map)},
+            {c.layer: _told_of(c) for c in plan.words},
+        )
     kept = set(plan.row_map.kept[1].tolist())
     by_layer = {change.layer: change for change in plan.words}
     ids = plan.row_map.ids
@@ -97,6 +112,10 @@ def _check_words(plan: Plan, vocabulary: Vocabulary, archive: Archive) -> None:
         if change.removed != removed:
             raise _differs(archive, site.layer, removed, change.removed)
         check_new_words([w for w in change.added if not is_spare(w)], site)
+
+
+def _told_of(change: WordsChange) -> dict[str, Any]:
+    return {**vars(change), "reason": None}
 
 
 def _list(words: WordsSite | WordsChange, count: int) -> tuple[Any, ...]:

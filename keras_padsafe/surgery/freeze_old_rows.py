@@ -15,6 +15,7 @@ from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.frozen_tables import (
     OURS,
+    end_lora,
     freezable_tables,
     with_frozen_rows,
 )
@@ -39,7 +40,8 @@ def freeze_old_rows(
     each step. A file saved from the model has the arrays of the source, each whole;
     loaded again, heads and biases train whole until they are frozen again.
 
-    The optimizer starts anew, since it has other variables.
+    The optimizer starts anew, since it has other variables. LoRA of these layers ends:
+    a file holds their weights with it merged.
 
     Args:
         source: A `.keras` file or its unzipped folder, grown before; or a live model,
@@ -95,10 +97,11 @@ def _frozen(
     check_settled(inventory, vocabulary)
     _check(vocabulary, old_size)
     root = read_layer_tree(archive)
-    paths = [site.path for site in vocabulary.arrays if site.axis == 0]
-    tables = freezable_tables(root, paths)
+    sites = {site.path: site.axis for site in vocabulary.arrays}
+    tables = freezable_tables(root, [path for path, axis in sites.items() if not axis])
     renames = renamed_groups(root, dict.fromkeys(tables.values(), OURS))
     config = with_frozen_rows(archive.config or {}, tables.values(), old_size)
+    end_lora(config, root, sites)
     compiled = config.pop("compile_config", None)
     write_archive(
         made,

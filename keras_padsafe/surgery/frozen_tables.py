@@ -1,7 +1,7 @@
 """Tables of a file that can be read as ones whose first rows never move."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from keras_padsafe.saved_model.group_names import named_by_rule
@@ -51,9 +51,23 @@ def with_frozen_rows(
     return new
 
 
+def end_lora(config: dict[str, Any], root: LayerNode, paths: Container[str]) -> None:
+    """Takes LoRA off the layers that hold these arrays, in place.
+
+    Its two parts would move every row. A file holds the weights with it merged.
+    """
+    for layer in root.walk():
+        if not any(array.path in paths for array in layer.arrays.values()):
+            continue
+        for node in (layer, *layer.copies):
+            if "lora_rank" in node.config:
+                entry: Any = config
+                for key in (*node.path, "config"):
+                    entry = entry[key]
+                del entry["lora_rank"]
+
+
 def _is_freezable(layer: LayerNode) -> bool:
-    if layer.config.get("lora_rank"):
-        return False
     if layer.key == _REGISTERED:
         return True
     if layer.key not in ("keras>Embedding", "keras>ReversibleEmbedding"):

@@ -1,6 +1,7 @@
 """JSON that two readers could read in two ways is refused."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -55,3 +56,14 @@ def test_size_limit() -> None:
 def test_unclosed_strings_take_linear_time() -> None:
     with pytest.raises(ArchiveError, match="not valid JSON"):
         parse_object("config.json", b'{"' + b'\\"' * 5_000_000, Limits())
+
+
+def test_many_short_strings_take_little_memory_beside_the_result() -> None:
+    """What stands between the brackets is not taken apart string by string."""
+    text = b'{"a": ["", ' + b'"", ' * 500_000 + b'""]}'
+    tracemalloc.start()
+    kept = parse_object("config.json", text, Limits())
+    size, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(kept["a"]) == 500_002
+    assert peak < size + 3 * len(text)

@@ -1,5 +1,6 @@
 """Every zip file that could mean two things is refused, and the rule is named."""
 
+import json
 import os
 import struct
 import warnings
@@ -287,8 +288,20 @@ def test_overlapping_members(tmp_path: Path) -> None:
 def test_inflation_bomb(tmp_path: Path) -> None:
     zeros = {"assets/zeros": bytes(1_000_000)}
     path = _zip(tmp_path / "a.keras", zipfile.ZIP_DEFLATED, **zeros)
-    with pytest.raises(ArchiveError, match=r"inflates \d+ times, over 100"):
+    with pytest.raises(
+        ArchiveError, match=r"inflates \d+ times to 1000000 bytes, over 100"
+    ):
         _read(path)
+
+
+def test_a_large_json_inflates_less(tmp_path: Path) -> None:
+    """Reading it takes far more memory than its bytes."""
+    words = json.dumps([f"word {n % 977}" for n in range(500_000)]).encode()
+    path = _zip(tmp_path / "a.keras", zipfile.ZIP_DEFLATED, **{"config.json": words})
+    with pytest.raises(ArchiveError, match=r"config.json' inflates \d+ times to"):
+        _read(path)
+    stored = _zip(tmp_path / "b.keras", zipfile.ZIP_STORED, **{"config.json": words})
+    assert _read(stored)["config.json"].size == len(words)
 
 
 def test_inflates_no_more_than_declared(tmp_path: Path) -> None:

@@ -80,6 +80,25 @@ def test_a_fresh_model_is_healthy(case: Case, tmp_path: Path) -> None:
     assert not {"PS202", "PS203", "PS205"} & set(codes(report)), str(report)
 
 
+def test_a_table_of_another_size_than_its_layer_says(tmp_path: Path) -> None:
+    path, edited = tmp_path / "whole.keras", tmp_path / "edited.keras"
+    model_of().save(path)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(edited, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                counted = f'"input_dim": {ROWS},'.encode()
+                assert counted in content
+                content = content.replace(counted, b'"input_dim": 1%s,' % (b"0" * 99))
+            new.writestr(name, content)
+    report = check_weights(edited)
+    assert not report.passed
+    finding = only(report, "PS206")
+    assert finding.place == "layers/embedding/vars/0"
+    assert finding.evidence["shape"][0] == ROWS
+    assert "Keras cannot load" in finding.message
+
+
 SEEN = [1, 2, 5, 8, 13, 21, 34]
 
 

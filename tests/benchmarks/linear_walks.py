@@ -3,11 +3,14 @@
     python -m tests.benchmarks.linear_walks
 
 Each row is a kind of file and a step; the last column is how much longer eight times
-the file takes, of which 8 is linear.
+the file takes, of which 8 is linear. Below them, what whole commands take.
 """
 
 import gc
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -118,6 +121,20 @@ def main() -> None:
                 seconds.append(min(runs))
         shown = "".join(f"{second:9.3f} s" for second in seconds)
         print(f"{kind:30}{shown}{seconds[-1] / seconds[0]:12.1f}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        small = str(layers(Path(folder), 1))
+        for words in (["inspect", small], ["explain", "PS301"], ["--help"]):
+            seconds = min(_whole(words) for _ in range(5))
+            print(f"keras-padsafe {words[0]:16}{seconds:9.3f} s")
+
+
+def _whole(words: list[str]) -> float:
+    """Seconds that a command takes of the processor, Python's own start among them."""
+    before = os.times()
+    command = [sys.executable, "-m", "keras_padsafe", *words]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    return sum(after[2:4]) - sum(before[2:4])
 
 
 if __name__ == "__main__":

@@ -183,6 +183,13 @@ def test_a_batch_that_is_none_is_refused(
     assert message in result.stderr
 
 
+def test_a_batch_that_is_a_model_is_refused(run: Run, healthy: Path) -> None:
+    result = run("audit", healthy, "--batch", healthy)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is no array" in result.stderr
+    assert "numpy.savez" in result.stderr
+
+
 def test_a_batch_of_another_shape_is_explained(
     run: Run, healthy: Path, tmp_path: Path
 ) -> None:

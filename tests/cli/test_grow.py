@@ -62,6 +62,27 @@ def test_a_padding_token_in_one_command(run: Run, model: Path) -> None:
     assert "exists already" in run("grow", model, "-o", "x.keras", *words).stderr
 
 
+def test_no_model_is_left_without_its_table_of_ids(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, folder = model.with_name("out.keras"), tmp_path / "full"
+    folder.mkdir()
+    usage = shutil.disk_usage
+
+    def full(path: Path) -> Any:
+        return usage(path)._replace(free=0 if Path(path) == folder else 1 << 40)
+
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    result = run("grow", model, "-o", out, "--rows", 2, "--map", folder / "ids.csv")
+    assert result.exit_code == 2
+    assert "ids.csv: it could not be written" in result.stderr
+    assert not out.exists()
+    monkeypatch.undo()
+    out.mkdir()
+    result = run("grow", model, "-o", out, "--rows", 2, "--map", folder / "ids.csv")
+    assert (result.exit_code, [*folder.iterdir()]) == (2, [])
+
+
 def test_dry_run_writes_nothing(run: Run, model: Path) -> None:
     out = model.with_name("out.keras")
     words = ["--rows", 3, "--dry-run", "--json"]

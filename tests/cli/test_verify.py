@@ -53,6 +53,12 @@ def test_a_file_without_a_plan(run: Run, model: Path) -> None:
     assert "--plan plan.json" in result.stderr
 
 
+def test_the_first_file_that_is_missing_is_named(run: Run, model: Path) -> None:
+    result = run("verify", "missing.keras", model)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: missing.keras: ")
+
+
 def test_a_module_that_is_not_there(run: Run, model: Path, grown: Path) -> None:
     result = run("verify", model, grown, "--import", "no_such_module")
     assert (result.exit_code, result.stdout) == (2, "")

@@ -317,7 +317,8 @@ def test_quantized_by_examples_as_that_of_keras(mode: str) -> None:
         assert block.attention.query_dense.quantization_mode == mode
         made.append(model.predict(IDS[2:], verbose=0))
         assert 0 < np.abs(made[-1] - before).max() < 0.1
-    np.testing.assert_array_equal(*made)
+    # Sums are taken in another order on each run, also of one and the same layer.
+    np.testing.assert_allclose(*made, rtol=1e-5, atol=1e-7)
 
 
 def test_a_tuner_searches(tmp_path: Path) -> None:

@@ -198,6 +198,16 @@ def test_layer_that_claims_to_be_the_model_around_it(
         _plan(folder, config)
 
 
+@pytest.mark.parametrize("value", ["Dense", 0.5, [1], {"config": 3}])
+def test_a_quantisation_that_is_none(value: Any, saved: Callable[..., Path]) -> None:
+    folder = saved(_sequential)
+    config = _original(folder)
+    inner = config["config"]["layers"][-1]["config"]
+    inner |= {"dtype": "int8_from_float32", "quantization_config": value}
+    with suppress(SurgeryError):
+        _plan(folder, config)
+
+
 @pytest.mark.parametrize("number", ["x", -1, 10**12, 1.5])
 def test_number_of_unknown_words(number: Any, saved: Callable[..., Path]) -> None:
     folder = saved(_with_words)

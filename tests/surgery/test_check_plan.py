@@ -175,6 +175,36 @@ def test_a_plan_from_elsewhere_changes_what_one_made_here_would(
     assert not (tmp_path / "new.keras").exists()
 
 
+OTHER_WORDS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "another_word": (lambda document: document["words"][0].update(added=["b"]), "'b'"),
+    "no_word": (lambda document: document.update(words=[]), "received no change"),
+    "letters": (lambda document: document["words"][0].update(added="a"), "a list"),
+    "no_list": (lambda document: document["words"][0].update(assets=None), "a list"),
+    "spare_ids": (lambda document: document.update(old_spare_ids=[1]), "spare ids"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_WORDS)
+def test_words_from_elsewhere_are_those_of_the_new_ids(
+    name: str, tmp_path: Path
+) -> None:
+    def build(size: int) -> keras.Model:
+        words = [f"w{number}" for number in range(size - 1)]
+        x = keras.Input((4,), dtype="string")
+        return keras.Model(x, table(size)(layers.StringLookup(vocabulary=words)(x)))
+
+    source = tmp_path / "old.keras"
+    save(build, SIZE, source)
+    document = kp.surgery.plan(source, tokens=["a"]).to_json()
+    kp.surgery.apply_plan(Plan.from_json(document), source, tmp_path / "new.keras")
+    edit, message = OTHER_WORDS[name]
+    edited = json.loads(json.dumps(document))
+    edit(edited)
+    with pytest.raises(SurgeryError, match=message):
+        kp.surgery.apply_plan(Plan.from_json(edited), source, tmp_path / "other.keras")
+    assert not (tmp_path / "other.keras").exists()
+
+
 def test_a_plan_that_hides_its_need_of_a_proof(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
     save(lambda size: keras.Model(x := ids(), table(size)(x * 1)), SIZE, source)

@@ -68,8 +68,18 @@ def tied() -> keras.Model:
     return model
 
 
+def low_rank() -> keras.Model:
+    """A table and a head with LoRA, which a file holds merged."""
+    model = tagger()
+    for layer in model.layers:
+        if isinstance(layer, layers.Embedding | layers.Dense):
+            layer.enable_lora(2)
+    return model
+
+
 MODELS: dict[str, tuple[Callable[[], keras.Model], str]] = {
     "tagger": (tagger, "ExtendableEmbedding"),
+    "low rank": (low_rank, "ExtendableEmbedding"),
     "masked": (masked, "Embedding"),
     "nested": (nested, "ExtendableEmbedding"),
     "tied": (tied, "ReversibleEmbedding"),

@@ -26,7 +26,7 @@ pytestmark = [
 
 def said(cell: Cell) -> str:
     """What the page says of a cell: a verdict, or the message of a refusal."""
-    table, row = cell.table, label(cell.row)
+    table, row = cell.row.holder, label(cell.row)
     (section,) = (s for s in PAGE.split("\n## ") if s.startswith(f"{table}\n"))
     (line,) = (s for s in section.splitlines() if s.startswith(f"| {row} |"))
     text = line.split(" | ")[1 + [*OPERATIONS].index(cell.operation)].removesuffix(" |")
@@ -36,6 +36,8 @@ def said(cell: Cell) -> str:
     return text
 
 
-@pytest.mark.parametrize("cell", SOME, ids=lambda c: f"{label(c.row)}/{c.operation}")
+@pytest.mark.parametrize(
+    "cell", SOME, ids=lambda c: f"{c.row.holder}, {label(c.row)}: {c.operation}"
+)
 def test_the_page_says_what_a_surgery_gives(cell: Cell, tmp_path: Path) -> None:
     assert outcome(cell, tmp_path) == said(cell)

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -121,12 +122,38 @@ def ask_keras(archive: Archive, root: LayerNode) -> Asking:
         skeleton = build(config)
     except NotBuilt as error:
         raise CannotAsk(_why_not(error, root)) from None
-    unlike = {
+    unlike = _unlike(archive, skeleton)
+    if any(path.startswith("optimizer/") for path in unlike):
+        with suppress(NotBuilt):
+            scaled = _with_loss_scale(config)
+            other = build(scaled)
+            if len(fewer := _unlike(archive, other)) < len(unlike):
+                config, skeleton, unlike = scaled, other, fewer
+    return Asking(root, config, skeleton, unlike, look_inside(skeleton))
+
+
+def _unlike(archive: Archive, skeleton: "Skeleton") -> dict[str, Any]:
+    return {
         path: skeleton.shapes.get(path)
         for path, array in archive.arrays.items()
         if skeleton.shapes.get(path) != array.shape
     }
-    return Asking(root, config, skeleton, unlike, look_inside(skeleton))
+
+
+def _with_loss_scale(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration whose optimizer scales the loss.
+
+    Under the policy mixed_float16 Keras wraps an optimizer so, and does not say it in
+    config.json.
+    """
+    compiled = config.get("compile_config") or {}
+    wrapped = {
+        "module": "keras.optimizers",
+        "class_name": "LossScaleOptimizer",
+        "config": {"inner_optimizer": compiled.get("optimizer")},
+        "registered_name": None,
+    }
+    return {**config, "compile_config": {**compiled, "optimizer": wrapped}}
 
 
 def _why_not(error: Exception, root: LayerNode) -> str:

@@ -11,21 +11,25 @@ from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 
 
-def bind_claimed(model: ModelFile, vocabulary: Draft) -> None:
+def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
-    bound = {site.path for site in vocabulary.arrays}
-    for layer, array in model.arrays() if model.claims.also else ():
-        claims = model.claims.on(layer, array)
-        claim = next(
-            (c for c in claims if array.shape[c.axis] == vocabulary.size), None
-        )
-        if claim is None:
-            continue
-        if array.path not in bound:
-            vocabulary.arrays.append(claimed_site(array, claim))
-        if layer.name not in vocabulary.layers:
-            vocabulary.layers.append(layer.name)
-        _add_numbers(model, layer, array, claim, vocabulary)
+    claimed = [
+        (layer, array, claims)
+        for layer, array in (model.arrays() if model.claims.also else ())
+        if (claims := model.claims.on(layer, array))
+    ]
+    for vocabulary in drafts if claimed else ():
+        bound = {site.path for site in vocabulary.arrays}
+        for layer, array, claims in claimed:
+            sizes = {array.shape[claim.axis]: claim for claim in reversed(claims)}
+            claim = sizes.get(vocabulary.size)
+            if claim is None:
+                continue
+            if array.path not in bound:
+                vocabulary.arrays.append(claimed_site(array, claim))
+            if layer.name not in vocabulary.layers:
+                vocabulary.layers.append(layer.name)
+            _add_numbers(model, layer, array, claim, vocabulary)
 
 
 def claimed_site(array: StoredArray, claim: Also) -> ArraySite:

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_padsafe.facts.operations import NAME_IDS, RECURRENT
 from keras_padsafe.saved_model.config_path import ConfigPath
-from keras_padsafe.saved_model.graph import Call
+from keras_padsafe.saved_model.graph import Call, numbers_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.bind_tables import add_holding, bind_inverse_lookups
@@ -14,8 +14,9 @@ from keras_padsafe.surgery.finding.encodings import counting_key, keeps_steps
 from keras_padsafe.surgery.finding.heads import (
     Head,
     head_of,
+    heads_at_outputs,
     last_weights,
-    output_producers,
+    reshaped_sizes,
     reshaped_units,
 )
 from keras_padsafe.surgery.finding.id_sources import is_reverse
@@ -44,11 +45,6 @@ class _Candidate:
 
 def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
     """Adds to each vocabulary its heads, or says why a head's owner is not known."""
-    producers = {
-        size: output_producers(model.graph, size)
-        for size in {space.draft.size for space in spaces}
-    }
-    candidates: dict[int, list[_Candidate]] = {}
     for space in spaces:
         reverse = [call for call in space.calls if is_reverse(call)]
         space.logits += reverse
@@ -56,37 +52,59 @@ def bind_heads(model: ModelFile, spaces: list[IdSpace]) -> None:
             f"table {call.layer.name!r} scores the ids by its rows, without a bias"
             for call in reverse
         ]
-        downstream = model.graph.downstream(space.calls)
-        steps = [
-            call
-            for call in space.calls
-            if counting_key(call.layer, model) is None or keeps_steps(call, model.graph)
-        ]
-        with_steps = keep_steps(model.graph, steps)
-        for call in producers[space.draft.size]:
-            head = head_of(call.layer)
-            if head is None or head.size != space.draft.size:
-                continue
-            follows = call in downstream and not space.draft.is_made_inside
-            if follows or _is_claimed(call.layer, model):
-                found = _Candidate(space, call, head, call in with_steps)
-                candidates.setdefault(id(call.layer), []).append(found)
+    reached = model.graph.spread(space.calls for space in spaces)
+    candidates = _candidates(model, spaces, reached)
     for rivals in candidates.values():
         _settle(rivals, model)
-    last, known = last_weights(model.graph), set(candidates)
+    _bind_heads_by_object(model, spaces)
+    _look_at_other_units(model, spaces, reached, set(candidates))
+    _look_at_reshapes(model, spaces, reached)
     for space in spaces:
         vocabulary = space.draft
-        _bind_heads_by_object(model, vocabulary)
-        _look_at_other_units(model, space, last, known)
-        _look_at_reshapes(model, space)
         followed = follow_logits(
             model.graph, space.logits, vocabulary.size, model.claims
         )
         space.over_ids = followed.over_ids
         add_config(vocabulary, followed.sites)
         vocabulary.unexplained += followed.unexplained
-        bind_inverse_lookups(model, space)
-        _bind_metrics(model, space)
+    bind_inverse_lookups(model, spaces)
+    _bind_metrics(model, spaces)
+
+
+def _candidates(
+    model: ModelFile, spaces: list[IdSpace], reached: dict[Call, int]
+) -> dict[int, list[_Candidate]]:
+    """The heads at the outputs, and for each the id spaces that it may score."""
+    sized = _by_size(spaces)
+    inside = sum(1 << n for n, s in enumerate(spaces) if s.draft.is_made_inside)
+    kept = keep_steps(model.graph, (_with_steps(space, model) for space in spaces))
+    candidates: dict[int, list[_Candidate]] = {}
+    for call, head in heads_at_outputs(model.graph, sized):
+        rivals = sized[head.size]
+        if not _is_claimed(call.layer, model):
+            rivals &= reached[call] & ~inside
+        for number in numbers_of(rivals):
+            has_steps = bool(kept[call] >> number & 1)
+            found = _Candidate(spaces[number], call, head, has_steps)
+            candidates.setdefault(id(call.layer), []).append(found)
+    return candidates
+
+
+def _with_steps(space: IdSpace, model: ModelFile) -> list[Call]:
+    """The calls of its tables that give a vector for each id."""
+    return [
+        call
+        for call in space.calls
+        if counting_key(call.layer, model) is None or keeps_steps(call, model.graph)
+    ]
+
+
+def _by_size(spaces: list[IdSpace]) -> dict[int, int]:
+    """For each number of ids the bits of the spaces that have as many."""
+    sized: dict[int, int] = {}
+    for number, space in enumerate(spaces):
+        sized[space.draft.size] = sized.get(space.draft.size, 0) | 1 << number
+    return sized
 
 
 def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
@@ -128,37 +146,48 @@ def _is_claimed(layer: LayerNode, model: ModelFile) -> bool:
 
 
 def _look_at_other_units(
-    model: ModelFile, space: IdSpace, last: list[Call], known: set[int]
+    model: ModelFile, spaces: list[IdSpace], reached: dict[Call, int], known: set[int]
 ) -> None:
     """Layers of other kinds whose units, as many as the ids, reach an output."""
-    vocabulary = space.draft
-    bound = {site.path for site in vocabulary.arrays}
-    downstream = model.graph.downstream(space.calls)
-    for call in last:
+    sized = _by_size(spaces)
+    bound = [{site.path for site in space.draft.arrays} for space in spaces]
+    for call in last_weights(model.graph):
         layer = call.layer
-        if call not in downstream or id(layer) in known or model.claims.leaves(layer):
+        if id(layer) in known or model.claims.leaves(layer):
             continue
-        _note_square(vocabulary, call)
-        arrays = [
-            array
-            for array in layer.arrays.values()
-            if array.shape[-1:] == (vocabulary.size,) and array.path not in bound
-            if array is not named_arrays(layer).get("g_idx")
-        ]
-        if layer.kind in RECURRENT and layer.config.get("units") == (vocabulary.size):
-            vocabulary.unexplained.append(_recurrent(layer, vocabulary.size))
-        if arrays and _is_claimed(layer, model):
-            head = head_of(layer)
-            if head is not None and head.size == vocabulary.size:
-                add_holding(vocabulary, head)
-            space.logits.append(call)
-        elif arrays and not _follows(vocabulary, arrays[0].path, model):
-            problem = (
-                f"{layer.class_name} {layer.name!r} has {vocabulary.size} units that "
-                "reach an output of the model: they may score ids"
-            )
-            flags = settling_flags(layer.name, len(arrays[0].shape) - 1)
-            vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
+        sizes = {size for array in layer.arrays.values() for size in array.shape[-1:]}
+        if layer.kind in RECURRENT and is_count(layer.config.get("units")):
+            sizes.add(layer.config["units"])
+        for size in sizes & sized.keys():
+            for number in numbers_of(reached[call] & sized[size]):
+                _look_at_units(model, spaces[number], call, bound[number])
+
+
+def _look_at_units(
+    model: ModelFile, space: IdSpace, call: Call, bound: set[str]
+) -> None:
+    vocabulary, layer = space.draft, call.layer
+    _note_square(vocabulary, call)
+    arrays = [
+        array
+        for array in layer.arrays.values()
+        if array.shape[-1:] == (vocabulary.size,) and array.path not in bound
+        if array is not named_arrays(layer).get("g_idx")
+    ]
+    if layer.kind in RECURRENT and layer.config.get("units") == vocabulary.size:
+        vocabulary.unexplained.append(_recurrent(layer, vocabulary.size))
+    if arrays and _is_claimed(layer, model):
+        head = head_of(layer)
+        if head is not None and head.size == vocabulary.size:
+            add_holding(vocabulary, head)
+        space.logits.append(call)
+    elif arrays and not _follows(vocabulary, arrays[0].path, model):
+        problem = (
+            f"{layer.class_name} {layer.name!r} has {vocabulary.size} units that "
+            "reach an output of the model: they may score ids"
+        )
+        flags = settling_flags(layer.name, len(arrays[0].shape) - 1)
+        vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
 
 
 def _recurrent(layer: LayerNode, size: int) -> Unexplained:
@@ -171,32 +200,30 @@ def _recurrent(layer: LayerNode, size: int) -> Unexplained:
     )
 
 
-def _look_at_reshapes(model: ModelFile, space: IdSpace) -> None:
+def _look_at_reshapes(
+    model: ModelFile, spaces: list[IdSpace], reached: dict[Call, int]
+) -> None:
     """Outputs with a unit for each id that are cut out of more units than that."""
-    size = space.draft.size
-    downstream = model.graph.downstream(space.calls)
-    reshapes = {c for c in downstream if reshaped_units(c.layer, size) is not None}
-    for call in (
-        model.graph.back_from_outputs(
-            lambda call: reshaped_units(call.layer, size) is not None
-        )
-        if reshapes
-        else ()
-    ):
-        heads = [head_of(source.layer) for source in call.inputs]
-        wide = [head for head in heads if head is not None and head.size != size]
-        if call in downstream and wide and not model.claims.leaves(wide[0].layer):
+    sized = _by_size(spaces)
+    for size in sized.keys() & reshaped_sizes(model.graph):
+        for call in model.graph.back_from_outputs(
+            lambda call, size=size: reshaped_units(call.layer, size) is not None
+        ):
+            heads = [head_of(source.layer) for source in call.inputs]
+            wide = [head for head in heads if head is not None and head.size != size]
+            if not wide or model.claims.leaves(wide[0].layer):
+                continue
             layer = wide[0].layer
-            space.draft.unexplained.append(
-                Unexplained(
-                    call.layer.name,
-                    f"{call.layer.class_name} {call.layer.name!r} makes rows of {size} "
-                    f"of the {wide[0].size} units of {layer.class_name} "
-                    f"{layer.name!r}: they may score ids",
-                    f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, "
-                    "it cannot be grown in the file",
-                )
+            doubt = Unexplained(
+                call.layer.name,
+                f"{call.layer.class_name} {call.layer.name!r} makes rows of {size} "
+                f"of the {wide[0].size} units of {layer.class_name} "
+                f"{layer.name!r}: they may score ids",
+                f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, "
+                "it cannot be grown in the file",
             )
+            for number in numbers_of(reached[call] & sized[size]):
+                spaces[number].draft.unexplained.append(doubt)
 
 
 def _follows(vocabulary: Draft, path: str, model: ModelFile) -> bool:
@@ -220,35 +247,42 @@ def _note_square(vocabulary: Draft, call: Call) -> None:
             )
 
 
-def _bind_heads_by_object(model: ModelFile, vocabulary: Draft) -> None:
+def _bind_heads_by_object(model: ModelFile, spaces: list[IdSpace]) -> None:
     """Heads that hold the table itself."""
-    paths = {site.path for site in vocabulary.arrays}
+    holding: dict[str, list[int]] = {}
+    for number, space in enumerate(spaces):
+        for site in space.draft.arrays:
+            holding.setdefault(site.path, []).append(number)
     for layer in model.layers:
-        head = head_of(layer)
-        if head is not None and head.size == vocabulary.size:
-            held = [child.original or child for child in layer.children]
-            if any(
-                array.path in paths for child in held for array in child.arrays.values()
-            ):
-                add_holding(vocabulary, head)
+        head = head_of(layer) if layer.children else None
+        held = [child.original or child for child in layer.children if head]
+        paths = [array.path for child in held for array in child.arrays.values()]
+        for number in sorted({n for path in paths for n in holding.get(path, ())}):
+            if head is not None and head.size == spaces[number].draft.size:
+                add_holding(spaces[number].draft, head)
 
 
-def _bind_metrics(model: ModelFile, space: IdSpace) -> None:
+def _bind_metrics(model: ModelFile, spaces: list[IdSpace]) -> None:
     """Losses and metrics that count or name the classes of an output over ids."""
-    vocabulary = space.draft
+    over: dict[Call, list[Draft]] = {}
+    for space in spaces:
+        for call in space.over_ids:
+            over.setdefault(call, []).append(space.draft)
     compiled = model.root.serialized.get("compile_config") or {}
     for key in ("metrics", "weighted_metrics", "loss"):
         for output, path, metrics in _metrics_of(compiled.get(key), model):
-            if output not in space.over_ids:
-                continue
-            for inner, id_ in _named_ids(metrics):
-                place = ("compile_config", key, *path, *inner)
-                add_config(vocabulary, [ConfigSite(place, id_, "id", "names an id")])
-            for inner in _class_counts(metrics, vocabulary.size):
-                place = ("compile_config", key, *path, *inner)
-                reason = "metric over the classes of the head"
-                site = ConfigSite(place, vocabulary.size, "table", reason)
-                add_config(vocabulary, [site])
+            for vocabulary in over.get(output, ()):
+                _bind_metric(vocabulary, ("compile_config", key, *path), metrics)
+
+
+def _bind_metric(vocabulary: Draft, place: ConfigPath, metrics: Any) -> None:
+    for inner, id_ in _named_ids(metrics):
+        site = ConfigSite((*place, *inner), id_, "id", "names an id")
+        add_config(vocabulary, [site])
+    for inner in _class_counts(metrics, vocabulary.size):
+        reason = "metric over the classes of the head"
+        site = ConfigSite((*place, *inner), vocabulary.size, "table", reason)
+        add_config(vocabulary, [site])
 
 
 def _metrics_of(

@@ -7,6 +7,7 @@ from typing import Any
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.graph import numbers_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
 from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
@@ -40,8 +41,16 @@ def find_id_spaces(model: ModelFile) -> list[IdSpace]:
     groups = _group(_tables(model), model)
     spaces = [_start(tables, model) for tables in groups]
     _tell_apart(spaces)
+    tokenizers = [
+        layer
+        for layer in model.layers
+        if layer.class_name.endswith("Tokenizer") and not model.claims.leaves(layer)
+    ]
     for space in spaces:
-        _add_words(space, model, alone=len(spaces) == 1)
+        _add_words(space, model)
+        if len(spaces) == 1 or space.draft.is_main:
+            for layer in tokenizers:
+                bind_tokenizer(space.draft, layer, model)
     return spaces
 
 
@@ -233,14 +242,15 @@ def _spare(layer: LayerNode, vocabulary: Draft, columns: int) -> Unexplained:
     )
 
 
-def bind_inverse_lookups(model: ModelFile, space: IdSpace) -> None:
+def bind_inverse_lookups(model: ModelFile, spaces: list[IdSpace]) -> None:
     """Adds the lookup layers that turn the ids which a head chose back into words."""
-    downstream = model.graph.downstream(space.logits)
-    for call in model.graph.calls:
+    chosen = model.graph.spread(space.logits for space in spaces)
+    for call, bits in chosen.items():
         layer = call.layer
-        is_inverse = layer.config.get("invert") is True
-        if call in downstream and is_inverse and layer.kind in LOOKUPS:
-            _add_lookup(space.draft, layer, model, "names the ids chosen")
+        if layer.config.get("invert") is True and layer.kind in LOOKUPS:
+            for number in numbers_of(bits):
+                vocabulary = spaces[number].draft
+                _add_lookup(vocabulary, layer, model, "names the ids chosen")
 
 
 def _add_lookup(
@@ -274,7 +284,7 @@ def _tell_apart(spaces: list[IdSpace]) -> None:
             space.draft.name += f".{config[0].path[-1]}"
 
 
-def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
+def _add_words(space: IdSpace, model: ModelFile) -> None:
     vocabulary = space.draft
     for source, _ in sources_of_table(space.calls):
         if source.kind in LOOKUPS:
@@ -288,12 +298,6 @@ def _add_words(space: IdSpace, model: ModelFile, *, alone: bool) -> None:
     vocabulary.is_main = any(
         _counts_text(place, model) for place in space.draft.numbers
     )
-    for layer in model.layers:
-        named = layer.class_name.endswith("Tokenizer") and not model.claims.leaves(
-            layer
-        )
-        if named and (alone or vocabulary.is_main):
-            bind_tokenizer(vocabulary, layer, model)
 
 
 def _counts_text(place: ConfigPath, model: ModelFile) -> bool:

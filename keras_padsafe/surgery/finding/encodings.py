@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from keras_padsafe.archive import decode
 from keras_padsafe.facts.operations import COLUMNS, LOOKUPS
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -81,6 +80,8 @@ def word_weights(layer: LayerNode, words: WordsSite) -> Iterator[ArraySite]:
     """
     for relative, array in layer.arrays.items():
         if relative.endswith("vars/idf_weights") and len(array.shape) == 1:
+            from keras_padsafe.archive import decode  # NumPy, for this alone
+
             first = max(words.first_id, len(words.specials))
             known = decode(array.read(first, words.end), array.dtype)
             mean = float(known.mean()) if known.size else 0.0

@@ -1,10 +1,10 @@
 """Accounts for every other array with an axis of the vocabulary's size."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
 from keras_padsafe.surgery.finding.model_file import (
@@ -19,20 +19,29 @@ from keras_padsafe.surgery.finding.vocabulary import Draft, LeftAlone, Unexplain
 _HELD = ("__tensor__", "__numpy__")
 
 
-def explain_rest(model: ModelFile, vocabulary: Draft, every: list[Draft]) -> None:
+def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
     """Lists the arrays left alone with the reason, and those without one.
 
-    Args:
-        model: The model.
-        vocabulary: The vocabulary whose size is looked for.
-        every: All vocabularies; what is bound to any of them is explained.
+    What is bound to any of the vocabularies is explained.
     """
-    bound = {site.path for other in every for site in other.arrays}
-    rest = [
-        (layer, array)
-        for layer, array in model.arrays()
-        if vocabulary.size in array.shape and array.path not in bound
-    ]
+    bound = {site.path for other in vocabularies for site in other.arrays}
+    rest: dict[int, list[tuple[LayerNode, StoredArray]]] = {}
+    for layer, array in model.arrays():
+        for size in set(array.shape) if array.path not in bound else ():
+            rest.setdefault(size, []).append((layer, array))
+    constants = _constants(model)
+    for vocabulary in vocabularies:
+        size = vocabulary.size
+        _explain(model, vocabulary, rest.get(size, []))
+        held = (_held(call, shape, size) for call, shape in constants.get(size, ()))
+        vocabulary.unexplained += held
+        _refuse_quantised(vocabulary)
+
+
+def _explain(
+    model: ModelFile, vocabulary: Draft, rest: list[tuple[LayerNode, StoredArray]]
+) -> None:
+    """Sorts the arrays that have an axis of the vocabulary's size."""
     units = _unread_units(model, vocabulary) if rest else {}
     for layer, array in rest:
         if array.path in units and not model.claims.leaves(layer, array.path):
@@ -55,24 +64,30 @@ def explain_rest(model: ModelFile, vocabulary: Draft, every: list[Draft]) -> Non
                 settling_flags(place, axis),
             )
         )
-    vocabulary.unexplained += _constants(model, vocabulary.size)
-    _refuse_quantised(vocabulary)
 
 
-def _constants(model: ModelFile, size: int) -> Iterator[Unexplained]:
-    """Arrays that operations hold: what a weight was when the model was made, too."""
+def _constants(model: ModelFile) -> dict[int, list[tuple[Call, tuple[int, ...]]]]:
+    """Arrays that operations hold, by the sizes of their axes."""
+    found: dict[int, list[tuple[Call, tuple[int, ...]]]] = {}
     for call in model.graph.calls:
         for value in call.arguments.values():
             shape = _constant_shape(value)
-            if size in shape and not model.claims.leaves(call.layer):
-                name = call.layer.name
-                yield Unexplained(
-                    name,
-                    f"{call.layer.class_name} {name!r} holds an array of shape {shape} "
-                    f"in config.json, and {size} of its numbers may be one for each id",
-                    f"Say --leave {name} (leave='{name}') if they are not. Else give "
-                    "the model a layer that holds them, and load the weights into it",
-                )
+            for size in set(shape):
+                if not model.claims.leaves(call.layer):
+                    found.setdefault(size, []).append((call, shape))
+    return found
+
+
+def _held(call: Call, shape: tuple[int, ...], size: int) -> Unexplained:
+    """An array that may be what a weight was when the model was made."""
+    name = call.layer.name
+    return Unexplained(
+        name,
+        f"{call.layer.class_name} {name!r} holds an array of shape {shape} in "
+        f"config.json, and {size} of its numbers may be one for each id",
+        f"Say --leave {name} (leave='{name}') if they are not. Else give the model a "
+        "layer that holds them, and load the weights into it",
+    )
 
 
 def _constant_shape(value: Any) -> tuple[int, ...]:

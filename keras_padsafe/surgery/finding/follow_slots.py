@@ -46,6 +46,8 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
         bound = sites.get(weight or "")
         copied = None if start.copies is None else sites.get(trained[start.copies])
         fill = copied.fill if copied else start.number
+        if start.copies is not None and not trained[start.copies]:
+            fill = 0.0  # The average of a part of LoRA.
         if fill is None:
             draft.slot_problem = (
                 f"optimizer: what new entries of {path} start with is not known. "
@@ -89,11 +91,14 @@ def _trained(asking: Asking) -> list[str]:
     """The path of each trainable variable of the model, in the optimizer's order.
 
     A part of an array, as the rows of a table that train, goes by the array's path.
+    Parts of LoRA have none: a file holds them merged, and Keras starts them with zeros.
     """
     paths = {id(variable): path for path, variable in asking.skeleton.variables.items()}
     holders = {
         id(variable): f"{group}/vars/0" if group else "vars/0"
         for group, part in asking.skeleton.objects.items()
+        if not group.startswith("optimizer")
+        and not getattr(part, "lora_enabled", False)
         for variable in getattr(part, "_trainable_variables", ())
     }
     trained = asking.skeleton.model.trainable_variables

@@ -1,5 +1,6 @@
 """Finds output heads: layers whose last axis has one unit for each id."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from keras_padsafe.archive import StoredArray
@@ -49,12 +50,49 @@ def reshaped_units(layer: LayerNode, size: int) -> ConfigPath | None:
     return None
 
 
-def output_producers(graph: Graph, size: int) -> list[Call]:
-    """The calls that make the `size` units of an output of the model, or its ids."""
+def reshaped_sizes(graph: Graph) -> set[int]:
+    """The numbers of units that some Reshape of the model names."""
+    shapes = [
+        call.layer.config.get(key)
+        for call in graph.calls
+        if call.layer.kind == "Reshape"
+        for key in ("target_shape", "newshape")
+    ]
+    lasts = [shape[-1] for shape in shapes if isinstance(shape, list) and shape]
+    return {size for size in lasts if isinstance(size, int)}
+
+
+def heads_at_outputs(graph: Graph, sizes: Collection[int]) -> list[tuple[Call, Head]]:
+    """The calls that make the units of an output of the model, or its ids.
+
+    Args:
+        graph: The calls of the model.
+        sizes: The numbers of units that count.
+    """
+    reshaped = reshaped_sizes(graph).intersection(sizes)
+    found = [
+        (call, head)
+        for call in output_producers(graph, None)
+        if (head := head_of(call.layer)) and head.size not in reshaped
+        if head.size in sizes
+    ]
+    for size in reshaped:
+        calls = output_producers(graph, size)
+        heads = [(call, head_of(call.layer)) for call in calls]
+        found += [(call, head) for call, head in heads if head and head.size == size]
+    return found
+
+
+def output_producers(graph: Graph, size: int | None) -> list[Call]:
+    """The calls that make an output of the model, told apart from what passes it on.
+
+    A Reshape passes on units of which it names `size`.
+    """
+    passing = UNIT_BY_UNIT | BACK_TO_IDS
     return graph.back_from_outputs(
         lambda call: (
-            call.layer.kind not in UNIT_BY_UNIT | BACK_TO_IDS
-            and reshaped_units(call.layer, size) is None
+            call.layer.kind not in passing
+            and (size is None or reshaped_units(call.layer, size) is None)
         )
     )
 

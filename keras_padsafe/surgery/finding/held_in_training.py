@@ -27,22 +27,28 @@ def training_objects(root: LayerNode) -> Iterator[TrainingObject]:
                 yield from _within(value, (*layer.path, "config", key))
 
 
-def find_held_in_training(model: ModelFile, draft: Draft) -> Iterator[Unexplained]:
-    """Those that hold a number as large as the vocabulary."""
-    known = {site.path for site in draft.config}
+def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
+    """Adds to each vocabulary those that hold a number as large as it is."""
+    held: dict[int, list[tuple[TrainingObject, ConfigPath]]] = {}
     for one in training_objects(model.root):
         for key, value in one.config.items():
-            place = (*one.path, "config", key)
-            is_size = type(value) is int and value == draft.size
-            if is_size and place not in known and one.name not in model.claims.leave:
-                yield Unexplained(
-                    one.name,
-                    f"{one.class_name} {one.name!r} holds {config_key(place)}={value}, "
-                    "which may count the ids; only training runs it, so no proof would "
-                    "show it",
-                    f"Say --leave {one.name} (leave='{one.name}') if it does not, or "
-                    "if you give the new model another one before you train it",
-                )
+            if type(value) is int and one.name not in model.claims.leave:
+                place = (*one.path, "config", key)
+                held.setdefault(value, []).append((one, place))
+    for draft in drafts:
+        known = {site.path for site in draft.config}
+        draft.unexplained += [
+            Unexplained(
+                one.name,
+                f"{one.class_name} {one.name!r} holds "
+                f"{config_key(place)}={draft.size}, which may count the ids; only "
+                "training runs it, so no proof would show it",
+                f"Say --leave {one.name} (leave='{one.name}') if it does not, or "
+                "if you give the new model another one before you train it",
+            )
+            for one, place in held.get(draft.size, ())
+            if place not in known
+        ]
 
 
 def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:

@@ -27,9 +27,18 @@ from keras_padsafe.surgery.finding.held_in_training import (
 )
 from keras_padsafe.surgery.finding.held_words import bind_held_words
 from keras_padsafe.surgery.finding.id_sources import changers
-from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
+from keras_padsafe.surgery.finding.model_file import (
+    ModelFile,
+    add_config,
+    layers_around,
+)
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
-from keras_padsafe.surgery.finding.optimizer_slots import SlotError, find_slots
+from keras_padsafe.surgery.finding.optimizer_slots import (
+    SlotError,
+    SlotGroup,
+    read_slots,
+    slots_of,
+)
 from keras_padsafe.surgery.finding.other_takers import (
     bind_compared,
     find_bins,
@@ -190,17 +199,16 @@ def _find(model: ModelFile) -> list[Draft]:
         space.draft.unexplained += find_other_takers(space, tables, model)
         space.draft.unexplained += find_bins(space, model)
         bind_compared(space, tables, model)
-    for draft in drafts:
-        bind_claimed(model, draft)
+    bind_claimed(model, drafts)
     bind_held_heads(model, drafts)
     for draft in drafts:
         bind_followers(model, draft)
     bind_held_words(model, drafts)
+    explain_rest(model, drafts)
+    find_held_in_training(model, drafts)
     for draft in drafts:
-        explain_rest(model, draft, drafts)
-        draft.unexplained += find_held_in_training(model, draft)
         add_config(draft, _copies(model, draft))
-        _bind_slots(model, draft)
+    _bind_slots(model, drafts)
     return drafts
 
 
@@ -225,19 +233,27 @@ def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:
             site.follows,
             f"copy of shared layer {layer.name!r}",
         )
-        for layer in model.layers
-        for copy in layer.copies
         for site in draft.config
-        if site.path[: len(layer.path)] == layer.path
-        and site.path[len(layer.path)] != "inbound_nodes"
+        for layer in layers_around(site.path, model)
+        if layer.copies and site.path[len(layer.path)] != "inbound_nodes"
+        for copy in layer.copies
     ]
 
 
-def _bind_slots(model: ModelFile, draft: Draft) -> None:
-    if model.asking is not None:
-        bind_following_slots(model, model.asking, draft)
-        return
-    try:
-        draft.slots = find_slots(model.root, model.archive, draft.arrays)
-    except SlotError as error:
-        draft.slot_problem = str(error)
+def _bind_slots(model: ModelFile, drafts: list[Draft]) -> None:
+    groups: list[SlotGroup] = []
+    problem = None
+    if model.asking is None:
+        try:
+            groups = read_slots(model.root, model.archive)
+        except SlotError as error:
+            problem = str(error)
+    for draft in drafts:
+        if model.asking is not None:
+            bind_following_slots(model, model.asking, draft)
+            continue
+        draft.slot_problem = problem
+        try:
+            draft.slots = slots_of(draft.arrays, groups)
+        except SlotError as error:
+            draft.slot_problem = str(error)

@@ -1,7 +1,7 @@
 """A saved model as all steps of an inventory see it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -48,6 +48,11 @@ class ModelFile:
         ]
 
     @cached_property
+    def by_path(self) -> dict[ConfigPath, LayerNode]:
+        """The layers by their places in config.json."""
+        return {layer.path: layer for layer in self.layers}
+
+    @cached_property
     def named(self) -> Counter[str]:
         """How many layers bear each name."""
         return Counter(layer.name for layer in self.layers)
@@ -83,10 +88,14 @@ def add_config(vocabulary: Draft, sites: Iterable[ConfigSite]) -> None:
 
 def holder_of(place: ConfigPath, model: ModelFile) -> LayerNode:
     """The innermost layer whose description holds a place of config.json."""
-    return max(
-        (node for node in model.layers if place[: len(node.path)] == node.path),
-        key=lambda node: len(node.path),
-    )
+    return next(layers_around(place, model))
+
+
+def layers_around(place: ConfigPath, model: ModelFile) -> Iterator[LayerNode]:
+    """The layers whose descriptions hold a place of config.json, innermost first."""
+    for end in range(len(place), -1, -1):
+        if place[:end] in model.by_path:
+            yield model.by_path[place[:end]]
 
 
 def settling_flags(place: str, axis: int) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from keras_padsafe.facts.operations import COLUMNS
-from keras_padsafe.facts.rules import Rule, rule_of
+from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.surgery.finding.contradicted_tables import contradicted_tables
 from keras_padsafe.surgery.finding.encodings import counting_key, takers_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
-from keras_padsafe.surgery.finding.tables import array_below
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
 
 _MOST = 10
@@ -23,27 +23,20 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
         found += shown_tables(model.asking, arrays, [])[1]
     named = {item.place for item in found}
     for layer in model.layers:
-        rule = rule_of(layer.key)
-        if rule is not None:
-            found += _contradicting(layer, rule)
+        if rule_of(layer.key) is not None:
+            found += (
+                Unexplained(
+                    array.path,
+                    f"layer {layer.name!r} of class {layer.key}: array {array.path} of "
+                    f"shape {array.shape} contradicts {key}={size!r}",
+                    "Save the model again with Keras, so that both agree",
+                )
+                for array, key, size in contradicted_tables(layer)
+            )
         elif model.asking is None and not layer.is_stock and not layer.is_graph:
             found += (item for item in _matrices(layer) if item.place not in named)
         found += _encodings(layer, model)
     return found[:_MOST]
-
-
-def _contradicting(layer: LayerNode, rule: Rule) -> Iterator[Unexplained]:
-    """Tables of a known class whose size is not what its configuration says."""
-    size = layer.config.get(rule.size_key)
-    for relative, axis in rule.arrays.items():
-        array = array_below(layer, relative)
-        if array is not None and array.shape[axis : axis + 1] != (size,):
-            yield Unexplained(
-                array.path,
-                f"layer {layer.name!r} of class {layer.key}: array {array.path} of "
-                f"shape {array.shape} contradicts {rule.size_key}={size!r}",
-                "Save the model again with Keras, so that both agree",
-            )
 
 
 def _matrices(layer: LayerNode) -> Iterator[Unexplained]:

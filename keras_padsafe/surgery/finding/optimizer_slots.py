@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_padsafe.archive import Archive, StoredArray
@@ -22,15 +22,35 @@ class SlotError(AmbiguousVocabularyError):
     """The optimizer's variables cannot be told apart; dropping them settles it."""
 
 
-def find_slots(
-    root: LayerNode, archive: Archive, sites: list[ArraySite]
-) -> list[ArraySite]:
-    """The optimizer variables that must change together with `sites`.
+@dataclass(frozen=True)
+class SlotGroup:
+    """One saved list of the variables of an optimizer.
+
+    Attributes:
+        name: The class of the optimizer.
+        variables: All of them.
+        slots: For each weight that trains, the numbers of its slots.
+        fixed: For each table with rows that never train, the rows.
+        aligned: Which of those weights an array is; `None` where layers and slots do
+            not go along.
+        trained: The arrays that train.
+    """
+
+    name: str
+    variables: list[StoredArray]
+    slots: list[list[tuple[int, SlotFill]]]
+    fixed: dict[str, tuple[int, ...]]
+    aligned: dict[str, int] | None
+    trained: set[str]
+
+
+def read_slots(root: LayerNode, archive: Archive) -> list[SlotGroup]:
+    """The lists of slots that a file holds.
 
     Raises:
-        SlotError: if that cannot be told for certain.
+        SlotError: if it cannot be told for certain what they hold.
     """
-    found: list[ArraySite] = []
+    groups: list[SlotGroup] = []
     for group, optimizer, skipped in _optimizers(root, archive):
         variables = _variables(archive, group)[skipped:]
         slots = _slots(optimizer, variables, group, archive)
@@ -38,14 +58,27 @@ def find_slots(
             fixed = fixed_rows(root)
             shapes = [variables[pairs[0][0]].shape for pairs in slots]
             _check_shapes(slots, variables, shapes, group)
-            _check_trained(sites, fixed)
-            positions = _positions(root, sites, shapes, fixed)
-            for site, position in positions.items():
-                name = optimizer.get("class_name", "optimizer")
-                skips = fixed.get(site.path, site.skips)
-                for index, fill in slots[position]:
-                    slot = _slot_site(site, variables[index], fill, name)
-                    found.append(replace(slot, skips=skips))
+            name = optimizer.get("class_name", "optimizer")
+            aligned = _align(root, shapes, fixed)
+            trained = {a.path for n in _leaves(root) for a in _trainable(n).values()}
+            groups.append(SlotGroup(name, variables, slots, fixed, aligned, trained))
+    return groups
+
+
+def slots_of(sites: list[ArraySite], groups: list[SlotGroup]) -> list[ArraySite]:
+    """The optimizer variables that must change together with `sites`.
+
+    Raises:
+        SlotError: if that cannot be told for certain.
+    """
+    found: list[ArraySite] = []
+    for group in groups:
+        _check_trained(sites, group.fixed)
+        for site, position in _positions(sites, group).items():
+            skips = group.fixed.get(site.path, site.skips)
+            for index, fill in group.slots[position]:
+                slot = _slot_site(site, group.variables[index], fill, group.name)
+                found.append(replace(slot, skips=skips))
     return found
 
 
@@ -127,23 +160,16 @@ def _check_shapes(
             raise _refusal(f"{group}: the slots of one variable differ in shape")
 
 
-def _positions(
-    root: LayerNode,
-    sites: list[ArraySite],
-    shapes: list[tuple[int, ...]],
-    fixed: dict[str, tuple[int, ...]],
-) -> dict[ArraySite, int]:
+def _positions(sites: list[ArraySite], group: SlotGroup) -> dict[ArraySite, int]:
     """Which trainable variable each site is, counted as the optimizer counts."""
-    aligned = _align(root, shapes, fixed)
+    aligned = group.aligned
     if aligned is None:
         raise _refusal(
             "optimizer: its slots do not go along with the layers in the order in "
             "which config.json lists them"
         )
-    trained = {
-        array.path for leaf in _leaves(root) for array in _trainable(leaf).values()
-    }
-    lost = [s.path for s in sites if s.path in trained and s.path not in aligned]
+    paths = [site.path for site in sites if site.path in group.trained]
+    lost = [path for path in paths if path not in aligned]
     if lost:
         raise _refusal(f"optimizer: which slots are those of {lost[0]} is not known")
     return {site: aligned[site.path] for site in sites if site.path in aligned}

@@ -1,21 +1,19 @@
 """Which values still have one vector for each step of a sequence of ids."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from keras_padsafe.facts.operations import POOLING, RECURRENT
 from keras_padsafe.saved_model.graph import Call, Graph
 
 
-def keep_steps(graph: Graph, sources: list[Call]) -> set[Call]:
-    """The calls downstream of `sources` whose output still has every step.
+def keep_steps(graph: Graph, groups: Iterable[Iterable[Call]]) -> dict[Call, int]:
+    """For each call, which groups of calls give it values that still have every step.
 
-    After a pooling or the last step of a sequence, units may as well tell classes.
+    A bit stands for each group. After a pooling or the last step of a sequence, units
+    may as well tell classes.
     """
-    kept: set[Call] = set(sources)
-    for call in graph.in_order(graph.downstream(sources)):
-        if not kept.isdisjoint(call.inputs) and _keeps(call, graph):
-            kept.add(call)
-    return kept
+    return graph.spread(groups, lambda call: _keeps(call, graph))
 
 
 def _keeps(call: Call, graph: Graph) -> bool:

@@ -17,9 +17,8 @@ def recorded_widths(
         graph: The calls of the model.
         widths: The units of each of those calls.
     """
-    for record in graph.shape_records:
-        width = widths.get(record.call)
-        if width is not None and record.shape[-1:] == [width]:
+    for record in graph.records_of(widths):
+        if record.shape[-1:] == [widths[record.call]]:
             yield (*record.path, len(record.shape) - 1), record.call
     for layer, call in graph.input_layers:
         if call in widths:

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.spare_words import is_spare
@@ -47,7 +45,7 @@ def lookup_words(
         weights = layer.config.get("idf_weights")
         if isinstance(weights, list) and len(weights) == len(words):
             place = (*layer.path, "config", "idf_weights")
-            mean = float(np.mean(weights)) if weights else 0.0
+            mean = float(sum(weights) / len(weights)) if weights else 0.0
             site = replace(site, weights_path=place, weight=mean)
     else:
         assets = _assets(layer, archive)

@@ -61,8 +61,7 @@ def build_plan(
     _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
     check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
-    masks = takes_mask_token(vocabulary, change)
-    words = [_words_change(site, change, masks) for site in vocabulary.words]
+    words = word_changes(vocabulary, change)
     end = words[0].new_first_id + words[0].new_count if words else 0
     padded = _padded_tables(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
@@ -280,6 +279,12 @@ def _initializer(path: ConfigPath) -> ConfigChange:
         ZEROS_INITIALIZER,
         "held a whole table of the old shape; the saved weights take its place",
     )
+
+
+def word_changes(vocabulary: Vocabulary, change: Change) -> list[WordsChange]:
+    """What a change makes of each list of words, changed or not."""
+    masks = takes_mask_token(vocabulary, change)
+    return [_words_change(site, change, masks) for site in vocabulary.words]
 
 
 def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:

@@ -259,6 +259,9 @@ def _check_words(change: WordsChange, place: str) -> None:
         _check_path(change.weights_path, f"{place}.weights_path")
     known = isinstance(change.weight, int | float) and math.isfinite(change.weight)
     _expect(known, f"{place}.weight", "a finite number", change.weight)
+    for name in ("assets", "added", "removed"):
+        value = getattr(change, name)
+        _expect(isinstance(value, tuple), f"{place}.{name}", "a list", value)
     known = all(isinstance(name, str) for name in change.assets)
     _expect(known, f"{place}.assets", "names of assets", change.assets)
     for name in ("first_id", "new_first_id", "count", "new_count"):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 from keras_padsafe.archive import decode
 
 BLOCK_VALUES = 1 << 17
+Block = tuple[np.ndarray, slice]
 
 
 class Weight(Protocol):
@@ -53,7 +55,7 @@ def column_statistics(
     trail = math.prod(array.shape[axis + 1 :])
     running = _Running(*(np.zeros((lead, trail)) for _ in range(3)))
     out = np.asarray(left_out, np.int64) + start
-    for part, where in _blocks(array, axis, start, stop, out):
+    for part, where in _read_ahead(_blocks(array, axis, start, stop, out)):
         running.add(part, where, deviation)
     known = np.maximum(running.count, 1)
     return running.total / known, np.sqrt(running.spread / known)
@@ -80,7 +82,7 @@ def entries_of(array: Weight, axis: int, lead: int, ids: np.ndarray) -> np.ndarr
 
 def _blocks(
     array: Weight, axis: int, first: int, last: int, left_out: np.ndarray
-) -> Iterator[tuple[np.ndarray, slice]]:
+) -> Iterator[Block]:
     """A stretch as blocks `(lead, ids, trail)`, and which of lead they are."""
     lead = math.prod(array.shape[:axis])
     trail = math.prod(array.shape[axis + 1 :])
@@ -89,7 +91,9 @@ def _blocks(
     begin, end = (0, array.shape[0]) if axis else (first, last)
     for start in range(begin, end, step):
         stop = min(start + step, end)
-        values = decode(array.read(start, stop), array.dtype)
+        values = array.read(start, stop)
+        if values.dtype.kind != "f":  # Floats are added up as they are stored.
+            values = decode(values, array.dtype)
         if axis == 0:
             low, high = np.searchsorted(left_out, [start, stop])
             block = values.reshape(1, stop - start, trail)
@@ -99,6 +103,15 @@ def _blocks(
             where = slice(start * each, stop * each)
             block = values.reshape(-1, array.shape[axis], trail)[:, first:last]
             yield _without(block, left_out - first), where
+
+
+def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same blocks; each is read while the last is added up."""
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = ahead.submit(next, blocks, None)
+            yield block
 
 
 def _without(block: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -115,13 +128,14 @@ class _Running:
 
     def add(self, part: np.ndarray, where: slice, deviation: bool) -> None:
         """Adds a block `(lead, ids, trail)` (Chan, Golub and LeVeque, 1983)."""
-        total = part.sum(axis=1)
+        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+            total = part.sum(axis=1, dtype=np.float64)
         here = np.full(total.shape, float(part.shape[1]))
         if not np.isfinite(total).all():
             finite = np.isfinite(part)
             here = finite.sum(axis=1).astype(np.float64)
             part = np.where(finite, part, np.nan)
-            total = np.nansum(part, axis=1)
+            total = np.nansum(part, axis=1, dtype=np.float64)
         if deviation:
             mean = total / np.maximum(here, 1)
             before = self.count[where]

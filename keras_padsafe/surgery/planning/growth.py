@@ -13,7 +13,7 @@ from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.padding import padded
 from keras_padsafe.surgery.planning.place import Place
 from keras_padsafe.surgery.planning.reorder import unfixed
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_size
+from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_new_size
 from keras_padsafe.surgery.planning.take_rows import check_words_known, taken
 
 
@@ -50,7 +50,7 @@ def grown(
         start = vocabulary.words[0].end
     if start is not None:
         _check_gap(vocabulary, start, by_words=tokens is not None)
-        check_size(_round_up(size + count, step), "new ids")
+        check_new_size(_round_up(size + count, step), size)
         more = _round_up(size + count, step) - size - count
         parts = np.arange(start), [NEW] * count, np.arange(start, size), [NEW] * more
         change = Change(RowMap(np.concatenate(parts).astype(np.int64), size), words)
@@ -118,7 +118,7 @@ def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:
 
 
 def _appended(size: int, new_size: int) -> RowMap:
-    check_size(new_size, "new ids")
+    check_new_size(new_size, size)
     return RowMap.append(size, new_size - size)
 
 

@@ -12,7 +12,7 @@ from keras_padsafe.saved_model.malformed import is_count, shortly
 
 NEW = -1
 # A plan can come from anywhere, and every new id takes memory.
-_MOST_PER_OLD_ID, _MOST_NEW_IDS = 8, 1 << 24
+_MOST_PER_OLD_ID, _MOST_NEW_IDS = 8, 1 << 22
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,20 @@ def check_size(size: int, what: str) -> None:
     if not is_count(size) or size > MAX_IDS:
         raise SurgeryError(
             f"row_map: received {shortly(size)} {what}. Expected: at most {MAX_IDS}."
+        )
+
+
+def check_new_size(size: int, old_size: int) -> None:
+    """Refuses more new ids than anyone means to add to so many old ones.
+
+    Raises:
+        SurgeryError: if there are more.
+    """
+    check_size(size, "new ids")
+    if size > _MOST_PER_OLD_ID * old_size + _MOST_NEW_IDS:
+        raise SurgeryError(
+            f"row_map: received {size} new ids for {old_size} old ones. Expected: at "
+            f"most {_MOST_PER_OLD_ID} for each, and {_MOST_NEW_IDS} beside."
         )
 
 
@@ -76,7 +90,7 @@ class RowMap:
                 f"-1 for a new row; received {values.dtype} of shape {values.shape}."
             )
         check_size(old_size, "old ids")
-        check_size(values.size, "new ids")
+        check_new_size(values.size, old_size)
         # Before the cast, which would make a huge unsigned number a new row.
         wrong = np.flatnonzero((values < NEW) | (values >= old_size))
         if wrong.size:
@@ -262,11 +276,7 @@ class RowMap:
                 whole.append([old, count])
         if not total:
             raise SurgeryError("row_map: expected at least one id; received none.")
-        if total > _MOST_PER_OLD_ID * old_size + _MOST_NEW_IDS:
-            raise SurgeryError(
-                f"row_map: received {total} new ids for {old_size} old ones. Expected: "
-                f"at most {_MOST_PER_OLD_ID} for each, and {_MOST_NEW_IDS} beside."
-            )
+        check_new_size(total, old_size)
         made = cls.__new__(cls)
         made.old_size = old_size
         made._runs = tuple(np.array(whole, np.int64).T)

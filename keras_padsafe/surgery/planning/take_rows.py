@@ -7,7 +7,7 @@ from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.surgery.arguments import Word
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_size
+from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_new_size
 
 
 def taken(
@@ -37,7 +37,7 @@ def taken(
     start = vocabulary.words[0].end if vocabulary.words else size
     end = start + beyond + max(capacity - len(left), 0)
     new_size = -(-max(end, size) // step) * step
-    check_size(new_size, "new ids")
+    check_new_size(new_size, size)
     ids = RowMap.append(size, new_size - size).ids.copy()
     ids[free] = NEW
     ids[start:end] = NEW

@@ -1,0 +1,82 @@
+"""Reads what a caller says of a batch: its arrays, pad ids and words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_padsafe.arguments import unread
+from keras_padsafe.errors import PadsafeError
+
+
+def read_batch(value: Any, name: str, error: type[PadsafeError]) -> Any:
+    """One batch: an array, or a list, tuple or dictionary of arrays."""
+    expected = (
+        f"{name}: expected one batch, an array or a list, tuple or dictionary of "
+        "arrays; received"
+    )
+    if value is None or isinstance(value, str | bytes):
+        raise error(f"{expected} {type(value).__name__}.")
+    for part in _parts(value):
+        if isinstance(part, list | tuple) or hasattr(part, "shape"):
+            try:
+                shape = np.shape(part)
+            except ValueError:  # What NumPy says of rows of several lengths.
+                raise error(
+                    f"{expected} rows of several lengths. Pad them to one, as with "
+                    "keras.utils.pad_sequences."
+                ) from None
+            if len(shape) and not shape[0]:
+                raise error(f"{expected} one without rows.")
+        elif not isinstance(part, int | float | str):
+            raise error(
+                f"{expected} a {type(part).__name__}. A data set is given batch by "
+                "batch."
+            )
+    return value
+
+
+def read_pad_id(value: Any, name: str, error: type[PadsafeError]) -> Any:
+    """A number, several, `None`, or a dictionary from the name of an input to such."""
+    several = isinstance(value, list | tuple | set | frozenset | range | np.ndarray)
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            read_pad_id(part, f"{name}[{key!r}]", error)
+    elif several:
+        for part in value:
+            read_pad_id(part, name, error)
+    elif value is not None and (
+        isinstance(value, bool) or not isinstance(value, int | float | np.number)
+    ):
+        what = "a number, several, None, or a dictionary of such by input"
+        raise unread(name, what, value, error)
+    return value
+
+
+def read_words(value: Any, name: str, error: type[PadsafeError]) -> Any:
+    """The words by id: a list, a dictionary, or `None`."""
+    listed = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    if value is None or listed or isinstance(value, Mapping):
+        return value
+    raise unread(name, "the words by id, a list or a dictionary", value, error)
+
+
+def _parts(structure: Any) -> Iterator[Any]:
+    """The arrays of a batch; a nested list of numbers is one."""
+    if isinstance(structure, Mapping):
+        for part in structure.values():
+            yield from _parts(part)
+    elif isinstance(structure, list | tuple) and not _holds_numbers(structure):
+        for part in structure:
+            yield from _parts(part)
+    elif structure is not None:
+        yield structure
+
+
+def _holds_numbers(rows: list[Any] | tuple[Any, ...]) -> bool:
+    return all(
+        _holds_numbers(row)
+        if isinstance(row, list | tuple)
+        else isinstance(row, int | float | str | np.number)
+        for row in rows
+    )
