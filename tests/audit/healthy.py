@@ -236,6 +236,19 @@ def named_arguments_in_an_order_of_their_own() -> tuple[Any, ...]:
 
 
 @healthy
+def scores_that_are_hidden_in_the_answer() -> tuple[Any, ...]:
+    """Of what a mask makes -inf, the loss asks nothing."""
+
+    def loss(y: Any, p: Any) -> Any:
+        return -ops.take_along_axis(ops.log_softmax(p), y, axis=1)
+
+    ids = keras.Input((4,), dtype="int32")
+    scores = layers.Dense(1)(layers.Embedding(9, 6)(ids))[..., 0]
+    model = keras.Model(ids, ops.where(ids > 0, scores, -np.inf))
+    return model, IDS, np.zeros((3, 1), "int32"), loss
+
+
+@healthy
 def logarithm_of_distances_in_buckets() -> tuple[Any, ...]:
     """log(0) is -inf, and is not taken: no gradient goes through an integer."""
 

@@ -30,6 +30,16 @@ def softmax_over_scores_hidden_by_another_layer() -> tuple[Any, ...]:
     return keras.Sequential([hide, layers.Softmax(name="softmax")]), x
 
 
+@fault("PS508", "loss", [0])
+def entropy_of_scores_that_a_mask_hides() -> tuple[Any, ...]:
+    def entropy(y: Any, p: Any) -> Any:
+        return -ops.sum(p * ops.log(p), axis=-1)
+
+    hide = Calls(lambda x: ops.where(x > 0, x, -np.inf), name="hide")
+    model = keras.Sequential([hide, layers.Softmax()])
+    return model, with_row(0, [0, 1, 2, 3]), np.zeros(3, "float32"), entropy
+
+
 @fault("PS501", "mean", [1])
 def mean_over_a_mask_that_is_an_input() -> tuple[Any, ...]:
     def mean(x: Any, mask: Any) -> Any:
@@ -41,6 +51,15 @@ def mean_over_a_mask_that_is_an_input() -> tuple[Any, ...]:
     x = Calls(mean, name="mean")(layers.Embedding(9, 6)(ids), mask)
     model = keras.Model({"ids": ids, "padding_mask": mask}, layers.Dense(1)(x))
     return model, {"ids": EMPTY, "padding_mask": (EMPTY > 0).astype("int32")}
+
+
+@fault("PS508", "loss", [1])
+def logarithm_of_a_target_in_a_loss() -> tuple[Any, ...]:
+    def divergence(y: Any, p: Any) -> Any:
+        return ops.sum(y * ops.log(y / p), axis=-1)
+
+    model = keras.Sequential([layers.Dense(4, activation="softmax")])
+    return model, ROWS, with_row(1, [0, 0.5, 0.25, 0.25]), divergence
 
 
 @fault("PS501", "model", [1])

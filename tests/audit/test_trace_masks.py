@@ -29,8 +29,8 @@ def tokens(ids):
     return layers.Embedding(9, 8, mask_zero=True, name="tokens")(ids)
 
 
-def trace(build, batch=IDS):
-    ids = keras.Input((4,), dtype="int32")
+def trace(build, batch=IDS, length: int | None = 4):
+    ids = keras.Input((length,), dtype="int32")
     return trace_masks(keras.Model(ids, build(ids)), batch)
 
 
@@ -159,6 +159,27 @@ def test_tokens_plus_positions_lose_the_mask():
     found = trace(build)
     assert ("PS301", "sum") in codes(found)
     assert "keras_padsafe.layers.MaskedAdd" in found.findings[0].fix
+
+
+def test_attention_counts_the_states_that_a_reader_repeats_over_padding():
+    """What padding holds never enters; how much there is of it does."""
+
+    def build(ids):
+        x = tokens(ids)
+        states = layers.GRU(8, return_sequences=True)(x)
+        query = layers.GRU(8)(x)[:, None]
+        return layers.Attention(name="attention")([query, states * 0.5])
+
+    found = trace(build, length=None)
+    assert codes(found) == [("PS301", "multiply")]
+    assert found.findings[0].evidence["read_by"] == ["attention"]
+
+
+def test_a_loss_counts_the_states_that_a_reader_repeats_over_padding():
+    def build(ids):
+        return ops.sigmoid(layers.GRU(8, return_sequences=True)(tokens(ids)))
+
+    assert codes(trace(build, length=None)) == [("PS305", "sigmoid")]
 
 
 def test_the_second_user_of_an_erased_mask():
@@ -366,6 +387,13 @@ HEALTHY = {
 def test_a_healthy_model_has_no_finding(name):
     found = trace(HEALTHY[name])
     assert not list(found), str(found)
+
+
+def test_a_minimum_of_what_is_filled_in_is_healthy():
+    def build(ids):
+        return ops.min(ops.where((ids != 0)[..., None], tokens(ids), np.inf), axis=1)
+
+    assert not list(trace(build, length=None))
 
 
 def test_another_input_without_padding_is_left_alone():

@@ -33,27 +33,32 @@ def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
     if runs is None:
         return ()
     found: list[Finding] = []
-    for key, moved in _readers(runs):
+    for key, moved in _readers(story, runs):
         found.append(_of_reader(story, runs, key, moved))
     _, again = runs.with_content("random")
     pairs = zip(story.root.outputs, outputs_of(again).outputs, strict=False)
     for number, (value, after) in enumerate(pairs):
-        if _holds_content(story, value, after):
+        if _says_something(story, value, after):
             found += _of_output(story, number, value)
     begun = {call.path: call.index for call in reversed(story.calls)}
     merged = _merged(found)
     return tuple(sorted(merged, key=lambda finding: begun.get(finding.place, 0)))
 
 
-def _holds_content(story: MaskStory, value: Value, after: Value) -> bool:
-    """Whether an answer holds, where it is padding, what padding held."""
+def _says_something(story: MaskStory, value: Value, after: Value) -> bool:
+    """Whether an answer holds, where it is padding, more than one constant."""
     padded = story.padded(value)
     if padded is None or value.array.shape != after.array.shape:
         return False
-    return not np.array_equal(value.array[padded], after.array[padded])
+    answers, again = value.array[padded], after.array[padded]
+    # Of another axis, as long as time by chance, only what padding held would tell.
+    timed = story.runs is not None and story.runs.axes[value].sure
+    return not np.array_equal(answers, again) or bool(
+        timed and (answers != answers[:1]).any()
+    )
 
 
-def _readers(runs: PaddedRuns) -> list[tuple[Key, Movements]]:
+def _readers(story: MaskStory, runs: PaddedRuns) -> list[tuple[Key, Movements]]:
     """The calls through which padding reaches an answer."""
     found: dict[Key, Movements] = {}
     if runs.taps or runs.features:
@@ -61,11 +66,13 @@ def _readers(runs: PaddedRuns) -> list[tuple[Key, Movements]]:
             for key, moved in runs.leaks(kind, settle=True):
                 found.setdefault(key, moved)
     if any(runs.added) and not runs.refused:
-        # A layer may have set padding to zero, and a maximum still see the zeros.
+        # A layer may have set padding to zero, and a maximum still see the zeros; a
+        # recurrent one repeats its last state there, and attention counts it again.
         longer = runs.batch.with_more_padding(runs.added)
         moved = runs.compared(longer, runs.longer)
         key = first_mover(runs.record, moved, runs.noise)
-        if key is not None and runs.answer_moved(moved) and runs.pools(key):
+        suspect = key and (runs.pools(key) or story.untold(runs.record[key]))
+        if key and suspect and runs.answer_moved(moved):
             found.setdefault(key, moved)
         for key in runs.leaks_by_chance_hidden():
             found.setdefault(key, moved)
@@ -137,7 +144,7 @@ def _of_reader(
 ) -> Finding:
     call = runs.record[key]
     padded = story.padded_inputs(call)
-    untold = [value for value in padded if not story.told(value, call)]
+    untold = story.untold(call)
     reads = f"'{call.path}' ({call.class_name}) reads padding"
     losses = [
         (loss, value)

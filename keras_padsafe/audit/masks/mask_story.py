@@ -15,7 +15,7 @@ from keras_padsafe.audit.run.find_timelines import Born, born_masks, find_timeli
 from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
-from keras_padsafe.audit.run.padded_runs import PaddedRuns
+from keras_padsafe.audit.run.padded_runs import PaddedRuns, deepened
 from keras_padsafe.audit.run.record_calls import CallRecord, Value
 from keras_padsafe.audit.run.time_axes import Axis
 from keras_padsafe.errors import AuditError, MaskError
@@ -155,6 +155,10 @@ class MaskStory:
         if padded is None or self.hiding_argument(call, padded) is not None:
             return True
         return value.mask is not None and not self.shows_padding(value)
+
+    def untold(self, call: CallRecord) -> list[Value]:
+        """The padded inputs of a call that came without such a mask."""
+        return [v for v in self.padded_inputs(call) if not self.told(v, call)]
 
     def hiding_argument(self, call: CallRecord, padded: np.ndarray) -> str | None:
         """The mask, among those given by name, that hides all padded positions."""
@@ -309,7 +313,7 @@ class MaskStory:
         if mask is None or padded is None:
             return mask, padded
         rank = max(mask.ndim, padded.ndim)
-        return _deepened(mask, rank), _deepened(padded, rank)
+        return deepened(mask, rank), deepened(padded, rank)
 
     def _masks_met(self) -> list[np.ndarray]:
         """The masks that tensors carried, or calls were given by name."""
@@ -345,10 +349,6 @@ def _above(call: CallRecord, by_key: dict[Any, CallRecord]) -> Iterator[CallReco
 
 def _carries(call: CallRecord) -> bool:
     return any(value.mask is not None for value in call.outputs)
-
-
-def _deepened(flags: np.ndarray, rank: int) -> np.ndarray:
-    return flags.reshape(flags.shape + (1,) * (rank - flags.ndim))
 
 
 def _declared_pad_ids(layer: Any) -> list[int]:

@@ -203,7 +203,7 @@ class Backward:
             return grown or Cause("PS503", because)
         code = self._own_code(fault)
         made = agreed(code)
-        if code.made and code.chooses:
+        if code.made and code.hides:
             because = "`where` hides a value that is not finite, and 0 * inf is NaN"
             return Cause("PS507", because, {"operation": code.made[0].name})
         if made is not None:

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
     all_finite,
+    floats_in,
+    is_finite,
     replace_nonfinite,
+    to_numpy,
 )
 from keras_padsafe.audit.run.look import Look, Noted
 from keras_padsafe.audit.run.watch import LayerCall, Moment, Spot, Vary
+from keras_padsafe.types import Tensor
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,23 @@ def births_in(look: Look) -> list[Birth]:
     return [_birth(look, noted) for noted in look.noted.values()]
 
 
-def births_that_count(run: BatchRun, births: list[Birth]) -> list[Birth]:
-    """Those that alone make the outputs or the loss non-finite, in order."""
+def births_that_count(
+    run: BatchRun, births: list[Birth], meant: bool = False
+) -> list[Birth]:
+    """Those that alone spoil the outputs or the loss, in order; see `spoilt`."""
     return [
         birth
         for birth in births
-        if not all_finite(run(_without([b for b in births if b is not birth])))
+        if spoilt(*run(_without([b for b in births if b is not birth])), meant)
     ]
+
+
+def spoilt(outputs: Any, loss: Tensor | None, meant: bool) -> bool:
+    """Whether outputs or loss are not finite; or, if infinities are meant, NaN."""
+    if loss is not None and not is_finite(loss):
+        return True
+    arrays = map(to_numpy, floats_in(outputs))
+    return any(np.isnan(a).any() for a in arrays) if meant else not all_finite(outputs)
 
 
 def _without(births: list[Birth]) -> Vary:

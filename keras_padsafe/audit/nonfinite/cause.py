@@ -48,7 +48,7 @@ def division_by_zero(evidence: dict[str, Any] | None = None) -> Cause:
 
 def undefined(evidence: dict[str, Any] | None = None) -> Cause:
     """The cause of what no value is defined for."""
-    because = "an operation has no value there, as the root of -1"
+    because = "an operation has no value there, as the root of -1 or 0 times infinity"
     return Cause("PS510", because, evidence or {})
 
 

@@ -1,7 +1,7 @@
 """What an experiment does to the floats that feed a fault."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,20 +43,6 @@ def noisy(structure: Any) -> Any:
         return np.where(np.isfinite(array), array, noise)
 
     return change_arrays(replaced, structure)
-
-
-def one_kept(axis: int) -> Callable[[Any], Any]:
-    """Puts one zero into each row of an axis that holds `-inf` and nothing else."""
-
-    def kept(array: np.ndarray) -> np.ndarray:
-        if array.ndim <= axis:
-            return array
-        hidden = np.isneginf(array).all(axis=axis, keepdims=True)
-        shape = [-1 if n == axis else 1 for n in range(array.ndim)]
-        first = (np.arange(array.shape[axis]) == 0).reshape(shape)
-        return np.where(hidden & first, 0, array)
-
-    return lambda structure: change_arrays(kept, structure)
 
 
 def jittered(structure: Any) -> Any:

@@ -16,7 +16,6 @@ from keras_padsafe.audit.nonfinite.births import (
 )
 from keras_padsafe.audit.nonfinite.cause import (
     DIVERGED,
-    NOTHING_LEFT,
     Cause,
     bad_id,
     bad_weight,
@@ -29,7 +28,6 @@ from keras_padsafe.audit.nonfinite.experiments import (
     in_float64,
     jittered,
     noisy,
-    one_kept,
     shrunk,
     widened,
     without_zeros,
@@ -73,15 +71,22 @@ class Forward:
         self._run, self._look, self._tokens = run, look, tokens
         self.births = births_in(look)
 
+    def meant(self, births: list[Birth]) -> list[Spot]:
+        """Where code put infinities that no operation made, as a mask of scores does.
+
+        Not those are at fault, but what cannot bear them.
+        """
+        return [birth.spot for birth in births if self._is_meant(birth)]
+
     def findings(self, births: list[Birth]) -> list[Finding]:
         """What some births are."""
         loops = [loop for birth in births for loop in _loops_at(birth)]
         if loops:
             with unrolled(loops):
-                look = Look(settle=True)
+                look = Look(settle=True, meant=self._look.meant)
                 self._run(look)
                 again = Forward(self._run, look, self._tokens)
-                count = births_that_count(self._run, again.births)
+                count = births_that_count(self._run, again.births, bool(look.meant))
                 return again.findings(count or again.births[:1])
         found: list[Finding] = []
         for number, birth in enumerate(births):
@@ -107,16 +112,21 @@ class Forward:
                 )
         return None
 
+    def _is_meant(self, birth: Birth) -> bool:
+        if birth.is_input or birth.bad.has_nan:
+            return False
+        if bad_id(birth.call) or bad_weight(birth.variables, self._run.trainable):
+            return False
+        others = self._others(birth)
+        code = own_code(self._run, birth.scope.index, others, birth.spot)
+        return code.ran and not code.made
+
     def _finding(self, birth: Birth) -> Finding:
         crossed = self._crossing(birth)
         if birth.is_input:
             return self._of_input(birth, crossed)
         cause = self._cause(birth)
         place, bad, more = birth.place, birth.bad, {}
-        left = self._nothing_left(birth) if cause.code != "PS505" else None
-        if left is not None:
-            cause, place, bad = Cause("PS501", NOTHING_LEFT), left.place, left.bad
-            return nonfinite_finding(cause, place, "forward", bad, self._tokens)
         if birth.moment == "enter" and birth.after is not None:
             more["after"] = birth.after
         above = birth.call.parent
@@ -185,27 +195,6 @@ class Forward:
                     return _At(noted.place, bad)
         bad = None if loss is None else bad_values(loss, None)
         return None if bad is None else _At("loss", bad)
-
-    def _nothing_left(self, birth: Birth) -> _At | None:
-        """Where a row of scores that a mask made `-inf` throughout is read in vain.
-
-        The `-inf` of a masked score is meant. What a softmax or maximum makes of a row
-        of nothing else is not, so the fault lies there: all is finite once one value of
-        each such row is another.
-        """
-        if birth.bad.has_nan:
-            return None
-        others, shape = self._others(birth), birth.bad.bad.shape
-        # A single number is no row of scores.
-        for axis in [n for n in reversed(range(1, len(shape))) if shape[n] > 1]:
-            kept, lost = Look({**others, birth.spot: one_kept(axis)}), Look(others)
-            if all_finite(self._run(kept)):
-                self._run(lost)
-                for spot, noted in lost.noted.items():
-                    if spot not in kept.noted and not noted.is_input:
-                        return _At(noted.place, replace(noted.bad[0], mask=None))
-                return None
-        return None
 
     # Why it happens.
 

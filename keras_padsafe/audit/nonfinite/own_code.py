@@ -48,8 +48,9 @@ class OwnCode:
     """Watches the operations of one call's own code, without those of calls in it.
 
     `made` holds the operations that made non-finite values of finite ones, `chooses`
-    says whether one took values by a condition, `of_infinity` whether one made a NaN of
-    infinities, `ran` whether any was seen at all.
+    says whether one took values by a condition, `hides` whether some of those were not
+    finite, `unsure` whether one then made a NaN of infinities, `ran` whether any was
+    seen at all.
 
     Args:
         scope: The index of the call.
@@ -62,8 +63,9 @@ class OwnCode:
     ) -> None:
         self.made: list[Primitive] = []
         self.chooses = False
+        self.hides = False
+        self.unsure = False
         self.ran = False
-        self.of_infinity = False
         self._scope = scope
         self._changes = changes
         self._until = until
@@ -91,22 +93,21 @@ class OwnCode:
         """Told of one operation."""
         plain = name.replace("_", "").lower()
         self.ran = True
-        self.chooses = self.chooses or plain in _CHOICES
         floats = [t for t in outs if _holds_floats(t)]
+        if plain in _CHOICES:
+            self.chooses = True
+            self.hides = self.hides or not _all_finite(ins)
         if plain.startswith(("empty", "newempty")) or all(map(is_finite, floats)):
             return
         operands = [t for t in ins if keras.ops.is_tensor(t) and not _is_other(t)]
-        numbers = [x for x in ins if isinstance(x, float)]
         if not operands:
             return
-        if all(map(math.isfinite, numbers)) and all(
-            is_finite(t) for t in operands if is_float(t)
-        ):
+        if _all_finite(ins):
             self.made.append(Primitive(name, _verdict(plain, ins, operands, floats)))
         elif plain in _SUBTRACTIONS and _all_hidden(operands, floats[0]):
             self.made.append(Primitive(name, "nothing left"))
         elif _without_nan(operands) and not _without_nan(floats):
-            self.of_infinity = True
+            self.unsure = self.unsure or self.hides
 
     def close(self) -> None:
         """Stops watching, also after an error."""
@@ -147,17 +148,23 @@ def own_code_of(function: Callable[[], Any]) -> OwnCode:
 def agreed(code: OwnCode) -> Primitive | None:
     """The first operation that made one, if all of them tell the same.
 
-    Where a condition chooses, a NaN of infinities need not come of what was made.
+    Once a condition has hidden something, a NaN of infinities need not come of it.
     """
     if len({primitive.verdict for primitive in code.made}) != 1:
         return None
-    if code.of_infinity and code.chooses:
+    if code.unsure:
         return None
     return code.made[0] if code.made[0].verdict else None
 
 
 def _holds_floats(value: Any) -> bool:
     return keras.ops.is_tensor(value) and not _is_other(value) and is_float(value)
+
+
+def _all_finite(operands: list[Any]) -> bool:
+    return all(is_finite(x) for x in operands if _holds_floats(x)) and all(
+        math.isfinite(x) for x in operands if isinstance(x, float)
+    )
 
 
 def _without_nan(tensors: list[Any]) -> bool:

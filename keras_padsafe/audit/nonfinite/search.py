@@ -4,7 +4,7 @@ from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.backward import Backward
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
-from keras_padsafe.audit.nonfinite.births import births_that_count
+from keras_padsafe.audit.nonfinite.births import births_that_count, spoilt
 from keras_padsafe.audit.nonfinite.cause import bad_weight
 from keras_padsafe.audit.nonfinite.forward import Forward
 from keras_padsafe.audit.nonfinite.lossy import Lossy
@@ -29,20 +29,26 @@ def search(run: BatchRun, tokens: Tokens) -> AuditReport:
         return AuditReport((raised,))
     forward = Forward(run, look, tokens)
     births = births_that_count(run, forward.births)
+    meant = forward.meant(births)
+    if meant:
+        look = Look(settle=True, meant=meant)
+        run(look)
+        forward = Forward(run, look, tokens)
+        births = births_that_count(run, forward.births, meant=True)
     if births:
         return AuditReport(tuple(forward.findings(births)))
-    if forward.births:
+    if forward.births or meant:
         outputs, loss = run(Observer())
-    if not all_finite(outputs):
+    if spoilt(outputs, None, bool(meant)):
         # Each alone does no harm, so that all of them together do.
         return AuditReport(tuple(forward.findings(forward.births[:1])))
     if loss is not None and not all_finite(loss):
         return AuditReport((Lossy(run, outputs, tokens).finding(),))
     found, missing = _backward(run, tokens)
     # A kernel may make zeros of the NaN of a weight, but none of its gradient.
-    spoilt = [b for b in forward.births if bad_weight(b.variables, run.trainable)]
-    if found and spoilt:
-        found = forward.findings(spoilt)
+    by_weights = [b for b in forward.births if bad_weight(b.variables, run.trainable)]
+    if found and by_weights:
+        found = forward.findings(by_weights)
     if any(0 in tensor.shape for tensor in tensors_in(run.x)):
         missing.append("the values: the batch holds no rows, or rows of nothing")
     if forward.births and loss is None and not floats_in(outputs):

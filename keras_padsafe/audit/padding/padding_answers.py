@@ -229,7 +229,3 @@ def _ratio(a: float, b: float) -> float:
     if b == 0:
         return 0.0 if a == 0 else float("inf")
     return a / b
-
-
-def _weight(answer: Answer) -> float:
-    return -1.0 if answer.variant.moved is None else answer.variant.moved

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_padsafe.audit.codes import CODES
@@ -130,19 +129,12 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
         code,
         path,
         f"{CODES[code].title[0].upper()}{CODES[code].title[1:]}: real positions first "
-        f"move in {kind}{where} ({_listed(cause.names)}); the model's output "
+        f"move in {kind}{where} ({', '.join(cause.names)}); the model's output "
         f"moves by {worst.moved:.3g} with {shown}, "
         f"rounding by {worst.noise:.3g}.{mask}",
         _fix(code, cause, _instead(answers, call) if call else ""),
         evidence,
     )
-
-
-def _instead(answers: Answers, call: CallRecord) -> str:
-    axes = answers.runs.axes
-    pools = not any(axes[value].time for value in call.outputs)
-    own_code = call.has_children and not of_a_library(call.layer)
-    return _what_instead(call.layer, own_code, pools)
 
 
 def _code(by_name: Mapping[str, Answer], names: list[str]) -> str:
@@ -184,26 +176,16 @@ def _telling(name: str) -> bool:
     return name in ("large content", "gradient")
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names)
-
-
-def _what_instead(layer: keras.Operation, own_code: bool, pools: bool) -> str:
-    """What to use instead.
-
-    Args:
-        layer: The layer in which real positions first moved.
-        own_code: Whether it was in code of the user's, between layers.
-        pools: Whether no time is left in what comes out.
-    """
-    if not own_code:
-        for kind in type(layer).__mro__:
+def _instead(answers: Answers, call: CallRecord) -> str:
+    """What to use instead of the call in which real positions first moved."""
+    if not call.has_children or of_a_library(call.layer):
+        for kind in type(call.layer).__mro__:
             if kind.__name__ in advice.INSTEAD:
                 return advice.INSTEAD[kind.__name__]
             if kind.__name__ in advice.OVER_WINDOWS:
                 before = "Set padding to zero before it, or pool over time"
                 return f"{before}: {advice.POOLING}."
-    if pools:
+    if not any(answers.runs.axes[value].time for value in call.outputs):
         return (
             "Leave padding out there, by the mask (True = real): "
             "keras_padsafe.ops.masked_mean, masked_max or masked_sum; or "

@@ -27,7 +27,8 @@ def round_again(record: Record, seed: int) -> Alter:
         size = np.maximum(np.abs(now), typical_size(now))
         signs = random.choice((-1.0, 1.0), now.shape)
         step = signs * size * rounding_error(value.dtype)
-        return np.where(np.isfinite(now), now + step, now)
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isfinite(now), now + step, now)
 
     inner = [key for key, call in record.items() if not call.has_children]
     return put(record, inner, "leave", moved)

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_padsafe.audit.run.bad_values import change_arrays
 from keras_padsafe.audit.run.float_noise import MULTIPLE
-from keras_padsafe.audit.run.movements import CallMovement, Movement, Movements
+from keras_padsafe.audit.run.movements import Movement, Movements
 from keras_padsafe.audit.run.poison import Kind, poisoned
 from keras_padsafe.audit.run.record_calls import (
     Alter,
@@ -41,8 +41,12 @@ def first_mover(
     """
 
     def is_source(key: Key) -> bool:
-        call = record[key]
-        return key in found and _is_source(call, found[key], noise, multiple)
+        call, moved = record[key], found.get(key)
+        return (
+            moved is not None
+            and has_moved(call.outputs, moved.outputs, noise, multiple)
+            and not has_moved(call.inputs, moved.inputs, noise, multiple)
+        )
 
     first = next(filter(is_source, record), None)
     above = record[first].parent if first else None
@@ -60,7 +64,7 @@ def moved_inside(
     for child in sorted(record.values(), key=lambda child: child.index):
         if child.parent == key and child.key in found:
             movement = found[child.key]
-            if _moved(child.inputs, movement.inputs, noise, MULTIPLE):
+            if has_moved(child.inputs, movement.inputs, noise):
                 return child
     return None
 
@@ -132,12 +136,20 @@ def unsettle(
     return put(record, keys, "leave", other)
 
 
-def below_zero(keys: Sequence[Key]) -> Alter:
-    """Gives some calls minus the size of what they are given."""
+def below_zero(largest: Mapping[Key, float]) -> Alter:
+    """Gives some calls minus the size of what they are given.
+
+    Args:
+        largest: The size of the largest real number that each is given. What is larger
+            was filled in, so that a maximum or minimum would not take it.
+    """
 
     def given(key: Key, call: LayerCall, at: Moment) -> None:
-        if at == "enter" and key in keys:
-            call.args = change_arrays(lambda array: -np.abs(array), call.args)
+        if at == "enter" and key in largest:
+            limit = 1.01 * largest[key]
+            call.args = change_arrays(
+                lambda a: np.where(np.abs(a) > limit, a, -np.abs(a)), call.args
+            )
 
     return given
 
@@ -149,26 +161,12 @@ def real_in(value: Value, axes: Mapping[Value, Axes]) -> np.ndarray:
 
 
 def has_moved(
-    values: Sequence[Value], movements: Sequence[Movement | None], noise: Noise
-) -> bool:
-    """Whether any of some tensors moved by more than rounding."""
-    return _moved(values, movements, noise, MULTIPLE)
-
-
-def _is_source(
-    call: CallRecord, found: CallMovement, noise: Noise, multiple: float
-) -> bool:
-    return _moved(call.outputs, found.outputs, noise, multiple) and not _moved(
-        call.inputs, found.inputs, noise, multiple
-    )
-
-
-def _moved(
     values: Sequence[Value],
     movements: Sequence[Movement | None],
     noise: Noise,
-    multiple: float,
+    multiple: float = MULTIPLE,
 ) -> bool:
+    """Whether any of some tensors moved by more than rounding."""
     return any(
         movement is not None and movement.size > multiple * noise.get(value, 0.0)
         for value, movement in zip(values, movements, strict=True)

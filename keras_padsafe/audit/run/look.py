@@ -1,6 +1,6 @@
 """One run looked at: where something is not finite, and which positions are real."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
+    all_finite,
     bad_values,
     floats_in,
     replace_nonfinite,
@@ -108,6 +109,8 @@ class Look(Observer):
         changes: What to do to the tensors of some spots before they are looked at.
         settle: Whether zeros take the place of what is not finite, so that whatever is
             later was born anew.
+        meant: The spots where infinities are meant. They and what they become are let
+            be, until one is a NaN.
 
     Attributes:
         calls: The calls by index, without their tensors.
@@ -118,7 +121,10 @@ class Look(Observer):
     """
 
     def __init__(
-        self, changes: Mapping[Spot, Change] | None = None, settle: bool = False
+        self,
+        changes: Mapping[Spot, Change] | None = None,
+        settle: bool = False,
+        meant: Collection[Spot] = (),
     ) -> None:
         self.calls: dict[int, LayerCall] = {}
         self.unfinished: list[LayerCall] = []
@@ -127,6 +133,8 @@ class Look(Observer):
         self.masks = KnownMasks()
         self._changes = changes or {}
         self._settle = settle
+        self.meant = meant
+        self._last_meant = -1
 
     def children(self, call: LayerCall | None) -> list[LayerCall]:
         """The calls that happened directly inside a call, in order."""
@@ -172,6 +180,15 @@ class Look(Observer):
             bad_values(tensor, self.masks.of(tensor)) for tensor in floats_in(seen)
         ]
         bad = tuple(one for one in found if one is not None)
+        if bad and not any(one.has_nan for one in bad) and self._is_meant(spot, call):
+            self._last_meant = call.index
+            return False
         if bad:
             self.noted[spot] = Noted(call, moment, bad, tuple(self.masks.all()))
         return bool(bad)
+
+    def _is_meant(self, spot: Spot, call: LayerCall) -> bool:
+        if spot in self.meant:
+            return True
+        inside = spot[1] == "enter" or call.index <= self._last_meant
+        return self._last_meant >= 0 and (inside or not all_finite(call.inputs))

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from keras_padsafe.audit.run.padded_batch import Change
-from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value
+from keras_padsafe.audit.run.record_calls import Key, Record, Value
 from keras_padsafe.audit.run.time_axes import BATCH, Axes, Axis
 
 
@@ -74,14 +74,6 @@ def movements(
         for key, call in before.items()
         if key in after
     }
-
-
-def moved_outputs(call: CallRecord, found: Movements) -> list[Movement]:
-    """The movements of the floats that came out of a call, or of all if none are."""
-    outputs = found[call.key].outputs if call.key in found else []
-    pairs = list(zip(call.outputs, outputs, strict=False))
-    floats = [move for value, move in pairs if "float" in value.dtype]
-    return [move for move in floats or outputs if move is not None]
 
 
 class Compare:

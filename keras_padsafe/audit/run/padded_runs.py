@@ -20,6 +20,7 @@ from keras_padsafe.audit.run.leaks import (
     first_mover,
     has_moved,
     hold_still,
+    real_in,
     stir,
     unsettle,
 )
@@ -165,7 +166,7 @@ class PaddedRuns:
         if not keys or not any(self.added) or self.refused:
             return []
         longer = self.batch.with_more_padding(self.added)
-        below = below_zero(keys)
+        below = below_zero({key: self._largest_real(key) for key in keys})
         before = self.runs.record(self.batch.unchanged().inputs, below)
         after = self.runs.record(longer.inputs, below)
         compare = Compare(longer, self.axes)
@@ -186,6 +187,12 @@ class PaddedRuns:
         root = outputs_of(self.record).key
         found = [k for k in keys if moved(k, "outputs") and not moved(k, "inputs")]
         return found if moved(root, "outputs") else []
+
+    def _largest_real(self, key: Key) -> float:
+        """The size of the largest real number that a call is given."""
+        given = [value for value in self.record[key].inputs if value.is_float]
+        sizes = [np.abs(v.array[real_in(v, self.axes)]) for v in given]
+        return max((float(np.nanmax(s)) for s in sizes if s.size), default=0.0)
 
     def _leaks_alone(self, key: Key, kind: Kind, keys: Sequence[Key]) -> bool:
         others = [k for k in keys if k != key and not self.record[k].has_children]
@@ -221,7 +228,7 @@ class PaddedRuns:
             for other in given:
                 padded = self.axes[other].padded
                 if padded is not None and padded.shape == axes.shape[: padded.ndim]:
-                    real = real & ~_deepened(padded, len(axes.axes))
+                    real = real & ~deepened(padded, len(axes.axes))
             n = call.outputs.index(value)
             joined = replace(axes, real=real)
             move = Compare(change, self.axes).as_read(
@@ -254,7 +261,7 @@ class PaddedRuns:
             alone = padding_alone(by_padding, np.logical_or(*by_real))
             if alone.any():
                 found = True
-                real = self.axes[value].real & ~_deepened(alone, value.array.ndim)
+                real = self.axes[value].real & ~deepened(alone, value.array.ndim)
                 self.axes[value] = replace(self.axes[value], real=real)
         return found
 
@@ -354,7 +361,7 @@ def padding_alone(by_padding: np.ndarray, by_real: np.ndarray) -> np.ndarray:
     inner = tuple(range(2 if alone.ndim > 2 else 1, alone.ndim))
     position = np.asarray(by_padding.any(inner) & ~by_real.any(inner))
     mixes = (by_padding & by_real).any()
-    if mixes or not (alone & ~_deepened(position, alone.ndim)).any():
+    if mixes or not (alone & ~deepened(position, alone.ndim)).any():
         return position
     return alone
 
@@ -368,7 +375,8 @@ def _differs(before: Value, after: Value) -> np.ndarray:
     return ~(apart <= limit)
 
 
-def _deepened(flags: np.ndarray, rank: int) -> np.ndarray:
+def deepened(flags: np.ndarray, rank: int) -> np.ndarray:
+    """Flags of the first axes, with an axis of one for each that is left."""
     return flags.reshape(flags.shape + (1,) * (rank - flags.ndim))
 
 
