@@ -1,7 +1,7 @@
 # %% [markdown]
 # # One empty row: how padding becomes NaN, and how it stops
-# One sequence without a single real token is enough to lose every weight of a model;
-# here it happens, is hunted down layer by layer, and is mended.
+# One sequence without a single real token is enough to lose every weight of a model.
+# Here it happens; we find the layer at fault, and mend it.
 
 # %%
 import os
@@ -23,8 +23,8 @@ to_numpy = keras.ops.convert_to_numpy
 # %% [markdown]
 # ## The data
 # Sequences of ids, 1 to 6 of them real, padded with 0. The label says whether the ids
-# are high on average. In one batch, one row is empty: a text of only `"@ ."`, say, of
-# which the tokenizer left nothing.
+# are high on average. In one batch one row is empty. A text of only `"@ ."` becomes
+# such a row: the tokenizer leaves nothing of it.
 
 # %%
 VOCABULARY, TIME, BATCH, STEPS, BAD_STEP, EMPTY = 40, 6, 32, 60, 30, 3
@@ -81,12 +81,12 @@ for path, share in share_of_nan(stock).items():
 assert all(share > 0 for share in share_of_nan(stock).values())
 
 # %% [markdown]
-# No error and no warning: one row of one batch, and training goes on with nothing left
-# to train.
+# No error and no warning. One row of one batch was enough: every weight is NaN, and
+# training just goes on.
 #
 # ## Seen: layer by layer
-# We go back to the weights as they were before that step, run its batch through every
-# layer, and look at each step of each row. What is real is known from the ids.
+# We go back to the weights before that step, run its batch through every layer, and
+# look at each step of each row. The ids tell which steps are real.
 
 # %%
 KINDS = (figures.REAL, figures.MASKED, figures.BROKEN)
@@ -155,9 +155,10 @@ assert all(np.isnan(output).all() for output in every_output(stock, ids[0]).valu
 
 # %% [markdown]
 # ## Why
-# The average of the real steps is their sum over their number. Of nothing, that is 0/0.
-# The loss of the batch is a mean over rows, so one NaN is the loss; the gradient of
-# shared weights is a sum over rows, so one NaN is the gradient. No zero saves it:
+# The average of the real steps is their sum divided by their count. With no real step
+# that is 0/0. The loss of the batch is a mean over rows, so one NaN makes the loss NaN.
+# The gradient of shared weights is a sum over rows, so one NaN makes it NaN too.
+# Multiplying by 0 does not help:
 
 # %%
 zero = np.float32(0)
@@ -168,10 +169,11 @@ print(f"mean        = {np.mean([0.3, np.nan, 0.1])}")
 
 # %% [markdown]
 # ## A second birthplace: softmax over time
-# A layer that shares one unit of weight among the steps, the mask as a factor. The
-# pattern is everywhere, in the masking guide of Keras too: `exp`, times the mask, over
-# the sum. The sum runs over the last axis, which here holds one score, so each step is
-# divided by itself: 1 if real, 0/0 if not.
+# This layer should give each step a weight, so that the weights of a row sum to 1. It
+# multiplies by the mask. The pattern is common, and stands in Keras's masking guide
+# too: `exp`, times the mask, divided by the sum. But the sum runs over the last axis,
+# which holds a single score here. So each step is divided by itself: 1 if it is real,
+# 0/0 if not.
 
 
 # %%
@@ -213,8 +215,9 @@ plt.show()
 
 # %% [markdown]
 # ## No NaN, and wrong: attention
-# `keras.layers.Attention` lowers masked scores by a large number. In an empty row all
-# are lowered alike, and the padding shares the weight: no NaN, and no answer either.
+# `keras.layers.Attention` subtracts a large number from masked scores. In an empty row
+# it does so everywhere, and the padding shares the weight: no NaN, and no sensible
+# answer either.
 
 # %%
 x = random.normal(size=(2, TIME, 4)).astype("float32")
@@ -244,8 +247,8 @@ assert (maps["MaskedAttention"][1] == 0).all()
 np.testing.assert_allclose(maps["Attention"][0], maps["MaskedAttention"][0], atol=1e-6)
 
 # %% [markdown]
-# And a mask is not a wall: weight 0 times a NaN in the padding is NaN. What is masked
-# has to be removed before the arithmetic, not multiplied by 0 after it.
+# And a weight of 0 keeps nothing out: 0 times a NaN in the padding is NaN. What is
+# masked has to be replaced before the arithmetic, not multiplied by 0 after it.
 
 # %%
 poisoned = np.where(row_masks[..., None], x, np.nan)[:1]
@@ -285,8 +288,8 @@ plt.show()
 
 # %% [markdown]
 # ## Checked
-# On rows with something real the old and the new model agree, weights for weights; the
-# empty row gives zeros to the head; and more padding changes nothing.
+# With the same weights, the old and the new model agree on every row that has a real
+# step. The empty row gives zeros to the head, and more padding changes nothing.
 
 # %%
 stock.set_weights(healthy)

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # What the mask sees: from ids to the loss
-# Where a mask comes from, what it does to a softmax, its gradient and a loss, and which
-# of the usual ways to apply it hold in which dtype.
+# Where a mask comes from, and what it does to a softmax, its gradient and a loss. And
+# which of the usual ways to apply it work in which dtype.
 
 # %%
 import os
@@ -84,8 +84,8 @@ assert limit[:, 2] == sp.zeros(3, 1)
 limit
 
 # %% [markdown]
-# With a fill of 0 the padding is just another word, and how much it takes depends on
-# the others. No finite fill is low enough for every score:
+# With a fill of 0 the padding is just another word, and how much weight it takes
+# depends on the others. No finite fill is low enough for every score:
 
 # %%
 padding_weight = sp.lambdify((a, b, f), weights[2])
@@ -116,14 +116,14 @@ print("finite fill:", list(empty), " infinite fill:", unit / (unit + unit + unit
 jacobian.subs({a: f, b: f}).applyfunc(sp.simplify)
 
 # %% [markdown]
-# What needs no exception elsewhere is a *definition*: of nothing, every weight is 0,
-# and so is the Jacobian. A `where(any real, softmax, 0)` at the end gives the first,
-# but not always the second: backwards, a 0 meets the NaN that the `where` has hidden.
+# So we *define* it: where nothing is real, every weight is 0, and so is the Jacobian. A
+# `where(any real, softmax, 0)` at the end gives the weights, but not always the
+# gradient: on the way back, a 0 is multiplied by the NaN that the `where` has hidden.
 #
 # ## Seven ways in every dtype
 # The usual ways to mask a softmax, on this backend: a row with two real scores, a row
-# with none, and its gradient. A masked score may hold any number, since nobody trained
-# it; here one holds a large one.
+# with none, and its gradient. A masked score may hold any number, since nothing trained
+# it. Here one of them is large.
 
 
 # %%
@@ -225,9 +225,9 @@ assert clean == ["kp.ops.masked_softmax"]
 
 # %% [markdown]
 # ## Padding must never change an answer
-# The same name, padded to 8, 16 and 32 steps, through an encoder: embedding, attention,
-# residual, pooling, with the same weights twice. The operator `+` forgets the mask
-# without a word, and the stock pooling averages the padding.
+# The same name, padded to 8, 16 and 32 steps, goes through two encoders with the same
+# weights: embedding, attention, residual, pooling. In the stock one the operator `+`
+# drops the mask silently, and the pooling averages the padding.
 
 
 # %%
@@ -278,9 +278,9 @@ assert moved["keras_padsafe"] < 1e-6
 
 # %% [markdown]
 # ## What the loss divides by
-# The loss of a sequence is a sum over steps divided by a number of steps. By which?
-# Here predictions and labels at real steps stay the same and only the padding grows;
-# NumPy says what the mean over real steps is.
+# The loss of a sequence is a sum over steps divided by a number of steps. Which number?
+# Here predictions and labels at real steps stay the same, and only the padding grows.
+# NumPy computes the mean over the real steps.
 
 # %%
 random = np.random.default_rng(0)
@@ -334,9 +334,9 @@ shrunk = np.array(curves["sample_weight=mask"]) * WIDTHS
 np.testing.assert_allclose(shrunk, shrunk[0], rtol=1e-5)
 
 # %% [markdown]
-# A `sample_weight` of zeros and ones hides the padding from the sum, not from the
-# number that it is divided by: the loss falls as the padding grows, and every gradient
-# with it. And it multiplies, so that it cannot hide a NaN in the padding:
+# A `sample_weight` of zeros and ones keeps the padding out of the sum, but not out of
+# the number that the sum is divided by. So the loss falls as the padding grows, and
+# every gradient with it. And since it multiplies, it cannot hide a NaN in the padding:
 
 # %%
 labels, width = label_rows, label_rows.shape[1]

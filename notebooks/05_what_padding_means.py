@@ -1,7 +1,7 @@
 # %% [markdown]
 # # What padding means: the vectors that nobody asked for
-# An encoder returns a vector for every pad, too; here a small one is trained, its pads
-# are read with a linear probe, and what they do to pooled vectors is seen and undone.
+# An encoder returns a vector for every pad, too. Here we train a small one, read its
+# pads with a linear probe, see what they do to pooled vectors, and undo it.
 
 # %%
 import os
@@ -46,9 +46,9 @@ print(f"{1 - lengths.mean() / WIDTH:.0%} of {WIDTH} steps are padding")
 
 # %% [markdown]
 # ## An encoder as it is often written
-# One block of a transformer. Padded *keys* are masked, so that no word looks at a pad.
-# Then the outputs are averaged, all of them. The second encoder has the same sizes, and
-# layers of `keras_padsafe`.
+# One block of a transformer. Padded *keys* are masked, so no word looks at a pad. Then
+# all outputs are averaged, those of pads too. The second encoder has the same sizes,
+# and layers of `keras_padsafe`.
 
 
 # %%
@@ -100,12 +100,13 @@ for name, at in seen.items():
     assert accuracy > 0.8
 
 # %% [markdown]
-# Both have learnt the task. Nothing looks broken, and no metric will say what follows.
+# Both have learnt the task. Nothing looks broken, and no metric shows what follows.
 #
 # ## Pads look like words
-# A pad is a query like any other: it looks at the real words and brings home a vector.
-# Its norm does not give it away. What it holds does: below, the last pad of each name
-# is compared with the words of ten names, the mean of all outputs taken away.
+# A pad is a query like any other: it looks at the real words and gets a vector. Its
+# norm is no different from that of a word. What it holds is: below, the last pad of
+# each name is compared with the words of ten names, after the mean of all outputs was
+# subtracted.
 
 # %%
 REAL = ids[test, :WIDTH] != 0
@@ -147,9 +148,10 @@ assert abs(own["keras_padsafe"]) < 0.05
 
 # %% [markdown]
 # ## What a probe reads from a pad
-# A linear probe, by least squares: from one output vector, can it tell the category of
-# the character, the number of words, the position? Classes are drawn equally often, so
-# that chance is one over their number; half of the vectors fit, the others measure.
+# Can a linear probe, fitted by least squares, tell from one output vector the category
+# of the character, the number of words, the position? All classes are equally frequent,
+# so chance is one over their number. Half of the vectors are for fitting, the others
+# for measuring.
 
 
 # %%
@@ -213,14 +215,14 @@ assert category[0] < category[1] + 0.15
 assert number[0] < number[1] + 0.15
 
 # %% [markdown]
-# A pad of the stock encoder is a summary of its sentence: it knows the category and
-# something of the length. Ours knows its position, which every pad of a batch knows,
-# and nothing of the sentence.
+# A pad of the stock encoder is a summary of its sentence: it holds the category and
+# something of the length. A pad of ours holds its position, as every pad does, and
+# nothing of the sentence.
 #
 # ## What pads do to a pooled vector
-# The average over all steps is mostly pads, and the more of them the wider the batch.
-# So a vector depends on how long the *other* names of its batch are. The same names,
-# padded to the least and to the greatest width, with a line between the two:
+# The average over all steps is mostly pads, and the wider the batch, the more of them.
+# So a vector depends on how long the *other* names of its batch are. Here are the same
+# names, padded to the smallest and to the greatest width, with a line between the two:
 
 # %%
 WIDTHS = (WIDTH, 32, WIDEST)
@@ -264,10 +266,10 @@ np.testing.assert_allclose(narrow, wide, atol=1e-5)
 # similarity is where it hurts.
 #
 # ## Fixed: pool what is real
-# Names are stored padded to one width, and asked for padded to another. For how many is
-# the nearest other name a different one? The third curve needs no training: words never
-# looked at pads, so the mean of the words alone, `kp.ops.masked_mean` of what the stock
-# encoder returns, mends it as it is.
+# Names are stored padded to one width, and looked up padded to another. For how many
+# does the nearest other name change? The third curve needs no training. Words never
+# looked at pads, so it is enough to average the words alone: `kp.ops.masked_mean` of
+# what the stock encoder returns.
 
 
 # %%
