@@ -113,13 +113,13 @@ class Forward:
         return None
 
     def _is_meant(self, birth: Birth) -> bool:
-        if birth.is_input or birth.bad.has_nan:
+        if birth.is_input or birth.bad.has_nan or _loops_at(birth):
             return False
         if bad_id(birth.call) or bad_weight(birth.variables, self._run.trainable):
             return False
         others = self._others(birth)
         code = own_code(self._run, birth.scope.index, others, birth.spot)
-        return code.ran and not code.made
+        return code.passes and not code.made
 
     def _finding(self, birth: Birth) -> Finding:
         crossed = self._crossing(birth)

@@ -49,8 +49,8 @@ class OwnCode:
 
     `made` holds the operations that made non-finite values of finite ones, `chooses`
     says whether one took values by a condition, `hides` whether some of those were not
-    finite, `unsure` whether one then made a NaN of infinities, `ran` whether any was
-    seen at all.
+    finite, `unsure` whether one then made a NaN of infinities, `passes` whether one was
+    given what is not finite and gave such, `ran` whether any was seen at all.
 
     Args:
         scope: The index of the call.
@@ -65,6 +65,7 @@ class OwnCode:
         self.chooses = False
         self.hides = False
         self.unsure = False
+        self.passes = False
         self.ran = False
         self._scope = scope
         self._changes = changes
@@ -104,7 +105,9 @@ class OwnCode:
             return
         if _all_finite(ins):
             self.made.append(Primitive(name, _verdict(plain, ins, operands, floats)))
-        elif plain in _SUBTRACTIONS and _all_hidden(operands, floats[0]):
+            return
+        self.passes = True
+        if plain in _SUBTRACTIONS and _all_hidden(operands, floats[0]):
             self.made.append(Primitive(name, "nothing left"))
         elif _without_nan(operands) and not _without_nan(floats):
             self.unsure = self.unsure or self.hides
