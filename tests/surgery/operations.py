@@ -19,7 +19,7 @@ from keras_padsafe.compat import inner_layers, saved_arrays, walk_saved
 from keras_padsafe.errors import SurgeryError
 
 from . import zoo
-from .test_optimizer_slots import KNOWN
+from .test_optimizer_slots import KNOWN, as_array
 from .zoo import DIM, SIZE, STEPS, ids
 
 WORDS = [f"word {number}" for number in range(1, SIZE)]
@@ -32,8 +32,9 @@ INTRO = """\
 For each holder of a vocabulary, each optimizer and each data type; every two of the
 three meet in some row. *Proved* says `verify` of the new file; *kept*, that every old
 entry stayed what it was, bit for bit, while new ones trained. *Refused*: with the
-message under the table. *No such model*: TensorFlow does not train it. Each cell is a
-test, of which a part runs at a time. Written by `python -m tests.surgery.operations`.
+message under the table. *No such model*: TensorFlow does not train it, or to no finite
+numbers. Each cell is a test, of which a part runs at a time. Written by
+`python -m tests.surgery.operations`.
 
 One more step of training on old data, where no head grew, gives the loss and the old
 rows of the model that did not grow, for each optimizer but two
@@ -240,9 +241,12 @@ def outcome(cell: Cell, folder: Path) -> str:
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     try:
-        _build(cell.row, words="refill" in cell.operation).save(source)
+        model = _build(cell.row, words="refill" in cell.operation)
     except Exception:  # As bfloat16 in a count of ids, by TensorFlow.
         return "no such model"
+    if not all(np.isfinite(as_array(weight)).all() for weight in model.weights):
+        return "no such model"  # As Adamax in float16, whose epsilon is 0 there.
+    model.save(source)
     try:
         return OPERATIONS[cell.operation](source, target)
     except SurgeryError as refusal:
