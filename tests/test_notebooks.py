@@ -1,7 +1,7 @@
 """The notebooks run as they stand, and what is committed of them is clean.
 
-Each runs on one backend, where it is quick; with `--all-notebooks`
-each runs on every backend. Their own cells assert what they claim.
+Each runs on one backend, where it is quick; with `--all-notebooks` each runs on every
+backend. Their own cells assert what they claim.
 """
 
 import re
