@@ -21,7 +21,7 @@ def open_room(package: str, files: Mapping[str, str]) -> None:
 
 
 class _Room(ModuleType):
-    _files: Mapping[str, str]
+    _files: Mapping[str, str] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._files:
@@ -37,4 +37,6 @@ class _Room(ModuleType):
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._files})
+        return sorted(
+            {*super().__dir__(), *self._files} - {"TYPE_CHECKING", "open_room"}
+        )

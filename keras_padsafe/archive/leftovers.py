@@ -18,6 +18,7 @@ _NAME = re.compile(
     r"\.keras_padsafe-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}\.(?:keras|preset)"
 )
 FILE, FOLDER = ".keras", ".preset"
+_UNFINISHED: list[Path] = []  # by the main thread, one within another
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -60,10 +61,12 @@ def removed_when_killed(path: Path) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _UNFINISHED.append(path)
     ours = [s for s in _SIGNALS if signal.getsignal(s) is signal.SIG_DFL]
 
     def give_up(number: int, frame: FrameType | None) -> None:
-        remove(path)
+        for unfinished in _UNFINISHED:
+            remove(unfinished)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -74,6 +77,7 @@ def removed_when_killed(path: Path) -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+        _UNFINISHED.remove(path)
 
 
 def _is_leftover(name: str) -> bool:

@@ -93,15 +93,15 @@ def _findings_of_tables(archive: Archive, not_checked: list[str]) -> Iterator[Fi
         not_checked.append(f"the rows of tables: {error}")
         return
     for layer in root.walk():
-        for array, key, size in contradicted_tables(layer):
+        for table in contradicted_tables(layer):
             yield Finding(
                 "PS206",
-                array.path,
-                f"The table of layer {layer.name!r} has {array.shape[0]} rows, and its "
-                f"configuration says {key}={size}. Keras cannot load the file.",
+                table.array.path,
+                f"In layer {table.layer!r} {table} (axis {table.axis}). Keras cannot "
+                "load the file.",
                 "Write the file again: with `model.save`, or with `keras-padsafe grow` "
                 "from the file before. The table and its number change together there.",
-                {"shape": list(array.shape), "key": key, "size": size},
+                {"shape": [*table.array.shape], "axis": table.axis, "key": table.key},
             )
     inverse = {node.name for node in root.walk() if node.config.get("invert") is True}
     for vocabulary in vocabularies:

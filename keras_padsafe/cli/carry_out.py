@@ -82,12 +82,16 @@ def carry_out(
 def _write_all(
     plan: "Plan", model: str, writing: Writing, read: Sequence[str | None]
 ) -> "Report | None":
-    """Writes the model and the table of ids, where asked: both or none."""
+    """Writes the model and the table of ids, where asked.
+
+    The table has its name last, so that a full disk leaves neither.
+    """
     output, id_map, reports = writing.output, writing.id_map, []
 
     def write_model(*_: Any) -> None:
         if output is not None:
-            reports.append(_write(plan, model, output, writing))
+            with explaining(output):
+                reports.append(_write(plan, model, output, writing))
 
     if id_map is None:
         write_model()

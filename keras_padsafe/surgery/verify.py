@@ -55,6 +55,7 @@ def verify(
     if plan is not None:
         read_instance(plan, "plan", Plan)
     else:
+        # A missing source is told before a target without a plan.
         with open_archive(source), open_archive(target) as after:
             plan = _plan_within(after)
     return prove(plan, source, target)

@@ -27,6 +27,9 @@ with atomic_file(Path(sys.argv[1]), 1, overwrite=True):
     print("open", flush=True)
     time.sleep(60)
 """
+WITHIN = """
+with atomic_file(Path(sys.argv[1] + ".map"), 1, overwrite=True), atomic_file("""
+NESTED = WRITER.replace("\nwith atomic_file(", WITHIN)
 
 
 @pytest.fixture
@@ -150,8 +153,10 @@ def test_long_names(length: int, tmp_path: Path) -> None:
 
 
 @contextmanager
-def start_writer(target: Path) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-c", WRITER, str(target)]
+def start_writer(
+    target: Path, *, nested: bool = False
+) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-c", NESTED if nested else WRITER, str(target)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as writer:
         assert writer.stdout is not None
@@ -172,6 +177,15 @@ def test_nothing_of_a_killed_writer_stays(number: str, tmp_path: Path) -> None:
     if number == "SIGKILL":  # It could not tidy up; the next run does.
         write_file(tmp_path / "b.txt", "", overwrite=True)
     assert os.listdir(tmp_path) == ["b.txt"]
+
+
+@unix
+def test_nothing_stays_of_a_writer_within_another(tmp_path: Path) -> None:
+    with start_writer(tmp_path / "a.txt", nested=True) as writer:
+        assert len(os.listdir(tmp_path)) == 2
+        writer.send_signal(signal.SIGTERM)
+        assert writer.wait(20) == -signal.SIGTERM
+    assert os.listdir(tmp_path) == []
 
 
 @unix

@@ -95,8 +95,21 @@ def test_a_table_of_another_size_than_its_layer_says(tmp_path: Path) -> None:
     assert not report.passed
     finding = only(report, "PS206")
     assert finding.place == "layers/embedding/vars/0"
-    assert finding.evidence["shape"][0] == ROWS
+    assert finding.evidence["shape"] == [ROWS, WIDTH]
+    assert len(finding.message) < 300
     assert "Keras cannot load" in finding.message
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_quantised_table_is_as_large_as_it_says(
+    mode: str, tied: bool, tmp_path: Path
+) -> None:
+    words = layers.ReversibleEmbedding(ROWS, WIDTH, tie_weights=tied)
+    model = keras.Sequential([keras.Input((6,), dtype="int32"), words])
+    words.quantize(mode)
+    model.save(tmp_path / "small.keras")
+    assert "PS206" not in codes(check_weights(tmp_path / "small.keras"))
 
 
 SEEN = [1, 2, 5, 8, 13, 21, 34]

@@ -281,3 +281,57 @@ def test_the_report_is_plain_data() -> None:
     document = json.loads(json.dumps(report.to_json()))
     assert document["findings"][0]["evidence"]["rows"] == [1]
     assert not document["passed"]
+
+
+class Function(layers.Layer):
+    """Any function as a layer."""
+
+    def __init__(self, function: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.function = function
+
+    def call(self, x: Any) -> Any:
+        return self.function(x)
+
+
+def _hidden(x: Any) -> Any:
+    return keras.ops.where(x > 0, x, -np.inf)
+
+
+def _overflows(x: Any) -> Any:
+    return keras.ops.exp(keras.ops.abs(x) * 1000)
+
+
+def test_a_meant_infinity_hides_no_other() -> None:
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    x[:, 0] = 1
+    given = keras.Input((6,))
+    hidden = Function(_hidden, name="hidden")(given)
+    assert not find_nonfinite(keras.Model(given, hidden), x)
+    over = Function(_overflows, name="over")(given)
+    (finding,) = find_nonfinite(keras.Model(given, [hidden, over]), x)
+    assert (finding.code, finding.place) == ("PS503", "over")
+
+
+def test_rows_of_nothing_but_infinities_are_never_meant() -> None:
+    given = keras.Input((6,))
+    lost = Function(lambda x: x * np.float32(np.inf), name="lost")(given)
+    (finding,) = find_nonfinite(keras.Model(given, lost), np.ones((2, 6), "float32"))
+    assert finding.place == "lost"
+
+
+def test_an_overflow_in_a_recurrent_layer_is_not_meant() -> None:
+    three = keras.initializers.Constant(3.0)
+    model = keras.Sequential(
+        [
+            layers.SimpleRNN(
+                4,
+                activation="relu",
+                kernel_initializer=three,
+                recurrent_initializer=three,
+                name="rnn",
+            )
+        ]
+    )
+    (finding,) = find_nonfinite(model, np.ones((2, 60, 3), "float32"))
+    assert (finding.code, finding.place) == ("PS503", "rnn/simple_rnn_cell")

@@ -10,7 +10,7 @@ from keras_padsafe.audit.masks.mask_story import Loss, MaskStory
 from keras_padsafe.audit.run.leaks import first_mover, moved_inside, of_a_library
 from keras_padsafe.audit.run.model_runs import outputs_of
 from keras_padsafe.audit.run.movements import Movements
-from keras_padsafe.audit.run.padded_runs import PaddedRuns
+from keras_padsafe.audit.run.padded_runs import PaddedRuns, deepened
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
 from keras_padsafe.facts.advice import POOLING
@@ -46,16 +46,19 @@ def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
 
 
 def _says_something(story: MaskStory, value: Value, after: Value) -> bool:
-    """Whether an answer holds, where it is padding, more than one constant."""
+    """Whether an answer depends, where it is padding, on more than the position."""
     padded = story.padded(value)
     if padded is None or value.array.shape != after.array.shape:
         return False
     answers, again = value.array[padded], after.array[padded]
     # Of another axis, as long as time by chance, only what padding held would tell.
     timed = story.runs is not None and story.runs.axes[value].sure
-    return not np.array_equal(answers, again) or bool(
-        timed and (answers != answers[:1]).any()
-    )
+    if not timed or not np.array_equal(answers, again):
+        return not np.array_equal(answers, again)
+    real = np.broadcast_to(~deepened(padded, value.array.ndim), value.array.shape)
+    shown = np.ma.masked_array(value.array, real)
+    apart = np.ma.filled(shown.max(axis=0) != shown.min(axis=0), False)
+    return bool(apart.any())
 
 
 def _readers(story: MaskStory, runs: PaddedRuns) -> list[tuple[Key, Movements]]:

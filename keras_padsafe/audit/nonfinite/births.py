@@ -74,22 +74,33 @@ def births_in(look: Look) -> list[Birth]:
 
 
 def births_that_count(
-    run: BatchRun, births: list[Birth], meant: bool = False
+    run: BatchRun, births: list[Birth], *, allow_infinities: bool = False
 ) -> list[Birth]:
     """Those that alone spoil the outputs or the loss, in order; see `spoilt`."""
-    return [
-        birth
-        for birth in births
-        if spoilt(*run(_without([b for b in births if b is not birth])), meant)
-    ]
+    found = []
+    for birth in births:
+        outputs, loss = run(_without([b for b in births if b is not birth]))
+        if spoilt(outputs, loss, allow_infinities=allow_infinities):
+            found.append(birth)
+    return found
 
 
-def spoilt(outputs: Any, loss: Tensor | None, meant: bool) -> bool:
-    """Whether outputs or loss are not finite; or, if infinities are meant, NaN."""
+def spoilt(outputs: Any, loss: Tensor | None, *, allow_infinities: bool) -> bool:
+    """Whether outputs or loss are not finite.
+
+    Args:
+        outputs: What the model gave.
+        loss: The loss; `None` if there is none.
+        allow_infinities: Whether outputs may hold them, beside finite numbers in each
+            row.
+    """
     if loss is not None and not is_finite(loss):
         return True
-    arrays = map(to_numpy, floats_in(outputs))
-    return any(np.isnan(a).any() for a in arrays) if meant else not all_finite(outputs)
+    if not allow_infinities:
+        return not all_finite(outputs)
+    arrays = [to_numpy(tensor) for tensor in floats_in(outputs)]
+    rows = [a.reshape(len(a) if a.ndim else 1, -1) for a in arrays if a.size]
+    return any(np.isnan(r).any() or np.isinf(r).all(1).any() for r in rows)
 
 
 def _without(births: list[Birth]) -> Vary:

@@ -1,6 +1,6 @@
 """What a batch loses on its way forward: each birth, its cause and where it crosses."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,23 +71,26 @@ class Forward:
         self._run, self._look, self._tokens = run, look, tokens
         self.births = births_in(look)
 
-    def meant(self, births: list[Birth]) -> list[Spot]:
+    def meant(self, births: list[Birth]) -> set[Spot]:
         """Where code put infinities that no operation made, as a mask of scores does.
 
         Not those are at fault, but what cannot bear them.
         """
-        return [birth.spot for birth in births if self._is_meant(birth)]
+        return {birth.spot for birth in births if self._is_meant(birth)}
 
     def findings(self, births: list[Birth]) -> list[Finding]:
         """What some births are."""
         loops = [loop for birth in births for loop in _loops_at(birth)]
         if loops:
             with unrolled(loops):
-                look = Look(settle=True, meant=self._look.meant)
-                self._run(look)
-                again = Forward(self._run, look, self._tokens)
-                count = births_that_count(self._run, again.births, bool(look.meant))
-                return again.findings(count or again.births[:1])
+                again = settled(self._run, self._tokens)
+                if allow := bool(self._look.meant):
+                    births = births_that_count(self._run, again.births)
+                    again = settled(self._run, self._tokens, again.meant(births))
+                births = births_that_count(
+                    self._run, again.births, allow_infinities=allow
+                )
+                return again.findings(births or again.births[:1])
         found: list[Finding] = []
         for number, birth in enumerate(births):
             if number and not self._happens_anyway(birth, births[:number]):
@@ -115,11 +118,14 @@ class Forward:
     def _is_meant(self, birth: Birth) -> bool:
         if birth.is_input or birth.bad.has_nan or _loops_at(birth):
             return False
-        if bad_id(birth.call) or bad_weight(birth.variables, self._run.trainable):
+        weights = birth.scope.layer_variables  # Code may use those of a child.
+        if bad_id(birth.call) or bad_weight(weights, self._run.trainable):
             return False
         others = self._others(birth)
         code = own_code(self._run, birth.scope.index, others, birth.spot)
-        return code.passes and not code.made
+        # Calls in a loop that was staged before are seen one by one now.
+        whole = code.inner == len(self._look.children(birth.scope))
+        return whole and code.passes and not code.made
 
     def _finding(self, birth: Birth) -> Finding:
         crossed = self._crossing(birth)
@@ -276,6 +282,19 @@ class Forward:
                     if len(bad) and np.isin(bad, zeros).all():
                         return bad.tolist()
         return []
+
+
+def settled(run: BatchRun, tokens: Tokens, meant: Collection[Spot] = ()) -> Forward:
+    """A forward run in which zeros take the place of what is not finite.
+
+    Args:
+        run: The batch.
+        tokens: Spells its rows.
+        meant: The spots where infinities are let be.
+    """
+    look = Look(settle=True, meant=meant)
+    run(look)
+    return Forward(run, look, tokens)
 
 
 def _loops_at(birth: Birth) -> list[keras.layers.RNN]:

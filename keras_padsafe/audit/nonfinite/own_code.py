@@ -50,7 +50,8 @@ class OwnCode:
     `made` holds the operations that made non-finite values of finite ones, `chooses`
     says whether one took values by a condition, `hides` whether some of those were not
     finite, `unsure` whether one then made a NaN of infinities, `passes` whether one was
-    given what is not finite and gave such, `ran` whether any was seen at all.
+    given what is not finite and gave such, `ran` whether any was seen at all, `inner`
+    how many calls were made.
 
     Args:
         scope: The index of the call.
@@ -67,6 +68,7 @@ class OwnCode:
         self.unsure = False
         self.passes = False
         self.ran = False
+        self.inner = 0
         self._scope = scope
         self._changes = changes
         self._until = until
@@ -83,6 +85,7 @@ class OwnCode:
         if spot in self._changes:
             structure = self._changes[spot](structure)
         if moment == "enter":
+            self.inner += self._open[-1:] == [self._scope]
             self._open.append(call.index)
         self._done = self._done or spot == self._until
         if self._open and self._open[-1] == self._scope and not self._done:
@@ -132,6 +135,7 @@ def own_code(
     except Exception:
         # Code that cannot run operation by operation tells nothing.
         code.made.clear()
+        code.passes = False
     finally:
         code.close()
     return code

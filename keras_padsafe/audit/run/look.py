@@ -118,6 +118,7 @@ class Look(Observer):
         flows: The floats at each spot, masks given by name left out.
         noted: What is not finite, in the order of the run.
         masks: The masks that were met.
+        meant: The spots where infinities are meant.
     """
 
     def __init__(

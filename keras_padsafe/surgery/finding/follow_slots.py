@@ -44,10 +44,12 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
         start = starts.get(path, SlotStart())
         weight = None if start.of is None else trained[start.of]
         bound = sites.get(weight or "")
-        copied = None if start.copies is None else sites.get(trained[start.copies])
+        copied = (
+            None if start.copies is None else sites.get(trained[start.copies] or "")
+        )
         fill = copied.fill if copied else start.number
-        if start.copies is not None and not trained[start.copies]:
-            fill = 0.0  # The average of a part of LoRA.
+        if start.copies is not None and trained[start.copies] is None:
+            fill = 0.0
         if fill is None:
             draft.slot_problem = (
                 f"optimizer: what new entries of {path} start with is not known. "
@@ -87,22 +89,30 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
         )
 
 
-def _trained(asking: Asking) -> list[str]:
+def _trained(asking: Asking) -> list[str | None]:
     """The path of each trainable variable of the model, in the optimizer's order.
 
     A part of an array, as the rows of a table that train, goes by the array's path.
-    Parts of LoRA have none: a file holds them merged, and Keras starts them with zeros.
+    `None` is a part of LoRA: a file holds it merged, and Keras starts it with zeros.
+    Of what else has no array of its own, nothing is known: `""`.
     """
-    paths = {id(variable): path for path, variable in asking.skeleton.variables.items()}
-    holders = {
-        id(variable): f"{group}/vars/0" if group else "vars/0"
-        for group, part in asking.skeleton.objects.items()
-        if not group.startswith("optimizer")
-        and not getattr(part, "lora_enabled", False)
-        for variable in getattr(part, "_trainable_variables", ())
+    paths: dict[int, str | None] = {
+        id(variable): path for path, variable in asking.skeleton.variables.items()
     }
-    trained = asking.skeleton.model.trainable_variables
-    return [paths.get(id(v)) or holders.get(id(v), "") for v in trained]
+    for group, part in asking.skeleton.objects.items():
+        if _is_optimizer(group):
+            continue
+        own = getattr(part, "_trainable_variables", ())
+        parts = [id(variable) for variable in own if id(variable) not in paths]
+        if getattr(part, "lora_enabled", False):
+            paths |= dict.fromkeys(parts)
+        elif len(parts) == 1:
+            paths[parts[0]] = f"{group}/vars/0".lstrip("/")
+    return [paths.get(id(v), "") for v in asking.skeleton.model.trainable_variables]
+
+
+def _is_optimizer(group: str) -> bool:
+    return group == "optimizer" or group.startswith(_OPTIMIZER)
 
 
 def _starts(asking: Asking, asked: list[int]) -> dict[str, "SlotStart"]:
@@ -112,7 +122,7 @@ def _starts(asking: Asking, asked: list[int]) -> dict[str, "SlotStart"]:
     return {
         f"{group}/vars/{index}": start
         for group, part in asking.skeleton.objects.items()
-        if group == "optimizer" or group.startswith(_OPTIMIZER)
+        if _is_optimizer(group)
         if hasattr(part, "inner_optimizer") or hasattr(part, "iterations")
         for index, start in enumerate(slot_starts(part, trainable, asked))
     }

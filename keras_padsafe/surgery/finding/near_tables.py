@@ -26,12 +26,11 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
         if rule_of(layer.key) is not None:
             found += (
                 Unexplained(
-                    array.path,
-                    f"layer {layer.name!r} of class {layer.key}: array {array.path} of "
-                    f"shape {array.shape} contradicts {key}={size!r}",
+                    table.array.path,
+                    f"layer {layer.name!r} of class {layer.key}: {table}",
                     "Save the model again with Keras, so that both agree",
                 )
-                for array, key, size in contradicted_tables(layer)
+                for table in contradicted_tables(layer)
             )
         elif model.asking is None and not layer.is_stock and not layer.is_graph:
             found += (item for item in _matrices(layer) if item.place not in named)

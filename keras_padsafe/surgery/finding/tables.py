@@ -62,7 +62,7 @@ def _by_rule(layer: LayerNode, rule: Rule) -> list[Table]:
         return []
     reason = f"class {layer.key.replace('>', '.')}, {rule.size_key}={size}"
     table = Table(layer, size)
-    for relative, axis in _places(layer, rule).items():
+    for relative, axis in table_places(layer, rule).items():
         array = array_below(layer, relative)
         if array is None or array.shape[axis : axis + 1] != (size,):
             continue
@@ -75,7 +75,7 @@ def _by_rule(layer: LayerNode, rule: Rule) -> list[Table]:
     return [table] if table.arrays else []
 
 
-def _places(layer: LayerNode, rule: Rule) -> Mapping[str, int]:
+def table_places(layer: LayerNode, rule: Rule) -> Mapping[str, int]:
     """Where the tables lie: what comes after the first moves if it is quantised."""
     arrays = named_arrays(layer) if is_quantised(layer) else {}
     if not arrays:
