@@ -205,6 +205,25 @@ def test_words_from_elsewhere_are_those_of_the_new_ids(
     assert not (tmp_path / "other.keras").exists()
 
 
+def test_a_plan_fits_a_second_checkpoint(tmp_path: Path) -> None:
+    """Words weigh there what that one says."""
+    words = ["a", "b", "c"]
+
+    def made(weights: list[float]) -> Path:
+        lookup = layers.StringLookup(
+            vocabulary=words, idf_weights=weights, output_mode="tf_idf", name="words"
+        )
+        x = keras.Input((4,), dtype="string")
+        path = tmp_path / f"{weights[0]}.keras"
+        keras.Model(x, layers.Dense(2)(lookup(x))).save(path)
+        return path
+
+    first, second = made([0.5, 0.7, 0.9]), made([1.5, 1.7, 1.9])
+    plan = Plan.from_json(kp.surgery.plan(first, tokens=["d"]).to_json())
+    kp.surgery.apply_plan(plan, second, tmp_path / "new.keras", proof=False)
+    assert kp.surgery.inspect(tmp_path / "new.keras").vocabularies[0].size == 5
+
+
 def test_a_plan_that_hides_its_need_of_a_proof(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
     save(lambda size: keras.Model(x := ids(), table(size)(x * 1)), SIZE, source)

@@ -307,3 +307,23 @@ def test_the_next_steps_are_those_of_the_model_that_did_not_grow(
     old, new = (as_array(m.get_layer("words").embeddings) for m in (model, grown))
     gap = SCALED_BY_THE_WHOLE.get(name, 0) * np.abs(old - start).max()
     np.testing.assert_allclose(new[:SIZE], old, rtol=1e-5, atol=max(gap, 1e-6))
+
+
+def test_averages_of_low_rank_parts_start_with_zeros(tmp_path: Path) -> None:
+    """A file holds LoRA merged; Keras starts its parts with zeros."""
+
+    def build(size: int) -> keras.Model:
+        model = _model(size)
+        model.layers[1].enable_lora(2)
+        return model
+
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(_with(KNOWN["adam_ema"], build), SIZE, source)
+    plan = kp.surgery.grow(source, target, rows=ADDED).plan
+    old, new = read(source).slots, read(target).slots
+    grown = [c for c in plan.arrays if c.path.startswith("optimizer/")]
+    assert any(change.shape == (SIZE, 2) for change in grown)
+    for change in grown:
+        if change.shape == (SIZE, 2):
+            np.testing.assert_array_equal(new[change.path][:SIZE], old[change.path])
+            assert not new[change.path][SIZE:].any()
