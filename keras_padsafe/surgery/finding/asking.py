@@ -132,7 +132,9 @@ def ask_keras(archive: Archive, root: LayerNode) -> Asking:
     return Asking(root, config, skeleton, unlike, look_inside(skeleton))
 
 
-def _unlike(archive: Archive, skeleton: "Skeleton") -> dict[str, Any]:
+def _unlike(
+    archive: Archive, skeleton: "Skeleton"
+) -> dict[str, tuple[int, ...] | None]:
     return {
         path: skeleton.shapes.get(path)
         for path, array in archive.arrays.items()

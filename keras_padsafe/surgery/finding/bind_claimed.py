@@ -14,15 +14,14 @@ from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
     claimed = [
-        (layer, array, claims)
+        (layer, array, {array.shape[c.axis]: c for c in reversed(claims)})
         for layer, array in (model.arrays() if model.claims.also else ())
         if (claims := model.claims.on(layer, array))
     ]
     for vocabulary in drafts if claimed else ():
         bound = {site.path for site in vocabulary.arrays}
-        for layer, array, claims in claimed:
-            sizes = {array.shape[claim.axis]: claim for claim in reversed(claims)}
-            claim = sizes.get(vocabulary.size)
+        for layer, array, by_size in claimed:
+            claim = by_size.get(vocabulary.size)
             if claim is None:
                 continue
             if array.path not in bound:

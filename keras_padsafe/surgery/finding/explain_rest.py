@@ -16,7 +16,7 @@ from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import Draft, LeftAlone, Unexplained
 
-_HELD = ("__tensor__", "__numpy__")
+_TENSORS = ("__tensor__", "__numpy__")
 
 
 def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
@@ -91,7 +91,7 @@ def _held(call: Call, shape: tuple[int, ...], size: int) -> Unexplained:
 
 
 def _constant_shape(value: Any) -> tuple[int, ...]:
-    is_held = isinstance(value, dict) and value.get("class_name") in _HELD
+    is_held = isinstance(value, dict) and value.get("class_name") in _TENSORS
     value, shape = value["config"].get("value") if is_held else None, []
     while isinstance(value, list) and value:
         shape.append(len(value))

@@ -63,7 +63,7 @@ def reshaped_sizes(graph: Graph) -> set[int]:
 
 
 def heads_at_outputs(graph: Graph, sizes: Collection[int]) -> list[tuple[Call, Head]]:
-    """The calls that make the units of an output of the model, or its ids.
+    """The heads that make the units of an output of the model, or its ids, by call.
 
     Args:
         graph: The calls of the model.
@@ -86,7 +86,7 @@ def heads_at_outputs(graph: Graph, sizes: Collection[int]) -> list[tuple[Call, H
 def output_producers(graph: Graph, size: int | None) -> list[Call]:
     """The calls that make an output of the model, told apart from what passes it on.
 
-    A Reshape passes on units of which it names `size`.
+    A Reshape passes on units of which it names `size`; if that is `None`, none does.
     """
     passing = UNIT_BY_UNIT | BACK_TO_IDS
     return graph.back_from_outputs(

@@ -241,17 +241,17 @@ def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:
 
 
 def _bind_slots(model: ModelFile, drafts: list[Draft]) -> None:
+    if model.asking is not None:
+        for draft in drafts:
+            bind_following_slots(model, model.asking, draft)
+        return
     groups: list[SlotGroup] = []
     problem = None
-    if model.asking is None:
-        try:
-            groups = read_slots(model.root, model.archive)
-        except SlotError as error:
-            problem = str(error)
+    try:
+        groups = read_slots(model.root, model.archive)
+    except SlotError as error:
+        problem = str(error)
     for draft in drafts:
-        if model.asking is not None:
-            bind_following_slots(model, model.asking, draft)
-            continue
         draft.slot_problem = problem
         try:
             draft.slots = slots_of(draft.arrays, groups)
