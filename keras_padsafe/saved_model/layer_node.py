@@ -94,6 +94,14 @@ class LayerNode:
             yield node
             node = node.parent
 
+    def entries(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Each entry of a config.json that describes this object."""
+        for node in (self, *self.copies):
+            entry: Any = config
+            for key in node.path:
+                entry = entry[key]
+            yield entry
+
     def contains(self, other: "LayerNode") -> bool:
         """Whether `other` is this object or lies somewhere inside it."""
         here = self.original or self

@@ -14,10 +14,7 @@ def swap_class(
     registered_name: str | None,
 ) -> Iterator[dict[str, Any]]:
     """Names the class in place; yields each entry of config.json that describes it."""
-    for node in (layer, *layer.copies):
-        entry: Any = config
-        for key in node.path:
-            entry = entry[key]
+    for entry in layer.entries(config):
         entry["module"] = module
         entry["class_name"] = class_name
         entry["registered_name"] = registered_name

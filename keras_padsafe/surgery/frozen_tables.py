@@ -57,14 +57,10 @@ def end_lora(config: dict[str, Any], root: LayerNode, paths: Container[str]) -> 
     Its two parts would move every row. A file holds the weights with it merged.
     """
     for layer in root.walk():
-        if not any(array.path in paths for array in layer.arrays.values()):
-            continue
-        for node in (layer, *layer.copies):
-            if "lora_rank" in node.config:
-                entry: Any = config
-                for key in (*node.path, "config"):
-                    entry = entry[key]
-                del entry["lora_rank"]
+        if any(array.path in paths for array in layer.arrays.values()):
+            for entry in layer.entries(config):
+                if isinstance(options := entry.get("config"), dict):
+                    options.pop("lora_rank", None)
 
 
 def _is_freezable(layer: LayerNode) -> bool:
