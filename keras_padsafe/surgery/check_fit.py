@@ -86,30 +86,27 @@ def _check_words(plan: Plan, vocabulary: Vocabulary, archive: Archive) -> None:
     )
     spare = {"spare ids": vocabulary.spare_ids}
     _expect_same(archive, spare, {"spare ids": plan.old_spare_ids})
+    made = word_changes(
+        vocabulary,
+        Change(plan.row_map, (*plan.tokens,), pad=plan.pad, spare_ids=plan.spare_ids),
+    )
     if plan.tokens:
-        change = Change(
-            plan.row_map, (*plan.tokens,), pad=plan.pad, spare_ids=plan.spare_ids
-        )
-        made = word_changes(vocabulary, change)
         _expect_same(
             archive,
             {c.layer: _words(c) for c in made if is_changed(c, plan.row_map)},
             {c.layer: _words(c) for c in plan.words},
         )
-    kept = set(plan.row_map.kept[1].tolist())
     by_layer = {change.layer: change for change in plan.words}
     ids = plan.row_map.ids
-    for site in vocabulary.words:
+    for site, due in zip(vocabulary.words, made, strict=True):
         change = by_layer.get(site.layer)
         if change is None:
             stays = ids[site.first_id : site.end].tolist()
             if stays != list(range(site.first_id, site.end)):
                 raise _differs(archive, site.layer, "other words", None)
             continue
-        words = enumerate(site.words, site.first_id)
-        removed = tuple(word for id_, word in words if id_ not in kept)
-        if change.removed != removed:
-            raise _differs(archive, site.layer, removed, change.removed)
+        if change.removed != due.removed:
+            raise _differs(archive, site.layer, due.removed, change.removed)
         check_new_words([w for w in change.added if not is_spare(w)], site)
 
 
