@@ -110,10 +110,11 @@ def _behind(value: Any, saved: Any, axis: int, size: int) -> Iterator[Any]:
         yield value
         return
     for variable in getattr(saved, "variables", ()):
-        fits = variable.shape[axis : axis + 1] == (size,)
-        if value is not None:
-            fits = len(variable.shape) == len(value.shape)
-            fits = fits and _without(variable, axis) == _without(value, axis)
+        if value is None:
+            fits = variable.shape[axis : axis + 1] == (size,)
+        else:
+            same_rank = len(variable.shape) == len(value.shape)
+            fits = same_rank and _without(variable, axis) == _without(value, axis)
         if fits:
             yield variable
 
