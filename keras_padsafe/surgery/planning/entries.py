@@ -10,8 +10,8 @@ import numpy as np
 from keras_padsafe.archive import encode
 from keras_padsafe.surgery.planning.column_statistics import (
     BLOCK_VALUES,
+    ColumnStatistics,
     Weight,
-    column_statistics,
     entries_of,
 )
 from keras_padsafe.surgery.planning.new_rows import NewRows
@@ -71,8 +71,9 @@ class Entries:
         self._start = start
         # The same for each place along the axes before that of ids.
         self._mix = lru_cache(_MIXES_KEPT)(self._made_of)
+        self.statistics = None
         if kind in ("mean", "normal", "rows", "covariance", "mix"):
-            self._mean, self._deviation = column_statistics(
+            self.statistics = ColumnStatistics(
                 weight,
                 axis,
                 start,
@@ -117,9 +118,11 @@ class Entries:
             return np.full(shape, self._new_rows.value)
         if self._kind in ("covariance", "mix"):
             return self._mixed(lead, first, rows)
-        values = np.broadcast_to(self._mean[lead], shape).copy()
+        assert self.statistics is not None
+        mean, deviation = self.statistics.of(lead)
+        values = np.broadcast_to(mean, shape).copy()
         if self._kind == "normal":
-            values += self._deviation[lead] * self._generator.standard_normal(shape)
+            values += deviation * self._generator.standard_normal(shape)
         if self._given is not None:
             given = self._given[first : first + rows]
             values[: len(given)] = given
@@ -134,9 +137,11 @@ class Entries:
         if needed.size:
             places = needed + self._start
             old = entries_of(self._weight, self._axis, lead, places)
+        assert self.statistics is not None
+        mean, _ = self.statistics.of(lead)
         for row, (ids, weights) in enumerate(mixes):
             rest = 1.0 - weights.sum()
-            made[row] = rest * self._mean[lead] if rest else 0.0
+            made[row] = rest * mean if rest else 0.0
             made[row] += weights @ old[np.searchsorted(needed, ids)]
         return made
 

@@ -95,7 +95,14 @@ def _pieces(
     """The new array in the order of its bytes: old stretches and new entries."""
     runs = list(change.own(plan.row_map).runs())
     new = sum(run.count for run in runs if run.old == NEW)
-    entries: list[Entries] = []
+    entries = _entries(change, plan, weight) if new else []
+    statistics = [e.statistics for e in entries if e.statistics is not None]
+
+    def seen(offset: int, data: memoryview) -> None:
+        for its in statistics:
+            its.see(offset, data)
+
+    shown = seen if statistics and weight is array else None
     each = new // max(len(change.starts), 1)
     lead = math.prod(change.shape[: change.axis])
     ids = change.shape[change.axis]
@@ -105,10 +112,8 @@ def _pieces(
         for run in runs:
             if run.old != NEW:
                 start = (index * ids + run.old) * width
-                yield Span(start, start + run.count * width)
+                yield Span(start, start + run.count * width, shown)
                 continue
-            # The disk writes what is old while the statistics are read.
-            entries = entries or _entries(change, plan, weight)
             end = made + run.count
             while made < end:
                 stretch, first = divmod(made, each)
