@@ -105,8 +105,8 @@ class ColumnStatistics:
             shape = (len(values) * each, self._array.shape[self._axis], trail)
             part = values.reshape(shape)[:, self._ids]
             out = self._left_out - self._ids.start
-        if out.size:
-            part = np.delete(part, out, axis=1)
+        if out.size:  # Sums depend on the layout, which `delete` does not keep.
+            part = np.ascontiguousarray(np.delete(part, out, axis=1))
         with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
             total = part.sum(axis=1, dtype=np.float64)
         here = np.full(total.shape, float(part.shape[1]))
