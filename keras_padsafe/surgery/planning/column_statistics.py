@@ -70,12 +70,15 @@ class ColumnStatistics:
         known = self._next * self._width + self._held - offset
         data = data[known:] if known >= 0 else data[:0]
         while data and self._next < self._end:
-            room = self._room[: (self._end - self._next) * self._width]
-            part = data[: len(room) - self._held]
-            room[self._held : self._held + len(part)] = part
-            data, self._held = data[len(part) :], self._held + len(part)
-            if self._held == len(room):
-                values = np.frombuffer(room, self._dtype)
+            size = len(self._room[: (self._end - self._next) * self._width])
+            block = data[: size - self._held]
+            data = data[len(block) :]
+            if len(block) < size:
+                self._room[self._held : self._held + len(block)] = block
+                self._held += len(block)
+                block = self._room[:size]
+            if self._held in (0, size):
+                values = np.frombuffer(block, self._dtype)
                 self._add(values.reshape(-1, *self._array.shape[1:]))
 
     def of(self, lead: int) -> tuple[np.ndarray, np.ndarray]:
