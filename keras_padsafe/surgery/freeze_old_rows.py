@@ -20,11 +20,12 @@ from keras_padsafe.surgery.frozen_tables import (
     with_frozen_rows,
 )
 from keras_padsafe.surgery.live_model import is_live_model, save_live
-from keras_padsafe.surgery.options import FindingOptions
+from keras_padsafe.surgery.options import FindingOptions, takes_options
 from keras_padsafe.surgery.planning.build_plan import check_settled
 from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 
 
+@takes_options
 def freeze_old_rows(
     source: Any,
     old_size: int,
