@@ -6,7 +6,8 @@ from typing import Literal, ParamSpec, TypedDict, TypeVar, get_args
 
 from keras_padsafe.errors import SurgeryError
 
-Params, Result = ParamSpec("Params"), TypeVar("Result")
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 
 
 class FindingOptions(TypedDict, total=False):

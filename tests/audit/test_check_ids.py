@@ -269,7 +269,7 @@ def test_what_is_no_ids_is_refused(data: Any, message: str) -> None:
 @only_once
 @pytest.mark.parametrize("input_dim", [0, -1, 2.5, True, "9", None])
 def test_input_dim_is_a_count(input_dim: Any) -> None:
-    with pytest.raises(IdError, match="input_dim: expected the number of rows"):
+    with pytest.raises(IdError, match="input_dim: expected a positive integer"):
         check_ids([[1]], input_dim)
 
 

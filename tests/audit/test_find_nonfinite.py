@@ -216,7 +216,7 @@ def test_bad_arguments_are_explained(arguments: Any, message: str) -> None:
     ("options", "message"),
     [
         ({"training": 1}, "training: expected True or False; received 1"),
-        ({"vocabulary": "words"}, "vocabulary: expected the words by id"),
+        ({"vocabulary": "words"}, "vocabulary: expected a list of words"),
     ],
 )
 def test_bad_options_are_explained(options: Any, message: str) -> None:

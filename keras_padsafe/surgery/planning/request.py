@@ -7,10 +7,15 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_padsafe.archive import Archive
-from keras_padsafe.arguments import read_choice, read_flag, read_text
+from keras_padsafe.arguments import (
+    Word,
+    read_choice,
+    read_count,
+    read_flag,
+    read_text,
+    read_word,
+)
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.saved_model.malformed import shortly
-from keras_padsafe.surgery.arguments import Word, as_integer, read_word
 from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.build_plan import build_plan
@@ -49,8 +54,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.vocabulary is not None:
             read_text(self.vocabulary, "vocabulary")
-        if self.at is not None and as_integer(self.at) is None:
-            raise SurgeryError(f"at: expected an id; received {shortly(self.at)}.")
+        if self.at is not None:
+            read_count(self.at, "at")
         if self.before is not None:
             read_word(self.before, "before")
         read_flag(self.pad, "pad")

@@ -1,6 +1,6 @@
-"""Reads what a caller says of a batch: its arrays, pad ids and words."""
+"""Reads what a caller says of a batch: its arrays, and pad ids."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,14 +51,6 @@ def read_pad_id(value: Any, name: str, error: type[PadsafeError]) -> Any:
         what = "a number, several, None, or a dictionary of such by input"
         raise unread(name, what, value, error)
     return value
-
-
-def read_words(value: Any, name: str, error: type[PadsafeError]) -> Any:
-    """The words by id: a list, a dictionary, or `None`."""
-    listed = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
-    if value is None or listed or isinstance(value, Mapping):
-        return value
-    raise unread(name, "the words by id, a list or a dictionary", value, error)
 
 
 def _parts(structure: Any) -> Iterator[Any]:
