@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Entries:
             kind = "mean"
         self._spare = np.asarray(spare, np.int64)
         self._spare_value = SPARE_BIAS if is_bias else 0.0
-        self._real = np.delete(np.arange(size), np.asarray(left_out, np.int64))
+        self._size, self._left_out = size, left_out
         self._kind = kind
         self._new_rows = new_rows
         self._dtype = dtype
@@ -144,6 +144,11 @@ class Entries:
             made[row] = rest * mean if rest else 0.0
             made[row] += weights @ old[np.searchsorted(needed, ids)]
         return made
+
+    @cached_property
+    def _real(self) -> np.ndarray:
+        """The old entries that take part, by number."""
+        return np.delete(np.arange(self._size), np.asarray(self._left_out, np.int64))
 
     def _made_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The old ids that the new entry of this number is made of, and weights."""
