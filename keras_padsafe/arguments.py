@@ -136,14 +136,19 @@ def read_words(
     Raises:
         PadsafeError: `error`, if it is none, or longer than a table can be.
     """
-    listed = isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
-    if isinstance(value, str | bytes) or not listed:
+    if not is_listed(value):
         raise error(
             f"{name}: expected a list of words; received one {type(value).__name__}. "
             "Put it in a list."
         )
     read_count(len(value), name, error, most=MAX_IDS)
     return tuple(read_word(item, name, error) for item in value)
+
+
+def is_listed(value: Any) -> bool:
+    """Whether something has entries in an order, as a list or a vector."""
+    ordered = isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
+    return ordered and not isinstance(value, str | bytes)
 
 
 def read_choice(

@@ -156,7 +156,8 @@ def _evidence(bad: Any, tally: IdTally) -> dict[str, Any]:
 def _pad_ids(pad_id: Any) -> tuple[int, ...]:
     if pad_id is None:
         return ()
-    several = isinstance(pad_id, Iterable) and not isinstance(pad_id, str | bytes)
+    several = isinstance(pad_id, Iterable) and getattr(pad_id, "ndim", 1) > 0
+    several = several and not isinstance(pad_id, str | bytes)
     numbers = [as_integer(pad) for pad in (pad_id if several else [pad_id])]
     found = tuple(number for number in numbers if number is not None)
     if len(found) < len(numbers):

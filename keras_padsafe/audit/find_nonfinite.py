@@ -77,9 +77,11 @@ def find_nonfinite(
     run = BatchRun(
         read_layer(model, "model", AuditError),
         read_batch(x, "x", AuditError),
-        y,
+        None if y is None else read_batch(y, "y", AuditError),
         loss,
-        sample_weight,
+        None
+        if sample_weight is None
+        else read_batch(sample_weight, "sample_weight", AuditError),
         read_flag(training, "training", AuditError),
     )
     words = vocabulary

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from keras_padsafe.arguments import read_choice, unread
+from keras_padsafe.arguments import read_choice, read_flag, unread
 from keras_padsafe.data.dtypes import common_dtype, with_nothing
 from keras_padsafe.data.example import Example, Per, TooLong, cut, read_example
 from keras_padsafe.data.forms import Key, by_name
@@ -35,6 +35,7 @@ class Batching:
             given = getattr(self, name)
             for value in given.values() if isinstance(given, Mapping) else (given,):
                 read_choice(value, name, choices, DataError)
+        read_flag(self.drop_remainder, "drop_remainder", DataError)
 
     @property
     def longest(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_padsafe.arguments import read_count, unread
+from keras_padsafe.arguments import is_listed, read_count, unread
 from keras_padsafe.data.batching import Batching, Item, Row
 from keras_padsafe.data.example import Example
 from keras_padsafe.data.forms import Key
@@ -51,7 +51,7 @@ class Buckets(Batching):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.boundaries, Iterable):
+        if not is_listed(self.boundaries):
             raise unread("boundaries", "a list of lengths", self.boundaries, DataError)
         limits = list(self.boundaries)
         for value in limits:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.arguments import read_choice, read_count
+from keras_padsafe.arguments import read_choice, read_count, read_flag
 from keras_padsafe.data.batching import Batching, check_batching
 from keras_padsafe.data.dtypes import in_common_dtypes
 from keras_padsafe.data.example import Example, Per
@@ -71,7 +71,7 @@ class SequenceDataset(keras.utils.PyDataset):
         self._lengths = np.array([example.length for example in self._examples])
         order = np.argsort(-self._lengths, kind="stable").tolist()
         self._rows = list(batching.rows(order, self._size_of, in_order=False))
-        self._shuffle = shuffle
+        self._shuffle = read_flag(shuffle, "shuffle", DataError)
         if seed is None:
             seed = np.random.randint(2**31)
         self._seed = read_count(seed, "seed", DataError)

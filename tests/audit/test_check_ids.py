@@ -274,7 +274,7 @@ def test_input_dim_is_a_count(input_dim: Any) -> None:
 
 
 @only_once
-@pytest.mark.parametrize("pad_id", [1.5, "0", True, [0, None]])
+@pytest.mark.parametrize("pad_id", [1.5, "0", True, [0, None], [[0]]])
 def test_pad_id_is_an_id(pad_id: Any) -> None:
     with pytest.raises(IdError, match="pad_id: expected an integer, or several"):
         check_ids([[1]], 9, pad_id)

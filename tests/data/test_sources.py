@@ -364,6 +364,18 @@ REFUSED = {
         lambda: Buckets(4),  # type: ignore[arg-type]
         [[1]],
     ),
+    r"boundaries: expected a list of lengths; received array\(4\)": given(
+        lambda: Buckets(np.array(4)),  # type: ignore[arg-type]
+        [[1]],
+    ),
+    "x: expected a list, .*Received: ndarray": given(lambda: Packing(4), np.array(1)),
+    "shuffle: expected True or False; received 1": given(
+        lambda: Packing(4), [[1]], shuffle=1
+    ),
+    "drop_remainder: expected True or False; received 1": given(
+        lambda: Packing(4, drop_remainder=1),  # type: ignore[arg-type]
+        [[1]],
+    ),
     "drop_remainder: .*Received: 1, which make 1 rows": given(
         lambda: Packing(4, drop_remainder=True), [[1]]
     ),
