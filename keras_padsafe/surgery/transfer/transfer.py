@@ -1,27 +1,20 @@
 """Carries a plan out: archive -> archive, array by array, in bounded memory."""
 
 import copy
-import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
+from keras_padsafe.archive import Archive, NewArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.word_files import word_file
-from keras_padsafe.surgery.planning.entries import Entries
-from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
+from keras_padsafe.surgery.planning.plan import Plan, WordsChange
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
-from keras_padsafe.surgery.planning.spare_places import spare_places
-from keras_padsafe.surgery.transfer.quantised_pieces import (
-    quantised_pieces,
-    scale_pieces,
-)
+from keras_padsafe.surgery.transfer.pieces import pieces
 from keras_padsafe.version import __version__
 
 PROVENANCE = "keras_padsafe"
@@ -54,7 +47,10 @@ def transfer(
         config=config,
         metadata={**source.metadata, PROVENANCE: provenance},
         assets=assets,
-        arrays={c.path: _new_array(c, plan, source) for c in plan.arrays},
+        arrays={
+            c.path: NewArray(c.new_shape, partial(pieces, c, plan, source))
+            for c in plan.arrays
+        },
         drop=[
             g for g in ("optimizer",) if plan.optimizer == "drop" and g in source.groups
         ],
@@ -75,71 +71,6 @@ def check_arrays(plan: Plan, source: Archive) -> None:
                 f"expected {change.dtype} of shape {change.shape}, received "
                 f"{received}. Make a plan for this file."
             )
-
-
-def _new_array(change: ArrayChange, plan: Plan, source: Archive) -> NewArray:
-    array = source.arrays[change.path]
-    if change.quantised is not None:
-        return NewArray(
-            change.new_shape, lambda: quantised_pieces(change, plan, source)
-        )
-    if change.fill in ("scale", "zero"):
-        return NewArray(change.new_shape, lambda: scale_pieces(change, plan, source))
-    weight = source.arrays[change.like] if change.like else array
-    return NewArray(change.new_shape, lambda: _pieces(change, plan, array, weight))
-
-
-def _pieces(
-    change: ArrayChange, plan: Plan, array: StoredArray, weight: StoredArray
-) -> Iterator[Span | bytes]:
-    """The new array in the order of its bytes: old stretches and new entries."""
-    runs = list(change.own(plan.row_map).runs())
-    new = sum(run.count for run in runs if run.old == NEW)
-    entries: list[Entries] = []
-    each = new // max(len(change.starts), 1)
-    lead = math.prod(change.shape[: change.axis])
-    ids = change.shape[change.axis]
-    width = array.nbytes // max(lead * ids, 1)
-    for index in range(lead):
-        made = 0
-        for run in runs:
-            if run.old != NEW:
-                start = (index * ids + run.old) * width
-                yield Span(start, start + run.count * width)
-                continue
-            # The disk writes what is old while the statistics are read.
-            entries = entries or _entries(change, plan, weight)
-            end = made + run.count
-            while made < end:
-                stretch, first = divmod(made, each)
-                count = min(end - made, each - first)
-                yield from entries[stretch].blocks(index, first, count)
-                made += count
-
-
-def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> list[Entries]:
-    """What makes the new entries of each stretch over the ids."""
-    new_rows, is_bias = plan.rows_of(change), change.fill == "bias"
-    its = next(c for c in plan.arrays if c.path == weight.path)
-    places = spare_places(change, its, plan)
-    if isinstance(change.fill, int | float):
-        places["spare"] = np.empty(0, np.int64)  # They start with the same number.
-    size = weight.shape[change.axis]
-    if change.starts:
-        size = plan.old_size - len(change.skips)
-    return [
-        Entries(
-            new_rows,
-            weight,
-            change.axis,
-            start,
-            size,
-            change.dtype,
-            is_bias=is_bias,
-            **places,
-        )
-        for start in change.starts or (0,)
-    ]
 
 
 def new_config(plan: Plan, source: Archive) -> dict[str, Any]:

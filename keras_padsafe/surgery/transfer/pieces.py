@@ -1,0 +1,111 @@
+"""The new contents of an array, piece by piece, in bounded memory."""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from keras_padsafe.archive import Archive, Span
+from keras_padsafe.surgery.planning.changes import ArrayChange
+from keras_padsafe.surgery.planning.column_statistics import Weight
+from keras_padsafe.surgery.planning.entries import Entries
+from keras_padsafe.surgery.planning.plan import Plan
+from keras_padsafe.surgery.planning.quantise import packed
+from keras_padsafe.surgery.planning.quantised_entries import QuantisedEntries
+from keras_padsafe.surgery.planning.real_numbers import RealNumbers
+from keras_padsafe.surgery.planning.row_map import NEW
+from keras_padsafe.surgery.planning.spare_places import spare_places
+
+_Blocks = Callable[[int, int, int], Iterator[bytes]]
+"""Makes new entries: at which place before the axis of ids, from which on, how many."""
+
+
+def pieces(change: ArrayChange, plan: Plan, source: Archive) -> Iterator[Span | bytes]:
+    """The new array in the order of its bytes: old stretches and new entries."""
+    if change.is_packed:
+        yield from _repacked(change, plan, source)
+        return
+    runs = list(change.own(plan.row_map).runs())
+    new = sum(run.count for run in runs if run.old == NEW)
+    blocks: list[_Blocks] = []
+    each = new // max(len(change.starts), 1)
+    lead = math.prod(change.shape[: change.axis])
+    ids = change.shape[change.axis]
+    width = source.arrays[change.path].nbytes // max(lead * ids, 1)
+    for index in range(lead):
+        made = 0
+        for run in runs:
+            if run.old != NEW:
+                start = (index * ids + run.old) * width
+                yield Span(start, start + run.count * width)
+                continue
+            # The disk writes what is old while the statistics are read.
+            blocks = blocks or _blocks(change, plan, source)
+            end = made + run.count
+            while made < end:
+                stretch, first = divmod(made, each)
+                count = min(end - made, each - first)
+                yield from blocks[stretch](index, first, count)
+                made += count
+
+
+def _repacked(change: ArrayChange, plan: Plan, source: Archive) -> Iterator[bytes]:
+    """Rows in which two ids share a byte, each read, changed and packed again."""
+    made, own = _quantised(change, plan, source)[0], change.own(plan.row_map)
+    kept_new, kept_old = own.kept
+    for index in range(made.weight.shape[0]):
+        whole = np.zeros(own.size, np.int8)
+        whole[kept_new] = made.weight.whole(index, index + 1)[0, kept_old]
+        if made.count:
+            whole[own.new_ids] = made.at(index)
+        yield packed(whole, 0).tobytes()
+
+
+def _blocks(change: ArrayChange, plan: Plan, source: Archive) -> list[_Blocks]:
+    """What makes the new entries of each stretch over the ids."""
+    if change.fill in ("scale", "zero"):
+        whole = next(c for c in plan.arrays if c.path == change.like)
+        made = _quantised(whole, plan, source)[0]
+        return [partial(made.blocks_of_scales, change)]
+    if change.quantised is not None:
+        return [made.blocks for made in _quantised(change, plan, source)]
+    weight = source.arrays[change.like or change.path]
+    starts = change.starts or (0,)
+    return [_entries(change, plan, weight, start).blocks for start in starts]
+
+
+def _quantised(
+    change: ArrayChange, plan: Plan, source: Archive
+) -> list[QuantisedEntries]:
+    assert change.quantised is not None
+    weight = RealNumbers(source, change.path, change.axis, change.quantised)
+    count = len(plan.row_map.without(change.skips, change.new_skips).new_ids)
+    return [
+        QuantisedEntries(
+            partial(_entries, change, plan, weight, start),
+            weight,
+            change.axis,
+            change.quantised,
+            count,
+        )
+        for start in change.starts or (0,)
+    ]
+
+
+def _entries(change: ArrayChange, plan: Plan, weight: Weight, start: int) -> Entries:
+    its = next(c for c in plan.arrays if c.path == weight.path)
+    places = spare_places(change, its, plan)
+    if isinstance(change.fill, int | float):
+        places["spare"] = np.empty(0, np.int64)  # They start with the same number.
+    size = weight.shape[change.axis]
+    return Entries(
+        plan.rows_of(change),
+        weight,
+        change.axis,
+        start,
+        plan.old_size - len(change.skips) if change.starts else size,
+        change.dtype,
+        is_bias=change.fill == "bias",
+        **places,
+    )
