@@ -102,15 +102,5 @@ class LayerNode:
                 entry = entry[key]
             yield entry
 
-    def contains(self, other: "LayerNode") -> bool:
-        """Whether `other` is this object or lies somewhere inside it."""
-        here = self.original or self
-        node: LayerNode | None = other
-        while node is not None:
-            if (node.original or node) is here:
-                return True
-            node = node.parent
-        return False
-
     def __repr__(self) -> str:
         return f"LayerNode({self.name!r}, {self.key})"

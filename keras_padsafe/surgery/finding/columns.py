@@ -20,9 +20,9 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.claims import Claims
 from keras_padsafe.surgery.finding.logits import leaves_last_axis
-from keras_padsafe.surgery.finding.quantised import is_quantised, quantised_sites
+from keras_padsafe.surgery.finding.quantised import quantised_sites
 from keras_padsafe.surgery.finding.shape_records import built_widths, recorded_widths
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.tables import array_below
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
 
@@ -207,20 +207,15 @@ def _kernels(
     reason = f"takes in the columns of {call.inputs[0].layer.name!r}"
     whole = found == Columns(size, (0,))
     sites = [
-        ArraySite(
-            array.path,
-            array.shape,
-            array.dtype,
+        site_of(
+            array,
             axis,
-            "encoding kernel",
-            "rows",
             reason,
+            "encoding kernel",
             starts=() if whole else found.starts,
         )
         for array, axis in arrays
     ]
-    if not is_quantised(call.layer):
-        return sites
     return [s for site in sites for s in quantised_sites(call.layer, site, size)]
 
 

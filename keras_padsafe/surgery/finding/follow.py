@@ -11,7 +11,7 @@ from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.held_quantised import held_sites
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 
 if TYPE_CHECKING:
@@ -74,20 +74,8 @@ def follower_site(
         skips: Ids for which it is known to have no entry.
     """
     size = array.shape[axis]
-    is_bias = len(array.shape) == 1
-    role = "head bias" if is_bias else "head kernel" if axis else "embedding table"
     missing = draft.size - len(skips) - size
-    site = ArraySite(
-        array.path,
-        array.shape,
-        array.dtype,
-        axis,
-        role,
-        "bias" if is_bias else "rows",
-        reason,
-        skips=skips,
-        only_appends=missing > 0,
-    )
+    site = site_of(array, axis, reason, skips=skips, only_appends=missing > 0)
     if missing >= 0:
         return site, []
     return site, [

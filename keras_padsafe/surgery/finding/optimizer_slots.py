@@ -183,10 +183,6 @@ def _slot_shape(
     return (array.shape[0] - len(rows), *array.shape[1:]) if rows else array.shape
 
 
-def _slot_size(site: ArraySite, fixed: dict[str, tuple[int, ...]]) -> int:
-    return site.size - len(fixed.get(site.path, ()))
-
-
 def _align(
     root: LayerNode,
     shapes: list[tuple[int, ...]],

@@ -4,6 +4,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath
 
 
@@ -95,6 +96,21 @@ class ArraySite(ArrayOverIds):
     @property
     def size(self) -> int:
         return self.real_shape[self.axis]
+
+
+def site_of(
+    array: StoredArray,
+    axis: int,
+    reason: str,
+    role: str | None = None,
+    **more: Any,
+) -> ArraySite:
+    """The site of an array; if no role is given, a bias, a table or a head's kernel."""
+    by_axis = "head kernel" if axis else "embedding table"
+    role = role or ("head bias" if len(array.shape) == 1 else by_axis)
+    more = {"fill": "bias" if role == "head bias" else "rows", **more}
+    path, shape, dtype = array.path, array.shape, array.dtype
+    return ArraySite(path, shape, dtype, axis, role, reason=reason, **more)
 
 
 @dataclass(frozen=True)
