@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, value_at
 from keras_padsafe.skeleton.build import Skeleton, build
 
 
@@ -77,18 +77,10 @@ def _raised(
 ) -> dict[str, Any]:
     config = copy.deepcopy(config)
     for path in numbers:
-        holder: Any = config
-        for key in path[:-1]:
-            holder = holder[key]
-        value = holder[path[-1]]
-        holder[path[-1]] = (
-            [*value, *_others(value, by)] if _is_list(value) else value + by
-        )
+        holder, value = value_at(config, path[:-1]), value_at(config, path)
+        is_list = isinstance(value, list)
+        holder[path[-1]] = [*value, *_others(value, by)] if is_list else value + by
     return config
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
 
 
 def _others(words: list[Any], count: int) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.facts.packages import IMPORTED_BY_KERAS, IMPORTED_UNASKED
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, value_at
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.unknown_layers import package_of
 
@@ -73,10 +73,7 @@ class Asking:
 
     def value(self, place: ConfigPath) -> Any:
         """What config.json holds there."""
-        value: Any = self.config
-        for key in place:
-            value = value[key]
-        return value
+        return value_at(self.config, place)
 
     def _with_copies(self, numbers: Iterable[ConfigPath]) -> Iterable[ConfigPath]:
         """The places, and the same ones where a shared layer is described again."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_padsafe.facts.operations import NAME_IDS, RECURRENT
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
 from keras_padsafe.saved_model.graph import Call, numbers_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
@@ -279,10 +279,11 @@ def _bind_metric(vocabulary: Draft, place: ConfigPath, metrics: Any) -> None:
     for inner, id_ in _named_ids(metrics):
         site = ConfigSite((*place, *inner), id_, "id", "names an id")
         add_config(vocabulary, [site])
-    for inner in _class_counts(metrics, vocabulary.size):
-        reason = "metric over the classes of the head"
-        site = ConfigSite((*place, *inner), vocabulary.size, "table", reason)
-        add_config(vocabulary, [site])
+    for inner, value in walk_values(metrics):
+        if inner[-1:] == ("num_classes",) and value == vocabulary.size:
+            reason = "metric over the classes of the head"
+            site = ConfigSite((*place, *inner), vocabulary.size, "table", reason)
+            add_config(vocabulary, [site])
 
 
 def _metrics_of(
@@ -312,25 +313,8 @@ def _output_name(call: Call) -> str:
 
 def _named_ids(value: Any) -> Iterator[tuple[ConfigPath, int]]:
     """The ids that losses and metrics of Keras know by their number."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in NAME_IDS and is_count(inner):
-                yield (key,), inner
-            elif key in NAME_IDS and isinstance(inner, list):
-                yield from (((key, n), id_) for n, id_ in enumerate(inner))
-            else:
-                yield from (((key, *path), id_) for path, id_ in _named_ids(inner))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from (((index, *path), id_) for path, id_ in _named_ids(inner))
-
-
-def _class_counts(value: Any, size: int) -> Iterator[ConfigPath]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "num_classes" and inner == size:
-                yield (key,)
-            yield from ((key, *path) for path in _class_counts(inner, size))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from ((index, *path) for path in _class_counts(inner, size))
+    for path, inner in walk_values(value):
+        listed = inner if isinstance(inner, list) else [inner]
+        if NAME_IDS.intersection(path[-1:]) and all(map(is_count, listed)):
+            places = [(*path, n) for n in range(len(listed))]
+            yield from zip(places if listed is inner else [path], listed, strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.config_path import config_key, value_at
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.held_quantised import held_sites
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
@@ -134,7 +134,7 @@ def _records(asking: Asking, found: "Variation", keys: str) -> Iterator[ConfigSi
     for place in sorted(found.config, key=str):
         try:
             value = asking.value(place)
-            written = asking.skeleton.value(place)
+            written = value_at(asking.skeleton.config, place)
         except (KeyError, IndexError, TypeError):
             continue
         if type(value) is int and value == written:

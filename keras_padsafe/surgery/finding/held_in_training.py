@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.config_path import (
+    ConfigPath,
+    config_key,
+    walk_values,
+)
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
@@ -52,16 +56,11 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
 
 
 def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:
-    if isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _within(inner, (*path, index))
-    elif isinstance(value, dict):
-        config, kind = value.get("config"), value.get("class_name")
-        is_keras = str(value.get("module")).startswith("keras")
-        if isinstance(config, dict) and isinstance(kind, str) and not is_keras:
+    for place, one in walk_values(value, path):
+        if not isinstance(one, dict) or str(one.get("module")).startswith("keras"):
+            continue
+        config, kind = one.get("config"), one.get("class_name")
+        if isinstance(config, dict) and isinstance(kind, str):
             name = config.get("name")
-            yield TrainingObject(
-                path, kind, name if isinstance(name, str) else kind, config
-            )
-        for key, inner in value.items():
-            yield from _within(inner, (*path, key))
+            name = name if isinstance(name, str) else kind
+            yield TrainingObject(place, kind, name, config)
