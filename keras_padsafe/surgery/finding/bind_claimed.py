@@ -15,7 +15,7 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
     claimed = [
         (layer, array, {array.shape[c.axis]: c for c in reversed(claims)})
-        for layer, array in (model.arrays() if model.claims.also else ())
+        for layer, array in (model.arrays if model.claims.also else ())
         if (claims := model.claims.on(layer, array))
     ]
     for vocabulary in drafts if claimed else ():

@@ -100,7 +100,7 @@ def _tables(model: ModelFile) -> list[Table]:
     ]
     tables = _unclaimed(tables, model)
     sizes = {table.size for table in tables}
-    for layer, array in model.arrays():
+    for layer, array in model.arrays:
         claims = model.claims.on(layer, array)
         if claims and not any(array.shape[claim.axis] in sizes for claim in claims):
             site = claimed_site(array, claims[0])
@@ -112,7 +112,7 @@ def _tables(model: ModelFile) -> list[Table]:
 def _unclaimed(tables: list[Table], model: ModelFile) -> list[Table]:
     """All but the shown tables that the user says belong to another one."""
     claimed = {
-        array.path for layer, array in model.arrays() if model.claims.on(layer, array)
+        array.path for layer, array in model.arrays if model.claims.on(layer, array)
     }
     free = {t.size for t in tables if t.arrays[0].path not in claimed}
     return [t for t in tables if t.arrays[0].path not in claimed or t.size not in free]
@@ -123,7 +123,7 @@ def _found(model: ModelFile) -> list[Table]:
     join_twins(known, model)
     if model.asking is None:
         return known
-    arrays = {array.path: array for _, array in model.arrays()}
+    arrays = {array.path: array for _, array in model.arrays}
     shown, _ = shown_tables(model.asking, arrays, known)
     own = {site.path for table in shown for site in table.arrays}
     return [t for t in known if own.isdisjoint(s.path for s in t.arrays)] + shown

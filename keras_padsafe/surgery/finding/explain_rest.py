@@ -26,7 +26,7 @@ def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
     """
     bound = {site.path for other in vocabularies for site in other.arrays}
     rest: dict[int, list[tuple[LayerNode, StoredArray]]] = {}
-    for layer, array in model.arrays():
+    for layer, array in model.arrays:
         for size in set(array.shape) if array.path not in bound else ():
             rest.setdefault(size, []).append((layer, array))
     constants = _constants(model)
@@ -114,7 +114,7 @@ def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, ConfigPath]:
         if place in vocabulary.numbers or is_imported_unasked(holder_of(place, model)):
             continue
         found = asking.vary((place,))
-        if isinstance(found, str) or found.odd:
+        if found.odd:
             continue
         axes = {p: a for p, a in found.axes.items() if not p.startswith("optimizer/")}
         ranks = {path: len(asking.skeleton.shapes[path]) for path in axes}

@@ -25,12 +25,12 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
         return
     found = asking.vary(draft.numbers)
     keys = ", ".join(config_key(place) for place in draft.numbers)
-    if isinstance(found, str):
+    if found.problem:
         draft.unexplained.append(
             Unexplained(
                 draft.name,
                 f"Keras cannot build the model with {keys} raised, so what follows is "
-                f"not known. It says: {found}",
+                f"not known. It says: {found.problem}",
                 "Say --also for each layer that belongs to the vocabulary, if some are "
                 "missing; else grow it in Keras",
             )

@@ -214,7 +214,7 @@ def _find(model: ModelFile) -> list[Draft]:
 
 def _check_work(model: ModelFile, vocabularies: int) -> None:
     """Each vocabulary is followed through the whole model."""
-    size = len(model.layers) + len(model.graph.calls) + len(model.arrays())
+    size = len(model.layers) + len(model.graph.calls) + len(model.arrays)
     if vocabularies > 1 and vocabularies * size > _MOST_STEPS:
         raise SurgeryError(
             f"{model.archive.path}: it has {vocabularies} vocabularies among "

@@ -19,7 +19,7 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
     """The first few, each with what speaks against it and the flag that settles it."""
     found: list[Unexplained] = []
     if model.asking is not None:
-        arrays = {array.path: array for _, array in model.arrays()}
+        arrays = {array.path: array for _, array in model.arrays}
         found += shown_tables(model.asking, arrays, [])[1]
     named = {item.place for item in found}
     for layer in model.layers:
