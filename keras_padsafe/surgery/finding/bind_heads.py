@@ -9,7 +9,11 @@ from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
 from keras_padsafe.saved_model.graph import Call, numbers_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.surgery.finding.bind_tables import add_holding, bind_inverse_lookups
+from keras_padsafe.surgery.finding.bind_tables import (
+    add_head_of_steps,
+    add_holding,
+    bind_inverse_lookups,
+)
 from keras_padsafe.surgery.finding.encodings import counting_key, keeps_steps
 from keras_padsafe.surgery.finding.heads import (
     Head,
@@ -117,7 +121,8 @@ def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
         doubt = None if sure else _doubt(rival, owners)
         vocabulary = rival.space.draft
         if doubt is None:
-            add_holding(vocabulary, rival.head)
+            add = add_holding if sure else add_head_of_steps
+            add(vocabulary, rival.head)
             rival.space.logits.append(rival.call)
             continue
         vocabulary.unexplained.append(

@@ -76,6 +76,21 @@ def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
             vocabulary.initializers.append(path)
 
 
+def add_head_of_steps(vocabulary: Draft, head: Head) -> None:
+    """Adds a head for which only its place speaks: a unit for each id at each step.
+
+    A tagger with as many tags looks no different in a file, so a note says what to do.
+    """
+    add_holding(vocabulary, head)
+    layer = head.layer
+    if layer.is_stock and not any(map(is_imported_unasked, layer.outwards())):
+        vocabulary.notes.append(
+            f"{layer.class_name} {layer.name!r} has {head.size} units at each step, "
+            "which are taken to score the ids. If they are as many tags or classes "
+            f"instead, say --leave {layer.name} (leave='{layer.name}')."
+        )
+
+
 def _square(layer: LayerNode, site: ArraySite) -> Unexplained:
     return Unexplained(
         layer.name,

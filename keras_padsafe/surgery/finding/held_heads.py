@@ -3,7 +3,7 @@
 from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.bind_tables import add_holding
+from keras_padsafe.surgery.finding.bind_tables import add_head_of_steps
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile, settling_flags
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
@@ -31,7 +31,7 @@ def bind_held_heads(model: ModelFile, drafts: list[Draft]) -> None:
         owners = [draft for draft in owners if not _follows(asking, draft, layer)]
         numbers = [site.path for site in head.config]
         if len(owners) == 1 and asking.vary(numbers).step_outputs:
-            add_holding(owners[0], head)
+            add_head_of_steps(owners[0], head)
             continue
         for draft in owners:
             draft.unexplained.append(
