@@ -264,3 +264,30 @@ def test_words_move_behind_two_ids_of_unknown_ones(tmp_path: Path) -> None:
     assert after.layers[1].get_vocabulary() == new
     batch = keras.ops.convert_to_tensor([["a", "c"], ["nobody", "nothing"]])
     np.testing.assert_array_equal(model(batch), after(batch))
+
+
+@serializable
+class Beside(layers.Layer):
+    """Takes two vectors for each picture, and the place of each of those."""
+
+    def compute_output_spec(self, h: Any, pictures: Any, places: Any) -> Any:
+        return keras.KerasTensor(h.shape, h.dtype)
+
+    def call(self, h: Any, pictures: Any, places: Any) -> Any:
+        if places.shape[1] != 2 * pictures.shape[1]:
+            raise ValueError("a place for each vector")
+        return h + keras.ops.sum(pictures, axis=1, keepdims=True)
+
+
+def test_pictures_beside_text_may_be_left_out(tmp_path: Path) -> None:
+    """No lengths go together but none: the proof says what it was made without."""
+    x, places = (keras.Input((None,), dtype="int32") for _ in range(2))
+    pictures = keras.Input((None, DIM), name="pictures")
+    h = Beside()(layers.Embedding(SIZE, DIM)(x), pictures, places)
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Model([x, pictures, places], layers.Dense(2)(h)).save(source)
+    report = kp.surgery.grow(source, target, rows=ADDED, proof=True)
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    assert "pictures" in report.certificate[OLD].detail
+    assert "left empty" in report.certificate[OLD].detail
