@@ -189,7 +189,7 @@ def _origins(
 def _values(
     one: ModelInput, numbers: int, generator: np.random.Generator
 ) -> np.ndarray:
-    shape = (one.shape[0] or ROWS, *map(int, one.shape[1:]))
+    shape = (one.shape[0] or ROWS, *(int(dim or 0) for dim in one.shape[1:]))
     most = min(numbers, 127 if one.dtype == "int8" else 250)
     codes = generator.integers(0, most, shape)
     if one.is_text:

@@ -107,7 +107,8 @@ def _find(
     `own` has what is the new one's own already.
     """
     for key in path[:-1]:
-        around, config = config, _get(config, key)
+        around: Any = config
+        config = _get(config, key)
         if not isinstance(config, dict | list):
             raise unfit(source, config_key(path), "a value", "none")
         if id(config) not in own:
