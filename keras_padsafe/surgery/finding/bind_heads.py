@@ -34,7 +34,7 @@ from keras_padsafe.surgery.finding.model_file import (
 from keras_padsafe.surgery.finding.quantised import named_arrays
 from keras_padsafe.surgery.finding.reach import keep_steps
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, doubt, leaving
 
 
 @dataclass
@@ -118,23 +118,18 @@ def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
     sure = _is_claimed(layer, model)
     owners = list(dict.fromkeys(rival.space.draft.name for rival in rivals))
     for rival in rivals:
-        doubt = None if sure else _doubt(rival, owners)
+        problem = None if sure else _problem(rival, owners)
         vocabulary = rival.space.draft
-        if doubt is None:
+        if problem is None:
             add = add_holding if sure else add_head_of_steps
             add(vocabulary, rival.head)
             rival.space.logits.append(rival.call)
             continue
-        vocabulary.unexplained.append(
-            Unexplained(
-                layer.name,
-                f"{layer.class_name} {layer.name!r} {doubt}",
-                settling_flags(layer.name, kernel.axis),
-            )
-        )
+        flags = settling_flags(layer.name, kernel.axis)
+        vocabulary.unexplained.append(doubt(layer, problem, flags))
 
 
-def _doubt(rival: _Candidate, owners: list[str]) -> str | None:
+def _problem(rival: _Candidate, owners: list[str]) -> str | None:
     """Why the head may not be this vocabulary's, if there is a reason."""
     if len(owners) > 1:
         return f"follows several tables: {', '.join(owners)}"
@@ -179,30 +174,24 @@ def _look_at_units(
         if array.shape[-1:] == (vocabulary.size,) and array.path not in bound
         if array is not named_arrays(layer).get("g_idx")
     ]
+    problem = (
+        f"has {vocabulary.size} units that reach an output of the model: they may "
+        "score ids"
+    )
     if layer.kind in RECURRENT and layer.config.get("units") == vocabulary.size:
-        vocabulary.unexplained.append(_recurrent(layer, vocabulary.size))
+        remedy = (
+            f"{leaving(layer.name)} if not; if so, it cannot be grown, since each of "
+            "its units sees all others"
+        )
+        vocabulary.unexplained.append(doubt(layer, problem, remedy))
     if arrays and _is_claimed(layer, model):
         head = head_of(layer)
         if head is not None and head.size == vocabulary.size:
             add_holding(vocabulary, head)
         space.logits.append(call)
     elif arrays and not _follows(vocabulary, arrays[0].path, model):
-        problem = (
-            f"{layer.class_name} {layer.name!r} has {vocabulary.size} units that "
-            "reach an output of the model: they may score ids"
-        )
         flags = settling_flags(layer.name, len(arrays[0].shape) - 1)
-        vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
-
-
-def _recurrent(layer: LayerNode, size: int) -> Unexplained:
-    return Unexplained(
-        layer.name,
-        f"{layer.class_name} {layer.name!r} has {size} units that reach an output of "
-        "the model: they may score ids",
-        f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, it cannot be "
-        "grown, since each of its units sees all others",
-    )
+        vocabulary.unexplained.append(doubt(layer, problem, flags))
 
 
 def _look_at_reshapes(
@@ -219,16 +208,14 @@ def _look_at_reshapes(
             if not wide or model.claims.leaves(wide[0].layer):
                 continue
             layer = wide[0].layer
-            doubt = Unexplained(
-                call.layer.name,
-                f"{call.layer.class_name} {call.layer.name!r} makes rows of {size} "
-                f"of the {wide[0].size} units of {layer.class_name} "
-                f"{layer.name!r}: they may score ids",
-                f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, "
-                "it cannot be grown in the file",
+            found = doubt(
+                call.layer,
+                f"makes rows of {size} of the {wide[0].size} units of "
+                f"{layer.class_name} {layer.name!r}: they may score ids",
+                f"{leaving(layer.name)} if not; if so, it cannot be grown in the file",
             )
             for number in numbers_of(reached[call] & sized[size]):
-                spaces[number].draft.unexplained.append(doubt)
+                spaces[number].draft.unexplained.append(found)
 
 
 def _follows(vocabulary: Draft, path: str, model: ModelFile) -> bool:

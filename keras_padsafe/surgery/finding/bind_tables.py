@@ -32,7 +32,7 @@ from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.tables import Table, known_tables
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, doubt, leaving
 from keras_padsafe.surgery.finding.words import lookup_words
 
 
@@ -92,10 +92,10 @@ def add_head_of_steps(vocabulary: Draft, head: Head) -> None:
 
 
 def _square(layer: LayerNode, site: ArraySite) -> Unexplained:
-    return Unexplained(
-        layer.name,
-        f"{layer.class_name} {layer.name!r}: {site.path} runs over the ids in two "
-        "ways, as where a layer takes in a column for each id and scores each id",
+    return doubt(
+        layer,
+        f"holds {site.path}, which runs over the ids in two ways, as where a layer "
+        "takes in a column for each id and scores each id",
         "It cannot be grown in the file: grow it in Keras",
     )
 
@@ -248,12 +248,11 @@ def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) 
 
 
 def _spare(layer: LayerNode, vocabulary: Draft, columns: int) -> Unexplained:
-    return Unexplained(
-        layer.name,
-        f"{layer.class_name} {layer.name!r} makes {columns} columns of the words whose "
-        f"ids enter {vocabulary.name!r}, and that table has rows to spare, which they "
-        "have not",
-        f"Say --leave {layer.name} (leave='{layer.name}') to grow the table alone",
+    return doubt(
+        layer,
+        f"makes {columns} columns of the words whose ids enter {vocabulary.name!r}, "
+        "and that table has rows to spare, which they have not",
+        f"{leaving(layer.name)} to grow the table alone",
     )
 
 

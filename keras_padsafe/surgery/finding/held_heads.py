@@ -6,7 +6,7 @@ from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.bind_tables import add_head_of_steps
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile, settling_flags
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, doubt
 
 
 def bind_held_heads(model: ModelFile, drafts: list[Draft]) -> None:
@@ -33,16 +33,13 @@ def bind_held_heads(model: ModelFile, drafts: list[Draft]) -> None:
         if len(owners) == 1 and asking.vary(numbers).step_outputs:
             add_head_of_steps(owners[0], head)
             continue
+        problem = (
+            f"has {head.size} units, counted by {config_key(head.config[0].path)}: "
+            "they may score ids, or as many classes"
+        )
+        flags = settling_flags(head.arrays[0].path, head.arrays[0].axis)
         for draft in owners:
-            draft.unexplained.append(
-                Unexplained(
-                    layer.name,
-                    f"{layer.class_name} {layer.name!r} has {head.size} units, counted "
-                    f"by {config_key(head.config[0].path)}: they may score ids, or as "
-                    "many classes",
-                    settling_flags(head.arrays[0].path, head.arrays[0].axis),
-                )
-            )
+            draft.unexplained.append(doubt(layer, problem, flags))
 
 
 def _follows(asking: Asking, draft: Draft, layer: LayerNode) -> bool:

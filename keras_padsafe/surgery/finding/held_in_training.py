@@ -10,7 +10,7 @@ from keras_padsafe.saved_model.config_path import (
 )
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, leaving
 
 
 class TrainingObject(NamedTuple):
@@ -47,8 +47,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
                 f"{one.class_name} {one.name!r} holds "
                 f"{config_key(place)}={draft.size}, which may count the ids; only "
                 "training runs it, so no proof would show it",
-                f"Say --leave {one.name} (leave='{one.name}') if it does not, or "
-                "if you give the new model another one before you train it",
+                f"{leaving(one.name)} if it does not, or if you give the new model "
+                "another one before you train it",
             )
             for one, place in held.get(draft.size, ())
             if place not in known

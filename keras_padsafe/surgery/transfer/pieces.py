@@ -15,7 +15,6 @@ from keras_padsafe.surgery.planning.quantise import packed
 from keras_padsafe.surgery.planning.quantised_entries import QuantisedEntries
 from keras_padsafe.surgery.planning.real_numbers import RealNumbers
 from keras_padsafe.surgery.planning.row_map import NEW
-from keras_padsafe.surgery.planning.spare_places import spare_places
 
 _Blocks = Callable[[int, int, int], Iterator[bytes]]
 """Makes new entries: at which place before the axis of ids, from which on, how many."""
@@ -94,10 +93,13 @@ def _quantised(
 
 
 def _entries(change: ArrayChange, plan: Plan, weight: Weight, start: int) -> Entries:
+    """What makes the entries of new ids; those of spare rows take no part in others."""
     its = next(c for c in plan.arrays if c.path == weight.path)
-    places = spare_places(change, its, plan)
-    if isinstance(change.fill, int | float):
-        places["spare"] = np.empty(0, np.int64)  # They start with the same number.
+    skips = np.asarray(its.skips, np.int64)
+    spare = np.setdiff1d(np.asarray(plan.old_spare_ids, np.int64), skips)
+    new = np.setdiff1d(plan.row_map.new_ids, change.new_skips)
+    is_spare = np.isin(new, plan.spare_ids)
+    is_spare &= not isinstance(change.fill, int | float)  # All start with the same.
     size = weight.shape[change.axis]
     return Entries(
         plan.rows_of(change),
@@ -107,5 +109,6 @@ def _entries(change: ArrayChange, plan: Plan, weight: Weight, start: int) -> Ent
         plan.old_size - len(change.skips) if change.starts else size,
         change.dtype,
         is_bias=change.fill == "bias",
-        **places,
+        spare=np.flatnonzero(is_spare),
+        left_out=spare - np.searchsorted(skips, spare),
     )
