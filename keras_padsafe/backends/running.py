@@ -23,6 +23,31 @@ def is_staged(tensor: Tensor) -> bool:
     return False
 
 
+def is_recorded(tensors: Sequence[Tensor]) -> bool:
+    """Whether PyTorch traces, or computes shapes only, or maps over tensors."""
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        or any(x.device.type == "meta" for x in tensors)
+        or any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors)
+    )
+
+
+def is_all_true(mask: Tensor) -> bool:
+    """Whether a mask hides nothing, asked only where the answer waits for nobody.
+
+    That is on PyTorch, on a CPU. Elsewhere a compiled function cannot ask, or a device
+    would have to be waited for, and the answer is `False`.
+    """
+    if keras.backend.backend() != "torch" or keras.backend.is_keras_tensor(mask):
+        return False
+    return not is_recorded([mask]) and mask.device.type == "cpu" and bool(mask.all())
+
+
 def start_random_numbers_at(seed: int) -> None:
     """Seeds the random numbers that are no state of Keras: those of PyTorch."""
     if keras.backend.backend() == "torch":

@@ -7,6 +7,7 @@ not differ between them.
 
 from keras import ops
 
+from keras_padsafe.backends.running import is_all_true
 from keras_padsafe.errors import MaskError
 from keras_padsafe.ops.masks import as_bool_mask, causal_mask
 from keras_padsafe.types import Shape, Tensor
@@ -100,6 +101,8 @@ def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     """
     if mask is None:
         return x
+    if is_all_true(mask):
+        return x.view_as(x)  # A tensor of its own, which may carry its own mask.
     spread: Tensor = mask
     while len(spread.shape) < len(x.shape):
         spread = ops.expand_dims(spread, -1)
