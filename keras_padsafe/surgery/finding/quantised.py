@@ -80,7 +80,7 @@ def _quantised(
             return None
         if weight.shape[packed] != (length + 1) // 2:
             return None
-    depth = _depth(weight, size, packed, length)
+    depth = _depth(weight, packed, length)
     groups = -(-depth // block) if block else 1
     if is_input:
         fits = not block and axis == 0 and rank == 2
@@ -111,7 +111,7 @@ def _length(layer: LayerNode, name: str, scale: StoredArray) -> int:
     return length if is_count(length) else 0
 
 
-def _depth(weight: ArraySite, size: int, packed: int | None, length: int) -> int:
+def _depth(weight: ArraySite, packed: int | None, length: int) -> int:
     """How many numbers belong to one id."""
     depth = 1
     for axis, dim in enumerate(weight.shape):
