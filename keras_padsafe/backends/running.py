@@ -37,17 +37,6 @@ def is_recorded(tensors: Sequence[Tensor]) -> bool:
     )
 
 
-def is_all_true(mask: Tensor) -> bool:
-    """Whether a mask hides nothing, asked only where the answer waits for nobody.
-
-    That is on PyTorch, on a CPU. Elsewhere a compiled function cannot ask, or a device
-    would have to be waited for, and the answer is `False`.
-    """
-    if keras.backend.backend() != "torch" or keras.backend.is_keras_tensor(mask):
-        return False
-    return not is_recorded([mask]) and mask.device.type == "cpu" and bool(mask.all())
-
-
 def start_random_numbers_at(seed: int) -> None:
     """Seeds the random numbers that are no state of Keras: those of PyTorch."""
     if keras.backend.backend() == "torch":

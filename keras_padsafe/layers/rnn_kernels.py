@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from keras_padsafe.compat import inner_layers, other_loop
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.real_steps import on_real_steps
 from keras_padsafe.ops.real_tokens import why_whole
 from keras_padsafe.types import Tensor
@@ -65,7 +66,7 @@ def _by_kernel(layer: Any) -> Callable[..., Any]:
         module, weights = _in_torch(layer, sequences.shape[-1])
         outputs = on_real_steps(module, weights, sequences, initial_state, real)
         if layer.zero_output_for_mask:
-            outputs = ops.where(real[..., None], outputs, 0.0)
+            outputs = hide(outputs, real)
         return outputs[:, -1], outputs, []  # The layer keeps no state.
 
     return inner_loop

@@ -7,7 +7,6 @@ not differ between them.
 
 from keras import ops
 
-from keras_padsafe.backends.running import is_all_true
 from keras_padsafe.errors import MaskError
 from keras_padsafe.ops.masks import as_bool_mask, causal_mask
 from keras_padsafe.types import Shape, Tensor
@@ -92,21 +91,6 @@ def seen_keys(mask: Tensor, query_mask: Tensor | None = None) -> Tensor:
             asking = ops.any(asking, axis=-2, keepdims=True)
         mask = ops.logical_and(mask, asking)
     return ops.any(mask, axis=-2)
-
-
-def hide(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Sets to 0 what `mask`, with the first axes of `x`, hides.
-
-    Multiplying by the mask would not do: 0 times NaN is NaN.
-    """
-    if mask is None:
-        return x
-    if is_all_true(mask):
-        return x.view_as(x)  # A tensor of its own, which may carry its own mask.
-    spread: Tensor = mask
-    while len(spread.shape) < len(x.shape):
-        spread = ops.expand_dims(spread, -1)
-    return ops.where(spread, x, ops.zeros((), x.dtype))
 
 
 def _fits(sizes: Shape, full: Shape) -> bool:
