@@ -94,22 +94,17 @@ class Request:
                 "`old_vocabulary` with `new_vocabulary`, or `evict` with or without "
                 f"`tokens`; received {' and '.join(asked) or 'none'}."
             )
-        if self.capacity is not None and asked[0] not in ("rows", "tokens"):
-            raise SurgeryError(
-                f"capacity: `{asked[0]}` says already how many rows there are to be. "
-                "Expected: capacity alone, or beside `tokens`."
-            )
-        if self.multiple_of is not None and asked[0] not in ("rows", "tokens"):
-            raise SurgeryError(
-                f"multiple_of: `{asked[0]}` says already how many rows there are to "
-                "be. Expected: multiple_of beside `rows` or `tokens` only."
-            )
         place = Place(self.at, self.before, self.pad)
-        if place != Place() and asked[0] not in ("rows", "tokens"):
-            raise SurgeryError(
-                f"at, before, pad: they say where new ids go, and `{asked[0]}` says so "
-                "already. Expected: one of them beside `rows` or `tokens` only."
-            )
+        for name, is_given in (
+            ("capacity", self.capacity is not None),
+            ("multiple_of", self.multiple_of is not None),
+            ("at, before, pad", place != Place()),
+        ):
+            if is_given and asked[0] not in ("rows", "tokens"):
+                raise SurgeryError(
+                    f"{name}: `{asked[0]}` says already how many rows there are to be, "
+                    "and where. Expected: it beside `rows` or `tokens` only."
+                )
         if self.keep is not None:
             return trimmed(vocabulary, self.keep)
         if self.row_map is not None:
