@@ -87,7 +87,8 @@ def _measure(options: argparse.Namespace) -> None:
             for case in CASES[name](sizes):
                 if options.shares and case.padding not in options.shares:
                     continue
-                row = row_of(case, in_turns(case.ways, sizes.rounds))
+                is_new = case.name not in {row["case"] for row in rows}
+                row = row_of(case, in_turns(case.ways, sizes.rounds), is_new)
                 rows.append(row)
                 print(keras.backend.backend(), told(row), file=sys.stderr, flush=True)
     result = {
