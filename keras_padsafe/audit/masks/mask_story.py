@@ -231,13 +231,6 @@ class MaskStory:
         inner = [c for c in self._inside.get(maker.index, []) if _carries(c)]
         if inner and not given:
             return self._loss("dropped", maker, inner[-1].path)
-        wrapped = getattr(maker.layer, "layer", None)
-        if (
-            wrapped is not None
-            and not maker.has_children
-            and _declared_pad_ids(wrapped)
-        ):
-            return self._loss("dropped", maker, f"{maker.path}/{wrapped.name}")
         return None
 
     def _lost_unseen(

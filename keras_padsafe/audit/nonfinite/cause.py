@@ -109,9 +109,10 @@ def bad_weight(
 
 def empty_row(birth: Birth) -> Cause | None:
     """Whether it happened just where nothing is real."""
-    rows = {int(row) for row in birth.bad.rows}
+    rows = {int(row) for row in birth.bad.own_rows}
     if rows and rows <= birth.empty_rows:
-        empty = {"empty_rows": sorted(birth.empty_rows)[:8]}
+        each = birth.bad.each
+        empty = {"empty_rows": sorted({row // each for row in birth.empty_rows})[:8]}
         return Cause("PS501", "no position of these rows is real", empty)
     for mask in _attention_masks(birth.call):
         hidden = ~mask.any(axis=-1)

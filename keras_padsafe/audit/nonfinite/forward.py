@@ -273,14 +273,14 @@ class Forward:
 
     def _rows_of_zeros(self, birth: Birth) -> list[int]:
         """The bad rows, if ids or a mask of the batch are zero throughout there."""
-        bad = birth.bad.rows
+        bad, count = birth.bad.own_rows, len(birth.bad.bad) if birth.bad.bad.ndim else 0
         for tensor in tensors_in(self._run.x):
-            if len(tensor.shape) == 2 and tensor.shape[0] == len(birth.bad.bad):
+            if count in np.cumprod(tensor.shape)[:-1]:
                 array = to_numpy(tensor)
                 if not is_float(tensor) or np.isin(array, (0, 1)).all():
-                    zeros = np.flatnonzero(~array.astype(bool).any(axis=1))
-                    if len(bad) and np.isin(bad, zeros).all():
-                        return bad.tolist()
+                    rows = array.reshape(count, -1).astype(bool)
+                    if len(bad) and not rows[bad].any():
+                        return birth.bad.rows.tolist()
         return []
 
 
