@@ -43,6 +43,28 @@ class Primitive:
     name: str
     verdict: Verdict | None
 
+    @property
+    def because(self) -> str:
+        """How it came about, as the end of a sentence."""
+        name, zero = _plain(self.name), self.verdict == "zero"
+        if self.verdict == "nothing left":
+            return (
+                "every score of a row is -inf, so that nothing is left to choose from"
+            )
+        if self.verdict == "large":
+            return "the result does not fit into its dtype"
+        if name in _DIVISIONS and zero:
+            return "something is divided by zero"
+        if name.startswith("log"):
+            return f"a logarithm is taken of {'zero' if zero else 'a negative number'}"
+        if name.endswith("sqrt"):
+            divided = "something is divided by the root of zero"
+            return divided if zero else "a root is taken of a negative number"
+        if name in _POWERS:
+            negative = "a negative number is raised to a power that is no whole number"
+            return "zero is raised to a negative power" if zero else negative
+        return f"'{self.name}' has no value for what it is given"
+
 
 class OwnCode:
     """Watches the operations of one call's own code, without those of calls in it.
@@ -95,7 +117,7 @@ class OwnCode:
 
     def seen(self, name: str, ins: list[Any], outs: list[Any]) -> None:
         """Told of one operation."""
-        plain = name.replace("_", "").lower()
+        plain = _plain(name)
         self.ran = True
         floats = [t for t in outs if _holds_floats(t)]
         if plain in _CHOICES:
@@ -162,6 +184,10 @@ def agreed(code: OwnCode) -> Primitive | None:
     if code.unsure:
         return None
     return code.made[0] if code.made[0].verdict else None
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _holds_floats(value: Any) -> bool:
