@@ -1,6 +1,7 @@
 """What goes into and comes out of every call of a run, as arrays."""
 
 import inspect
+import itertools
 import math
 import weakref
 from collections.abc import Callable, Container
@@ -120,8 +121,8 @@ class RecordCalls(Observer):
         self._keep = keep
         self._open: dict[int, CallRecord] = {}
         self._counts: dict[str, int] = {}
-        self._values: dict[int, tuple[Any, Value]] = {}
-        self._met = 0
+        self._tensors: dict[int, tuple[Any, int, Callable[[], Value | None]]] = {}
+        self._numbers = itertools.count()
         self._hidden: set[int] = set()
 
     def enter(self, call: LayerCall) -> None:
@@ -174,19 +175,21 @@ class RecordCalls(Observer):
         return [value for value in values if value is not None]
 
     def _value(self, tensor: Tensor, call: LayerCall) -> Value | None:
-        number, values = id(tensor), self._values
-        _, known = values.get(number, (None, None))
-        if known is None or (known.mask is None) != (get_keras_mask(tensor) is None):
-            value = read_tensor(tensor, call.steps)
-            if value is None:
-                return None
-            self._met += 1
-            value.tensor = known.tensor if known else self._met
-            # When it is gone, another tensor may get its identity.
-            gone = weakref.ref(tensor, lambda _: values.pop(number, None))
-            values[number] = gone, value
+        identity, met = id(tensor), self._tensors
+        _, number, latest = met.get(identity, (None, next(self._numbers), None))
+        value = latest() if latest else None
+        if value is not None and (value.mask is None) == (
+            get_keras_mask(tensor) is None
+        ):
             return value
-        return known
+        value = read_tensor(tensor, call.steps)
+        if value is None:
+            return None
+        value.tensor = number
+        # When it is gone, another tensor may get its identity.
+        gone = weakref.ref(tensor, lambda _: met.pop(identity, None))
+        met[identity] = gone, number, weakref.ref(value)
+        return value
 
 
 def named_arguments(call: LayerCall) -> dict[str, Any]:
