@@ -99,11 +99,17 @@ class ModelRuns:
     ) -> tuple[dict[Key, Any], str | None]:
         """As `record`, of a run that the model may refuse, and what it said then."""
         recorder = RecordCalls(*alters, keep=keep)
+        return recorder.kept, self.refusal(recorder, values)
+
+    def refusal(
+        self, observer: Observer | None = None, values: Sequence[Any] | None = None
+    ) -> str | None:
+        """What the model says of a batch that it does not take; `None` if it does."""
         try:
-            self.call(recorder, values)
+            self.call(observer or Observer(), values)
         except Exception as error:  # Whatever a model of the user's raises.
-            return recorder.kept, what_was_said(error)
-        return recorder.kept, None
+            return what_was_said(error)
+        return None
 
     def call(
         self,
@@ -170,7 +176,7 @@ class ModelRuns:
 
 def outputs_of(record: Mapping[Key, Kept]) -> Kept:
     """What was kept of the call of the model itself."""
-    return next(reversed(record.values()))
+    return list(record.values())[-1]
 
 
 def what_was_said(error: Exception) -> str:

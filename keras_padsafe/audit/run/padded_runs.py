@@ -19,7 +19,6 @@ from keras_padsafe.audit.run.leaks import (
     first_mover,
     has_moved,
     hold_still,
-    stir,
     unsettle,
 )
 from keras_padsafe.audit.run.model_runs import ModelRuns, Values, outputs_of
@@ -27,6 +26,7 @@ from keras_padsafe.audit.run.movements import CallMovement, Compare, Movements
 from keras_padsafe.audit.run.padded_batch import Change, PaddedBatch
 from keras_padsafe.audit.run.poison import Kind, find_taps, poisoned, put_in
 from keras_padsafe.audit.run.record_calls import Alter, CallRecord, Key, Record, Value
+from keras_padsafe.audit.run.settle_padding import settle_padding
 from keras_padsafe.audit.run.time_axes import Axes, Axis, Grown, ReadAxes, grown
 
 LIMIT = 8
@@ -153,7 +153,7 @@ class PaddedRuns:
             key = first_mover(self.record, moved, self.noise)
             if key is None or key in found or not self.answer_moved(moved):
                 break
-            if settle and key not in settled and self._settle(key, kind):
+            if settle and key not in settled and settle_padding(self, key, kind):
                 settled.add(key)
                 continue
             found[key] = moved
@@ -180,66 +180,6 @@ class PaddedRuns:
         calmed = calm(self.record, self.axes, others)
         noisy = unsettle(self.record, self.axes, others, kind)
         return self.answer_moved(self.moved(*self.behind(kind), noisy, calmed))
-
-    def _settle(self, key: Key, kind: Kind) -> bool:
-        """Finds what is padding in what a call puts out, where shapes do not say.
-
-        Returns:
-            Whether anything was found.
-        """
-        call = self.record[key]
-        given = [v for v in call.inputs if v.is_float]
-        given = [v for v in given if self.axes[v].padded is not None]
-        outputs = [v for v in call.outputs if v.is_float and v.array.ndim > 1]
-        if not given or not outputs:
-            return False
-        return self._settle_joined(call, outputs, given, kind) or self._settle_unread(
-            call, outputs
-        )
-
-    def _settle_joined(
-        self, call: CallRecord, outputs: list[Value], given: list[Value], kind: Kind
-    ) -> bool:
-        """A sum of two sequences is padding where either of them is."""
-        change, put = self.behind(kind)
-        after = self.again(call.key, change, put)
-        for value in outputs:
-            axes = self.axes[value]
-            real = axes.real
-            for other in given:
-                padded = self.axes[other].padded
-                if padded is not None and padded.shape == axes.shape[: padded.ndim]:
-                    real = real & ~deepened(padded, len(axes.axes))
-            n = call.outputs.index(value)
-            joined = replace(axes, real=real)
-            move = Compare(change, self.axes).as_read(value, after.outputs[n], joined)
-            limit = MULTIPLE * self.noise.get(value, 0.0)
-            if (real.sum() < axes.real.sum() or real.shape != axes.real.shape) and (
-                move is not None and move.size <= limit and real.any()
-            ):
-                self.axes[value] = joined
-                return True
-        return False
-
-    def _settle_unread(self, call: CallRecord, outputs: list[Value]) -> bool:
-        """Padding is what follows padding in the inputs, and not what is real there."""
-        unread = [v for v in outputs if not (self.axes[v].sure or self.axes[v].time)]
-        if not unread:
-            return False
-        runs = []
-        for real, seed in ((False, 0), (True, 1), (True, 2)):
-            given = stir(self.record, self.axes, call.key, real, seed)
-            runs.append(self.again(call.key, self.batch.unchanged(), given))
-        found = False
-        for value in unread:
-            n = call.outputs.index(value)
-            by_padding, *by_real = (_differs(value, run.outputs[n]) for run in runs)
-            alone = padding_alone(by_padding, np.logical_or(*by_real))
-            if alone.any():
-                found = True
-                real = self.axes[value].real & ~deepened(alone, value.array.ndim)
-                self.axes[value] = replace(self.axes[value], real=real)
-        return found
 
     def _run_longer(self) -> tuple[list[int], dict[Key, Grown], str | None]:
         lines = self.batch.timelines
@@ -326,38 +266,6 @@ class PaddedRuns:
                     sift(*pair)
 
         return keep
-
-
-def padding_alone(by_padding: np.ndarray, by_real: np.ndarray) -> np.ndarray:
-    """Which elements follow padding and nothing else: flags on the first axes.
-
-    Args:
-        by_padding: What changed with the content at padded positions.
-        by_real: What changed with the content at real ones.
-    """
-    alone = by_padding & ~by_real
-    # A maximum may hide what else an element depends on: whole positions count, and
-    # whole rows where there is no time. What mixes nothing has only moved.
-    inner = tuple(range(2 if alone.ndim > 2 else 1, alone.ndim))
-    position = np.asarray(by_padding.any(inner) & ~by_real.any(inner))
-    mixes = (by_padding & by_real).any()
-    if mixes or not (alone & ~deepened(position, alone.ndim)).any():
-        return position
-    return alone
-
-
-def _differs(before: Value, after: Value) -> np.ndarray:
-    if before.array.shape != after.array.shape:
-        return np.ones(before.array.shape, bool)
-    limit = MULTIPLE * rounding_error(before.dtype) * typical_size(before.array)
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(before.array.astype("float64") - after.array)
-    return ~(apart <= limit)
-
-
-def deepened(flags: np.ndarray, rank: int) -> np.ndarray:
-    """Flags of the first axes, with an axis of one for each that is left."""
-    return flags.reshape(flags.shape + (1,) * (rank - flags.ndim))
 
 
 def _other_readings(axes: Axes, batch: PaddedBatch) -> list[tuple[Axis, ...]]:

@@ -330,6 +330,11 @@ class ReadAxes:
         return np.where(inside, taken, True)
 
 
+def deepened(flags: np.ndarray, rank: int) -> np.ndarray:
+    """Flags of the first axes, with an axis of one for each that is left."""
+    return flags.reshape(flags.shape + (1,) * (rank - flags.ndim))
+
+
 def _may_have_time(axes: tuple[Axis, ...]) -> bool:
     return any(a.line >= 0 for a in axes) or not (axes and axes[0].line == BATCH)
 
