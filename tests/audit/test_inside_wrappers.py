@@ -122,6 +122,13 @@ def test_zeros_in_padding_are_read_also_where_the_length_is_fixed(reader: Any) -
     assert trace_masks(summed, IDS).passed
 
 
+def test_a_layer_that_keeps_its_state_is_tried_from_the_same_one() -> None:
+    ids = keras.Input(batch_shape=(3, 6), dtype="int32")
+    model = keras.Model(ids, layers.LSTM(3, stateful=True)(tokens(ids)))
+    found = trace_masks(model, IDS)
+    assert found.passed, str(found)
+
+
 def test_a_constant_answer_at_padding_counts_if_training_moves_it() -> None:
     def tagger(last: Any) -> Any:
         ids = keras.Input((None,), dtype="int32")

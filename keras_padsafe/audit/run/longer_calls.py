@@ -92,9 +92,8 @@ class _LongerCall:
         found: dict[Value, np.ndarray] = {}
         for change in (lambda array: array, below_zero):
             try:
-                with self._runs.runs.untouched():
-                    short = self._answers(change_arrays(change, given))
-                    long = self._answers(self._lengthened(given, change))
+                short = self._answers(change_arrays(change, given))
+                long = self._answers(self._lengthened(given, change))
             except Exception:  # A call that takes no other length.
                 return found
             for value, before, after in zip(
@@ -112,7 +111,8 @@ class _LongerCall:
 
     def _answers(self, given: Any) -> list[np.ndarray]:
         args, kwargs = given
-        outputs = tensors_in(self._call.layer(*args, **kwargs))
+        with self._runs.runs.untouched():  # Each from the state of before.
+            outputs = tensors_in(self._call.layer(*args, **kwargs))
         return [apart(to_numpy(tensor), self._call.steps) for tensor in outputs]
 
     def _lengthened(
