@@ -18,7 +18,7 @@ from unittest import mock
 import keras
 import numpy as np
 
-from keras_padsafe.backends.running import is_staged
+from keras_padsafe.backends.running import is_staged, own_random_state
 from keras_padsafe.compat import inner_layers
 from keras_padsafe.types import Tensor
 
@@ -162,7 +162,11 @@ def watch(
             return operation_call(operation, *args, **kwargs)
         return watcher.run(operation_call, operation, args, kwargs)
 
-    def watched_steps(layer: Any, inputs: Any, **options: Any) -> Any:
+    # Keras looks at the names of these arguments.
+    def watched_steps(
+        layer: Any, inputs: Any, training: Any = None, mask: Any = None
+    ) -> Any:
+        options = {"training": training, "mask": mask}
         return watcher.run_steps(each_step, layer, inputs, options)
 
     def watched_call(layer: Any) -> Callable[..., Any]:
@@ -241,9 +245,9 @@ class _Watcher:
         if self._blind or not self.is_in(layer):
             return each_step(layer, inputs, **options)
         if layer not in self._agrees and not is_staged(inputs):
-            with self._unseen():
+            with self._unseen(), keras.StatelessScope(), own_random_state():
                 self._agrees[layer] = _agrees(each_step, layer, inputs, options)
-        if not self._agrees.get(layer):
+        if not self._agrees.get(layer) or None in inputs.shape[:2]:
             return each_step(layer, inputs, **options)
         self._open[-1].whole = inputs.shape[1]
         return _all_steps(layer, inputs, **options)
