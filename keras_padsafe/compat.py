@@ -12,12 +12,13 @@ Checked on Keras 3.15.1. Keras offers no public way to do any of this:
   whoever calls, no code of it is run;
 - put the process-wide state of Keras, as its counters of names, back;
 - build a model whose weights are read next without compiling what draws them first;
-- give a lookup layer other words so that compiled functions see them.
+- give a lookup layer other words so that compiled functions see them;
+- take the steps of a recurrent layer in another way.
 """
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -141,6 +142,20 @@ def own_global_state() -> Iterator[None]:
 def inner_layers(model: Any) -> list[Any]:
     """A model and every layer in it, at any depth, in Keras's order."""
     return model._flatten_layers()
+
+
+@contextlib.contextmanager
+def other_loop(layer: Any, loop: Callable[..., Any]) -> Iterator[None]:
+    """While it lasts, a recurrent layer takes its steps by `loop`.
+
+    `RNN.inner_loop(sequences, initial_state, mask, training)` is the method by which
+    LSTM and GRU put kernels of a backend in the place of the steps.
+    """
+    object.__setattr__(layer, "inner_loop", loop)  # Keras would track an attribute.
+    try:
+        yield
+    finally:
+        object.__delattr__(layer, "inner_loop")
 
 
 class _NumPyDraws:

@@ -23,6 +23,20 @@ def is_staged(tensor: Tensor) -> bool:
     return False
 
 
+def is_recorded(tensors: Sequence[Tensor]) -> bool:
+    """Whether PyTorch traces, or computes shapes only, or maps over tensors."""
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        or any(x.device.type == "meta" for x in tensors)
+        or any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors)
+    )
+
+
 def start_random_numbers_at(seed: int) -> None:
     """Seeds the random numbers that are no state of Keras: those of PyTorch."""
     if keras.backend.backend() == "torch":

@@ -5,7 +5,8 @@ from typing import Any, Literal, Unpack
 import keras
 from keras import ops
 
-from keras_padsafe.ops.attention_masks import hide, read_padding_mask
+from keras_padsafe.ops.attention_masks import read_padding_mask
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masked_softmax import masked_softmax
 from keras_padsafe.ops.masks import causal_mask, combine_masks
 from keras_padsafe.registration import serializable

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_padsafe.errors import MaskError
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masks import as_bool_mask
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import LayerArguments, Tensor
@@ -134,7 +135,7 @@ class MaskedConv1D(keras.layers.Conv1D):
 
     def _keep(self, x: Tensor, mask: Tensor) -> Tensor:
         axis = -1 if self.data_format == "channels_last" else 1
-        return ops.where(ops.expand_dims(mask, axis), x, ops.zeros_like(x))
+        return hide(x, ops.expand_dims(mask, axis))
 
     def _all_under_kernel(self, mask: Tensor) -> Tensor:
         step, stride = self.dilation_rate[0], self.strides[0]

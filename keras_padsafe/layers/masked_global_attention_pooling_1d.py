@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_padsafe.layers.masked_global_pooling import MaskedGlobalPooling1D
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masked_softmax import masked_softmax
 from keras_padsafe.ops.masks import align_mask
 from keras_padsafe.ops.reductions import masked_sum
@@ -77,8 +78,7 @@ class MaskedGlobalAttentionPooling1D(MaskedGlobalPooling1D):
 
     def pool(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         if mask is not None:  # Before the product, whose gradient multiplies by it.
-            real = align_mask(mask, inputs)
-            inputs = ops.where(real, inputs, ops.zeros_like(inputs))
+            inputs = hide(inputs, align_mask(mask, inputs))
         weights = masked_softmax(ops.matmul(inputs, self.kernel), mask, axis=1)
         return masked_sum(ops.multiply(inputs, weights), mask, axis=1)
 

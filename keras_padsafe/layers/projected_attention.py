@@ -9,7 +9,8 @@ from keras import ops
 from keras_padsafe.compat import set_keras_mask
 from keras_padsafe.errors import MaskError, PadsafeError
 from keras_padsafe.layers.score_axes import ScoreAxes
-from keras_padsafe.ops.attention_masks import hide, read_padding_mask, read_score_mask
+from keras_padsafe.ops.attention_masks import read_padding_mask, read_score_mask
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masks import causal_mask, combine_masks, sliding_window_mask
 from keras_padsafe.ops.real_tokens import on_real_tokens, why_whole
 from keras_padsafe.types import Tensor
@@ -197,7 +198,7 @@ class ProjectedAttention:
         if query_mask is not None:
             output = hide(output, query_mask)
             if scores is not None:
-                scores = ops.where(axes.spread_queries(query_mask), scores, 0.0)
+                scores = hide(scores, axes.spread_queries(query_mask))
         return output, scores
 
     def _add_bands(

@@ -11,7 +11,9 @@ import keras
 from keras_padsafe.compat import inner_layers, set_keras_mask
 from keras_padsafe.errors import PadsafeError
 from keras_padsafe.layers.ask_of_rows import Answer, ask_of_rows
-from keras_padsafe.ops.attention_masks import hide, read_padding_mask
+from keras_padsafe.layers.rnn_kernels import rnn_kernels
+from keras_padsafe.ops.attention_masks import read_padding_mask
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.real_tokens import follow_real_tokens, on_real_tokens, why_whole
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import PlainLayerArguments, Shape, Tensor
@@ -122,7 +124,8 @@ class RealTokens(keras.layers.Wrapper):
 
         steps = any(isinstance(x, keras.layers.RNN) for x in inner_layers(self.layer))
         if why_whole(flat, masks, has_steps=steps):
-            output = run(*flat, *masks)
+            with rnn_kernels(self.layer):
+                output = run(*flat, *masks)
         else:
             output = self._run_on_cuts(run, flat, masks, answer)
         if follows is not None:

@@ -5,8 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_padsafe.ops.attention_masks import hide, real_rows, with_causal
+from keras_padsafe.ops.attention_masks import real_rows, with_causal
 from keras_padsafe.ops.fused_attention import can_fuse, fused_attention
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masked_softmax import masked_softmax
 from keras_padsafe.types import Tensor
 

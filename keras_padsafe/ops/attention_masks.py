@@ -93,19 +93,6 @@ def seen_keys(mask: Tensor, query_mask: Tensor | None = None) -> Tensor:
     return ops.any(mask, axis=-2)
 
 
-def hide(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Sets to 0 what `mask`, with the first axes of `x`, hides.
-
-    Multiplying by the mask would not do: 0 times NaN is NaN.
-    """
-    if mask is None:
-        return x
-    spread: Tensor = mask
-    while len(spread.shape) < len(x.shape):
-        spread = ops.expand_dims(spread, -1)
-    return ops.where(spread, x, ops.zeros((), x.dtype))
-
-
 def _fits(sizes: Shape, full: Shape) -> bool:
     pairs = zip(sizes, full, strict=True)
     return all(

@@ -133,6 +133,8 @@ def _spread(x: Tensor, where: Tensor, count: int) -> Tensor:
 
 def _scatter(x: Tensor, where: Tensor, count: int) -> Tensor:
     nothing = ops.zeros((count, *x.shape[1:]), x.dtype)
+    if keras.backend.backend() == "torch":
+        return nothing.index_copy_(0, where.long(), x)  # No second copy.
     return ops.scatter_update(nothing, where[:, None], x)
 
 

@@ -9,13 +9,13 @@ from keras_padsafe.errors import PadsafeError
 from keras_padsafe.ops.attend import attend
 from keras_padsafe.ops.attention_masks import (
     fold_causal,
-    hide,
     read_padding_mask,
     read_score_mask,
     real_rows,
     seen_keys,
     with_causal,
 )
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masks import combine_masks
 from keras_padsafe.ops.safe_fill import safe_fill
 from keras_padsafe.types import Shape, Tensor

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from keras import backend, ops
 
-from keras_padsafe.ops.attention_masks import hide
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.ids import as_ids
 from keras_padsafe.ops.masks import as_bool_mask
 from keras_padsafe.types import Tensor
@@ -40,7 +40,7 @@ def real_segments(segments: Tensor, count: int, mask: Tensor | None = None) -> T
     real = ops.logical_and(ops.greater(segments, 0), ops.less_equal(segments, count))
     if mask is not None:
         real = ops.logical_and(real, as_bool_mask(mask, "mask"))
-    return ops.where(real, segments, ops.zeros_like(segments))
+    return hide(segments, real)
 
 
 def members(segments: Tensor, count: int) -> Tensor:
@@ -88,7 +88,7 @@ def _last(x: Tensor, segments: Tensor, count: int) -> Tensor:
 
 def _where_any(of: Tensor, pooled: Tensor) -> Tensor:
     real = ops.expand_dims(ops.any(of, axis=1), -1)
-    return ops.where(real, pooled, ops.zeros_like(pooled))
+    return hide(pooled, real)
 
 
 MODES: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {

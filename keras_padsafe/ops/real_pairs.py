@@ -3,9 +3,10 @@
 import re
 from typing import Any
 
-from keras import backend, ops
+from keras import ops
 
 from keras_padsafe.compat import get_keras_mask
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masks import align_mask, as_bool_mask, combine_masks
 from keras_padsafe.types import Tensor
 
@@ -68,9 +69,8 @@ def real_pairs(
         y_true, y_pred = ops.expand_dims(y_true, -1), ops.expand_dims(y_pred, -1)
     elif len(y_true.shape) < len(y_pred.shape) and y_pred.shape[-1] == 1:
         y_true = ops.expand_dims(y_true, -1)
-    y_true = ops.where(align_mask(mask, y_true), y_true, ops.zeros_like(y_true))
-    harmless = ops.cast(_HARMLESS_PREDICTION, backend.standardize_dtype(y_pred.dtype))
-    y_pred = ops.where(align_mask(mask, y_pred), y_pred, harmless)
+    y_true = hide(y_true, align_mask(mask, y_true))
+    y_pred = hide(y_pred, align_mask(mask, y_pred), _HARMLESS_PREDICTION)
     return y_true, y_pred, mask
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_padsafe.backends.running import is_recorded
 from keras_padsafe.compat import compiles_for_xla, raw_value
 from keras_padsafe.ops.exact_cuts import on_exact_cuts
 from keras_padsafe.ops.row_cuts import find_spans
@@ -79,7 +80,7 @@ def why_whole(
         ("a batch has no rows or no steps", lambda: 0 in sizes),
         ("a mask stands for several rows or steps", lambda: _is_shared(known, given)),
         ("the batch lies on several devices", lambda: _is_distributed()),
-        ("the function is recorded to run elsewhere", lambda: _is_recorded(given)),
+        ("the function is recorded to run elsewhere", lambda: is_recorded(given)),
         ("JAX would compile each length anew", lambda: _is_jax_by_hand(known)),
         ("no accelerator was measured", lambda: not forced and not _on_cpu(given)),
         (
@@ -212,20 +213,6 @@ def _is_distributed() -> bool:
 
         return tf.distribute.has_strategy()
     return keras.distribution.distribution() is not None
-
-
-def _is_recorded(tensors: Sequence[Tensor]) -> bool:
-    """Whether PyTorch traces, or computes shapes only, or maps over tensors."""
-    if keras.backend.backend() != "torch":
-        return False
-    import torch
-
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined]
-        or any(x.device.type == "meta" for x in tensors)
-        or any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors)
-    )
 
 
 def _is_jax_by_hand(masks: Sequence[Tensor]) -> bool:

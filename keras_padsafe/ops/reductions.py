@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from keras import backend, ops
 
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masks import align_mask
 from keras_padsafe.types import Tensor
 
@@ -143,8 +144,8 @@ def masked_logsumexp(
     x, mask, dtype = _prepare(x, mask, floating=True)
     peak = ops.stop_gradient(masked_max(x, mask, axis, keepdims=True))
     peak = ops.where(ops.isfinite(peak), peak, ops.zeros_like(peak))
-    # The inner `where` keeps what is hidden out of the gradient of `exp`.
-    shifted = ops.where(mask, ops.subtract(x, peak), ops.zeros_like(x))
+    # Hiding it here keeps what is hidden out of the gradient of `exp`.
+    shifted = hide(ops.subtract(x, peak), mask)
     total = _sum(ops.exp(shifted), mask, axis, keepdims=True)
     nothing = ops.equal(total, 0)
     log = ops.log(ops.where(nothing, ops.ones_like(total), total)) + peak
@@ -171,8 +172,7 @@ def _prepare(
 
 
 def _sum(x: Tensor, mask: Tensor, axis: Axis, keepdims: bool) -> Tensor:
-    hidden = ops.where(mask, x, ops.zeros_like(x))
-    return ops.sum(hidden, axis=axis, keepdims=keepdims)
+    return ops.sum(hide(x, mask), axis=axis, keepdims=keepdims)
 
 
 def _count(x: Tensor, mask: Tensor, axis: Axis, keepdims: bool) -> Tensor:
@@ -201,10 +201,10 @@ def _extreme(
     x, mask, dtype = _prepare(x, mask)
     if 0 in x.shape:  # Backends refuse the extreme of nothing; its sum is zeros.
         return ops.cast(_sum(x, mask, axis, keepdims), dtype)
-    hidden = ops.where(mask, x, _never_chosen(reduce, x.dtype))
+    hidden = hide(x, mask, _never_chosen(reduce, x.dtype))
     extreme = reduce(hidden, axis=axis, keepdims=keepdims)
     real = ops.greater(_count(x, mask, axis, keepdims), 0)
-    return ops.cast(ops.where(real, extreme, ops.zeros_like(extreme)), dtype)
+    return ops.cast(hide(extreme, real), dtype)
 
 
 def _never_chosen(reduce: Callable[..., Tensor], dtype: str) -> float | int:

@@ -1,0 +1,54 @@
+"""Removes what a mask hides."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_padsafe.backends.running import is_recorded
+from keras_padsafe.types import Tensor
+
+
+def hide(x: Tensor, mask: Tensor | None, value: float | int = 0) -> Tensor:
+    """Sets to `value` what `mask` hides.
+
+    Multiplying by the mask would not do: 0 times NaN is NaN.
+
+    Args:
+        x: Any tensor.
+        mask: Its axes are the first axes of `x`, or 1; True is real. `None` hides
+            nothing.
+        value: What takes the place of what is hidden.
+    """
+    if mask is None:
+        return x
+    if keras.backend.backend() == "torch" and _are_at_hand(x, mask):
+        return _in_torch(x, mask, value)
+    return _everywhere(x, mask, value)
+
+
+def _everywhere(x: Tensor, mask: Tensor, value: float | int) -> Tensor:
+    spread = mask[(..., *(None,) * (len(x.shape) - len(mask.shape)))]
+    return ops.where(spread, x, ops.convert_to_tensor(value, x.dtype))
+
+
+def _are_at_hand(*tensors: Any) -> bool:
+    """Whether reading them waits for nobody, and is not recorded."""
+    import torch
+
+    if not all(isinstance(x, torch.Tensor) for x in tensors) or is_recorded(tensors):
+        return False
+    return all(x.device.type == "cpu" for x in tensors)
+
+
+def _in_torch(x: Any, mask: Any, value: float | int) -> Any:
+    """Copies `x` and fills what is hidden, which takes half the time of a choice."""
+    axes = len(mask.shape)
+    while axes and mask.shape[axes - 1] == 1:
+        axes -= 1
+    hidden = (~mask).flatten().nonzero()[:, 0]
+    if not len(hidden):
+        return x.view_as(x)  # A tensor of its own, which may carry its own mask.
+    if not 0 < axes < len(x.shape) or mask.shape[:axes] != x.shape[:axes]:
+        return _everywhere(x, mask, value)
+    return x.flatten(0, axes - 1).index_fill(0, hidden, value).reshape(x.shape)
