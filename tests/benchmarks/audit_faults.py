@@ -133,7 +133,7 @@ def write() -> None:
 
 
 def page(printed: dict[str, str]) -> str:
-    """The page of what each backend printed; one may not have a model, as of float64."""
+    """The page of what each backend printed; one may lack a model, as of float64."""
     import keras
 
     said: dict[Planted, dict[str, str]] = {}
