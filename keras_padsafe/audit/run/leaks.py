@@ -93,24 +93,18 @@ def place_of(record: Record, found: Movements, noise: Noise, key: Key) -> str:
     return f"{call.path}, after {last}" if last else call.path
 
 
-def hold_still(
-    record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key]
+def as_before(
+    record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key], real: bool
 ) -> Alter:
-    """Gives the outputs of some calls, where they are real, the values of before."""
+    """Holds some calls still: what they give where it is real, as it was before.
+
+    Or, if not `real`, calms them: what they are given where it is padding.
+    """
 
     def held(now: np.ndarray, value: Value) -> np.ndarray:
-        return np.where(real_in(value, axes), value.array, now)
+        return np.where(real_in(value, axes) == real, value.array, now)
 
-    return put(record, keys, "leave", held)
-
-
-def calm(record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key]) -> Alter:
-    """Gives some calls, where their inputs are padding, the values of before."""
-
-    def calmed(now: np.ndarray, value: Value) -> np.ndarray:
-        return np.where(real_in(value, axes), now, value.array)
-
-    return put(record, keys, "enter", calmed)
+    return put(record, keys, "leave" if real else "enter", held)
 
 
 def stir(

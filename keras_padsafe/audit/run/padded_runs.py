@@ -15,10 +15,9 @@ from keras_padsafe.audit.run.float_noise import (
     typical_size,
 )
 from keras_padsafe.audit.run.leaks import (
-    calm,
+    as_before,
     first_mover,
     has_moved,
-    hold_still,
     unsettle,
 )
 from keras_padsafe.audit.run.model_runs import ModelRuns, Values, outputs_of
@@ -148,7 +147,7 @@ class PaddedRuns:
         found: dict[Key, Movements] = {}
         settled: set[Key] = set()
         while len(found) < LIMIT:
-            held = hold_still(self.record, self.axes, list(found))
+            held = as_before(self.record, self.axes, list(found), real=True)
             moved = self.moved(*self.behind(kind), held)
             key = first_mover(self.record, moved, self.noise)
             if key is None or key in found or not self.answer_moved(moved):
@@ -177,7 +176,7 @@ class PaddedRuns:
 
     def _leaks_alone(self, key: Key, kind: Kind, keys: Sequence[Key]) -> bool:
         others = [k for k in keys if k != key and not self.record[k].has_children]
-        calmed = calm(self.record, self.axes, others)
+        calmed = as_before(self.record, self.axes, others, real=False)
         noisy = unsettle(self.record, self.axes, others, kind)
         return self.answer_moved(self.moved(*self.behind(kind), noisy, calmed))
 
