@@ -11,8 +11,8 @@
 # %% [markdown]
 # # Heads, ties and optimizers
 #
-# What new words do to a language model, which not only reads words but also predicts
-# them: they can take its probability, break its tie, and upset its optimizer.
+# A language model reads words and predicts them. So new words can do more harm in it: take
+# probability from the old ones, break the tie of table and head, upset the optimizer.
 
 # %%
 import os
@@ -123,9 +123,9 @@ for kind in ("tied", "untied"):
 # %% [markdown]
 # ## It breaks
 #
-# The recipe one finds: build a bigger model, copy the old weights into its corner, and
-# leave the rest as initialized. Here with three initializers. Each text goes on from
-# the same four words with the same random numbers; new words stand in boxes.
+# The usual recipe: build a bigger model, copy the old weights into its corner, and leave
+# the rest as initialized. Below, with three initializers. Each text continues the same
+# four words with the same random numbers; new words stand in boxes.
 
 
 # %%
@@ -148,7 +148,7 @@ draws = {
 
 
 def write(model, start, length=34, seed=3):
-    ids, luck = [vocabulary.index(word) for word in start.split()], None
+    ids = [vocabulary.index(word) for word in start.split()]
     luck = np.random.default_rng(seed)
     for _ in range(length):
         share = softmax(model.predict_on_batch(np.array([ids[-4:]], "int32")))[0]
@@ -196,8 +196,8 @@ show_texts(texts)
 assert share > 0.9
 
 # %% [markdown]
-# N(0, 1) is out: the model stammers new words it knows nothing about. Zeros and Keras's
-# default look harmless. They are not: it is luck.
+# N(0, 1) fails: the model keeps writing new words that it knows nothing about. Zeros and
+# Keras's default look harmless here, but only by luck.
 #
 # ## Softmax ignores a constant, growth does not
 #
@@ -283,7 +283,7 @@ figure.legend(
 plt.show()
 
 # %% [markdown]
-# The mean row does not care, and there is a bound. If the old logits are $l_1, \dots,
+# With mean rows the level does not matter, and there is a bound. If the old logits are $l_1, \dots,
 # l_V$, then $n$ new words with logits $l'$ move every old prediction by a
 # Kullback-Leibler divergence of exactly $\log(1 + \sum e^{l'} / \sum e^{l})$. The logit
 # of a mean row with the mean bias is the mean of the old logits, and the exponential of
@@ -307,10 +307,10 @@ except kp.errors.AmbiguousVocabularyError as error:
 assert asked
 
 # %% [markdown]
-# Our model flattens four words and predicts one. From the file alone, the head might
-# as well tell topics apart, of which there happen to be as many as words. Nothing is
-# guessed: we say it once, `also="head:1"`, axis 1 of the layer `head`. A head that
-# scores every position is found without asking.
+# Our model flattens four words and predicts one. The file does not say what: the head
+# might score topics, with by chance as many topics as words. So `plan` asks, and we answer
+# once: `also="head:1"`, axis 1 of the layer `head`. A head that scores every position is
+# found without asking.
 
 # %%
 also = {"tied": (), "untied": ("head:1",)}
