@@ -132,7 +132,7 @@ class OwnCode:
             self.made.append(Primitive(name, _verdict(plain, ins, operands, floats)))
             return
         self.passes = True
-        if plain in _SUBTRACTIONS and _all_hidden(operands, floats[0]):
+        if _nothing_left(plain, operands, floats[0]):
             self.made.append(Primitive(name, "nothing left"))
         elif _without_nan(operands) and not _without_nan(floats):
             self.unsure = self.unsure or self.hides
@@ -237,12 +237,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _all_hidden(operands: list[Any], result: Any) -> bool:
-    """Whether a NaN came of values that all were `-inf`, hidden by a mask."""
-    first = to_numpy(operands[0])
-    nan = np.isnan(to_numpy(result))
+def _nothing_left(name: str, operands: list[Any], result: Any) -> bool:
+    """Whether values that all were `-inf`, hidden by a mask, left none to choose."""
+    first, made = to_numpy(operands[0]), to_numpy(result)
+    if name == "logsumexp":  # In one operation on PyTorch only.
+        return bool(np.isneginf(made).any())
+    nan = np.isnan(made)
     return (
-        first.shape == nan.shape
+        name in _SUBTRACTIONS
+        and first.shape == nan.shape
         and bool(nan.any())
         and bool(np.isneginf(first[nan]).all())
     )
