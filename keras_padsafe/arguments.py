@@ -1,15 +1,19 @@
-"""Reads the arguments that many public functions take, such as paths and flags."""
+"""Reads what callers pass, one function for each kind of argument."""
 
+import operator
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from keras_padsafe.errors import PadsafeError, SurgeryError
 
 Kind = TypeVar("Kind")
 Progress = Callable[[int, int], None]
+Word = str | int
+MAX_IDS = 1 << 28
+"""More ids than any table has; a plan or a caller could ask for any number."""
 MOST_TEXTS = 1_000_000
 """More than a model has layers; whoever passes more passed something else."""
 
@@ -79,15 +83,72 @@ def read_text(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -
     raise unread(name, "a text", value, error)
 
 
-def read_count(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -> int:
-    """An integer that counts something: 0 or more.
+def as_integer(value: Any) -> int | None:
+    """A Python integer for any integer but a bool; else `None`."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def read_count(
+    value: Any,
+    name: str,
+    error: type[PadsafeError] = SurgeryError,
+    *,
+    least: Literal[0, 1] = 0,
+    most: int | None = None,
+) -> int:
+    """An integer that counts something, NumPy's among them, as a Python value.
 
     Raises:
-        PadsafeError: `error`, if it is none.
+        PadsafeError: `error`, if it is none, or none from `least` to `most`.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise unread(name, "a number that counts", value, error)
+    number = as_integer(value)
+    if number is None or number < least:
+        kind = "a positive integer" if least else "0 or a positive integer"
+        raise unread(name, kind, value, error)
+    if most is not None and number > most:
+        raise error(f"{name}: received {number!r:.60}. Expected: at most {most}.")
+    return number
+
+
+def read_word(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -> Word:
+    """A word, or an integer that is a word or an id, as a plain Python value.
+
+    Raises:
+        PadsafeError: `error`, if it is neither.
+    """
+    word = str(value) if isinstance(value, str) else as_integer(value)
+    if word is None:
+        raise error(
+            f"{name}: {value!r:.60} is not a string or an integer. Expected: words, or "
+            "ids."
+        )
+    return word
+
+
+def read_words(
+    value: Any, name: str, error: type[PadsafeError] = SurgeryError
+) -> tuple[Word, ...]:
+    """A list or vector of what `read_word` reads.
+
+    Raises:
+        PadsafeError: `error`, if it is none, or longer than a table can be.
+    """
+    if not is_listed(value):
+        raise error(
+            f"{name}: expected a list of words; received one {type(value).__name__}. "
+            "Put it in a list."
+        )
+    read_count(len(value), name, error, most=MAX_IDS)
+    return tuple(read_word(item, name, error) for item in value)
+
+
+def is_listed(value: Any) -> bool:
+    """Whether something has entries in an order, as a list or a vector."""
+    ordered = isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
+    return ordered and not isinstance(value, str | bytes)
 
 
 def read_choice(

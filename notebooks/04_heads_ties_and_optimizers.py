@@ -11,8 +11,9 @@
 # %% [markdown]
 # # Heads, ties and optimizers
 #
-# A language model reads words and predicts them. So new words can do more harm in it: take
-# probability from the old ones, break the tie of table and head, upset the optimizer.
+# A language model reads words and predicts them. So new words can do more harm in it:
+# take probability from the old ones, break the tie of table and head, upset the
+# optimizer.
 
 # %%
 import os
@@ -123,9 +124,9 @@ for kind in ("tied", "untied"):
 # %% [markdown]
 # ## It breaks
 #
-# The usual recipe: build a bigger model, copy the old weights into its corner, and leave
-# the rest as initialized. Below, with three initializers. Each text continues the same
-# four words with the same random numbers; new words stand in boxes.
+# The usual recipe: build a bigger model, copy the old weights into its corner, and
+# leave the rest as initialized. Below, with three initializers. Each text continues
+# the same four words with the same random numbers; new words stand in boxes.
 
 
 # %%
@@ -196,8 +197,8 @@ show_texts(texts)
 assert share > 0.9
 
 # %% [markdown]
-# N(0, 1) fails: the model keeps writing new words that it knows nothing about. Zeros and
-# Keras's default look harmless here, but only by luck.
+# N(0, 1) fails: the model keeps writing new words that it knows nothing about. Zeros
+# and Keras's default look harmless here, but only by luck.
 #
 # ## Softmax ignores a constant, growth does not
 #
@@ -283,8 +284,8 @@ figure.legend(
 plt.show()
 
 # %% [markdown]
-# With mean rows the level does not matter, and there is a bound. If the old logits are $l_1, \dots,
-# l_V$, then $n$ new words with logits $l'$ move every old prediction by a
+# With mean rows the level does not matter, and there is a bound. If the old logits are
+# $l_1, \dots, l_V$, then $n$ new words with logits $l'$ move every old prediction by a
 # Kullback-Leibler divergence of exactly $\log(1 + \sum e^{l'} / \sum e^{l})$. The logit
 # of a mean row with the mean bias is the mean of the old logits, and the exponential of
 # a mean is at most the mean of the exponentials: the divergence is at most
@@ -308,9 +309,9 @@ assert asked
 
 # %% [markdown]
 # Our model flattens four words and predicts one. The file does not say what: the head
-# might score topics, with by chance as many topics as words. So `plan` asks, and we answer
-# once: `also="head:1"`, axis 1 of the layer `head`. A head that scores every position is
-# found without asking.
+# might score topics, with by chance as many topics as words. So `plan` asks, and we
+# answer once: `also="head:1"`, axis 1 of the layer `head`. A head that scores every
+# position is found without asking.
 
 # %%
 also = {"tied": (), "untied": ("head:1",)}

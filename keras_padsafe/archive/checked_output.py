@@ -8,7 +8,7 @@ from keras_padsafe.archive.limits import KIB, MIB
 from keras_padsafe.archive.positioned import start_flush, write_at
 from keras_padsafe.arguments import Progress
 
-BLOCK = 256 * KIB  # what was just read is still in the cache when it is written
+BLOCK = 512 * KIB  # what was just read is still in the cache when it is written
 # Below this, to copy bytes into a buffer costs less than a system call.
 _SMALL = 64 * KIB
 # So many are left to the disk while the next are made.

@@ -14,7 +14,24 @@ def combine_crc(first: int, second: int, second_size: int) -> int:
     """
     if first == 0:  # nothing to shift
         return second
-    return _multiply(_power_of_x(8 * second_size), first) ^ second
+    for of_half in _products(8 * second_size):
+        second ^= of_half[first & 15]
+        first >>= 4
+    return second
+
+
+# A model has few sizes of arrays, and large ones are read in blocks of one size.
+@lru_cache(maxsize=1024)
+def _products(exponent: int) -> list[list[int]]:
+    """What each half byte of a checksum, from the lowest, is times x^exponent."""
+    power, products = _power_of_x(exponent), []
+    for low in range(0, 32, 4):
+        of_half = [0]
+        for bit in range(low, low + 4):
+            product = _multiply(1 << bit, power)
+            of_half += [product ^ other for other in of_half]
+        products.append(of_half)
+    return products
 
 
 def _multiply(a: int, b: int) -> int:
@@ -27,8 +44,6 @@ def _multiply(a: int, b: int) -> int:
     return product
 
 
-# A model has few sizes of arrays, and large ones are read in blocks of one size.
-@lru_cache(maxsize=4096)
 def _power_of_x(exponent: int) -> int:
     power, square = _ONE, _X
     while exponent:

@@ -61,6 +61,3 @@ class Limits:
 
 SMALL_JSON = 4 * MIB
 """A JSON text that may inflate as any other member."""
-
-MAX_IDS = 1 << 28
-"""More ids than any table has; a plan or a caller could ask for any number."""

@@ -9,14 +9,21 @@ from keras_padsafe.errors import ArchiveError
 
 @dataclass(frozen=True)
 class Span:
-    """Bytes `start` to `stop` of the source array's stored bytes."""
+    """Bytes `start` to `stop` of the source array's stored bytes.
+
+    `seen`, if given, is called with them while they are copied, in order: with where
+    in the array some begin, and those, which it may not keep.
+    """
 
     start: int
     stop: int
+    seen: Callable[[int, memoryview], None] | None = None
 
     def __post_init__(self) -> None:
         read_count(self.start, "start", ArchiveError)
         read_count(self.stop, "stop", ArchiveError)
+        if self.seen is not None:
+            read_function(self.seen, "seen", ArchiveError)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,8 @@ import math
 from collections.abc import Collection, Mapping
 
 from keras_padsafe.archive.archive import WeightsFile
-from keras_padsafe.archive.checked_output import CheckedOutput
-from keras_padsafe.archive.checked_source import (
-    Blocks,
-    CheckedSource,
-    reading_ahead,
-    verify_weights,
-)
+from keras_padsafe.archive.checked_output import BLOCK, CheckedOutput
+from keras_padsafe.archive.checked_source import CheckedSource, verify_weights
 from keras_padsafe.archive.dtypes import storage_dtype
 from keras_padsafe.archive.hdf5_skeleton import build_skeleton
 from keras_padsafe.archive.new_array import NewArray, Span
@@ -63,21 +58,18 @@ class WeightsWriter:
 
     def write(self, output: CheckedOutput) -> None:
         """Appends the file to `output`; verifies every byte of the source."""
-        with reading_ahead() as blocks:
-            self._write(output, blocks)
-
-    def _write(self, output: CheckedOutput, blocks: Blocks) -> None:
+        room = memoryview(bytearray(BLOCK))
         checksums: dict[str, int] = {}
         position = 0
         for new_path, offset in self._skeleton.offsets.items():
             path = self._old_paths[new_path]
             self._write_metadata(position, offset, output)
-            reader = CheckedSource(self._arrays[path].data, blocks)
+            reader = CheckedSource(self._arrays[path].data, room)
             position = offset + self._write_array(path, reader, output)
             if self._source.crc is not None:
                 checksums[path] = reader.checksum()
         self._write_metadata(position, self.size, output)
-        verify_weights(self._source, checksums, blocks)
+        verify_weights(self._source, checksums, room)
 
     def _shape(self, array: StoredArray) -> tuple[int, ...]:
         replacement = self._replacements.get(array.path)
@@ -92,7 +84,7 @@ class WeightsWriter:
         """Returns the size, which is what the shape needs or an error."""
         array = self._arrays[path]
         if path not in self._replacements:
-            reader.copy(0, array.nbytes, output)
+            reader.copy(Span(0, array.nbytes), output)
             return array.nbytes
         shape = self._shape(array)
         needed = math.prod(shape) * storage_dtype(array.dtype).itemsize
@@ -100,7 +92,7 @@ class WeightsWriter:
         for piece in self._replacements[path].pieces():
             if isinstance(piece, Span):
                 _check_span(piece, array)
-                reader.copy(piece.start, piece.stop, output)
+                reader.copy(piece, output)
             else:
                 output.write(piece)
             if output.position - start > needed:

@@ -1,9 +1,9 @@
 """Finds what is wrong with ids before a model sees them."""
 
-import operator
 from collections.abc import Iterable
 from typing import Any
 
+from keras_padsafe.arguments import as_integer, read_count
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.stored.id_batches import batches_of, ids_of
@@ -59,7 +59,8 @@ def check_ids(
     >>> [(finding.code, finding.evidence["ids"]) for finding in report]
     [('PS101', 1)]
     """
-    tally = IdTally(_count(input_dim), _pad_ids(pad_id))
+    rows = read_count(input_dim, "input_dim", IdError, least=1)
+    tally = IdTally(rows, _pad_ids(pad_id))
     name = "ids"
     for number, batch in enumerate(batches_of(batches)):
         place = f"batch {number}"
@@ -143,21 +144,12 @@ def _evidence(bad: Tally, tally: IdTally) -> dict[str, Any]:
     return {**vars(bad), "of_ids": tally.ids, "of_rows": tally.rows}
 
 
-def _count(input_dim: Any) -> int:
-    number = _integer(input_dim)
-    if number is None or number < 1:
-        raise IdError(
-            "input_dim: expected the number of rows of the table, a positive integer; "
-            f"received {type(input_dim).__name__} {str(input_dim)[:40]}."
-        )
-    return number
-
-
 def _pad_ids(pad_id: Any) -> tuple[int, ...]:
     if pad_id is None:
         return ()
-    several = isinstance(pad_id, Iterable) and not isinstance(pad_id, str | bytes)
-    numbers = [_integer(pad) for pad in (pad_id if several else [pad_id])]
+    several = isinstance(pad_id, Iterable) and getattr(pad_id, "ndim", 1) > 0
+    several = several and not isinstance(pad_id, str | bytes)
+    numbers = [as_integer(pad) for pad in (pad_id if several else [pad_id])]
     found = tuple(number for number in numbers if number is not None)
     if len(found) < len(numbers):
         raise IdError(
@@ -165,12 +157,3 @@ def _pad_ids(pad_id: Any) -> tuple[int, ...]:
             f"{type(pad_id).__name__} {str(pad_id)[:40]}."
         )
     return found
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from keras_padsafe.arguments import read_layer
-from keras_padsafe.audit.arguments import read_batch, read_pad_id
 from keras_padsafe.audit.padding_report import PaddingReport
+from keras_padsafe.audit.read_batch import read_batch, read_pad_id
 from keras_padsafe.errors import AuditError
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_padsafe.arguments import read_flag, read_layer
-from keras_padsafe.audit.arguments import read_batch, read_words
+from keras_padsafe.arguments import read_flag, read_layer, read_words
 from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.audit.read_batch import read_batch
 from keras_padsafe.errors import AuditError
 
 if TYPE_CHECKING:
@@ -77,10 +77,14 @@ def find_nonfinite(
     run = BatchRun(
         read_layer(model, "model", AuditError),
         read_batch(x, "x", AuditError),
-        y,
+        None if y is None else read_batch(y, "y", AuditError),
         loss,
-        sample_weight,
+        None
+        if sample_weight is None
+        else read_batch(sample_weight, "sample_weight", AuditError),
         read_flag(training, "training", AuditError),
     )
-    words = read_words(vocabulary, "vocabulary", AuditError)
+    words = vocabulary
+    if words is not None and not isinstance(words, Mapping):
+        words = read_words(words, "vocabulary", AuditError)
     return search(run, Tokens(run.x, words))

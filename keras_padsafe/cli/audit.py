@@ -67,8 +67,7 @@ def audit(
     from keras_padsafe.cli.read_batch import read_batch
 
     reads = [model, batch_file]
-    if html is not None:
-        settle_target(html, force=force, inputs=reads)
+    inputs = settle_target(html, force=force, inputs=reads)
     if batch_file is None:
         report = audit_file(model)
     else:
@@ -87,7 +86,6 @@ def audit(
         from keras_padsafe.cli.audit_html import audit_html
 
         page = audit_html(printable(document))
-        inputs = settle_target(html, force=force, inputs=reads)
         write_file(html, page, overwrite=force, inputs=inputs)
     show(document, audit_view, kind="audit", as_json=as_json)
     if not report.passed:

@@ -39,18 +39,15 @@ def carry_out(
         writing: How the file is written.
         reads: What else the command reads.
     """
-    output = writing.output
-    read = [model, *reads]
-    if output is not None:
-        check = check_folder if is_preset(model) else check_target
-        settle_target(output, force=writing.force, inputs=read, check=check)
-    if writing.id_map is not None:
-        settle_target(writing.id_map, force=writing.force, inputs=read)
-        with explaining(writing.id_map):
-            os.stat(os.path.dirname(os.path.realpath(writing.id_map)))
-        names = {os.path.realpath(name) for name in (writing.id_map, output or "")}
-        if output is not None and len(names) == 1:
+    output, id_map, force = writing.output, writing.id_map, writing.force
+    check = check_folder if is_preset(model) else check_target
+    read = settle_target(output, force=force, inputs=[model, *reads], check=check)
+    if id_map is not None:
+        with explaining(id_map):
+            os.stat(os.path.dirname(os.path.realpath(id_map)))
+        if output and os.path.realpath(id_map) == os.path.realpath(output):
             raise click.UsageError("-o and --map name one file. Give each its own.")
+    read = settle_target(id_map, force=force, inputs=[*read, output])
     try:
         with surgery_session(writing.modules):
             plan = make()
@@ -80,7 +77,7 @@ def carry_out(
 
 
 def _write_all(
-    plan: "Plan", model: str, writing: Writing, read: Sequence[str | None]
+    plan: "Plan", model: str, writing: Writing, inputs: tuple[str, ...]
 ) -> "Report | None":
     """Writes the model and the table of ids, where asked.
 
@@ -96,7 +93,6 @@ def _write_all(
     if id_map is None:
         write_model()
     else:
-        inputs = settle_target(id_map, force=writing.force, inputs=[*read, output])
         write_file(
             id_map,
             plan.map_text(),

@@ -50,13 +50,11 @@ def plan(
     from keras_padsafe.cli.plan_view import plan_view
 
     reads = [model, *read_by(growth)]
-    if save is not None:
-        settle_target(save, force=force, inputs=reads)
+    inputs = settle_target(save, force=force, inputs=reads)
     change, settled = read_growth(**growth)
     with surgery_session(modules):
         made = make_plan(model, change, **settled)
     if save is not None:
-        inputs = settle_target(save, force=force, inputs=reads)
         write_file(save, made.text(), overwrite=force, inputs=inputs)
         click.echo(f"Plan written to {save}", err=True)
     show(made.to_json(), plan_view, kind="plan", as_json=as_json)

@@ -9,7 +9,7 @@ from keras_padsafe.archive.target import check_target
 
 
 def settle_target(
-    target: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None,
     *,
     force: bool,
     inputs: Sequence[str | None] = (),
@@ -18,7 +18,7 @@ def settle_target(
     """Refuses a file that may not be written, before any work is done for it.
 
     Args:
-        target: The file.
+        target: The file; `None` where none is to be written.
         force: Whether it may exist.
         inputs: What the command reads; `None` where it reads nothing.
         check: What refuses it: `check_folder` where a folder is to be written.
@@ -27,7 +27,8 @@ def settle_target(
         The inputs that are files, for the writer, which looks again.
     """
     read = tuple(path for path in inputs if path is not None and os.path.exists(path))
-    with explaining(target):
-        path = Path(os.path.realpath(target))
-        check(path, overwrite=force, inputs=read)
+    if target is not None:
+        with explaining(target):
+            path = Path(os.path.realpath(target))
+            check(path, overwrite=force, inputs=read)
     return read

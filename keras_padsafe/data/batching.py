@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from keras_padsafe.arguments import read_choice, read_flag, unread
 from keras_padsafe.data.dtypes import common_dtype, with_nothing
 from keras_padsafe.data.example import Example, Per, TooLong, cut, read_example
 from keras_padsafe.data.forms import Key, by_name
@@ -33,11 +34,8 @@ class Batching:
         for name, choices in _CHOICES.items():
             given = getattr(self, name)
             for value in given.values() if isinstance(given, Mapping) else (given,):
-                if value not in choices:
-                    raise DataError(
-                        f"{name}: expected one of {', '.join(map(repr, choices))}. "
-                        f"Received: {value!r:.60}."
-                    )
+                read_choice(value, name, choices, DataError)
+        read_flag(self.drop_remainder, "drop_remainder", DataError)
 
     @property
     def longest(self) -> int:
@@ -117,16 +115,6 @@ class Batching:
 
 def check_batching(value: Any) -> Batching:
     """Refuses what is no `Packing` or `Buckets`."""
-    if not isinstance(value, Batching):
-        raise DataError(
-            f"batching: expected a `Packing` or `Buckets`. Received: {value!r:.60}."
-        )
-    return value
-
-
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Refuses what is no integer of at least `least`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
-        wanted = "a positive integer" if least else "0 or a positive integer"
-        raise DataError(f"{name}: expected {wanted}. Received: {value!r:.60}.")
+    if isinstance(value, Batching):
+        return value
+    raise unread("batching", "a `Packing` or `Buckets`", value, DataError)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_padsafe.data.batching import Batching, Item, Row, check_count
+from keras_padsafe.arguments import is_listed, read_count, unread
+from keras_padsafe.data.batching import Batching, Item, Row
 from keras_padsafe.data.example import Example
 from keras_padsafe.data.forms import Key
 from keras_padsafe.errors import DataError
@@ -50,14 +51,11 @@ class Buckets(Batching):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.boundaries, Iterable):
-            raise DataError(
-                "boundaries: expected a list of lengths. Received: "
-                f"{self.boundaries!r:.60}."
-            )
+        if not is_listed(self.boundaries):
+            raise unread("boundaries", "a list of lengths", self.boundaries, DataError)
         limits = list(self.boundaries)
         for value in limits:
-            check_count("boundaries", value)
+            read_count(value, "boundaries", DataError, least=1)
         if not limits or limits != sorted({*limits}):
             raise DataError(
                 "boundaries: expected the greatest length of each bucket, in "
@@ -69,7 +67,7 @@ class Buckets(Batching):
                 f"boundaries. Received: {len(self._batch_sizes)} numbers."
             )
         for size in self._batch_sizes:
-            check_count("batch_size", size)
+            read_count(size, "batch_size", DataError, least=1)
 
     @property
     def longest(self) -> int:

@@ -37,7 +37,7 @@ def examples_of(x: Any, y: Any, sample_weight: Any) -> Iterator[tuple[Any, ...]]
     """Takes sequences, labels and weights that lie side by side apart."""
     columns = file((x, y, sample_weight))
     for (part, _), values in columns.items():
-        if not hasattr(values, "__len__"):
+        if not hasattr(values, "__len__") or getattr(values, "ndim", 1) == 0:
             raise DataError(
                 f"{part}: expected a list, with an entry for each sequence. Received: "
                 f"{type(values).__name__}. For a generator, use `SequenceStream`."

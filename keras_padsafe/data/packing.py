@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_padsafe.data.batching import Batching, Item, Row, check_count
+from keras_padsafe.arguments import read_count
+from keras_padsafe.data.batching import Batching, Item, Row
 from keras_padsafe.data.best_fit import best_fit
 from keras_padsafe.data.example import Example
 from keras_padsafe.data.forms import Key
@@ -71,9 +72,9 @@ class Packing(Batching):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("length", "open_rows", "batch_size"):
-            check_count(name, getattr(self, name))
+            read_count(getattr(self, name), name, DataError, least=1)
         if self.max_segments is not None:
-            check_count("max_segments", self.max_segments)
+            read_count(self.max_segments, "max_segments", DataError, least=1)
 
     @property
     def longest(self) -> int:

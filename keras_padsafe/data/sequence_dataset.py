@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.data.batching import Batching, check_batching, check_count
+from keras_padsafe.arguments import read_choice, read_count, read_flag
+from keras_padsafe.data.batching import Batching, check_batching
 from keras_padsafe.data.dtypes import in_common_dtypes
 from keras_padsafe.data.example import Example, Per
 from keras_padsafe.data.forms import assemble, examples_of
@@ -70,10 +71,10 @@ class SequenceDataset(keras.utils.PyDataset):
         self._lengths = np.array([example.length for example in self._examples])
         order = np.argsort(-self._lengths, kind="stable").tolist()
         self._rows = list(batching.rows(order, self._size_of, in_order=False))
-        self._shuffle = shuffle
-        if seed is not None:
-            check_count("seed", seed, least=0)
-        self._seed = np.random.randint(2**31) if seed is None else int(seed)
+        self._shuffle = read_flag(shuffle, "shuffle", DataError)
+        if seed is None:
+            seed = np.random.randint(2**31)
+        self._seed = read_count(seed, "seed", DataError)
         self._epoch = 0
         self._batches = self._new_batches()
         if not self._batches:
@@ -124,10 +125,7 @@ class SequenceDataset(keras.utils.PyDataset):
         return [p[0] if len(p) == 1 else np.concatenate(p) for p in pieces.values()]
 
     def _check_outputs(self, outputs: Any, per: Per) -> np.ndarray:
-        if per not in ("step", "sequence"):
-            raise DataError(
-                f"per: expected 'step' or 'sequence'. Received: {per!r:.60}."
-            )
+        read_choice(per, "per", ("step", "sequence"), DataError)
         if per == "sequence" and self._examples[-1].number + 1 < len(self._examples):
             raise DataError(
                 "unpack: expected whole sequences, with per='sequence'. Received: a "

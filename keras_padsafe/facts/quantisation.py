@@ -2,25 +2,15 @@
 
 from typing import Any
 
+_TABLE = ("embeddings", "embeddings_scale", "embeddings_zero", "g_idx")
+_REVERSE = ("reverse_embeddings", "reverse_embeddings_scale", "reverse_embeddings_zero")
+_KERNEL = ("kernel", "bias", "kernel_scale", "kernel_zero", "g_idx")
 VARIABLES = {
-    "Embedding": ("embeddings", "embeddings_scale", "embeddings_zero", "g_idx"),
-    "ReversibleEmbedding": (
-        "embeddings",
-        "embeddings_scale",
-        "embeddings_zero",
-        "g_idx",
-        "reverse_embeddings",
-        "reverse_embeddings_scale",
-        "reverse_embeddings_zero",
-    ),
-    "ExtendableEmbedding": (
-        "embeddings",
-        "embeddings_scale",
-        "embeddings_zero",
-        "g_idx",
-    ),
-    "Dense": ("kernel", "bias", "kernel_scale", "kernel_zero", "g_idx"),
-    "EinsumDense": ("kernel", "bias", "kernel_scale", "kernel_zero", "g_idx"),
+    "Embedding": _TABLE,
+    "ReversibleEmbedding": (*_TABLE, *_REVERSE),
+    "ExtendableEmbedding": _TABLE,
+    "Dense": _KERNEL,
+    "EinsumDense": _KERNEL,
 }
 """The variables of a layer in the order of its file; some may be missing."""
 

@@ -5,6 +5,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
+from keras_padsafe.arguments import read_choice, read_count
 from keras_padsafe.errors import PadsafeError
 from keras_padsafe.ops.pool_segments import (
     MODES,
@@ -59,17 +60,10 @@ class MaskedSegmentPooling1D(keras.layers.Layer):
         **kwargs: Unpack[PlainLayerArguments],
     ) -> None:
         super().__init__(**kwargs)
-        whole = isinstance(max_segments, int) and not isinstance(max_segments, bool)
-        if not whole or max_segments < 1:
-            raise PadsafeError(
-                "`max_segments` must be a positive integer. Received: "
-                f"{max_segments!r:.60}."
-            )
-        if mode not in tuple(MODES):
-            listed = ", ".join(map(repr, MODES))
-            raise PadsafeError(f"`mode` must be one of {listed}. Received: {mode!r}.")
-        self.max_segments = max_segments
-        self.mode = mode
+        self.max_segments = read_count(
+            max_segments, "max_segments", PadsafeError, least=1
+        )
+        self.mode = read_choice(mode, "mode", MODES, PadsafeError)
         self.supports_masking = True
 
     def call(

@@ -34,8 +34,8 @@ def on_real_steps(
 
     real = torch.argsort((~mask).byte(), dim=1, stable=True)
     real = real[:, : max(1, int(mask.sum(1).max()))]
-    start = tuple(state[None] for state in states)
-    given = _take(sequences, real), start if len(start) > 1 else start[0]
+    start = [state[None] for state in states]
+    given = _take(sequences, real), tuple(start) if len(start) > 1 else start[0]
     outputs, _ = torch.func.functional_call(module, dict(weights), given)
     latest = mask.cumsum(1) - 1
     outputs = _take(outputs, latest.clamp(min=0))

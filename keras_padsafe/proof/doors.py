@@ -22,6 +22,7 @@ class Door:
         path: Where the weights file has it, `""` for the model itself.
         size: How many ids there are.
         words: The words that it knows.
+        only_words: Whether it fails on a word that it does not know.
         many: Whether a text holds several words.
         pad: What stands for padding.
         pad_word: The word that does.
@@ -33,6 +34,7 @@ class Door:
     path: str
     size: int = 0
     words: tuple[Any, ...] = ()
+    only_words: bool = False
     many: bool = False
     pad: float | None = None
     pad_word: Any = None
@@ -110,7 +112,16 @@ def _door_of(layer: Any, path: str) -> Door | None:
             words = tuple(layer.get_vocabulary(include_special_tokens=False))
             config = layer.get_config()
             many, word = config.get("split") is not None, config.get("mask_token")
-            return Door(layer, "words", path, words=words, many=many, pad_word=word)
+            strict = config.get("num_oov_indices") == 0
+            return Door(
+                layer,
+                "words",
+                path,
+                words=words,
+                only_words=strict,
+                many=many,
+                pad_word=word,
+            )
         case layers.CategoryEncoding():
             return Door(layer, "ids", path, layer.num_tokens)
         case layers.Hashing():

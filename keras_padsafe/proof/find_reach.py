@@ -26,6 +26,7 @@ _DTYPES = ("int32", "string", "float32")
 # How many numbers there are to choose from, and in how many runs each input changes.
 # Few numbers for a model that looks them up where it cannot be watched.
 _CODES = ((250, 2), (2, 16))
+_MOST_EMPTY = 2
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,14 @@ class Reach:
     output_size: int
 
 
-def find_reach(model: Any, doors: list[Door]) -> Reach:
+def find_reach(model: Any, doors: list[Door], *, may_lack: bool) -> Reach:
     """Runs a model a few times to see which inputs reach which doors.
+
+    Args:
+        model: The model.
+        doors: Its doors.
+        may_lack: Whether inputs that may be of any length, such as images beside text,
+            may be empty where no lengths are found that go together.
 
     Raises:
         ModelFailed: if the model takes no batch that could be made for it.
@@ -75,7 +82,9 @@ def find_reach(model: Any, doors: list[Door]) -> Reach:
 
     structure = model_inputs(model)
     failures: list[ModelFailed] = []
-    for inputs, codes in _attempts(keras.tree.flatten(structure)):
+    given = keras.tree.flatten(structure)
+    attempts = [_attempts(given), *([_emptied(given)] if may_lack else [])]
+    for inputs, codes in itertools.chain(*attempts):
         try:
             return _look(model, doors, structure, inputs, *codes)
         except ModelFailed as error:
@@ -96,6 +105,24 @@ def _attempts(
                 settled = [one.of(steps, one.dtype or next(names)) for one in inputs]
                 if max((one.places for one in settled), default=0) <= _MOST_PLACES:
                     yield tuple(settled), codes
+
+
+def _emptied(
+    inputs: list[ModelInput],
+) -> Iterator[tuple[tuple[ModelInput, ...], tuple[int, int]]]:
+    """No features, and nothing of one input or two that say where those belong."""
+    of_any_length = [one for one in inputs if one.dtype and None in one.shape[1:2]]
+    features = [one for one in of_any_length if len(one.shape) > 2]
+    others = [one for one in of_any_length if len(one.shape) == 2]
+    for count in range(min(_MOST_EMPTY + 1, len(others)) if features else 0):
+        for beside in itertools.combinations(others, count):
+            empty = {one.name for one in (*features, *beside)}
+            for steps in _STEPS[:2]:
+                lengths = (0 if one.name in empty else steps for one in inputs)
+                settled = (
+                    i.of(n, i.dtype) for i, n in zip(inputs, lengths, strict=True)
+                )
+                yield tuple(settled), _CODES[0]
 
 
 def _look(
@@ -162,7 +189,7 @@ def _origins(
 def _values(
     one: ModelInput, numbers: int, generator: np.random.Generator
 ) -> np.ndarray:
-    shape = (one.shape[0] or ROWS, *(int(dim or 1) for dim in one.shape[1:]))
+    shape = (one.shape[0] or ROWS, *(int(dim or 0) for dim in one.shape[1:]))
     most = min(numbers, 127 if one.dtype == "int8" else 250)
     codes = generator.integers(0, most, shape)
     if one.is_text:

@@ -37,7 +37,7 @@ class ModelInput:
     @property
     def places(self) -> int:
         """How many values one row holds."""
-        return math.prod(dim or 1 for dim in self.shape[1:])
+        return math.prod(1 if dim is None else dim for dim in self.shape[1:])
 
     def of(self, steps: int, dtype: str) -> "ModelInput":
         """The same with every length and the dtype settled."""

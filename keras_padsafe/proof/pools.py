@@ -74,7 +74,9 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         NotShown: if old ids cannot be told from what the model makes of them.
     """
     change, one = pair.change, pair.reach.inputs[part.input]
-    old, new = (_words(doors, part) for doors in (pair.old, pair.new))
+    eats = [n for n in part.doors if pair.old[n].kind == "words"]
+    asked_of = [n for n in eats if pair.is_changed(n) or pair.new[n].only_words]
+    old, new = _words(pair.old, eats), _words(pair.new, asked_of or eats)
     sizes = [_sizes(doors, part) for doors in (pair.old, pair.new)]
     direct, derived = map(pair.changed_ids, (part.direct, part.derived))
     beyond = None
@@ -100,7 +102,10 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         old = old[np.isin(old, change.kept[1])]
         both, fresh = change.renamed(old), np.intersect1d(new, change.new_ids)
     else:
-        fresh, old = new[~_among(new, old)], old[_among(old, new)]
+        # What one lookup knows of old is no new word, though another lacks it.
+        known = [word for n in asked_of for word in pair.old[n].words]
+        is_known = _among(new, old) | _among(new, np.array(known, object))
+        fresh, old = new[~is_known], old[_among(old, new)]
         both = old
     order, others = _spread(len(old)), _spread(len(fresh))
     fresh = fresh[others]
@@ -124,9 +129,9 @@ def _new_pads(pair: Pair, part: Part) -> list[Any]:
     ]
 
 
-def _words(doors: list[Door], part: Part) -> np.ndarray | None:
-    """Words on which all lookups that eat them agree, or else of the first."""
-    lists = [doors[n].words for n in part.doors if doors[n].kind == "words"]
+def _words(doors: list[Door], numbers: list[int]) -> np.ndarray | None:
+    """Words on which all of these lookups agree, or else of the first."""
+    lists = [doors[n].words for n in numbers]
     if not lists:
         return None
     common = set(lists[0]).intersection(*lists)

@@ -79,7 +79,8 @@ def pair_models(
     )
     if [door.kind for door in old] != [door.kind for door in new]:
         raise NotShown("the models do not have the same tables and lookups")
-    pair = Pair(find_reach(before, old), old, new, change)
+    reach = find_reach(before, old, may_lack=change is not None)
+    pair = Pair(reach, old, new, change)
     return pair, Sampler(pair, before)
 
 
@@ -118,6 +119,8 @@ def _compare_old(
         return [Check(_OLD, "skipped", "the model before gives no finite output")]
     if seen := _looked_up(pair, watch):
         note = f"; {min(map(len, seen))} of {change.old_size} ids looked up{note}"
+    if empty := [one.name for one in pair.reach.inputs if not one.places]:
+        note += f"; {', '.join(empty)} left empty"
     checks = [Check(_OLD, "passed", f"{total}{note}", total.gap)]
     if total.share is not None:
         detail = f"new ids take at most {total.share:.2%} of the probability"

@@ -192,7 +192,9 @@ class Sampler:
             plain = "word" if one.is_text else int(pool is None)
             return np.full(shape, plain, object)
         chosen = pool[np.arange(number * count, (number + 1) * count) % len(pool)]
-        if one.is_text and any(self._pair.old[n].many for n in part.doors):
+        doors = [self._pair.old[n] for n in part.doors]
+        many = [door.many for door in doors if door.kind == "words"]
+        if one.is_text and many and all(many):
             chosen = chosen + " " + chosen[::-1] + " " + np.roll(chosen, 1)
         return chosen.reshape(shape)
 

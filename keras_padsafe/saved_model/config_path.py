@@ -1,7 +1,28 @@
 """Places of config.json."""
 
+from collections.abc import Iterator
+from typing import Any
+
 ConfigPath = tuple[str | int, ...]
 """The keys that lead to a value of config.json."""
+
+
+def value_at(value: Any, path: ConfigPath) -> Any:
+    """What lies at a place below a value."""
+    for key in path:
+        value = value[key]
+    return value
+
+
+def walk_values(value: Any, path: ConfigPath = ()) -> Iterator[tuple[ConfigPath, Any]]:
+    """A value and all that lies below it, each with its place, outermost first."""
+    yield path, value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from walk_values(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from walk_values(inner, (*path, index))
 
 
 def config_key(path: ConfigPath) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, value_at
 
 
 @dataclass(eq=False, slots=True)
@@ -97,20 +97,7 @@ class LayerNode:
     def entries(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Each entry of a config.json that describes this object."""
         for node in (self, *self.copies):
-            entry: Any = config
-            for key in node.path:
-                entry = entry[key]
-            yield entry
-
-    def contains(self, other: "LayerNode") -> bool:
-        """Whether `other` is this object or lies somewhere inside it."""
-        here = self.original or self
-        node: LayerNode | None = other
-        while node is not None:
-            if (node.original or node) is here:
-                return True
-            node = node.parent
-        return False
+            yield value_at(config, node.path)
 
     def __repr__(self) -> str:
         return f"LayerNode({self.name!r}, {self.key})"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count, malformed
 
@@ -147,15 +147,9 @@ def _tensors(
     value: Any, path: ConfigPath
 ) -> Iterator[tuple[ConfigPath, dict[str, Any]]]:
     """The tensors among recorded arguments, each with its place in config.json."""
-    if isinstance(value, dict):
-        if value.get("class_name") == "__keras_tensor__":
-            yield path, value
-            return
-        for key, inner in value.items():
-            yield from _tensors(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _tensors(inner, (*path, index))
+    for place, inner in walk_values(value, path):
+        if isinstance(inner, dict) and inner.get("class_name") == "__keras_tensor__":
+            yield place, inner
 
 
 def _is_mask(path: ConfigPath) -> bool:

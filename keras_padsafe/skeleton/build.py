@@ -17,7 +17,6 @@ from keras_padsafe.compat import (
     walk_saved,
 )
 from keras_padsafe.errors import message_of
-from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.skeleton.without_values import ShapeOnly, without_values
 
 
@@ -48,13 +47,6 @@ class Skeleton:
     tables: frozenset[str]
     counters: dict[str, int]
     config: dict[str, Any]
-
-    def value(self, place: ConfigPath) -> Any:
-        """What Keras would write at a place of config.json."""
-        value: Any = self.config
-        for key in place:
-            value = value[key]
-        return value
 
 
 def build(config: dict[str, Any]) -> Skeleton:

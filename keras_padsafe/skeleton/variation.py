@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, value_at
 from keras_padsafe.skeleton.build import Skeleton, build
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,16 @@ class Variation:
             many bins more, by their groups.
         step_outputs: Whether an output of the model with a vector for each step has
             vectors that are longer by as much.
+        problem: Why nothing is known, if Keras cannot build the second one.
     """
 
-    by: int
-    axes: dict[str, int]
-    odd: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]]
-    config: frozenset[ConfigPath]
-    counters: frozenset[str]
-    step_outputs: bool
+    by: int = 0
+    axes: dict[str, int] = field(default_factory=dict)
+    odd: dict[str, tuple[Shape | None, Shape | None]] = field(default_factory=dict)
+    config: frozenset[ConfigPath] = frozenset()
+    counters: frozenset[str] = frozenset()
+    step_outputs: bool = False
+    problem: str | None = None
 
 
 def variation(
@@ -77,18 +81,10 @@ def _raised(
 ) -> dict[str, Any]:
     config = copy.deepcopy(config)
     for path in numbers:
-        holder: Any = config
-        for key in path[:-1]:
-            holder = holder[key]
-        value = holder[path[-1]]
-        holder[path[-1]] = (
-            [*value, *_others(value, by)] if _is_list(value) else value + by
-        )
+        holder, value = value_at(config, path[:-1]), value_at(config, path)
+        is_list = isinstance(value, list)
+        holder[path[-1]] = [*value, *_others(value, by)] if is_list else value + by
     return config
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
 
 
 def _others(words: list[Any], count: int) -> Iterator[Any]:

@@ -27,6 +27,7 @@ from keras_padsafe.surgery.planning.check_plan import PADDING
 from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.reorder import unfixed
+from keras_padsafe.surgery.planning.unfit import unfit
 from keras_padsafe.surgery.transfer.transfer import check_arrays
 
 
@@ -169,10 +170,7 @@ def _expect_same(
 def _differs(
     archive: Archive, place: str, expected: Any, received: Any
 ) -> SurgeryError:
-    return SurgeryError(
-        f"{archive.path}: the plan does not fit this file. {place}: expected "
-        f"{_told(expected)}, received {_told(received)}. Make a plan for this file."
-    )
+    return unfit(archive, place, _told(expected), _told(received))
 
 
 def _told(value: Any) -> str:

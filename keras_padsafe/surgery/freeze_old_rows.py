@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from keras_padsafe.archive import Archive, open_archive, write_archive
-from keras_padsafe.arguments import read_flag, read_path
+from keras_padsafe.arguments import MAX_IDS, read_count, read_flag, read_path
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.group_names import renamed_groups
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
-from keras_padsafe.surgery.arguments import read_count
 from keras_padsafe.surgery.finding.inventory import read_inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
@@ -20,11 +19,12 @@ from keras_padsafe.surgery.frozen_tables import (
     with_frozen_rows,
 )
 from keras_padsafe.surgery.live_model import is_live_model, save_live
-from keras_padsafe.surgery.options import FindingOptions
+from keras_padsafe.surgery.options import FindingOptions, takes_options
 from keras_padsafe.surgery.planning.build_plan import check_settled
 from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 
 
+@takes_options
 def freeze_old_rows(
     source: Any,
     old_size: int,
@@ -70,7 +70,7 @@ def freeze_old_rows(
     >>> [tuple(weight.shape) for weight in tuned.trainable_weights]
     [(3, 8)]
     """
-    old_size = read_count(old_size, "old_size")
+    old_size = read_count(old_size, "old_size", least=1, most=MAX_IDS)
     train_rest = read_flag(train_rest, "train_rest")
     live = is_live_model(source)
     with tempfile.TemporaryDirectory(prefix="keras_padsafe_") as folder:

@@ -1,7 +1,13 @@
 """The arguments that every surgery takes, documented once."""
 
 from collections.abc import Callable, Iterable
-from typing import Literal, TypedDict
+from functools import wraps
+from typing import Literal, ParamSpec, TypedDict, TypeVar, get_args
+
+from keras_padsafe.errors import SurgeryError
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 
 
 class FindingOptions(TypedDict, total=False):
@@ -49,3 +55,29 @@ class WritingOptions(Options, total=False):
     overwrite: bool
     proof: bool | None
     progress: Callable[[int, int], None] | None
+
+
+def takes_options(function: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Refuses keywords that neither a function nor its `**options` have."""
+    code, (options,) = function.__code__, get_args(function.__annotations__["options"])
+    own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    known = (*own, *options.__annotations__)
+
+    @wraps(function)
+    def checked(*args: Params.args, **keywords: Params.kwargs) -> Result:
+        for name in keywords:
+            if name not in known:
+                raise _unknown(function.__name__, name, known)
+        return function(*args, **keywords)
+
+    return checked
+
+
+def _unknown(function: str, name: str, known: tuple[str, ...]) -> SurgeryError:
+    from difflib import get_close_matches
+
+    near = "".join(f" Do you mean {n!r}?" for n in get_close_matches(name, known, 1))
+    return SurgeryError(
+        f"{function}: it takes no keyword {name!r:.60}.{near} Expected: "
+        f"{', '.join(known)}."
+    )

@@ -8,11 +8,12 @@ import numpy as np
 
 from keras_padsafe.archive import open_archive
 from keras_padsafe.arguments import read_path
-from keras_padsafe.surgery.options import Options
+from keras_padsafe.surgery.options import Options, takes_options
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.request import Request
 
 
+@takes_options
 def plan(
     source: str | os.PathLike[str],
     *,

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from keras_padsafe.surgery.carry_out import carry_out
-from keras_padsafe.surgery.options import WritingOptions
+from keras_padsafe.surgery.options import WritingOptions, takes_options
 from keras_padsafe.surgery.report import Report
 
 
+@takes_options
 def refill(
     source: Any,
     target: str | os.PathLike[str] | None = None,

@@ -7,10 +7,11 @@ from typing import Any, Unpack
 import numpy as np
 
 from keras_padsafe.surgery.carry_out import carry_out
-from keras_padsafe.surgery.options import WritingOptions
+from keras_padsafe.surgery.options import WritingOptions, takes_options
 from keras_padsafe.surgery.report import Report
 
 
+@takes_options
 def remap(
     source: Any,
     target: str | os.PathLike[str] | None = None,

@@ -6,6 +6,7 @@ from keras_padsafe.archive import Archive, decode, open_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.proof.bits import as_array
+from keras_padsafe.saved_model.config_path import value_at
 from keras_padsafe.surgery.planning.changes import WordsChange
 from keras_padsafe.surgery.planning.plan import Plan
 
@@ -85,18 +86,14 @@ def _lookup(change: WordsChange, objects: dict[str, Any], archive: Archive) -> A
 
 
 def _is_its_own(change: WordsChange, archive: Archive) -> bool:
-    holder: Any = archive.config
-    for key in (change.config_path or ())[:-2]:
-        holder = holder[key]
+    holder = value_at(archive.config, (change.config_path or ())[:-2])
     return isinstance(holder, dict) and holder.get("class_name") in LOOKUPS
 
 
 def _listed(change: WordsChange, archive: Archive) -> list[Any] | None:
     """The words as config.json lists them; `None` if it does not."""
-    listed: Any = archive.config if change.config_path else None
-    for key in change.config_path or ():
-        listed = listed[key]
-    return listed
+    place = change.config_path
+    return value_at(archive.config, place) if place else None
 
 
 def _new_words(lookup: Any, change: WordsChange, plan: Plan) -> list[Any]:

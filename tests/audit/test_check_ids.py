@@ -269,12 +269,12 @@ def test_what_is_no_ids_is_refused(data: Any, message: str) -> None:
 @only_once
 @pytest.mark.parametrize("input_dim", [0, -1, 2.5, True, "9", None])
 def test_input_dim_is_a_count(input_dim: Any) -> None:
-    with pytest.raises(IdError, match="input_dim: expected the number of rows"):
+    with pytest.raises(IdError, match="input_dim: expected a positive integer"):
         check_ids([[1]], input_dim)
 
 
 @only_once
-@pytest.mark.parametrize("pad_id", [1.5, "0", True, [0, None]])
+@pytest.mark.parametrize("pad_id", [1.5, "0", True, [0, None], [[0]]])
 def test_pad_id_is_an_id(pad_id: Any) -> None:
     with pytest.raises(IdError, match="pad_id: expected an integer, or several"):
         check_ids([[1]], 9, pad_id)

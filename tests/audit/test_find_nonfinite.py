@@ -203,6 +203,7 @@ def test_every_cause_is_found_when_there_are_two() -> None:
         (([[1, 2], [3]],), "rows of several lengths"),
         ((iter([STEPS]),), "given batch by batch"),
         ((STEPS[:0],), "without rows"),
+        ((STEPS, [[1], [1, 2], [3]], "mse"), "y: .* rows of several lengths"),
         ((STEPS, np.ones((2, 1)), "mse"), "y: expected as many rows as x has, 3"),
         ((STEPS, np.ones((3, 1)), "no loss"), "loss: expected a Keras loss"),
     ],
@@ -216,7 +217,8 @@ def test_bad_arguments_are_explained(arguments: Any, message: str) -> None:
     ("options", "message"),
     [
         ({"training": 1}, "training: expected True or False; received 1"),
-        ({"vocabulary": "words"}, "vocabulary: expected the words by id"),
+        ({"vocabulary": "words"}, "vocabulary: expected a list of words"),
+        ({"sample_weight": [[1], [1, 2]]}, "sample_weight: .* several lengths"),
     ],
 )
 def test_bad_options_are_explained(options: Any, message: str) -> None:
@@ -228,8 +230,15 @@ def test_bad_options_are_explained(options: Any, message: str) -> None:
 def test_what_is_no_model_or_no_batch_is_said(audit: Any) -> None:
     with pytest.raises(PadsafeError, match="model: expected a Keras model or layer"):
         audit("model.keras", STEPS)
-    with pytest.raises(PadsafeError, match=r"(x|batch): expected one batch"):
-        audit(keras.Sequential([layers.LSTM(2)]), "batch.npz")
+    for batch in ("batch.npz", 5, np.array(5.0), [None], {}):
+        with pytest.raises(PadsafeError, match=r"(x|batch): expected one batch"):
+            audit(keras.Sequential([layers.LSTM(2)]), batch)
+
+
+@pytest.mark.parametrize("pad_id", [np.array(0), [[0, 1], [2]], "0", True])
+def test_what_is_no_pad_id_is_said(pad_id: Any) -> None:
+    with pytest.raises(AuditError, match="pad_id: expected a number, several"):
+        check_padding(keras.Sequential([layers.LSTM(2)]), STEPS, pad_id)
 
 
 @pytest.mark.parametrize(

@@ -311,14 +311,12 @@ REFUSED = {
     r"pad_label: expected an entry for each name. Received: none for 'a'": given(
         lambda: Packing(4, pad_label={"b": 1}), [[1]], {"a": [[1]]}
     ),
-    "length: expected a positive integer. Received: 0": given(
-        lambda: Packing(0), [[1]]
-    ),
-    "max_segments: expected a positive integer. Received: 1.5": given(
+    "length: expected a positive integer; received 0": given(lambda: Packing(0), [[1]]),
+    "max_segments: expected a positive integer; received 1.5": given(
         lambda: Packing(4, max_segments=1.5),  # type: ignore[arg-type]
         [[1]],
     ),
-    "too_long: expected one of 'raise', 'truncate', 'split'. Received: 'cut'": given(
+    "too_long: expected 'raise' or 'truncate' or 'split'; received 'cut'": given(
         lambda: Packing(4, too_long="cut"),  # type: ignore[arg-type]
         [[1]],
     ),
@@ -359,17 +357,29 @@ REFUSED = {
     "pad_label: expected a number, for arrays of int32. Received: None": given(
         lambda: Packing(4, pad_label=None), [[1]], [[1]]
     ),
-    "batching: expected a `Packing` or `Buckets`. Received: 32": given(
+    "batching: expected a `Packing` or `Buckets`; received 32": given(
         lambda: 32, [[1]]
     ),
-    "boundaries: expected a list of lengths. Received: 4": given(
+    "boundaries: expected a list of lengths; received 4": given(
         lambda: Buckets(4),  # type: ignore[arg-type]
+        [[1]],
+    ),
+    r"boundaries: expected a list of lengths; received array\(4\)": given(
+        lambda: Buckets(np.array(4)),  # type: ignore[arg-type]
+        [[1]],
+    ),
+    "x: expected a list, .*Received: ndarray": given(lambda: Packing(4), np.array(1)),
+    "shuffle: expected True or False; received 1": given(
+        lambda: Packing(4), [[1]], shuffle=1
+    ),
+    "drop_remainder: expected True or False; received 1": given(
+        lambda: Packing(4, drop_remainder=1),  # type: ignore[arg-type]
         [[1]],
     ),
     "drop_remainder: .*Received: 1, which make 1 rows": given(
         lambda: Packing(4, drop_remainder=True), [[1]]
     ),
-    "seed: expected 0 or a positive integer. Received: -1": given(
+    "seed: expected 0 or a positive integer; received -1": given(
         lambda: Packing(4), [[1]], seed=-1
     ),
     r"sequence 1: expected the parts .*\('y', None\).*Received: \[\('x', N": lambda: (
@@ -390,7 +400,7 @@ REFUSED = {
     "unpack: expected whole sequences": lambda: Dataset(
         Packing(4, too_long="split"), [[1] * 5]
     ).unpack(np.ones((32, 2)), per="sequence"),
-    "per: expected 'step' or 'sequence'. Received: 'row'": lambda: Dataset(
+    "per: expected 'step' or 'sequence'; received 'row'": lambda: Dataset(
         Packing(4), [[1]]
     ).unpack(np.ones((32, 4)), per="row"),  # type: ignore[arg-type]
     "unpack: expected a dataset that keeps its order": lambda: Dataset(

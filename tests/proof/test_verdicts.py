@@ -215,3 +215,79 @@ def test_a_model_that_never_runs_is_not_proved(tmp_path: Path) -> None:
     certificate = kp.surgery.verify(source, target)
     assert certificate.verdict == "not proved"
     assert "in two lines" in certificate[OLD].detail
+
+
+def _lookup(name: str, words: list[str]) -> Any:
+    return layers.StringLookup(vocabulary=words, name=name)
+
+
+def _text(name: str, words: list[str]) -> Any:
+    return layers.TextVectorization(
+        vocabulary=words, output_sequence_length=1, name=name
+    )
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow runs text")
+@pytest.mark.parametrize("other", [_lookup, _text])
+def test_two_lookups_eat_the_same_words(other: Any, tmp_path: Path) -> None:
+    """A word that is new to one is one that the other does not know, or knew before."""
+    words = ["ant", "bee", "cat", "dog"]
+    x = keras.Input((1,), dtype="string")
+    first = layers.Embedding(6, DIM, name="first")(other("one", words)(x))
+    second = layers.Embedding(3, DIM, name="second")(_lookup("two", words[:2])(x))
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Model(x, [first, second]).save(source)
+    for vocabulary, left in (("first", "second"), ("second", "first")):
+        asked: dict[str, Any] = {"tokens": ["eel", "fox"], "vocabulary": vocabulary}
+        message = f"layer '{left}' reads the ids beside what has grown"
+        with pytest.raises(kp.errors.NotProvedError, match=message):
+            kp.surgery.grow(source, target, proof=True, **asked)
+        report = kp.surgery.grow(source, target, proof=True, leave=[left], **asked)
+        assert report.certificate is not None
+        assert report.certificate.verdict == "proved"
+        target.unlink()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow runs text")
+def test_words_move_behind_two_ids_of_unknown_ones(tmp_path: Path) -> None:
+    x = keras.Input((2,), dtype="string")
+    lookup = layers.StringLookup(vocabulary=["a", "b", "c"], num_oov_indices=2)
+    model = keras.Model(x, layers.Embedding(5, DIM)(lookup(x)))
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    model.save(source)
+    new = ["[UNK]", "[UNK]", "c", "d", "a"]
+    kp.surgery.remap(
+        source, target, old_vocabulary=lookup.get_vocabulary(), new_vocabulary=new
+    )
+    assert kp.surgery.verify(source, target).verdict == "proved"
+    after = keras.models.load_model(target)
+    assert after.layers[1].get_vocabulary() == new
+    batch = keras.ops.convert_to_tensor([["a", "c"], ["nobody", "nothing"]])
+    np.testing.assert_array_equal(model(batch), after(batch))
+
+
+@serializable
+class Beside(layers.Layer):
+    """Takes two vectors for each picture, and the place of each of those."""
+
+    def compute_output_spec(self, h: Any, pictures: Any, places: Any) -> Any:
+        return keras.KerasTensor(h.shape, h.dtype)
+
+    def call(self, h: Any, pictures: Any, places: Any) -> Any:
+        if places.shape[1] != 2 * pictures.shape[1]:
+            raise ValueError("a place for each vector")
+        return h + keras.ops.sum(pictures, axis=1, keepdims=True)
+
+
+def test_pictures_beside_text_may_be_left_out(tmp_path: Path) -> None:
+    """No lengths go together but none: the proof says what it was made without."""
+    x, places = (keras.Input((None,), dtype="int32") for _ in range(2))
+    pictures = keras.Input((None, DIM), name="pictures")
+    h = Beside()(layers.Embedding(SIZE, DIM)(x), pictures, places)
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Model([x, pictures, places], layers.Dense(2)(h)).save(source)
+    report = kp.surgery.grow(source, target, rows=ADDED, proof=True)
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    assert "pictures" in report.certificate[OLD].detail
+    assert "left empty" in report.certificate[OLD].detail

@@ -1,6 +1,8 @@
 """Arguments of every type: accepted for what they mean, or refused in words."""
 
+import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,39 @@ def test_refused(name: str, source: Path) -> None:
     arguments, message = REFUSED[name]
     with pytest.raises(SurgeryError, match=f"(?s){message}"):
         kp.surgery.plan(source, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("call", "typed", "near"),
+    [
+        (kp.surgery.grow, "row", "rows"),
+        (kp.surgery.grow, "overwite", "overwrite"),
+        (kp.surgery.trim, "keeps", "keep"),
+        (kp.surgery.remap, "rowmap", "row_map"),
+        (kp.surgery.refill, "evicts", "evict"),
+        (kp.surgery.plan, "vocab", "vocabulary"),
+        (kp.surgery.freeze_old_rows, "leaves", "leave"),
+        (kp.surgery.trim, "pad", None),
+        (kp.surgery.plan, "overwrite", None),
+    ],
+)
+def test_an_unknown_keyword(
+    call: Callable[..., Any], typed: str, near: str | None
+) -> None:
+    with pytest.raises(SurgeryError) as caught:
+        call("old.keras", **{typed: 1})
+    told = str(caught.value)
+    assert told.startswith(f"{call.__name__}: it takes no keyword {typed!r}.")
+    assert (f"Do you mean {near!r}?" in told) == (near is not None)
+    assert "vocabulary, also, leave, ask" in told
+
+
+def test_all_that_take_options_know_their_keywords() -> None:
+    for name in kp.surgery.__all__:
+        call = getattr(kp.surgery, name)
+        if inspect.isfunction(call) and "**options" in str(inspect.signature(call)):
+            with pytest.raises(SurgeryError, match=f"{name}: it takes no keyword"):
+                call("old.keras", nothing=1)
 
 
 @pytest.mark.parametrize("rows", [np.int64(3), np.uint8(3)])

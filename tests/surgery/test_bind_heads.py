@@ -87,6 +87,20 @@ def test_as_many_classes_as_ids(tmp_path: Path) -> None:
     _settled(build, source, leave=["classes"])
 
 
+def test_as_many_tags_as_ids(tmp_path: Path) -> None:
+    """A tagger is no different from a language model in its file: a note says so."""
+    source = tmp_path / "old.keras"
+
+    def build(size: int) -> keras.Model:
+        return keras.Model(x := ids(), layers.Dense(SIZE, name="tags")(table(size)(x)))
+
+    save(build, SIZE, source)
+    (note,) = kp.surgery.inspect(source).vocabularies[0].notes
+    assert "13 units at each step" in note
+    assert "--leave tags" in note
+    _settled(build, source, leave=["tags"])
+
+
 def test_bag_of_words_head_by_also(tmp_path: Path) -> None:
     source = tmp_path / "old.keras"
 

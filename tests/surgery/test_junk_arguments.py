@@ -127,7 +127,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Call]:
             },
         ),
         "NewArray": (NewArray, {"shape": (1,), "pieces": list}),
-        "Span": (Span, {"start": 0, "stop": 1}),
+        "Span": (Span, {"start": 0, "stop": 1, "seen": None}),
         "Limits": (Limits, {"max_members": 1, "max_depth": 1}),
         "read": (stored.read, {"start": 0, "stop": 1}),
         "decode": (archive.decode, {"stored": np.zeros(1, "f4"), "dtype": "float32"}),

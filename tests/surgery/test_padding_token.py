@@ -188,7 +188,7 @@ def _strings() -> keras.Model:
         (_embedding, {"rows": 1, "pad": True}, "can mask no id but 0"),
         (_embedding, {"rows": 2, "at": 0, "pad": True}, "received 2 new ids"),
         (_embedding, {"rows": 1, "at": SIZE + 1}, f"from 0 to {SIZE}"),
-        (_embedding, {"rows": 1, "at": -1}, f"from 0 to {SIZE}"),
+        (_embedding, {"rows": 1, "at": -1}, "at: expected 0 or a positive integer"),
         (_embedding, {"rows": 1, "before": "b"}, "the file holds no words"),
         (_embedding, {"rows": 1, "at": 1, "before": "b"}, "one of them"),
         (_embedding, {"keep": [1], "at": 1}, "beside `rows` or `tokens` only"),

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_padsafe.arguments import read_layer
-from keras_padsafe.audit.arguments import read_batch
+from keras_padsafe.audit.read_batch import read_batch
 from keras_padsafe.audit.run.find_timelines import Born, born_masks, find_timelines
 from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of

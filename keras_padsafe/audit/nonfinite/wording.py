@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_padsafe.arguments import Word
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.cause import Cause
 from keras_padsafe.audit.run.bad_values import BadValues
@@ -110,7 +111,7 @@ class Tokens:
     """
 
     def __init__(
-        self, x: Any, vocabulary: Sequence[str] | Mapping[int, str] | None
+        self, x: Any, vocabulary: Sequence[Word] | Mapping[int, str] | None
     ) -> None:
         self._vocabulary = vocabulary
         self._ids = None if vocabulary is None else _ids_of(x)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.facts.packages import IMPORTED_BY_KERAS, IMPORTED_UNASKED
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, value_at
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.unknown_layers import package_of
 
@@ -39,28 +39,27 @@ class Asking:
     skeleton: "Skeleton"
     unlike: dict[str, tuple[int, ...] | None]
     inside: "Inside"
-    _known: dict[frozenset[ConfigPath], "Variation | str"] = field(
+    _known: dict[frozenset[ConfigPath], "Variation"] = field(
         default_factory=dict, repr=False
     )
     _columns: dict[str, str | None] = field(default_factory=dict, repr=False)
 
-    def vary(self, numbers: Iterable[ConfigPath]) -> "Variation | str":
-        """What follows some numbers; Keras's message if it cannot build the model."""
-        from keras_padsafe.skeleton import NotBuilt, variation
+    def vary(self, numbers: Iterable[ConfigPath]) -> "Variation":
+        """What follows some numbers; nothing, with the problem, if Keras fails."""
+        from keras_padsafe.skeleton import NotBuilt, Variation, variation
 
         places = frozenset(self._with_copies(numbers))
         if places not in self._known:
             try:
                 found = variation(self.config, self.skeleton, sorted(places, key=str))
             except NotBuilt as error:
-                found = str(error)
+                found = Variation(problem=str(error))
             self._known[places] = found
         return self._known[places]
 
     def follows(self, numbers: Sequence[ConfigPath], path: str, axis: int) -> bool:
         """Whether one axis of an array grows as these numbers do."""
-        found = self.vary(numbers)
-        return not isinstance(found, str) and found.axes.get(path) == axis
+        return self.vary(numbers).axes.get(path) == axis
 
     def column_key(self, layer: LayerNode) -> str | None:
         """The number by which a layer is shown to make a column for each id."""
@@ -73,10 +72,7 @@ class Asking:
 
     def value(self, place: ConfigPath) -> Any:
         """What config.json holds there."""
-        value: Any = self.config
-        for key in place:
-            value = value[key]
-        return value
+        return value_at(self.config, place)
 
     def _with_copies(self, numbers: Iterable[ConfigPath]) -> Iterable[ConfigPath]:
         """The places, and the same ones where a shared layer is described again."""

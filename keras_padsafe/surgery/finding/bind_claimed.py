@@ -7,7 +7,7 @@ from keras_padsafe.surgery.finding.claims import Also
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 
 
@@ -15,7 +15,7 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
     claimed = [
         (layer, array, {array.shape[c.axis]: c for c in reversed(claims)})
-        for layer, array in (model.arrays() if model.claims.also else ())
+        for layer, array in (model.arrays if model.claims.also else ())
         if (claims := model.claims.on(layer, array))
     ]
     for vocabulary in drafts if claimed else ():
@@ -33,17 +33,7 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
 
 def claimed_site(array: StoredArray, claim: Also) -> ArraySite:
     """The site that a claim makes of an array."""
-    is_bias = len(array.shape) == 1
-    role = "head bias" if is_bias else "head kernel"
-    return ArraySite(
-        array.path,
-        array.shape,
-        array.dtype,
-        claim.axis,
-        "embedding table" if claim.axis == 0 and not is_bias else role,
-        "bias" if is_bias else "rows",
-        f"said: --also {claim.text}",
-    )
+    return site_of(array, claim.axis, f"said: --also {claim.text}")
 
 
 def _add_numbers(

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_padsafe.facts.operations import NAME_IDS, RECURRENT
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
 from keras_padsafe.saved_model.graph import Call, numbers_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.surgery.finding.bind_tables import add_holding, bind_inverse_lookups
+from keras_padsafe.surgery.finding.bind_tables import (
+    add_head_of_steps,
+    add_holding,
+    bind_inverse_lookups,
+)
 from keras_padsafe.surgery.finding.encodings import counting_key, keeps_steps
 from keras_padsafe.surgery.finding.heads import (
     Head,
@@ -30,7 +34,7 @@ from keras_padsafe.surgery.finding.model_file import (
 from keras_padsafe.surgery.finding.quantised import named_arrays
 from keras_padsafe.surgery.finding.reach import keep_steps
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, doubt, leaving
 
 
 @dataclass
@@ -114,22 +118,18 @@ def _settle(rivals: list[_Candidate], model: ModelFile) -> None:
     sure = _is_claimed(layer, model)
     owners = list(dict.fromkeys(rival.space.draft.name for rival in rivals))
     for rival in rivals:
-        doubt = None if sure else _doubt(rival, owners)
+        problem = None if sure else _problem(rival, owners)
         vocabulary = rival.space.draft
-        if doubt is None:
-            add_holding(vocabulary, rival.head)
+        if problem is None:
+            add = add_holding if sure else add_head_of_steps
+            add(vocabulary, rival.head)
             rival.space.logits.append(rival.call)
             continue
-        vocabulary.unexplained.append(
-            Unexplained(
-                layer.name,
-                f"{layer.class_name} {layer.name!r} {doubt}",
-                settling_flags(layer.name, kernel.axis),
-            )
-        )
+        flags = settling_flags(layer.name, kernel.axis)
+        vocabulary.unexplained.append(doubt(layer, problem, flags))
 
 
-def _doubt(rival: _Candidate, owners: list[str]) -> str | None:
+def _problem(rival: _Candidate, owners: list[str]) -> str | None:
     """Why the head may not be this vocabulary's, if there is a reason."""
     if len(owners) > 1:
         return f"follows several tables: {', '.join(owners)}"
@@ -174,30 +174,24 @@ def _look_at_units(
         if array.shape[-1:] == (vocabulary.size,) and array.path not in bound
         if array is not named_arrays(layer).get("g_idx")
     ]
+    problem = (
+        f"has {vocabulary.size} units that reach an output of the model: they may "
+        "score ids"
+    )
     if layer.kind in RECURRENT and layer.config.get("units") == vocabulary.size:
-        vocabulary.unexplained.append(_recurrent(layer, vocabulary.size))
+        remedy = (
+            f"{leaving(layer.name)} if not; if so, it cannot be grown, since each of "
+            "its units sees all others"
+        )
+        vocabulary.unexplained.append(doubt(layer, problem, remedy))
     if arrays and _is_claimed(layer, model):
         head = head_of(layer)
         if head is not None and head.size == vocabulary.size:
             add_holding(vocabulary, head)
         space.logits.append(call)
     elif arrays and not _follows(vocabulary, arrays[0].path, model):
-        problem = (
-            f"{layer.class_name} {layer.name!r} has {vocabulary.size} units that "
-            "reach an output of the model: they may score ids"
-        )
         flags = settling_flags(layer.name, len(arrays[0].shape) - 1)
-        vocabulary.unexplained.append(Unexplained(layer.name, problem, flags))
-
-
-def _recurrent(layer: LayerNode, size: int) -> Unexplained:
-    return Unexplained(
-        layer.name,
-        f"{layer.class_name} {layer.name!r} has {size} units that reach an output of "
-        "the model: they may score ids",
-        f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, it cannot be "
-        "grown, since each of its units sees all others",
-    )
+        vocabulary.unexplained.append(doubt(layer, problem, flags))
 
 
 def _look_at_reshapes(
@@ -214,16 +208,14 @@ def _look_at_reshapes(
             if not wide or model.claims.leaves(wide[0].layer):
                 continue
             layer = wide[0].layer
-            doubt = Unexplained(
-                call.layer.name,
-                f"{call.layer.class_name} {call.layer.name!r} makes rows of {size} "
-                f"of the {wide[0].size} units of {layer.class_name} "
-                f"{layer.name!r}: they may score ids",
-                f"Say --leave {layer.name} (leave='{layer.name}') if not; if so, "
-                "it cannot be grown in the file",
+            found = doubt(
+                call.layer,
+                f"makes rows of {size} of the {wide[0].size} units of "
+                f"{layer.class_name} {layer.name!r}: they may score ids",
+                f"{leaving(layer.name)} if not; if so, it cannot be grown in the file",
             )
             for number in numbers_of(reached[call] & sized[size]):
-                spaces[number].draft.unexplained.append(doubt)
+                spaces[number].draft.unexplained.append(found)
 
 
 def _follows(vocabulary: Draft, path: str, model: ModelFile) -> bool:
@@ -279,10 +271,11 @@ def _bind_metric(vocabulary: Draft, place: ConfigPath, metrics: Any) -> None:
     for inner, id_ in _named_ids(metrics):
         site = ConfigSite((*place, *inner), id_, "id", "names an id")
         add_config(vocabulary, [site])
-    for inner in _class_counts(metrics, vocabulary.size):
-        reason = "metric over the classes of the head"
-        site = ConfigSite((*place, *inner), vocabulary.size, "table", reason)
-        add_config(vocabulary, [site])
+    for inner, value in walk_values(metrics):
+        if inner[-1:] == ("num_classes",) and value == vocabulary.size:
+            reason = "metric over the classes of the head"
+            site = ConfigSite((*place, *inner), vocabulary.size, "table", reason)
+            add_config(vocabulary, [site])
 
 
 def _metrics_of(
@@ -312,25 +305,8 @@ def _output_name(call: Call) -> str:
 
 def _named_ids(value: Any) -> Iterator[tuple[ConfigPath, int]]:
     """The ids that losses and metrics of Keras know by their number."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in NAME_IDS and is_count(inner):
-                yield (key,), inner
-            elif key in NAME_IDS and isinstance(inner, list):
-                yield from (((key, n), id_) for n, id_ in enumerate(inner))
-            else:
-                yield from (((key, *path), id_) for path, id_ in _named_ids(inner))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from (((index, *path), id_) for path, id_ in _named_ids(inner))
-
-
-def _class_counts(value: Any, size: int) -> Iterator[ConfigPath]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "num_classes" and inner == size:
-                yield (key,)
-            yield from ((key, *path) for path in _class_counts(inner, size))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from ((index, *path) for path in _class_counts(inner, size))
+    for path, inner in walk_values(value):
+        listed = inner if isinstance(inner, list) else [inner]
+        if NAME_IDS.intersection(path[-1:]) and all(map(is_count, listed)):
+            places = [(*path, n) for n in range(len(listed))]
+            yield from zip(places if listed is inner else [path], listed, strict=True)

@@ -32,7 +32,7 @@ from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.tables import Table, known_tables
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, doubt, leaving
 from keras_padsafe.surgery.finding.words import lookup_words
 
 
@@ -76,11 +76,26 @@ def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
             vocabulary.initializers.append(path)
 
 
+def add_head_of_steps(vocabulary: Draft, head: Head) -> None:
+    """Adds a head for which only its place speaks: a unit for each id at each step.
+
+    A tagger with as many tags looks no different in a file, so a note says what to do.
+    """
+    add_holding(vocabulary, head)
+    layer = head.layer
+    if layer.is_stock and not any(map(is_imported_unasked, layer.outwards())):
+        vocabulary.notes.append(
+            f"{layer.class_name} {layer.name!r} has {head.size} units at each step, "
+            "which are taken to score the ids. If they are as many tags or classes "
+            f"instead, say --leave {layer.name} (leave='{layer.name}')."
+        )
+
+
 def _square(layer: LayerNode, site: ArraySite) -> Unexplained:
-    return Unexplained(
-        layer.name,
-        f"{layer.class_name} {layer.name!r}: {site.path} runs over the ids in two "
-        "ways, as where a layer takes in a column for each id and scores each id",
+    return doubt(
+        layer,
+        f"holds {site.path}, which runs over the ids in two ways, as where a layer "
+        "takes in a column for each id and scores each id",
         "It cannot be grown in the file: grow it in Keras",
     )
 
@@ -100,7 +115,7 @@ def _tables(model: ModelFile) -> list[Table]:
     ]
     tables = _unclaimed(tables, model)
     sizes = {table.size for table in tables}
-    for layer, array in model.arrays():
+    for layer, array in model.arrays:
         claims = model.claims.on(layer, array)
         if claims and not any(array.shape[claim.axis] in sizes for claim in claims):
             site = claimed_site(array, claims[0])
@@ -112,7 +127,7 @@ def _tables(model: ModelFile) -> list[Table]:
 def _unclaimed(tables: list[Table], model: ModelFile) -> list[Table]:
     """All but the shown tables that the user says belong to another one."""
     claimed = {
-        array.path for layer, array in model.arrays() if model.claims.on(layer, array)
+        array.path for layer, array in model.arrays if model.claims.on(layer, array)
     }
     free = {t.size for t in tables if t.arrays[0].path not in claimed}
     return [t for t in tables if t.arrays[0].path not in claimed or t.size not in free]
@@ -123,7 +138,7 @@ def _found(model: ModelFile) -> list[Table]:
     join_twins(known, model)
     if model.asking is None:
         return known
-    arrays = {array.path: array for _, array in model.arrays()}
+    arrays = {array.path: array for _, array in model.arrays}
     shown, _ = shown_tables(model.asking, arrays, known)
     own = {site.path for table in shown for site in table.arrays}
     return [t for t in known if own.isdisjoint(s.path for s in t.arrays)] + shown
@@ -233,12 +248,11 @@ def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) 
 
 
 def _spare(layer: LayerNode, vocabulary: Draft, columns: int) -> Unexplained:
-    return Unexplained(
-        layer.name,
-        f"{layer.class_name} {layer.name!r} makes {columns} columns of the words whose "
-        f"ids enter {vocabulary.name!r}, and that table has rows to spare, which they "
-        "have not",
-        f"Say --leave {layer.name} (leave='{layer.name}') to grow the table alone",
+    return doubt(
+        layer,
+        f"makes {columns} columns of the words whose ids enter {vocabulary.name!r}, "
+        "and that table has rows to spare, which they have not",
+        f"{leaving(layer.name)} to grow the table alone",
     )
 
 

@@ -8,7 +8,8 @@ from keras_padsafe.archive import Archive
 from keras_padsafe.facts.packages import SPECIAL, WHOLE
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
-from keras_padsafe.surgery.finding.sites import ConfigSite, PieceRule, WordsSite
+from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.text_rules import PieceRule
 from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.word_files import WORD_FILES
 

@@ -97,12 +97,8 @@ def check_claims(
     said = [("also", claim.place) for claim in claims.also]
     said += [("leave", place) for place in claims.leave if place not in others]
     for argument, place in said:
-        known = any(
-            _names(place, layer, array.path)
-            for layer in root.walk()
-            for array in layer.arrays.values()
-        ) or any(layer.name == place for layer in root.walk())
-        if not known:
+        named = _named_arrays(place, root)
+        if not named and all(layer.name != place for layer in root.walk()):
             names = sorted({layer.name for layer in root.walk() if layer.arrays})
             raise SurgeryError(
                 f"{archive.path}: {argument}: no layer or array is called "
@@ -110,17 +106,22 @@ def check_claims(
                 f"weights file. Layers with arrays: {', '.join(names)}."
             )
     for claim in claims.also:
-        _check_also(claim, root, archive)
+        _check_also(claim, _named_arrays(claim.place, root), archive)
 
 
-def _check_also(claim: Also, root: LayerNode, archive: Archive) -> None:
-    """Refuses an axis that no array of the place has, and a key that holds no size."""
-    named = [
+def _named_arrays(place: str, root: LayerNode) -> list[tuple[LayerNode, StoredArray]]:
+    return [
         (layer, array)
         for layer in root.walk()
         for array in layer.arrays.values()
-        if _names(claim.place, layer, array.path)
+        if _names(place, layer, array.path)
     ]
+
+
+def _check_also(
+    claim: Also, named: list[tuple[LayerNode, StoredArray]], archive: Archive
+) -> None:
+    """Refuses an axis that no array of the place has, and a key that holds no size."""
     fitting = [pair for pair in named if claim.axis < len(pair[1].shape)]
     if not fitting:
         shapes = ", ".join(str(array.shape) for _, array in named) or "none"

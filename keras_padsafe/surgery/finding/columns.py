@@ -20,11 +20,11 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.claims import Claims
 from keras_padsafe.surgery.finding.logits import leaves_last_axis
-from keras_padsafe.surgery.finding.quantised import is_quantised, quantised_sites
+from keras_padsafe.surgery.finding.quantised import quantised_sites
 from keras_padsafe.surgery.finding.shape_records import built_widths, recorded_widths
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.tables import array_below
-from keras_padsafe.surgery.finding.vocabulary import Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt
 
 _RECORD = "shape of the encoding"
 _MOST_STRETCHES = 1 << 20  # in all that the columns of one encoding pass through
@@ -96,10 +96,10 @@ def _called_otherwise(
         calls = [call for call in graph.calls_of(layer) if call.inputs]
         found = [columns.get(call.inputs[0]) for call in calls]
         if any(one != found[0] for one in found):
-            yield Unexplained(
-                layer.name,
-                f"{layer.class_name} {layer.name!r} is called on the columns that "
-                f"{name!r} makes of ids, and on others too, with the same weights",
+            yield doubt(
+                layer,
+                f"is called on the columns that {name!r} makes of ids, and on others "
+                "too, with the same weights",
                 "It cannot be grown in the file: grow it in Keras",
             )
 
@@ -207,20 +207,15 @@ def _kernels(
     reason = f"takes in the columns of {call.inputs[0].layer.name!r}"
     whole = found == Columns(size, (0,))
     sites = [
-        ArraySite(
-            array.path,
-            array.shape,
-            array.dtype,
+        site_of(
+            array,
             axis,
-            "encoding kernel",
-            "rows",
             reason,
+            "encoding kernel",
             starts=() if whole else found.starts,
         )
         for array, axis in arrays
     ]
-    if not is_quantised(call.layer):
-        return sites
     return [s for site in sites for s in quantised_sites(call.layer, site, size)]
 
 
@@ -264,11 +259,10 @@ def _built(call: Call, columns: dict[Call, Columns]) -> dict[ConfigPath, Columns
 
 def _unknown(call: Call, name: str) -> Unexplained:
     layer = call.layer
-    return Unexplained(
-        layer.name,
-        f"{layer.class_name} {layer.name!r} takes in the columns that {name!r} makes "
-        "of ids, and is not known to leave a column of zeros alone: a new one might "
-        "change what it makes of old ids",
+    return doubt(
+        layer,
+        f"takes in the columns that {name!r} makes of ids, and is not known to leave a "
+        "column of zeros alone: a new one might change what it makes of old ids",
         f"Say --also {layer.name}:AXIS (also='{layer.name}:AXIS') if that axis of its "
         "weights runs over the columns. Else it cannot be grown in the file: grow it "
         "in Keras",

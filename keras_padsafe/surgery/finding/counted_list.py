@@ -14,8 +14,7 @@ def counted_list(
 ) -> WordsSite:
     """The site of a list of words whose length the rows of a table follow."""
     words = tuple(asking.value(place))
-    found = asking.vary([place])
-    counters = [] if isinstance(found, str) else sorted(found.counters)
+    counters = sorted(asking.vary([place]).counters)
     first = size - len(words)
     node = owner
     if counters:
@@ -31,10 +30,7 @@ def is_numbered(asking: Asking, place: ConfigPath, size: int) -> bool:
 
     A lookup layer numbers them, or there is a row for each and no other.
     """
-    found = asking.vary([place])
-    return bool(not isinstance(found, str) and found.counters) or (
-        len(asking.value(place)) == size
-    )
+    return bool(asking.vary([place]).counters) or len(asking.value(place)) == size
 
 
 def as_node(layer: Any, group: str) -> LayerNode:

@@ -90,7 +90,7 @@ def _together(
     asking: Asking, equal: list[ConfigPath], path: str, axis: int
 ) -> tuple[ConfigPath, ...]:
     """The fewest equal numbers that Keras takes only together."""
-    refused = [place for place in equal if isinstance(asking.vary((place,)), str)]
+    refused = [place for place in equal if asking.vary((place,)).problem]
     for first in refused:
         for second in equal:
             if first != second and asking.follows((first, second), path, axis):

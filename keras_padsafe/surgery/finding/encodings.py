@@ -9,7 +9,12 @@ from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.columns import Takers, takers_of_columns
 from keras_padsafe.surgery.finding.id_sources import id_sources, sources_of_table
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.sites import (
+    ArraySite,
+    ConfigSite,
+    WordsSite,
+    site_of,
+)
 from keras_padsafe.surgery.finding.tables import Table
 from keras_padsafe.surgery.finding.words import lookup_words
 
@@ -86,9 +91,7 @@ def word_weights(layer: LayerNode, words: WordsSite) -> Iterator[ArraySite]:
             known = decode(array.read(first, words.end), array.dtype)
             mean = float(known.mean()) if known.size else 0.0
             reason = f"a weight for each word of {layer.name!r}"
-            yield ArraySite(
-                array.path, array.shape, array.dtype, 0, "word weights", mean, reason
-            )
+            yield site_of(array, 0, reason, "word weights", fill=mean)
 
 
 def takers_of(model: ModelFile, layers: list[LayerNode], size: int) -> Takers:

@@ -14,7 +14,13 @@ from keras_padsafe.surgery.finding.model_file import (
 )
 from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
-from keras_padsafe.surgery.finding.vocabulary import Draft, LeftAlone, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import (
+    Draft,
+    LeftAlone,
+    Unexplained,
+    doubt,
+    leaving,
+)
 
 _TENSORS = ("__tensor__", "__numpy__")
 
@@ -26,7 +32,7 @@ def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
     """
     bound = {site.path for other in vocabularies for site in other.arrays}
     rest: dict[int, list[tuple[LayerNode, StoredArray]]] = {}
-    for layer, array in model.arrays():
+    for layer, array in model.arrays:
         for size in set(array.shape) if array.path not in bound else ():
             rest.setdefault(size, []).append((layer, array))
     constants = _constants(model)
@@ -45,8 +51,8 @@ def _explain(
     units = _unread_units(model, vocabulary) if rest else {}
     for layer, array in rest:
         if array.path in units and not model.claims.leaves(layer, array.path):
-            doubt = _doubt(array, units[array.path], vocabulary)
-            vocabulary.unexplained.append(doubt)
+            found = _unread(array, units[array.path], vocabulary)
+            vocabulary.unexplained.append(found)
             continue
         reason = _reason(layer, array, model, vocabulary)
         if reason is not None:
@@ -80,13 +86,12 @@ def _constants(model: ModelFile) -> dict[int, list[tuple[Call, tuple[int, ...]]]
 
 def _held(call: Call, shape: tuple[int, ...], size: int) -> Unexplained:
     """An array that may be what a weight was when the model was made."""
-    name = call.layer.name
-    return Unexplained(
-        name,
-        f"{call.layer.class_name} {name!r} holds an array of shape {shape} in "
-        f"config.json, and {size} of its numbers may be one for each id",
-        f"Say --leave {name} (leave='{name}') if they are not. Else give the model a "
-        "layer that holds them, and load the weights into it",
+    return doubt(
+        call.layer,
+        f"holds an array of shape {shape} in config.json, and {size} of its numbers "
+        "may be one for each id",
+        f"{leaving(call.layer.name)} if they are not. Else give the model a layer that "
+        "holds them, and load the weights into it",
     )
 
 
@@ -114,7 +119,7 @@ def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, ConfigPath]:
         if place in vocabulary.numbers or is_imported_unasked(holder_of(place, model)):
             continue
         found = asking.vary((place,))
-        if isinstance(found, str) or found.odd:
+        if found.odd:
             continue
         axes = {p: a for p, a in found.axes.items() if not p.startswith("optimizer/")}
         ranks = {path: len(asking.skeleton.shapes[path]) for path in axes}
@@ -125,7 +130,7 @@ def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, ConfigPath]:
     return units
 
 
-def _doubt(array: StoredArray, place: ConfigPath, vocabulary: Draft) -> Unexplained:
+def _unread(array: StoredArray, place: ConfigPath, vocabulary: Draft) -> Unexplained:
     key, axis = config_key(place), len(array.shape) - 1
     where = f"{array.path}:{axis}:{place[-1]}"
     return Unexplained(

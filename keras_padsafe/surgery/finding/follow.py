@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.config_path import config_key, value_at
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.held_quantised import held_sites
 from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
         return
     found = asking.vary(draft.numbers)
     keys = ", ".join(config_key(place) for place in draft.numbers)
-    if isinstance(found, str):
+    if found.problem:
         draft.unexplained.append(
             Unexplained(
                 draft.name,
                 f"Keras cannot build the model with {keys} raised, so what follows is "
-                f"not known. It says: {found}",
+                f"not known. It says: {found.problem}",
                 "Say --also for each layer that belongs to the vocabulary, if some are "
                 "missing; else grow it in Keras",
             )
@@ -74,20 +74,8 @@ def follower_site(
         skips: Ids for which it is known to have no entry.
     """
     size = array.shape[axis]
-    is_bias = len(array.shape) == 1
-    role = "head bias" if is_bias else "head kernel" if axis else "embedding table"
     missing = draft.size - len(skips) - size
-    site = ArraySite(
-        array.path,
-        array.shape,
-        array.dtype,
-        axis,
-        role,
-        "bias" if is_bias else "rows",
-        reason,
-        skips=skips,
-        only_appends=missing > 0,
-    )
+    site = site_of(array, axis, reason, skips=skips, only_appends=missing > 0)
     if missing >= 0:
         return site, []
     return site, [
@@ -146,7 +134,7 @@ def _records(asking: Asking, found: "Variation", keys: str) -> Iterator[ConfigSi
     for place in sorted(found.config, key=str):
         try:
             value = asking.value(place)
-            written = asking.skeleton.value(place)
+            written = value_at(asking.skeleton.config, place)
         except (KeyError, IndexError, TypeError):
             continue
         if type(value) is int and value == written:

@@ -21,8 +21,7 @@ _DROP = (
 
 def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None:
     """Adds the variables of the optimizer that were shown to follow the vocabulary."""
-    found = asking.vary(draft.numbers) if draft.numbers else "no number is known"
-    if isinstance(found, str):
+    if not draft.numbers or (found := asking.vary(draft.numbers)).problem:
         return
     from keras_padsafe.skeleton.slot_starts import SlotStart
 

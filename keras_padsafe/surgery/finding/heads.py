@@ -9,7 +9,7 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.quantised import is_quantised, quantised_sites
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 
 
 @dataclass
@@ -124,7 +124,7 @@ def _dense(layer: LayerNode) -> Head | None:
         and bias.shape == (size,)
         and layer.config.get("use_bias", True)
     ):
-        head.arrays.append(bias_site(bias, 0, reason))
+        head.arrays.append(site_of(bias, 0, reason, "head bias"))
     path = (*layer.path, "config", "units")
     head.config.append(ConfigSite(path, size, "table", reason))
     return head
@@ -150,7 +150,8 @@ def _einsum_dense(layer: LayerNode) -> Head | None:
     head.arrays += _kernel_sites(layer, kernel, axis, size, reason)
     bias_axes = layer.config.get("bias_axes") or ""
     if bias is not None and _has_units(bias, bias_axes, unit, size):
-        head.arrays.append(bias_site(bias, bias_axes.index(unit), reason))
+        axis = bias_axes.index(unit)
+        head.arrays.append(site_of(bias, axis, reason, "head bias"))
     place: tuple[str | int, ...] = (*layer.path, "config", "output_shape")
     if isinstance(shape, list):
         place = (*place, len(shape) - 1)
@@ -161,9 +162,7 @@ def _einsum_dense(layer: LayerNode) -> Head | None:
 def _kernel_sites(
     layer: LayerNode, kernel: StoredArray, axis: int, size: int, reason: str
 ) -> list[ArraySite]:
-    site = kernel_site(kernel, min(axis, len(kernel.shape) - 1), reason)
-    if not is_quantised(layer):
-        return [site]
+    site = site_of(kernel, min(axis, len(kernel.shape) - 1), reason, "head kernel")
     # Four bits each, Keras lays a kernel flat first: only one of this form stays so.
     is_flat = kernel.shape[axis : axis + 1] != (size,) and axis == 0
     return [site] if is_flat else quantised_sites(layer, site, size)
@@ -184,7 +183,7 @@ def _masked_lm_head(layer: LayerNode) -> Head | None:
     head = Head(layer, size)
     for relative, array in layer.arrays.items():
         if relative.startswith("vars/") and array.shape[-1:] == (size,):
-            head.arrays.append(last_axis_site(array, reason))
+            head.arrays.append(site_of(array, len(array.shape) - 1, reason))
     path = (*layer.path, "config", "vocabulary_size")
     head.config.append(ConfigSite(path, size, "table", reason))
     for child in layer.children:
@@ -192,23 +191,3 @@ def _masked_lm_head(layer: LayerNode) -> Head | None:
             inner = (*child.path, "config", "input_dim")
             head.config.append(ConfigSite(inner, size, "table", reason))
     return head
-
-
-def last_axis_site(array: StoredArray, reason: str) -> ArraySite:
-    """The site of a head's array over its last axis: a bias if it has no other."""
-    make = bias_site if len(array.shape) == 1 else kernel_site
-    return make(array, len(array.shape) - 1, reason)
-
-
-def kernel_site(array: StoredArray, axis: int, reason: str) -> ArraySite:
-    """The site of a head's kernel."""
-    return ArraySite(
-        array.path, array.shape, array.dtype, axis, "head kernel", "rows", reason
-    )
-
-
-def bias_site(array: StoredArray, axis: int, reason: str) -> ArraySite:
-    """The site of a head's bias."""
-    return ArraySite(
-        array.path, array.shape, array.dtype, axis, "head bias", "bias", reason
-    )

@@ -2,10 +2,11 @@
 
 from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.bind_tables import add_holding
+from keras_padsafe.surgery.finding.asking import Asking
+from keras_padsafe.surgery.finding.bind_tables import add_head_of_steps
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile, settling_flags
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, doubt
 
 
 def bind_held_heads(model: ModelFile, drafts: list[Draft]) -> None:
@@ -15,7 +16,8 @@ def bind_held_heads(model: ModelFile, drafts: list[Draft]) -> None:
     a vector for each step, which grows as their units do. Any other with a unit for
     each id is asked about.
     """
-    if model.asking is None:
+    asking = model.asking
+    if asking is None:
         return
     spelled = {id(call.layer) for call in model.graph.calls}
     bound = {site.path for draft in drafts for site in draft.arrays}
@@ -26,30 +28,21 @@ def bind_held_heads(model: ModelFile, drafts: list[Draft]) -> None:
         if model.claims.leaves(layer) or head.arrays[0].path in bound:
             continue
         owners = [d for d in drafts if d.size == head.size and not d.is_made_inside]
-        owners = [draft for draft in owners if not _follows(model, draft, layer)]
-        if len(owners) == 1 and _scores_steps(model, [s.path for s in head.config]):
-            add_holding(owners[0], head)
+        owners = [draft for draft in owners if not _follows(asking, draft, layer)]
+        numbers = [site.path for site in head.config]
+        if len(owners) == 1 and asking.vary(numbers).step_outputs:
+            add_head_of_steps(owners[0], head)
             continue
+        problem = (
+            f"has {head.size} units, counted by {config_key(head.config[0].path)}: "
+            "they may score ids, or as many classes"
+        )
+        flags = settling_flags(head.arrays[0].path, head.arrays[0].axis)
         for draft in owners:
-            draft.unexplained.append(
-                Unexplained(
-                    layer.name,
-                    f"{layer.class_name} {layer.name!r} has {head.size} units, counted "
-                    f"by {config_key(head.config[0].path)}: they may score ids, or as "
-                    "many classes",
-                    settling_flags(head.arrays[0].path, head.arrays[0].axis),
-                )
-            )
+            draft.unexplained.append(doubt(layer, problem, flags))
 
 
-def _follows(model: ModelFile, draft: Draft, layer: LayerNode) -> bool:
+def _follows(asking: Asking, draft: Draft, layer: LayerNode) -> bool:
     """Whether the layer's weights follow the vocabulary already."""
-    found = model.asking.vary(draft.numbers) if model.asking else ""
-    return not isinstance(found, str) and any(
-        array.path in found.axes for array in layer.arrays.values()
-    )
-
-
-def _scores_steps(model: ModelFile, numbers: list[tuple[str | int, ...]]) -> bool:
-    found = model.asking.vary(numbers) if model.asking else ""
-    return not isinstance(found, str) and found.step_outputs
+    found = asking.vary(draft.numbers)
+    return any(array.path in found.axes for array in layer.arrays.values())

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.config_path import (
+    ConfigPath,
+    config_key,
+    walk_values,
+)
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, leaving
 
 
 class TrainingObject(NamedTuple):
@@ -43,8 +47,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
                 f"{one.class_name} {one.name!r} holds "
                 f"{config_key(place)}={draft.size}, which may count the ids; only "
                 "training runs it, so no proof would show it",
-                f"Say --leave {one.name} (leave='{one.name}') if it does not, or "
-                "if you give the new model another one before you train it",
+                f"{leaving(one.name)} if it does not, or if you give the new model "
+                "another one before you train it",
             )
             for one, place in held.get(draft.size, ())
             if place not in known
@@ -52,16 +56,11 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
 
 
 def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:
-    if isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _within(inner, (*path, index))
-    elif isinstance(value, dict):
-        config, kind = value.get("config"), value.get("class_name")
-        is_keras = str(value.get("module")).startswith("keras")
-        if isinstance(config, dict) and isinstance(kind, str) and not is_keras:
+    for place, one in walk_values(value, path):
+        if not isinstance(one, dict) or str(one.get("module")).startswith("keras"):
+            continue
+        config, kind = one.get("config"), one.get("class_name")
+        if isinstance(config, dict) and isinstance(kind, str):
             name = config.get("name")
-            yield TrainingObject(
-                path, kind, name if isinstance(name, str) else kind, config
-            )
-        for key, inner in value.items():
-            yield from _within(inner, (*path, key))
+            name = name if isinstance(name, str) else kind
+            yield TrainingObject(place, kind, name, config)

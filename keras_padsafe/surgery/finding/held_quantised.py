@@ -5,11 +5,7 @@ from collections.abc import Mapping
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counted_list import as_node
-from keras_padsafe.surgery.finding.quantised import (
-    is_quantised,
-    named_arrays,
-    quantised_sites,
-)
+from keras_padsafe.surgery.finding.quantised import named_arrays, quantised_sites
 from keras_padsafe.surgery.finding.sites import ArraySite
 
 
@@ -25,8 +21,6 @@ def held_sites(
     if holder is None or not hasattr(holder, "dtype_policy"):
         return [site]
     node = as_node(holder, group)
-    if not is_quantised(node):
-        return [site]
     base = f"{group}/" if group else ""
     node.arrays.update(
         {

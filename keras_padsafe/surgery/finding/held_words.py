@@ -102,6 +102,5 @@ def _site(archive: Archive, asking: Asking, node: LayerNode) -> WordsSite | None
 def _places(asking: Asking, group: str) -> Iterator[ConfigPath]:
     """The lists of config.json that the lookup takes its words from."""
     for place in word_lists(asking):
-        found = asking.vary([place])
-        if not isinstance(found, str) and group in found.counters:
+        if group in asking.vary([place]).counters:
             yield place

@@ -1,6 +1,6 @@
 """Follows ids back from a table to the layer or input that they come from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from keras_padsafe.facts.operations import BINS, LOOKUPS, MOVES_IDS, SELECTS_IDS
 from keras_padsafe.saved_model.graph import Call, Graph
@@ -13,7 +13,17 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
     `False` marks a source of which only a part was taken, by a slice: another table
     may take another part, with ids of another meaning.
     """
-    found: list[tuple[LayerNode, bool]] = []
+    return [(c.layer, whole) for c, whole in _made_by(calls) if _is_source(c)]
+
+
+def changers(calls: Iterable[Call]) -> list[LayerNode]:
+    """What may have made other ids of those that enter a table."""
+    made_by = _made_by(_fed(calls))
+    return list(dict.fromkeys(c.layer for c, _ in made_by if not _is_source(c)))
+
+
+def _made_by(calls: Iterable[Call]) -> Iterator[tuple[Call, bool]]:
+    """The calls on the way back that do more to ids than move or select them."""
     pending = [(call, True) for call in calls]
     seen: set[tuple[Call, bool]] = set()
     while pending:
@@ -22,36 +32,25 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
             continue
         seen.add((call, whole))
         kind = call.layer.kind
-        if kind == "InputLayer" or kind in LOOKUPS | BINS:
-            found.append((call.layer, whole))
-        elif kind in MOVES_IDS or kind in SELECTS_IDS:
+        if kind in MOVES_IDS or kind in SELECTS_IDS:
             whole = whole and kind in MOVES_IDS
             pending.extend((source, whole) for source in call.inputs)
-    return found
+        else:
+            yield call, whole
 
 
-def changers(calls: Iterable[Call]) -> list[LayerNode]:
-    """What may have made other ids of those that enter a table."""
-    found: list[LayerNode] = []
-    pending = [c.inputs[0] for c in calls if c.inputs and not is_reverse(c)]
-    seen: set[Call] = set()
-    while pending:
-        call = pending.pop()
-        if call in seen:
-            continue
-        seen.add(call)
-        kind = call.layer.kind
-        if kind in MOVES_IDS or kind in SELECTS_IDS:
-            pending.extend(call.inputs)
-        elif kind != "InputLayer" and kind not in LOOKUPS | BINS:
-            found.append(call.layer)
-    return found
+def _is_source(call: Call) -> bool:
+    return call.layer.kind in LOOKUPS | BINS | {"InputLayer"}
+
+
+def _fed(calls: Iterable[Call]) -> list[Call]:
+    """What is fed to the calls of a table, first arguments only."""
+    return [call.inputs[0] for call in calls if call.inputs and not is_reverse(call)]
 
 
 def sources_of_table(calls: list[Call]) -> list[tuple[LayerNode, bool]]:
     """The sources of what is fed to the calls of a table, first arguments only."""
-    fed = [call.inputs[0] for call in calls if call.inputs and not is_reverse(call)]
-    return id_sources(fed)
+    return id_sources(_fed(calls))
 
 
 def is_reverse(call: Call) -> bool:

@@ -16,7 +16,7 @@ from keras_padsafe.surgery.finding.asking import CannotAsk, ask_keras
 from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
 from keras_padsafe.surgery.finding.bind_heads import bind_heads
 from keras_padsafe.surgery.finding.bind_tables import find_id_spaces
-from keras_padsafe.surgery.finding.claims import Claims, check_claims, read_claims
+from keras_padsafe.surgery.finding.claims import check_claims, read_claims
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
 from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
@@ -112,12 +112,6 @@ def read_inventory(
 ) -> Inventory:
     """The inventory of an open archive; `inspect` says what it holds."""
     claims, ask = read_claims(also, leave), read_flag(ask, "ask")
-    found = _read(archive, claims, ask)
-    said = tuple(claim.text for claim in claims.also)
-    return replace(found, also=said, leave=claims.leave, ask=ask, state=archive.state)
-
-
-def _read(archive: Archive, claims: Claims, ask: bool) -> Inventory:
     root = read_layer_tree(archive)
     check_claims(claims, root, archive, {one.name for one in training_objects(root)})
     model = ModelFile(archive, root, read_graph(root), claims)
@@ -130,7 +124,7 @@ def _read(archive: Archive, claims: Claims, ask: bool) -> Inventory:
     if not ask and not unknown and not computed:
         drafts = _find(model)
         if not any(draft.slot_problem for draft in drafts):
-            return _inventory(model, drafts)
+            return _inventory(model, ask, drafts)
     try:
         model = replace(model, asking=ask_keras(archive, root))
     except CannotAsk as problem:
@@ -141,12 +135,15 @@ def _read(archive: Archive, claims: Claims, ask: bool) -> Inventory:
         doubts += [_unproved(problem)] if computed else []
         for draft in drafts:
             draft.unexplained += doubts
-        return _inventory(model, drafts, tuple(doubts))
-    return _inventory(model, _find(model))
+        return _inventory(model, ask, drafts, tuple(doubts))
+    return _inventory(model, ask, _find(model))
 
 
 def _inventory(
-    model: ModelFile, drafts: list[Draft], doubts: tuple[Unexplained, ...] = ()
+    model: ModelFile,
+    ask: bool,
+    drafts: list[Draft],
+    doubts: tuple[Unexplained, ...] = (),
 ) -> Inventory:
     root, archive = model.root, model.archive
     return Inventory(
@@ -158,6 +155,10 @@ def _inventory(
         near_tables=() if drafts else (*doubts, *find_near_tables(model)),
         asked=model.asking is not None,
         notes=tuple(_own_classes(root) if model.asking is None else ()),
+        also=tuple(claim.text for claim in model.claims.also),
+        leave=model.claims.leave,
+        ask=ask,
+        state=archive.state,
     )
 
 
@@ -214,7 +215,7 @@ def _find(model: ModelFile) -> list[Draft]:
 
 def _check_work(model: ModelFile, vocabularies: int) -> None:
     """Each vocabulary is followed through the whole model."""
-    size = len(model.layers) + len(model.graph.calls) + len(model.arrays())
+    size = len(model.layers) + len(model.graph.calls) + len(model.arrays)
     if vocabularies > 1 and vocabularies * size > _MOST_STEPS:
         raise SurgeryError(
             f"{model.archive.path}: it has {vocabularies} vocabularies among "

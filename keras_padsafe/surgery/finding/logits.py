@@ -14,7 +14,7 @@ from keras_padsafe.surgery.finding.shape_records import (
     recorded_widths,
 )
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt, leaving
 
 
 @dataclass
@@ -101,10 +101,10 @@ def _fixed_operands(
         found.append("a constant")
     layer = call.layer
     return [
-        Unexplained(
-            layer.name,
-            f"{layer.class_name} {layer.name!r} combines the {size} units of the head "
-            f"with {operand}, which has as many and does not grow",
+        doubt(
+            layer,
+            f"combines the {size} units of the head with {operand}, which has as many "
+            "and does not grow",
             f"Say --also for the layer that makes it, or --leave {layer.name}",
         )
         for operand in found
@@ -126,23 +126,18 @@ def _shape_site(path: ConfigPath, size: int) -> ConfigSite:
 
 
 def _consumer(layer: LayerNode, size: int) -> Unexplained:
-    what = (
-        f"{layer.class_name} {layer.name!r} takes in all {size} units of the head at "
-        "once"
-    )
+    what = f"takes in all {size} units of the head at once"
     mine = [a for a in layer.arrays.values() if size in a.shape]
     if mine:
         place = f"{layer.name}:{mine[0].shape.index(size)}"
-        problem = f"{what}, and has a weight for each"
-        return Unexplained(
-            layer.name,
-            problem,
+        return doubt(
+            layer,
+            f"{what}, and has a weight for each",
             f"Say --also {place} (also='{place}') if that axis of its weights runs "
             "over the ids",
         )
-    return Unexplained(
-        layer.name,
+    return doubt(
+        layer,
         f"{what}, so its result depends on their number",
-        f"Say --leave {layer.name} (leave='{layer.name}') if a different number of "
-        "units does no harm there",
+        f"{leaving(layer.name)} if a different number of units does no harm there",
     )

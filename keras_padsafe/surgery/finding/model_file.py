@@ -34,12 +34,9 @@ class ModelFile:
         """Every layer once, however often config.json describes it."""
         return [node for node in self.root.walk() if node.original is None]
 
+    @cached_property
     def arrays(self) -> list[tuple[LayerNode, StoredArray]]:
         """Every array of the model, the optimizer's apart, with its layer."""
-        return self._arrays
-
-    @cached_property
-    def _arrays(self) -> list[tuple[LayerNode, StoredArray]]:
         return [
             (layer, array)
             for layer in self.layers

@@ -10,7 +10,7 @@ from keras_padsafe.surgery.finding.contradicted_tables import contradicted_table
 from keras_padsafe.surgery.finding.encodings import counting_key, takers_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
-from keras_padsafe.surgery.finding.vocabulary import Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt
 
 _MOST = 10
 
@@ -19,7 +19,7 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
     """The first few, each with what speaks against it and the flag that settles it."""
     found: list[Unexplained] = []
     if model.asking is not None:
-        arrays = {array.path: array for _, array in model.arrays()}
+        arrays = {array.path: array for _, array in model.arrays}
         found += shown_tables(model.asking, arrays, [])[1]
     named = {item.place for item in found}
     for layer in model.layers:
@@ -58,9 +58,9 @@ def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Unexplained]:
     takers = takers_of(model, [layer], size if is_count(size) else 0)
     yield from takers.unexplained
     if not takers.unexplained:
-        yield Unexplained(
-            layer.name,
-            f"{layer.class_name} {layer.name!r} makes a column for each id, and no "
-            "layer was seen to take them in whose weights have an entry for each",
+        yield doubt(
+            layer,
+            "makes a column for each id, and no layer was seen to take them in whose "
+            "weights have an entry for each",
             "It cannot be grown in the file: grow it in Keras",
         )

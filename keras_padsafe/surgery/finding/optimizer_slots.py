@@ -30,18 +30,16 @@ class SlotGroup:
         name: The class of the optimizer.
         variables: All of them.
         slots: For each weight that trains, the numbers of its slots.
+        positions: Which of those weights an array is; `None` where others of its layer
+            have the same shape, in an order that is not known.
         fixed: For each table with rows that never train, the rows.
-        aligned: Which of those weights an array is; `None` where layers and slots do
-            not go along.
-        trained: The arrays that train.
     """
 
     name: str
     variables: list[StoredArray]
     slots: list[list[tuple[int, SlotFill]]]
+    positions: dict[str, int | None]
     fixed: dict[str, tuple[int, ...]]
-    aligned: dict[str, int] | None
-    trained: set[str]
 
 
 def read_slots(root: LayerNode, archive: Archive) -> list[SlotGroup]:
@@ -50,18 +48,15 @@ def read_slots(root: LayerNode, archive: Archive) -> list[SlotGroup]:
     Raises:
         SlotError: if it cannot be told for certain what they hold.
     """
-    groups: list[SlotGroup] = []
+    groups, fixed = list[SlotGroup](), fixed_rows(root)
     for group, optimizer, skipped in _optimizers(root, archive):
         variables = _variables(archive, group)[skipped:]
-        slots = _slots(optimizer, variables, group, archive)
+        slots = _slots(optimizer, variables, group)
         if slots:
-            fixed = fixed_rows(root)
             shapes = [variables[pairs[0][0]].shape for pairs in slots]
-            _check_shapes(slots, variables, shapes, group)
+            positions = _positions(root, shapes, fixed)
             name = optimizer.get("class_name", "optimizer")
-            aligned = _align(root, shapes, fixed)
-            trained = {a.path for n in _leaves(root) for a in _trainable(n).values()}
-            groups.append(SlotGroup(name, variables, slots, fixed, aligned, trained))
+            groups.append(SlotGroup(name, variables, slots, positions, fixed))
     return groups
 
 
@@ -71,24 +66,26 @@ def slots_of(sites: list[ArraySite], groups: list[SlotGroup]) -> list[ArraySite]
     Raises:
         SlotError: if that cannot be told for certain.
     """
-    found: list[ArraySite] = []
-    for group in groups:
-        _check_trained(sites, group.fixed)
-        for site, position in _positions(sites, group).items():
-            skips = group.fixed.get(site.path, site.skips)
-            for index, fill in group.slots[position]:
-                slot = _slot_site(site, group.variables[index], fill, group.name)
-                found.append(replace(slot, skips=skips))
-    return found
+    return [
+        _slot_site(site, group.variables[index], fill, group)
+        for group in groups
+        for site in sites
+        for index, fill in _slots_of(site, group)
+    ]
 
 
-def _check_trained(sites: list[ArraySite], fixed: dict[str, tuple[int, ...]]) -> None:
-    for site in sites:
-        if len(fixed.get(site.path, ())) == site.size:
-            raise _refusal(
-                f"optimizer: every row of {site.path} is frozen, so it has no slots, "
-                "and new rows, which train, would need some"
-            )
+def _slots_of(site: ArraySite, group: SlotGroup) -> list[tuple[int, SlotFill]]:
+    if len(group.fixed.get(site.path, ())) == site.size:
+        raise _refusal(
+            f"optimizer: every row of {site.path} is frozen, so it has no slots, "
+            "and new rows, which train, would need some"
+        )
+    if site.path not in group.positions:
+        return []
+    position = group.positions[site.path]
+    if position is None:
+        raise _refusal(f"optimizer: which slots are those of {site.path} is not known")
+    return group.slots[position]
 
 
 def _optimizers(
@@ -130,10 +127,7 @@ def _variables(archive: Archive, group: str) -> list[StoredArray]:
 
 
 def _slots(
-    optimizer: dict[str, Any],
-    variables: list[StoredArray],
-    group: str,
-    archive: Archive,
+    optimizer: dict[str, Any], variables: list[StoredArray], group: str
 ) -> list[list[tuple[int, SlotFill]]]:
     if all(array.shape == () for array in variables):
         return []
@@ -146,73 +140,40 @@ def _slots(
             f"{group}: {len(variables)} variables of an optimizer with {kind}, whose "
             "order is not known"
         )
+    if any(len({variables[index].shape for index, _ in pairs}) > 1 for pairs in slots):
+        raise _refusal(f"{group}: the slots of one variable differ in shape")
     return slots
 
 
-def _check_shapes(
-    slots: list[list[tuple[int, SlotFill]]],
-    variables: list[StoredArray],
+def _positions(
+    root: LayerNode,
     shapes: list[tuple[int, ...]],
-    group: str,
-) -> None:
-    for pairs, shape in zip(slots, shapes, strict=True):
-        if any(variables[index].shape != shape for index, _ in pairs):
-            raise _refusal(f"{group}: the slots of one variable differ in shape")
-
-
-def _positions(sites: list[ArraySite], group: SlotGroup) -> dict[ArraySite, int]:
-    """Which trainable variable each site is, counted as the optimizer counts."""
-    aligned = group.aligned
-    if aligned is None:
+    fixed: dict[str, tuple[int, ...]],
+) -> dict[str, int | None]:
+    """Which trainable variable each array is: layers and slots walked side by side."""
+    positions: dict[str, int | None] = {}
+    start, agrees = 0, True
+    for layer in _leaves(root):
+        expected: dict[str, tuple[int, ...]] = {}
+        for array in (arrays := _trainable(layer)).values():
+            # Rows that never train are no part of a slot.
+            rows, shape = len(fixed.get(array.path, ())), array.shape
+            if not rows or rows < shape[0]:
+                expected[array.path] = (shape[0] - rows, *shape[1:]) if rows else shape
+        here = shapes[start : start + len(expected)]
+        agrees &= Counter(here) == Counter(expected.values())
+        is_ordered = all(relative.startswith("vars/") for relative in arrays)
+        for number, (path, shape) in enumerate(expected.items()):
+            alone = here.index(shape) if here.count(shape) == 1 else None
+            found = number if is_ordered else alone
+            positions[path] = None if found is None else start + found
+        start += len(expected)
+    if not agrees or start != len(shapes):
         raise _refusal(
             "optimizer: its slots do not go along with the layers in the order in "
             "which config.json lists them"
         )
-    paths = [site.path for site in sites if site.path in group.trained]
-    lost = [path for path in paths if path not in aligned]
-    if lost:
-        raise _refusal(f"optimizer: which slots are those of {lost[0]} is not known")
-    return {site: aligned[site.path] for site in sites if site.path in aligned}
-
-
-def _slot_shape(
-    array: StoredArray | ArraySite, fixed: dict[str, tuple[int, ...]]
-) -> tuple[int, ...]:
-    """The shape of an array's slots, which rows that never train are not part of."""
-    rows = fixed.get(array.path)
-    return (array.shape[0] - len(rows), *array.shape[1:]) if rows else array.shape
-
-
-def _slot_size(site: ArraySite, fixed: dict[str, tuple[int, ...]]) -> int:
-    return site.size - len(fixed.get(site.path, ()))
-
-
-def _align(
-    root: LayerNode,
-    shapes: list[tuple[int, ...]],
-    fixed: dict[str, tuple[int, ...]],
-) -> dict[str, int] | None:
-    """Walks layers and slots side by side; `None` where they do not agree."""
-    positions: dict[str, int] = {}
-    start = 0
-    for layer in _leaves(root):
-        arrays = {
-            relative: array
-            for relative, array in _trainable(layer).items()
-            if len(fixed.get(array.path, ())) < (array.shape or (1,))[0]
-        }
-        here = shapes[start : start + len(arrays)]
-        expected = [_slot_shape(array, fixed) for array in arrays.values()]
-        if Counter(here) != Counter(expected):
-            return None
-        own = all(relative.startswith("vars/") for relative in arrays)
-        for number, array in enumerate(arrays.values()):
-            if own:
-                positions[array.path] = start + number
-            elif here.count(expected[number]) == 1:
-                positions[array.path] = start + here.index(expected[number])
-        start += len(arrays)
-    return positions if start == len(shapes) else None
+    return positions
 
 
 def _leaves(node: LayerNode) -> Iterator[LayerNode]:
@@ -245,18 +206,19 @@ def _variable_order(relative: str) -> tuple[str, int]:
 
 
 def _slot_site(
-    site: ArraySite, variable: StoredArray, fill: SlotFill, optimizer: str
+    site: ArraySite, variable: StoredArray, fill: SlotFill, group: SlotGroup
 ) -> ArraySite:
     return replace(
         site,
         path=variable.path,
         shape=variable.shape,
         dtype=variable.dtype,
-        role=f"{optimizer} slot",
+        role=f"{group.name} slot",
         fill=site.fill if fill == "weight" else fill,
         like=site.path if fill == "weight" else None,
         slot_of=site.path,
         reason=f"slot of {site.path}",
+        skips=group.fixed.get(site.path, site.skips),
     )
 
 

@@ -16,7 +16,7 @@ from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, takers
 from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile, add_config
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt, leaving
 
 
 def tables_within(spaces: list[IdSpace]) -> dict[LayerNode, int]:
@@ -49,8 +49,7 @@ def find_other_takers(
                 call.layer.name,
                 f"{problem}, from the ids that enter {space.tables[0].layer.name!r}"
                 ": it would not know the new ones",
-                f"Say --leave {call.layer.name} (leave='{call.layer.name}') if it "
-                "never meets them",
+                f"{leaving(call.layer.name)} if it never meets them",
             )
     return list(found.values())
 
@@ -123,13 +122,12 @@ def _columns(layer: LayerNode, space: IdSpace) -> str | None:
 def find_bins(space: IdSpace, model: ModelFile) -> list[Unexplained]:
     """Bins in front of a table, whose numbers are never new ids."""
     return [
-        Unexplained(
-            source.name,
-            f"{source.class_name} {source.name!r} makes the ids of "
-            f"{space.draft.name!r}, which are numbers of bins: nothing ever reaches a "
-            "new row, and more bins would send old words elsewhere",
-            f"Say --leave {source.name} (leave='{source.name}') if other ids reach "
-            "the table too",
+        doubt(
+            source,
+            f"makes the ids of {space.draft.name!r}, which are numbers of bins: "
+            "nothing ever reaches a new row, and more bins would send old words "
+            "elsewhere",
+            f"{leaving(source.name)} if other ids reach the table too",
         )
         for source, _ in sources_of_table(space.calls)
         if source.kind in BINS and not model.claims.leaves(source)

@@ -11,7 +11,7 @@ from keras_padsafe.facts.quantisation import (
 )
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.surgery.finding.sites import ArraySite, Quantised
+from keras_padsafe.surgery.finding.sites import ArraySite, Quantised, site_of
 
 
 def is_quantised(layer: LayerNode) -> bool:
@@ -37,32 +37,23 @@ def quantised_sites(layer: LayerNode, weight: ArraySite, size: int) -> list[Arra
         size: The number of ids.
 
     Returns:
-        The site alone where it is not known how they belong together.
+        The site alone where the layer is not quantised, or where it is not known how
+        they belong together.
     """
-    arrays = named_arrays(layer)
+    mode, arrays = quantisation_mode(layer.config), named_arrays(layer)
     name = next((n for n, a in arrays.items() if a.path == weight.path), "")
     scale, zero = arrays.get(f"{name}_scale"), arrays.get(f"{name}_zero")
     made = _quantised(layer, name, weight, size, scale, zero)
     if made is None or scale is None:
-        mode = quantisation_mode(layer.config)
         return [replace(weight, dtype=mode[0] if mode else weight.dtype)]
     sites = [replace(weight, quantised=made)]
     if made.shared:
         return sites
     for array, fill in ((scale, "scale"), (zero, "zero")):
         if array is not None:
-            sites.append(
-                ArraySite(
-                    array.path,
-                    array.shape,
-                    array.dtype,
-                    _axis_of_ids(array, weight.axis),
-                    "scales",
-                    fill,  # type: ignore[arg-type]
-                    f"scales of {weight.path}",
-                    like=weight.path,
-                )
-            )
+            axis, reason = _axis_of_ids(array, weight.axis), f"scales of {weight.path}"
+            more = {"fill": fill, "like": weight.path}
+            sites.append(site_of(array, axis, reason, "scales", **more))
     return sites
 
 
@@ -89,7 +80,7 @@ def _quantised(
             return None
         if weight.shape[packed] != (length + 1) // 2:
             return None
-    depth = _depth(weight, size, packed, length)
+    depth = _depth(weight, packed, length)
     groups = -(-depth // block) if block else 1
     if is_input:
         fits = not block and axis == 0 and rank == 2
@@ -120,7 +111,7 @@ def _length(layer: LayerNode, name: str, scale: StoredArray) -> int:
     return length if is_count(length) else 0
 
 
-def _depth(weight: ArraySite, size: int, packed: int | None, length: int) -> int:
+def _depth(weight: ArraySite, packed: int | None, length: int) -> int:
     """How many numbers belong to one id."""
     depth = 1
     for axis, dim in enumerate(weight.shape):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 
@@ -49,11 +49,7 @@ def built_widths(layer: LayerNode, width: int) -> list[ConfigPath]:
 
 def _lasts(value: Any, width: int) -> Iterator[ConfigPath]:
     """The last places of all shapes in `value` that end in `width`."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from ((key, *path) for path in _lasts(inner, width))
-    elif isinstance(value, list):
-        if value and value[-1] == width and not isinstance(value[-1], bool):
-            yield (len(value) - 1,)
-        for index, inner in enumerate(value):
-            yield from ((index, *path) for path in _lasts(inner, width))
+    for path, inner in walk_values(value):
+        last = inner[-1] if isinstance(inner, list) and inner else None
+        if last == width and not isinstance(last, bool):
+            yield (*path, len(inner) - 1)

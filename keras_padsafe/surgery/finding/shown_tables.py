@@ -9,8 +9,8 @@ from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counted_list import counted_list, is_numbered
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.held_quantised import held_sites
-from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.tables import Table, table_site
+from keras_padsafe.surgery.finding.sites import ConfigSite, site_of
+from keras_padsafe.surgery.finding.tables import Table
 from keras_padsafe.surgery.finding.vocabulary import Unexplained
 
 
@@ -83,7 +83,7 @@ def _table(
     reason = f"shown: ids index it, and its rows follow {keys}"
     axis = asking.inside.tables[path]
     table = Table(owner, asking.skeleton.shapes[path][axis], name, others)
-    site = table_site(arrays[path], axis, reason, "embedding table")
+    site = site_of(arrays[path], axis, reason, "embedding table")
     table.arrays += held_sites(asking, arrays, site, table.size)
     for place in counted:
         shown = f"shown: the rows of {path} follow it"

@@ -1,10 +1,11 @@
 """The places of a file that are bound to one vocabulary."""
 
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.surgery.finding.text_rules import PieceRule, TextRule
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,21 @@ class ArraySite(ArrayOverIds):
         return self.real_shape[self.axis]
 
 
+def site_of(
+    array: StoredArray,
+    axis: int,
+    reason: str,
+    role: str | None = None,
+    **more: Any,
+) -> ArraySite:
+    """The site of an array; if no role is given, a bias, a table or a head's kernel."""
+    by_axis = "head kernel" if axis else "embedding table"
+    role = role or ("head bias" if len(array.shape) == 1 else by_axis)
+    more = {"fill": "bias" if role == "head bias" else "rows", **more}
+    path, shape, dtype = array.path, array.shape, array.dtype
+    return ArraySite(path, shape, dtype, axis, role, reason=reason, **more)
+
+
 @dataclass(frozen=True)
 class ConfigSite:
     """A number of config.json that follows the vocabulary.
@@ -141,51 +157,6 @@ class ConfigSite:
     def is_padding(self) -> bool:
         """Whether it says what padding is."""
         return self.follows in ("mask_zero", "pad_id", "mask_token")
-
-
-@dataclass(frozen=True)
-class TextRule:
-    """How a TextVectorization makes words of text, in its own configuration's words.
-
-    Attributes:
-        standardize: What is done to the text first.
-        split: Where it is cut; `None` leaves it whole.
-        has_ngrams: Whether several words in a row make a word too.
-    """
-
-    standardize: str | None
-    split: str | None
-    has_ngrams: bool
-
-
-@dataclass(frozen=True)
-class PieceRule:
-    """How a WordPiece tokenizer makes words of text, before it cuts them into pieces.
-
-    Attributes:
-        lowers: Whether it makes them lower case.
-        splits: Whether it cuts text at punctuation.
-        suffix: What marks a piece inside a word.
-    """
-
-    lowers: bool
-    splits: bool
-    suffix: str
-
-    def why_lost(self, word: str) -> str | None:
-        """Why no text gives a word, if so."""
-        text = word.removeprefix(self.suffix)
-        if self.splits and len(text) > 1 and not all(map(_is_letter, text)):
-            return "is cut, as all text is at spaces and punctuation"
-        if self.lowers and text.casefold() != text:
-            return f"becomes {text.casefold()!r}, as all text does"
-        return None
-
-
-def _is_letter(sign: str) -> bool:
-    if sign.isascii():
-        return sign.isalnum()
-    return unicodedata.category(sign)[0] not in "PZC"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,12 @@ from keras_padsafe.surgery.finding.quantised import (
     named_arrays,
     quantised_sites,
 )
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.sites import (
+    ArraySite,
+    ConfigSite,
+    WordsSite,
+    site_of,
+)
 
 
 @dataclass
@@ -66,11 +71,9 @@ def _by_rule(layer: LayerNode, rule: Rule) -> list[Table]:
         array = array_below(layer, relative)
         if array is None or array.shape[axis : axis + 1] != (size,):
             continue
-        site = table_site(array, axis, reason)
-        if is_quantised(layer):
-            table.arrays += quantised_sites(layer, site, size)
-        else:
-            table.arrays.append(site)
+        role = "output projection" if axis else "embedding table"
+        site = site_of(array, axis, reason, role)
+        table.arrays += quantised_sites(layer, site, size)
     table.config += size_sites(layer, rule.size_key, reason)
     return [table] if table.arrays else []
 
@@ -114,11 +117,3 @@ def size_sites(layer: LayerNode, key: str, reason: str) -> list[ConfigSite]:
             path = (*child.path, "config", rule.size_key)
             sites.append(ConfigSite(path, value, "table", reason))
     return sites
-
-
-def table_site(
-    array: StoredArray, axis: int, reason: str, role: str | None = None
-) -> ArraySite:
-    """The site of a table, or of the weights by which a tied one scores ids."""
-    role = role or ("embedding table" if axis == 0 else "output projection")
-    return ArraySite(array.path, array.shape, array.dtype, axis, role, "rows", reason)

@@ -5,6 +5,7 @@ from typing import Any
 
 from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 
 LOOKED_UP = ("embedding table", "encoding kernel", "scales", "word weights")
@@ -24,6 +25,17 @@ class Unexplained:
     place: str
     problem: str
     remedy: str
+
+
+def doubt(layer: LayerNode, problem: str, remedy: str) -> Unexplained:
+    """What is not known of a layer; the sentence begins with its class and name."""
+    what = f"{layer.class_name} {layer.name!r} {problem}"
+    return Unexplained(layer.name, what, remedy)
+
+
+def leaving(name: str) -> str:
+    """How a remedy begins that leaves a layer alone."""
+    return f"Say --leave {name} (leave='{name}')"
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from keras_padsafe.archive.limits import MAX_IDS, Limits
+from keras_padsafe.archive.limits import Limits
 from keras_padsafe.archive.strict_json import parse_object
+from keras_padsafe.arguments import MAX_IDS
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.finding.sentence_piece import read_pieces, with_pieces
 

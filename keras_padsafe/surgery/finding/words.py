@@ -11,7 +11,8 @@ from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import shortly
-from keras_padsafe.surgery.finding.sites import ConfigSite, TextRule, WordsSite
+from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.text_rules import TextRule
 
 # `str.splitlines`, with which Keras reads the file back, breaks a line at each.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")

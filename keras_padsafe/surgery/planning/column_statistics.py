@@ -1,17 +1,15 @@
 """Statistics of an array over one axis, in float64 and in bounded memory."""
 
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from keras_padsafe.archive import decode
+from keras_padsafe.archive.dtypes import storage_dtype
 
 BLOCK_VALUES = 1 << 17
-Block = tuple[np.ndarray, slice]
 
 
 class Weight(Protocol):
@@ -26,19 +24,12 @@ class Weight(Protocol):
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray: ...
 
 
-def column_statistics(
-    array: Weight,
-    axis: int,
-    start: int,
-    stop: int,
-    *,
-    deviation: bool,
-    left_out: Sequence[int] | np.ndarray = (),
-) -> tuple[np.ndarray, np.ndarray]:
+class ColumnStatistics:
     """Mean and standard deviation over a stretch of one axis, in float64.
 
     Values that are NaN or infinite are left out, so that one bad row does not spread;
-    where no value is left the mean is 0.
+    where no value is left the mean is 0. What is not seen while it is copied is read
+    when it is asked for, and gives the same numbers.
 
     Args:
         array: The array.
@@ -47,18 +38,95 @@ def column_statistics(
         stop: Where they end.
         deviation: Whether the standard deviation is wanted; zeros are returned if not.
         left_out: Entries of the stretch, from its start on, that take no part.
-
-    Returns:
-        Two arrays of shape `(lead, trail)`: all axes before and after, flattened.
     """
-    lead = math.prod(array.shape[:axis])
-    trail = math.prod(array.shape[axis + 1 :])
-    running = _Running(*(np.zeros((lead, trail)) for _ in range(3)))
-    out = np.asarray(left_out, np.int64) + start
-    for part, where in _read_ahead(_blocks(array, axis, start, stop, out)):
-        running.add(part, where, deviation)
-    known = np.maximum(running.count, 1)
-    return running.total / known, np.sqrt(running.spread / known)
+
+    def __init__(
+        self,
+        array: Weight,
+        axis: int,
+        start: int,
+        stop: int,
+        *,
+        deviation: bool,
+        left_out: Sequence[int] | np.ndarray = (),
+    ) -> None:
+        self._array, self._axis, self._deviation = array, axis, deviation
+        self._ids = slice(start, stop)
+        self._left_out = np.asarray(left_out, np.int64) + start
+        # What comes next on the first axis, and where that ends.
+        self._next, self._end = (0, array.shape[0]) if axis else (start, stop)
+        width = math.prod(array.shape[1:])
+        self._step = max(1, BLOCK_VALUES // max(1, width))
+        self._dtype = storage_dtype(array.dtype)
+        self._width = width * self._dtype.itemsize
+        # Of what is seen, each place on an axis before that of ids is wanted at once.
+        self._room = memoryview(bytearray((1 if axis else self._step) * self._width))
+        self._held = 0
+        shape = (math.prod(array.shape[:axis]), math.prod(array.shape[axis + 1 :]))
+        self._count, self._total, self._spread = (np.zeros(shape) for _ in range(3))
+
+    def see(self, offset: int, data: memoryview) -> None:
+        """Takes in stored bytes of the array, if they go on where the last ended."""
+        known = self._next * self._width + self._held - offset
+        data = data[known:] if known >= 0 else data[:0]
+        while data and self._next < self._end:
+            size = len(self._room[: (self._end - self._next) * self._width])
+            block = data[: size - self._held]
+            data = data[len(block) :]
+            if len(block) < size:
+                self._room[self._held : self._held + len(block)] = block
+                self._held += len(block)
+                block = self._room[:size]
+            if self._held in (0, size):
+                values = np.frombuffer(block, self._dtype)
+                self._add(values.reshape(-1, *self._array.shape[1:]))
+
+    def of(self, lead: int) -> tuple[np.ndarray, np.ndarray]:
+        """Both at one place along the axes before that of ids, all after flattened."""
+        end = self._end
+        if self._axis:
+            end = lead // (len(self._total) // self._array.shape[0]) + 1
+        while self._next < end:
+            stop = min(self._next + self._step, self._end)
+            self._add(self._array.read(self._next, stop))
+        known = np.maximum(self._count[lead], 1)
+        return self._total[lead] / known, np.sqrt(self._spread[lead] / known)
+
+    def _add(self, values: np.ndarray) -> None:
+        """Adds what comes next (Chan, Golub and LeVeque, 1983)."""
+        if values.dtype.kind != "f":  # Floats are added up as they are stored.
+            values = decode(values, self._array.dtype)
+        start, stop, trail = self._next, self._next + len(values), self._total.shape[1]
+        self._next, self._held = stop, 0
+        if self._axis == 0:
+            where, part = slice(None), values.reshape(1, len(values), trail)
+            low, high = np.searchsorted(self._left_out, [start, stop])
+            out = self._left_out[low:high] - start
+        else:
+            each = len(self._total) // self._array.shape[0]
+            where = slice(start * each, stop * each)
+            shape = (len(values) * each, self._array.shape[self._axis], trail)
+            part = values.reshape(shape)[:, self._ids]
+            out = self._left_out - self._ids.start
+        if out.size:  # Sums depend on the layout, which `delete` does not keep.
+            part = np.ascontiguousarray(np.delete(part, out, axis=1))
+        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+            total = part.sum(axis=1, dtype=np.float64)
+        here = np.full(total.shape, float(part.shape[1]))
+        if not np.isfinite(total).all():
+            finite = np.isfinite(part)
+            here = finite.sum(axis=1).astype(np.float64)
+            part = np.where(finite, part, np.nan)
+            total = np.nansum(part, axis=1, dtype=np.float64)
+        if self._deviation:
+            mean = total / np.maximum(here, 1)
+            before = self._count[where]
+            gap = mean - self._total[where] / np.maximum(before, 1)
+            weight = before * here / np.maximum(before + here, 1)
+            squares = np.nansum((part - mean[:, None]) ** 2, axis=1)
+            self._spread[where] += squares + gap**2 * weight
+        self._count[where] += here
+        self._total[where] += total
 
 
 def entries_of(array: Weight, axis: int, lead: int, ids: np.ndarray) -> np.ndarray:
@@ -78,70 +146,3 @@ def entries_of(array: Weight, axis: int, lead: int, ids: np.ndarray) -> np.ndarr
     values = decode(array.read(first, first + 1), array.dtype)
     values = values.reshape(-1, array.shape[axis], shape[1])
     return values[inner, ids].astype(np.float64)
-
-
-def _blocks(
-    array: Weight, axis: int, first: int, last: int, left_out: np.ndarray
-) -> Iterator[Block]:
-    """A stretch as blocks `(lead, ids, trail)`, and which of lead they are."""
-    lead = math.prod(array.shape[:axis])
-    trail = math.prod(array.shape[axis + 1 :])
-    width = max(1, math.prod(array.shape[1:]))
-    step = max(1, BLOCK_VALUES // width)
-    begin, end = (0, array.shape[0]) if axis else (first, last)
-    for start in range(begin, end, step):
-        stop = min(start + step, end)
-        values = array.read(start, stop)
-        if values.dtype.kind != "f":  # Floats are added up as they are stored.
-            values = decode(values, array.dtype)
-        if axis == 0:
-            low, high = np.searchsorted(left_out, [start, stop])
-            block = values.reshape(1, stop - start, trail)
-            yield _without(block, left_out[low:high] - start), slice(None)
-        else:
-            each = lead // array.shape[0]
-            where = slice(start * each, stop * each)
-            block = values.reshape(-1, array.shape[axis], trail)[:, first:last]
-            yield _without(block, left_out - first), where
-
-
-def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
-    """The same blocks; each is read while the last is added up."""
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(next, blocks, None)
-        while (block := coming.result()) is not None:
-            coming = ahead.submit(next, blocks, None)
-            yield block
-
-
-def _without(block: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    return np.delete(block, ids, axis=1) if ids.size else block
-
-
-@dataclass
-class _Running:
-    """Counts, sums and squared deviations so far, each `(lead, trail)`."""
-
-    count: np.ndarray
-    total: np.ndarray
-    spread: np.ndarray
-
-    def add(self, part: np.ndarray, where: slice, deviation: bool) -> None:
-        """Adds a block `(lead, ids, trail)` (Chan, Golub and LeVeque, 1983)."""
-        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
-            total = part.sum(axis=1, dtype=np.float64)
-        here = np.full(total.shape, float(part.shape[1]))
-        if not np.isfinite(total).all():
-            finite = np.isfinite(part)
-            here = finite.sum(axis=1).astype(np.float64)
-            part = np.where(finite, part, np.nan)
-            total = np.nansum(part, axis=1, dtype=np.float64)
-        if deviation:
-            mean = total / np.maximum(here, 1)
-            before = self.count[where]
-            gap = mean - self.total[where] / np.maximum(before, 1)
-            weight = before * here / np.maximum(before + here, 1)
-            squares = np.nansum((part - mean[:, None]) ** 2, axis=1)
-            self.spread[where] += squares + gap**2 * weight
-        self.count[where] += here
-        self.total[where] += total

@@ -3,15 +3,15 @@
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from keras_padsafe.archive import encode
 from keras_padsafe.surgery.planning.column_statistics import (
     BLOCK_VALUES,
+    ColumnStatistics,
     Weight,
-    column_statistics,
     entries_of,
 )
 from keras_padsafe.surgery.planning.new_rows import NewRows
@@ -59,7 +59,7 @@ class Entries:
             kind = "mean"
         self._spare = np.asarray(spare, np.int64)
         self._spare_value = SPARE_BIAS if is_bias else 0.0
-        self._real = np.delete(np.arange(size), np.asarray(left_out, np.int64))
+        self._size, self._left_out = size, left_out
         self._kind = kind
         self._new_rows = new_rows
         self._dtype = dtype
@@ -71,8 +71,9 @@ class Entries:
         self._start = start
         # The same for each place along the axes before that of ids.
         self._mix = lru_cache(_MIXES_KEPT)(self._made_of)
+        self.statistics = None
         if kind in ("mean", "normal", "rows", "covariance", "mix"):
-            self._mean, self._deviation = column_statistics(
+            self.statistics = ColumnStatistics(
                 weight,
                 axis,
                 start,
@@ -117,9 +118,11 @@ class Entries:
             return np.full(shape, self._new_rows.value)
         if self._kind in ("covariance", "mix"):
             return self._mixed(lead, first, rows)
-        values = np.broadcast_to(self._mean[lead], shape).copy()
+        assert self.statistics is not None
+        mean, deviation = self.statistics.of(lead)
+        values = np.broadcast_to(mean, shape).copy()
         if self._kind == "normal":
-            values += self._deviation[lead] * self._generator.standard_normal(shape)
+            values += deviation * self._generator.standard_normal(shape)
         if self._given is not None:
             given = self._given[first : first + rows]
             values[: len(given)] = given
@@ -134,11 +137,18 @@ class Entries:
         if needed.size:
             places = needed + self._start
             old = entries_of(self._weight, self._axis, lead, places)
+        assert self.statistics is not None
+        mean, _ = self.statistics.of(lead)
         for row, (ids, weights) in enumerate(mixes):
             rest = 1.0 - weights.sum()
-            made[row] = rest * self._mean[lead] if rest else 0.0
+            made[row] = rest * mean if rest else 0.0
             made[row] += weights @ old[np.searchsorted(needed, ids)]
         return made
+
+    @cached_property
+    def _real(self) -> np.ndarray:
+        """The old entries that take part, by number."""
+        return np.delete(np.arange(self._size), np.asarray(self._left_out, np.int64))
 
     def _made_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The old ids that the new entry of this number is made of, and weights."""

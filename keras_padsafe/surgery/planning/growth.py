@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_padsafe.arguments import MAX_IDS, Word, read_count, read_words
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import config_key
-from keras_padsafe.surgery.arguments import Word, read_count, read_words
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
 from keras_padsafe.surgery.planning.change import Change
@@ -41,10 +41,10 @@ def grown(
             f"words; received {'both' if rows is not None else 'neither'}."
         )
     _check_counted(vocabulary, by_words=rows is None and multiple_of is None)
-    step = 1 if multiple_of is None else read_count(multiple_of, "multiple_of")
+    step = 1 if multiple_of is None else _read_rows(multiple_of, "multiple_of")
     size = vocabulary.size
     words = () if tokens is None else read_new_words(tokens, vocabulary)
-    count = len(words) if rows is None else read_count(rows, "rows")
+    count = len(words) if rows is None else _read_rows(rows, "rows")
     start = place.start(vocabulary)
     if start is None and words and any(site.inserts for site in vocabulary.words):
         start = vocabulary.words[0].end
@@ -67,10 +67,14 @@ def grown(
     return padded(vocabulary, change, start, count) if place.pad else change
 
 
+def _read_rows(value: int, name: str) -> int:
+    return read_count(value, name, least=1, most=MAX_IDS)
+
+
 def _check_capacity(
     capacity: int, rows: int | None, place: Place, vocabulary: Vocabulary
 ) -> None:
-    read_count(capacity, "capacity")
+    _read_rows(capacity, "capacity")
     if rows is not None or place != Place():
         raise SurgeryError(
             "capacity: spare rows go to the end, behind the words. Expected: no `rows` "

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_padsafe.arguments import Word
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
-from keras_padsafe.surgery.arguments import Word
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import split_pieces
 from keras_padsafe.surgery.planning.change import Change

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from keras_padsafe.archive import decode, encode
-from keras_padsafe.archive.limits import MAX_IDS
+from keras_padsafe.arguments import MAX_IDS, read_words
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import is_count, shortly
-from keras_padsafe.surgery.arguments import read_words
 
 KINDS = ("mean", "zeros", "constant", "normal", "covariance", "mix", "rows")
 _NAMED = ("like", "unknown", "pieces")

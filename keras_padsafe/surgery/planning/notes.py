@@ -3,7 +3,7 @@
 import math
 
 from keras_padsafe.facts.packages import MOST_WHOLE
-from keras_padsafe.surgery.finding.unreachable_words import unreachable_words_note
+from keras_padsafe.surgery.finding.sites import WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.new_rows import NewRows
@@ -44,9 +44,11 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             "The file holds no lookup layer for these ids: put the new words into "
             "your own word index under the ids given."
         )
-    for site in vocabulary.words:
-        note = unreachable_words_note(change.words, site)
-        notes += [note] if note else []
+    notes += [
+        _never_given(site, lost)
+        for site in vocabulary.words
+        if (lost := _lost_words(site, change))
+    ]
     for site in vocabulary.config:
         whole = len(site.value or site.default) if site.follows == "whole" else 0
         if whole and change.words and whole + len(change.words) > MOST_WHOLE:
@@ -70,3 +72,19 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             "bounds it."
         )
     return notes
+
+
+def _lost_words(site: WordsSite, change: Change) -> dict[str, str]:
+    """The new words whose ids a layer never gives, and why."""
+    rule = site.text_rule
+    words = [word for word in change.words if isinstance(word, str)] if rule else []
+    return {w: why for w in words if rule and (why := rule.why_lost(w))}
+
+
+def _never_given(site: WordsSite, lost: dict[str, str]) -> str:
+    listed = "; ".join(f"{word!r} {why}" for word, why in list(lost.items())[:3])
+    more = f"; and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return (
+        f"{site.class_name} {site.layer!r} will never give the ids of {len(lost)} "
+        f"of the new words: {listed}{more}. Add them in the form that the layer makes."
+    )

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from keras_padsafe.arguments import Word, read_count, read_word
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.saved_model.malformed import is_count, shortly
-from keras_padsafe.surgery.arguments import Word, as_integer, read_word
+from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 
 
@@ -37,10 +37,10 @@ class Place:
             return self._id_before(vocabulary, read_word(self.before, "before"))
         if self.at is None:
             return None
-        at, size = as_integer(self.at), vocabulary.size
-        if not is_count(at) or at > size:
+        at, size = read_count(self.at, "at"), vocabulary.size
+        if at > size:
             raise SurgeryError(
-                f"at: received {shortly(self.at)}. Expected: an id from 0 to {size}, "
+                f"at: received {at}. Expected: an id from 0 to {size}, "
                 f"the number of ids of vocabulary {vocabulary.name!r}."
             )
         return at

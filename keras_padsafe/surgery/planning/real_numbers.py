@@ -6,9 +6,11 @@ from functools import cached_property
 import numpy as np
 
 from keras_padsafe.archive import Archive, StoredArray, decode
-from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.finding.sites import Quantised
 from keras_padsafe.surgery.planning.quantise import real_numbers, unpacked
+from keras_padsafe.surgery.planning.unfit import unfit
+
+_EXPECTED = "the scales that it names"
 
 
 class RealNumbers:
@@ -28,7 +30,7 @@ class RealNumbers:
         names = [path, how.scale, *([how.zero] if how.zero else [])]
         missing = next((name for name in names if name not in source.arrays), None)
         if missing is not None:
-            raise _unfit(source, missing, "no such array")
+            raise unfit(source, f"Array {missing}", _EXPECTED, "no such array")
         self._stored, self._scale, *zeros = (source.arrays[name] for name in names)
         self._zero = zeros[0] if zeros else None
         self.shape = how.shape(self._stored.shape)
@@ -36,7 +38,8 @@ class RealNumbers:
         count = self.depth if how.shared else self.shape[axis] * groups
         for array in (self._scale, *zeros):
             if math.prod(array.shape) != count:
-                raise _unfit(source, array.path, f"shape {array.shape}")
+                received = f"shape {array.shape}"
+                raise unfit(source, f"Array {array.path}", _EXPECTED, received)
 
     @property
     def depth(self) -> int:
@@ -96,13 +99,6 @@ class RealNumbers:
         )
         assert scale is not None
         return scale, zero
-
-
-def _unfit(source: Archive, path: str, received: str) -> SurgeryError:
-    return SurgeryError(
-        f"{source.path}: the plan does not fit this file. Array {path}: expected the "
-        f"scales that it names, received {received}. Make a plan for this file."
-    )
 
 
 def _of_ids(array: StoredArray, start: int, stop: int) -> np.ndarray:

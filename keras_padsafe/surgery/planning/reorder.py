@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.arguments import Word, read_words
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
 from keras_padsafe.surgery.planning.change import Change

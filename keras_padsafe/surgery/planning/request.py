@@ -7,10 +7,15 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_padsafe.archive import Archive
-from keras_padsafe.arguments import read_choice, read_flag, read_text
+from keras_padsafe.arguments import (
+    Word,
+    read_choice,
+    read_count,
+    read_flag,
+    read_text,
+    read_word,
+)
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.saved_model.malformed import shortly
-from keras_padsafe.surgery.arguments import Word, as_integer, read_word
 from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.build_plan import build_plan
@@ -49,8 +54,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.vocabulary is not None:
             read_text(self.vocabulary, "vocabulary")
-        if self.at is not None and as_integer(self.at) is None:
-            raise SurgeryError(f"at: expected an id; received {shortly(self.at)}.")
+        if self.at is not None:
+            read_count(self.at, "at")
         if self.before is not None:
             read_word(self.before, "before")
         read_flag(self.pad, "pad")
@@ -89,22 +94,17 @@ class Request:
                 "`old_vocabulary` with `new_vocabulary`, or `evict` with or without "
                 f"`tokens`; received {' and '.join(asked) or 'none'}."
             )
-        if self.capacity is not None and asked[0] not in ("rows", "tokens"):
-            raise SurgeryError(
-                f"capacity: `{asked[0]}` says already how many rows there are to be. "
-                "Expected: capacity alone, or beside `tokens`."
-            )
-        if self.multiple_of is not None and asked[0] not in ("rows", "tokens"):
-            raise SurgeryError(
-                f"multiple_of: `{asked[0]}` says already how many rows there are to "
-                "be. Expected: multiple_of beside `rows` or `tokens` only."
-            )
         place = Place(self.at, self.before, self.pad)
-        if place != Place() and asked[0] not in ("rows", "tokens"):
-            raise SurgeryError(
-                f"at, before, pad: they say where new ids go, and `{asked[0]}` says so "
-                "already. Expected: one of them beside `rows` or `tokens` only."
-            )
+        for name, is_given in (
+            ("capacity", self.capacity is not None),
+            ("multiple_of", self.multiple_of is not None),
+            ("at, before, pad", place != Place()),
+        ):
+            if is_given and asked[0] not in ("rows", "tokens"):
+                raise SurgeryError(
+                    f"{name}: `{asked[0]}` says already how many rows there are to be, "
+                    "and where. Expected: it beside `rows` or `tokens` only."
+                )
         if self.keep is not None:
             return trimmed(vocabulary, self.keep)
         if self.row_map is not None:

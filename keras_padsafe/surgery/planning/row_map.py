@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_padsafe.archive.limits import MAX_IDS
+from keras_padsafe.arguments import MAX_IDS
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import is_count, shortly
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.surgery.arguments import Word, read_words
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.growth import check_lists, read_new_words

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from keras_padsafe.arguments import Word
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
-from keras_padsafe.surgery.arguments import Word
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_new_size

@@ -75,10 +75,8 @@ def _differing_entries(
             int((bits(after.read(n, n + c)) != bits(before.read(o, o + c))).sum())
             for n, o, c in _stretches(new, old, _rows_at_once(before))
         )
-    step = max(1, _rows_at_once(before))
     differing = 0
-    for start in range(0, before.shape[0], step):
-        stop = min(start + step, before.shape[0])
+    for start, stop in _blocks(before):
         rows, made = before.read(start, stop), after.read(start, stop)
         if change.is_packed:
             rows = unpacked(rows, change.axis, row_map.old_size)
@@ -107,6 +105,13 @@ def _rows_at_once(array: StoredArray) -> int:
     return max(1, _BLOCK_BYTES // max(row, 1))
 
 
+def _blocks(array: StoredArray) -> Iterator[tuple[int, int]]:
+    """The first axis in stretches that fit into memory."""
+    step = _rows_at_once(array)
+    for start in range(0, array.shape[0], step):
+        yield start, min(start + step, array.shape[0])
+
+
 def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
     for change in plan.arrays:
         new_ids = change.own(plan.row_map).new_ids
@@ -125,17 +130,13 @@ def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
 
 def _finite(array: StoredArray, axis: int, ids: np.ndarray) -> bool:
     if axis == 0:
-        return all(
-            np.isfinite(decode(array.read(start, start + count), array.dtype)).all()
+        found = (
+            array.read(start, start + count)
             for start, _, count in _stretches(ids, ids, _rows_at_once(array))
         )
-    step = _rows_at_once(array)
-    return all(
-        np.isfinite(
-            decode(np.take(array.read(at, at + step), ids, axis=axis), array.dtype)
-        ).all()
-        for at in range(0, array.shape[0], step)
-    )
+    else:
+        found = (np.take(array.read(*at), ids, axis=axis) for at in _blocks(array))
+    return all(np.isfinite(decode(values, array.dtype)).all() for values in found)
 
 
 def _differing_others(
@@ -156,14 +157,10 @@ def _differing_others(
 
 
 def _same_bytes(before: StoredArray, after: StoredArray) -> bool:
-    if not before.shape or not before.nbytes:
-        return np.array_equal(bits(before.read()), bits(after.read()))
-    step = _rows_at_once(before)
+    whole = not before.shape or not before.nbytes
     return all(
-        np.array_equal(
-            bits(before.read(at, at + step)), bits(after.read(at, at + step))
-        )
-        for at in range(0, before.shape[0], step)
+        np.array_equal(bits(before.read(*at)), bits(after.read(*at)))
+        for at in ([()] if whole else _blocks(before))
     )
 
 

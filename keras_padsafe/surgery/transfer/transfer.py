@@ -1,27 +1,21 @@
 """Carries a plan out: archive -> archive, array by array, in bounded memory."""
 
 import copy
-import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from keras_padsafe.archive import Archive, NewArray, Span, StoredArray, write_archive
+from keras_padsafe.archive import Archive, NewArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.surgery.finding.word_files import word_file
-from keras_padsafe.surgery.planning.entries import Entries
-from keras_padsafe.surgery.planning.plan import ArrayChange, Plan, WordsChange
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap
-from keras_padsafe.surgery.planning.spare_places import spare_places
-from keras_padsafe.surgery.transfer.quantised_pieces import (
-    quantised_pieces,
-    scale_pieces,
-)
+from keras_padsafe.surgery.planning.plan import Plan, WordsChange
+from keras_padsafe.surgery.planning.row_map import NEW
+from keras_padsafe.surgery.planning.unfit import unfit
+from keras_padsafe.surgery.transfer.pieces import pieces
 from keras_padsafe.version import __version__
 
 PROVENANCE = "keras_padsafe"
@@ -54,7 +48,10 @@ def transfer(
         config=config,
         metadata={**source.metadata, PROVENANCE: provenance},
         assets=assets,
-        arrays={c.path: _new_array(c, plan, source) for c in plan.arrays},
+        arrays={
+            c.path: NewArray(c.new_shape, partial(pieces, c, plan, source))
+            for c in plan.arrays
+        },
         drop=[
             g for g in ("optimizer",) if plan.optimizer == "drop" and g in source.groups
         ],
@@ -70,76 +67,8 @@ def check_arrays(plan: Plan, source: Archive) -> None:
         array = source.arrays.get(change.path)
         if array is None or (array.shape, array.dtype) != (change.shape, change.dtype):
             received = f"{array.dtype} of shape {array.shape}" if array else "none"
-            raise SurgeryError(
-                f"{source.path}: the plan does not fit this file. Array {change.path}: "
-                f"expected {change.dtype} of shape {change.shape}, received "
-                f"{received}. Make a plan for this file."
-            )
-
-
-def _new_array(change: ArrayChange, plan: Plan, source: Archive) -> NewArray:
-    array = source.arrays[change.path]
-    if change.quantised is not None:
-        return NewArray(
-            change.new_shape, lambda: quantised_pieces(change, plan, source)
-        )
-    if change.fill in ("scale", "zero"):
-        return NewArray(change.new_shape, lambda: scale_pieces(change, plan, source))
-    weight = source.arrays[change.like] if change.like else array
-    return NewArray(change.new_shape, lambda: _pieces(change, plan, array, weight))
-
-
-def _pieces(
-    change: ArrayChange, plan: Plan, array: StoredArray, weight: StoredArray
-) -> Iterator[Span | bytes]:
-    """The new array in the order of its bytes: old stretches and new entries."""
-    runs = list(change.own(plan.row_map).runs())
-    new = sum(run.count for run in runs if run.old == NEW)
-    entries: list[Entries] = []
-    each = new // max(len(change.starts), 1)
-    lead = math.prod(change.shape[: change.axis])
-    ids = change.shape[change.axis]
-    width = array.nbytes // max(lead * ids, 1)
-    for index in range(lead):
-        made = 0
-        for run in runs:
-            if run.old != NEW:
-                start = (index * ids + run.old) * width
-                yield Span(start, start + run.count * width)
-                continue
-            # The disk writes what is old while the statistics are read.
-            entries = entries or _entries(change, plan, weight)
-            end = made + run.count
-            while made < end:
-                stretch, first = divmod(made, each)
-                count = min(end - made, each - first)
-                yield from entries[stretch].blocks(index, first, count)
-                made += count
-
-
-def _entries(change: ArrayChange, plan: Plan, weight: StoredArray) -> list[Entries]:
-    """What makes the new entries of each stretch over the ids."""
-    new_rows, is_bias = plan.rows_of(change), change.fill == "bias"
-    its = next(c for c in plan.arrays if c.path == weight.path)
-    places = spare_places(change, its, plan)
-    if isinstance(change.fill, int | float):
-        places["spare"] = np.empty(0, np.int64)  # They start with the same number.
-    size = weight.shape[change.axis]
-    if change.starts:
-        size = plan.old_size - len(change.skips)
-    return [
-        Entries(
-            new_rows,
-            weight,
-            change.axis,
-            start,
-            size,
-            change.dtype,
-            is_bias=is_bias,
-            **places,
-        )
-        for start in change.starts or (0,)
-    ]
+            expected = f"{change.dtype} of shape {change.shape}"
+            raise unfit(source, f"Array {change.path}", expected, received)
 
 
 def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
@@ -149,21 +78,13 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
     config = {**source.config}
     own = {id(config)}
     for change in plan.config:
-        holder = _find(config, change.path[:-1], source, own)
-        key = change.path[-1]
-        is_left_out = change.old is None and isinstance(holder, dict)
-        if not _has(holder, key) and not is_left_out:
-            raise SurgeryError(
-                f"{source.path}: the plan does not fit this file. config.json has no "
-                f"{config_key(change.path)}. Make a plan for this file."
-            )
-        if change.old is not None and _get(holder, key) != change.old:
-            raise SurgeryError(
-                f"{source.path}: the plan does not fit this file. "
-                f"{config_key(change.path)}: expected {change.old!r}, received "
-                f"{_get(holder, key)!r}. Make a plan for this file."
-            )
-        holder[key] = copy.deepcopy(change.new)
+        holder, old = _find(config, change.path, source, own)
+        # What a plan puts in may take the place of any value, as of an initializer.
+        is_put_in = change.old is None
+        if not (isinstance(holder, dict) if is_put_in else old == change.old):
+            place = config_key(change.path)
+            raise unfit(source, place, f"{change.old!r}", f"{old!r}")
+        holder[change.path[-1]] = copy.deepcopy(change.new)
     for change in plan.words:
         weights = replace(change, added=(change.weight,) * len(change.added))
         for path, like in (
@@ -171,47 +92,37 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
             (change.weights_path, weights),
         ):
             if path is not None:
-                holder = _find(config, path[:-1], source, own)
-                words = _get(holder, path[-1])
+                holder, words = _find(config, path, source, own)
                 if not isinstance(words, list):
-                    raise SurgeryError(
-                        f"{source.path}: the plan does not fit this file. Layer "
-                        f"{change.layer!r}: {config_key(path)} lists no words. Make a "
-                        "plan for this file."
-                    )
-                holder[path[-1]] = _new_words(like, list(words), plan.row_map)
+                    raise unfit(source, config_key(path), "a list", f"{words!r}")
+                holder[path[-1]] = _new_words(like, list(words), plan, source)
     return config
 
 
-def _find(config: Any, path: ConfigPath, source: Archive, own: set[int]) -> Any:
-    """What lies there, as the new config.json's own; `own` has what is already."""
-    for key in path:
+def _find(
+    config: Any, path: ConfigPath, source: Archive, own: set[int]
+) -> tuple[Any, Any]:
+    """What holds a place, as the new config.json's own, and what lies there.
+
+    `own` has what is the new one's own already.
+    """
+    for key in path[:-1]:
         around: Any = config
         config = _get(config, key)
         if not isinstance(config, dict | list):
-            raise SurgeryError(
-                f"{source.path}: the plan does not fit this file. config.json has no "
-                f"{config_key(path)}. Make a plan for this file."
-            )
+            raise unfit(source, config_key(path), "a value", "none")
         if id(config) not in own:
             config = copy.copy(config)
             around[key] = config
             own.add(id(config))
-    return config
-
-
-def _has(holder: dict[str, Any] | list[Any], key: str | int) -> bool:
-    if isinstance(holder, dict):
-        return key in holder
-    return isinstance(key, int) and key < len(holder)
+    return config, _get(config, path[-1])
 
 
 def _get(holder: Any, key: str | int) -> Any:
     if isinstance(holder, dict):
         return holder.get(key)
-    if isinstance(holder, list) and isinstance(key, int) and key < len(holder):
-        return holder[key]
-    return None
+    is_there = isinstance(key, int) and key < len(holder)
+    return holder[key] if is_there else None
 
 
 def new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
@@ -220,26 +131,23 @@ def new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
     for change in plan.words:
         for name in change.assets:
             if name not in source.assets:
-                raise SurgeryError(
-                    f"{source.path}: the plan does not fit this file. It has no asset "
-                    f"{name}. Make a plan for this file."
-                )
+                raise unfit(source, name, "a list of words", "no such file")
             before = source.assets[name].read()
             kind = word_file(name)
-            words = _new_words(change, list(kind.read(before) or ()), plan.row_map)
+            words = _new_words(change, list(kind.read(before) or ()), plan, source)
             assets[name] = kind.write(before, [str(word) for word in words])
     return assets
 
 
-def _new_words(change: WordsChange, words: list[Any], row_map: RowMap) -> list[Any]:
+def _new_words(
+    change: WordsChange, words: list[Any], plan: Plan, source: Archive
+) -> list[Any]:
     if len(words) != change.count:
-        raise SurgeryError(
-            f"The plan does not fit this file. Layer {change.layer!r}: expected "
-            f"{change.count} words, received {len(words)}. Make a plan for this file."
-        )
+        place, count = f"Layer {change.layer!r}", f"{change.count} words"
+        raise unfit(source, place, count, f"{len(words)}")
     added = iter(change.added)
     result: list[Any] = []
-    for old in row_map.ids[change.new_first_id :].tolist():
+    for old in plan.row_map.ids[change.new_first_id :].tolist():
         if old == NEW:
             word = next(added, None)
         else:

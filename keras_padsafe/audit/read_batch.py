@@ -1,11 +1,11 @@
-"""Reads what a caller says of a batch: its arrays, pad ids and words."""
+"""Reads what a caller says of a batch: its arrays, and pad ids."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from keras_padsafe.arguments import unread
+from keras_padsafe.arguments import is_listed, unread
 from keras_padsafe.errors import PadsafeError
 
 
@@ -15,9 +15,13 @@ def read_batch(value: Any, name: str, error: type[PadsafeError]) -> Any:
         f"{name}: expected one batch, an array or a list, tuple or dictionary of "
         "arrays; received"
     )
-    if value is None or isinstance(value, str | bytes):
-        raise error(f"{expected} {type(value).__name__}.")
-    for part in _parts(value):
+    number = isinstance(value, int | float) or getattr(value, "shape", None) == ()
+    if value is None or number or isinstance(value, str | bytes):
+        raise error(f"{expected} one {type(value).__name__}.")
+    parts = list(_parts(value))
+    if not parts:
+        raise error(f"{expected} none.")
+    for part in parts:
         if isinstance(part, list | tuple) or hasattr(part, "shape"):
             try:
                 shape = np.shape(part)
@@ -38,27 +42,17 @@ def read_batch(value: Any, name: str, error: type[PadsafeError]) -> Any:
 
 def read_pad_id(value: Any, name: str, error: type[PadsafeError]) -> Any:
     """A number, several, `None`, or a dictionary from the name of an input to such."""
-    several = isinstance(value, list | tuple | set | frozenset | range | np.ndarray)
     if isinstance(value, Mapping):
         for key, part in value.items():
             read_pad_id(part, f"{name}[{key!r}]", error)
-    elif several:
-        for part in value:
-            read_pad_id(part, name, error)
-    elif value is not None and (
-        isinstance(value, bool) or not isinstance(value, int | float | np.number)
-    ):
-        what = "a number, several, None, or a dictionary of such by input"
-        raise unread(name, what, value, error)
-    return value
-
-
-def read_words(value: Any, name: str, error: type[PadsafeError]) -> Any:
-    """The words by id: a list, a dictionary, or `None`."""
-    listed = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
-    if value is None or listed or isinstance(value, Mapping):
         return value
-    raise unread(name, "the words by id, a list or a dictionary", value, error)
+    several = is_listed(value) or isinstance(value, set | frozenset)
+    for part in value if several else (value,):
+        number = isinstance(part, int | float | np.number)
+        if part is not None and (isinstance(part, bool) or not number):
+            what = "a number, several, None, or a dictionary of such by input"
+            raise unread(name, what, part, error)
+    return value
 
 
 def _parts(structure: Any) -> Iterator[Any]:
