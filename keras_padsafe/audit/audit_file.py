@@ -105,6 +105,8 @@ def audit_with_batch(
     """
     import keras
 
+    from keras_padsafe.audit.run.model_runs import ModelRuns
+
     try:
         model, _ = load_model(path)
     except ModelFailed as error:
@@ -120,7 +122,7 @@ def audit_with_batch(
         lambda: find_nonfinite(model, x, y, sample_weight=sample_weight),
     )
     picture = None
-    if _runs(model, x):
+    if ModelRuns(model, x).refusal() is None:
         audit.make("masks", lambda: trace_masks(model, x))
         if pad != [] or _shows_padding(audit.checks.get("masks")):
             audit.make("padding", lambda: check_padding(model, x, pad))
@@ -147,8 +149,11 @@ class _Audit:
             self.skipped[name] = str(error)
         except Exception as error:
             # Only a model raises anything else, and then on its own account.
+            from keras_padsafe.audit.run.model_runs import what_was_said
+
+            said = what_was_said(error)
             raise AuditError(
-                f"{self._model}: the model does not take this batch ({_line(error)}). "
+                f"{self._model}: the model does not take this batch ({said}). "
                 "Expected: one batch as it was trained on. In an .npz file name the "
                 "arrays as the model's inputs, or x if there is one."
             ) from None
@@ -166,25 +171,6 @@ class _Audit:
             skipped=self.skipped,
             picture=picture,
         )
-
-
-def _runs(model: Any, x: Any) -> bool:
-    from keras_padsafe.audit.run.model_runs import ModelRuns
-    from keras_padsafe.audit.run.watch import Observer
-
-    try:
-        ModelRuns(model, x).call(Observer())
-    except Exception:
-        return False
-    return True
-
-
-def _line(error: Exception) -> str:
-    """The first line of an error that says something; Keras begins with its own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith("Exception encountered")]
-    text = (kept or lines or [type(error).__name__])[0]
-    return text.replace("\x1b[1m", "").replace("\x1b[0m", "")[:200]
 
 
 def _has_config(path: str | os.PathLike[str]) -> bool:

@@ -8,7 +8,7 @@ from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.stored.id_batches import batches_of, ids_of
 from keras_padsafe.audit.stored.id_shapes import blocks_of
-from keras_padsafe.audit.stored.id_tally import IdTally
+from keras_padsafe.audit.stored.id_tally import IdTally, Tally
 from keras_padsafe.errors import IdError
 
 
@@ -79,29 +79,28 @@ def check_ids(
 
 def _findings(tally: IdTally, name: str) -> Iterable[Finding]:
     rows = f"of {tally.rows} rows"
-    bad = tally.too_large
-    if bad.rows:
-        yield Finding(
+    kinds = (
+        (
             "PS101",
-            name,
-            f"{bad.ids} of {tally.ids} ids, in {bad.rows} {rows}, are past the end of "
-            f"a table of {tally.input_dim} rows; the largest is {bad.largest}. The "
-            f"first is in {bad}.",
+            tally.too_large,
+            f"past the end of a table of {tally.input_dim} rows; the largest is "
+            f"{tally.too_large.largest}",
             "Give the table a row for each, as with keras_padsafe.surgery.grow, or map "
             "such ids to the one of the unknown token.",
-            _evidence(bad, tally),
-        )
-    bad = tally.negative
-    if bad.rows:
-        yield Finding(
+        ),
+        (
             "PS102",
-            name,
-            f"{bad.ids} of {tally.ids} ids, in {bad.rows} {rows}, are negative; the "
-            f"smallest is {bad.smallest}. The first is in {bad}.",
+            tally.negative,
+            f"negative; the smallest is {tally.negative.smallest}",
             "If they mean padding, say so by `pad_id`, here and in "
             "keras_padsafe.layers.ExtendableEmbedding; else mend what makes them.",
-            _evidence(bad, tally),
-        )
+        ),
+    )
+    for code, bad, what, fix in kinds:
+        if bad.rows:
+            counts = f"{bad.ids} of {tally.ids} ids, in {bad.rows} {rows}, are {what}."
+            message = f"{counts} The first is in {bad}."
+            yield Finding(code, name, message, fix, _evidence(bad, tally))
     bad = tally.empty
     if bad.rows:
         yield Finding(
@@ -141,16 +140,8 @@ def _findings(tally: IdTally, name: str) -> Iterable[Finding]:
         )
 
 
-def _evidence(bad: Any, tally: IdTally) -> dict[str, Any]:
-    return {
-        "ids": bad.ids,
-        "of_ids": tally.ids,
-        "rows": bad.rows,
-        "of_rows": tally.rows,
-        "smallest": bad.smallest,
-        "largest": bad.largest,
-        "first": bad.first,
-    }
+def _evidence(bad: Tally, tally: IdTally) -> dict[str, Any]:
+    return {**vars(bad), "of_ids": tally.ids, "of_rows": tally.rows}
 
 
 def _pad_ids(pad_id: Any) -> tuple[int, ...]:

@@ -115,7 +115,6 @@ class _NonFinite:
     nan: int = 0
     infinite: int = 0
     rows: int = 0
-    last_row: int = -1
     first: list[list[int]] = field(default_factory=list)
 
 
@@ -134,7 +133,7 @@ def _non_finite(archive: Archive) -> Iterator[Finding]:
 
 
 def _look(array: StoredArray) -> _NonFinite:
-    found = _NonFinite()
+    found, last_row = _NonFinite(), -1
     row_size = max(math.prod(array.shape[1:]), 1)
     for start, values in pieces(array):
         bad = not_finite(values, array.dtype)
@@ -145,12 +144,11 @@ def _look(array: StoredArray) -> _NonFinite:
         found.nan += nan
         found.infinite += len(numbers) - nan
         rows = np.unique(numbers // row_size)
-        found.rows += len(rows) - (rows[0] == found.last_row)
-        found.last_row = int(rows[-1])
+        found.rows += len(rows) - int(rows[0] == last_row)
+        last_row = int(rows[-1])
         for number in numbers[: _SHOWN - len(found.first)]:
             at = np.unravel_index(int(number), array.shape) if array.shape else ()
             found.first.append([int(index) for index in at])
-    found.rows = int(found.rows)
     return found
 
 
@@ -169,24 +167,14 @@ def _of_weight(array: StoredArray, found: _NonFinite) -> Finding:
             "layer": array.layer_name,
             "shape": list(array.shape),
             "dtype": array.dtype,
-            "nan": found.nan,
-            "infinite": found.infinite,
-            "rows": found.rows,
-            "first": found.first,
+            **vars(found),
         },
     )
 
 
 def _of_optimizer(slots: dict[str, _NonFinite]) -> Finding:
     shown: list[dict[str, Any]] = [
-        {
-            "path": path,
-            "nan": found.nan,
-            "infinite": found.infinite,
-            "rows": found.rows,
-            "first": found.first,
-        }
-        for path, found in list(slots.items())[:_SHOWN]
+        {"path": path, **vars(found)} for path, found in list(slots.items())[:_SHOWN]
     ]
     return Finding(
         "PS201",

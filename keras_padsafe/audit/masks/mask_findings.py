@@ -3,18 +3,22 @@
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.masks.mask_story import Loss, MaskStory
-from keras_padsafe.audit.run.leaks import first_mover, moved_inside, of_a_library
-from keras_padsafe.audit.run.model_runs import outputs_of
+from keras_padsafe.audit.run.bad_values import is_float, like, to_numpy
+from keras_padsafe.audit.run.float_noise import typical_size
+from keras_padsafe.audit.run.leaks import moved_inside, of_a_library
+from keras_padsafe.audit.run.longer_calls import readers_of_more
 from keras_padsafe.audit.run.movements import Movements
-from keras_padsafe.audit.run.padded_runs import PaddedRuns, deepened
+from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
 from keras_padsafe.facts.advice import POOLING
 from keras_padsafe.facts.swaps import OURS
+from keras_padsafe.types import Tensor
 
 KINDS: tuple[Kind, ...] = ("random", "large")
 """A maximum may not see the one, and a softmax may hide the other."""
@@ -35,10 +39,13 @@ def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
     found: list[Finding] = []
     for key, moved in _readers(story, runs):
         found.append(_of_reader(story, runs, key, moved))
-    _, again = runs.with_content("random")
-    pairs = zip(story.root.outputs, outputs_of(again).outputs, strict=False)
-    for number, (value, after) in enumerate(pairs):
-        if _says_something(story, value, after):
+    unchanged, nudged = runs.batch.unchanged(), _nudged(runs.runs.model)
+    other_weights = runs.again(story.root.key, unchanged, variables=nudged)
+    other_content = runs.again(story.root.key, *runs.behind("random"))
+    for number, value in enumerate(story.root.outputs):
+        # Of an axis that may be as long as time by chance, only content would tell.
+        again = other_weights if runs.axes[value].sure else other_content
+        if _says_something(story, value, again.outputs[number]):
             found += _of_output(story, number, value)
     begun = {call.path: call.index for call in reversed(story.calls)}
     merged = _merged(found)
@@ -46,19 +53,23 @@ def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
 
 
 def _says_something(story: MaskStory, value: Value, after: Value) -> bool:
-    """Whether an answer depends, where it is padding, on more than the position."""
+    """Whether an answer has moved where it is padding."""
     padded = story.padded(value)
     if padded is None or value.array.shape != after.array.shape:
         return False
-    answers, again = value.array[padded], after.array[padded]
-    # Of another axis, as long as time by chance, only what padding held would tell.
-    timed = story.runs is not None and story.runs.axes[value].sure
-    if not timed or not np.array_equal(answers, again):
-        return not np.array_equal(answers, again)
-    real = np.broadcast_to(~deepened(padded, value.array.ndim), value.array.shape)
-    shown = np.ma.masked_array(value.array, real)
-    apart = np.ma.filled(shown.max(axis=0) != shown.min(axis=0), False)
-    return bool(apart.any())
+    return not np.array_equal(value.array[padded], after.array[padded])
+
+
+def _nudged(model: keras.layers.Layer) -> list[tuple[keras.Variable, Tensor]]:
+    """What training moves, moved a little: an answer that stays teaches nothing."""
+    random, nudged = np.random.default_rng(0), []
+    for variable in model.trainable_variables or model.weights:
+        if is_float(variable):
+            array = to_numpy(variable.value)
+            step = 0.01 * (typical_size(array) or 1.0)
+            array = array + step * random.uniform(0.5, 1.5, array.shape)
+            nudged.append((variable, like(variable.value, array)))
+    return nudged
 
 
 def _readers(story: MaskStory, runs: PaddedRuns) -> list[tuple[Key, Movements]]:
@@ -68,17 +79,14 @@ def _readers(story: MaskStory, runs: PaddedRuns) -> list[tuple[Key, Movements]]:
         for kind in KINDS:
             for key, moved in runs.leaks(kind, settle=True):
                 found.setdefault(key, moved)
-    if any(runs.added) and not runs.refused:
-        # A layer may have set padding to zero, and a maximum still see the zeros; a
-        # recurrent one repeats its last state there, and attention counts it again.
-        longer = runs.batch.with_more_padding(runs.added)
-        moved = runs.compared(longer, runs.longer)
-        key = first_mover(runs.record, moved, runs.noise)
-        suspect = key and (runs.pools(key) or story.untold(runs.record[key]))
-        if key and suspect and runs.answer_moved(moved):
-            found.setdefault(key, moved)
-        for key in runs.leaks_by_chance_hidden():
-            found.setdefault(key, moved)
+    # Without a mask, or where no time is left, padding counts whatever it holds.
+    suspect = [
+        key
+        for key, call in runs.record.items()
+        if call.parent and (runs.pools(key) or story.untold(call))
+    ]
+    for key in readers_of_more(runs, suspect):
+        found.setdefault(key, {})
     return list(found.items())
 
 

@@ -1,7 +1,6 @@
 """What became of masks in a run: who was told of padding, and where a mask was lost."""
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -15,9 +14,10 @@ from keras_padsafe.audit.run.find_timelines import Born, born_masks, find_timeli
 from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
-from keras_padsafe.audit.run.padded_runs import PaddedRuns, deepened
-from keras_padsafe.audit.run.record_calls import CallRecord, Value
-from keras_padsafe.audit.run.time_axes import Axis
+from keras_padsafe.audit.run.padded_runs import PaddedRuns
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
+from keras_padsafe.audit.run.time_axes import Axis, deepened
+from keras_padsafe.compat import inner_layers
 from keras_padsafe.errors import AuditError, MaskError
 
 
@@ -76,7 +76,7 @@ class MaskStory:
                     self._made_by[value.tensor] = call
         met = self._masks_met()
         self.runs: PaddedRuns | None = None
-        declared = _declared_pad_ids(model)
+        declared = declared_pad_ids(model)
         if not met and not declared:
             return
         born = [*born_masks(record), *(Born(mask) for mask in met)]
@@ -164,7 +164,7 @@ class MaskStory:
         """The mask, among those given by name, that hides all padded positions."""
         for name, values in call.given.items():
             for value in values:
-                shown = shown_by(value.array)
+                shown = shown_by(value.array, padded.ndim)
                 if shown is None or shown.shape[1:] != padded.shape[1:]:
                     continue
                 if len(shown) in (1, len(padded)) and not (shown & padded).any():
@@ -198,13 +198,15 @@ class MaskStory:
         return ""
 
     @cached_property
-    def _inside(self) -> dict[int, list[CallRecord]]:
+    def _inside(self) -> dict[Key, list[CallRecord]]:
         """The calls that happened in each call, however deep."""
-        found: dict[int, list[CallRecord]] = {}
-        by_key = {call.key: call for call in self.calls}
+        found: dict[Key, list[CallRecord]] = {call.key: [] for call in self.calls}
+        parents = {call.key: call.parent for call in self.calls}
         for call in self.calls:
-            for above in _above(call, by_key):
-                found.setdefault(above.index, []).append(call)
+            above = call.parent
+            while above is not None:
+                found[above].append(call)
+                above = parents[above]
         return found
 
     def _lost(
@@ -228,16 +230,9 @@ class MaskStory:
         masked = [v for v in given if v.mask is not None]
         if masked:
             return self._loss("dropped", maker, self._seen(masked[0]))
-        inner = [c for c in self._inside.get(maker.index, []) if _carries(c)]
+        inner = [c for c in self._inside[maker.key] if _carries(c)]
         if inner and not given:
             return self._loss("dropped", maker, inner[-1].path)
-        wrapped = getattr(maker.layer, "layer", None)
-        if (
-            wrapped is not None
-            and not maker.has_children
-            and _declared_pad_ids(wrapped)
-        ):
-            return self._loss("dropped", maker, f"{maker.path}/{wrapped.name}")
         return None
 
     def _lost_unseen(
@@ -253,7 +248,7 @@ class MaskStory:
                 return self._lost(other, within, asked)
         earlier = [
             call
-            for call in self._inside.get(within.index, [])
+            for call in self._inside[within.key]
             if call.index < reader.index or reader is within
         ]
         masked = [v for v in given if v.mask is not None]
@@ -329,11 +324,11 @@ class MaskStory:
         return [m.astype(bool) for m in [*given, *carried] if m is not None]
 
 
-def shown_by(mask: np.ndarray) -> np.ndarray | None:
-    """The positions that a mask shows; of an attention mask, to any query."""
-    if mask.ndim < 2 or not np.isin(mask, (0, 1)).all():
+def shown_by(mask: np.ndarray, rank: int = 2) -> np.ndarray | None:
+    """The positions of `rank` axes that a mask shows; for attention, to any query."""
+    if mask.ndim < rank or not np.isin(mask, (0, 1)).all():
         return None
-    return np.asarray(mask.astype(bool).any(axis=tuple(range(1, mask.ndim - 1))))
+    return np.asarray(mask.astype(bool).any(axis=tuple(range(rank - 1, mask.ndim - 1))))
 
 
 def erases(before: Value, after: Value) -> bool:
@@ -341,24 +336,17 @@ def erases(before: Value, after: Value) -> bool:
     return before.mask is not None and after.mask is None
 
 
-def _above(call: CallRecord, by_key: dict[Any, CallRecord]) -> Iterator[CallRecord]:
-    while call.parent is not None and call.parent in by_key:
-        call = by_key[call.parent]
-        yield call
-
-
 def _carries(call: CallRecord) -> bool:
     return any(value.mask is not None for value in call.outputs)
 
 
-def _declared_pad_ids(layer: Any) -> list[int]:
+def declared_pad_ids(model: keras.layers.Layer) -> list[int]:
     """The ids that the layers of a model take for padding, and make a mask of."""
-    found: list[int] = []
-    inside = getattr(layer, "_flatten_layers", None)
-    for inner in inside() if inside else [layer]:
-        if getattr(inner, "mask_zero", False) is True:
-            found.append(0)
-        pad_id = getattr(inner, "pad_id", None)
+    found: set[int] = set()
+    for layer in inner_layers(model):
+        if getattr(layer, "mask_zero", False) is True:
+            found.add(0)
+        pad_id = getattr(layer, "pad_id", None)
         if pad_id is not None:
-            found += [int(one) for one in np.atleast_1d(np.asarray(pad_id)).tolist()]
-    return sorted(set(found))
+            found.update(int(one) for one in np.ravel(pad_id))
+    return sorted(found)

@@ -1,11 +1,12 @@
 """A small batch with padding in it, from what a model says of its inputs."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_padsafe.audit.masks.mask_story import declared_pad_ids
+from keras_padsafe.compat import inner_layers
 from keras_padsafe.errors import MaskError
 
 _TIME = 6
@@ -27,8 +28,9 @@ def padded_sample(model: keras.layers.Layer) -> Any:
             "inputs are. Expected: a Functional model, or a Sequential one with an "
             "Input. Pass a batch with padding in it as third argument."
         )
-    pad_ids = _pad_ids(model)
-    value = next((v for v in _attributes(model, "mask_value")), 0.0)
+    pad_ids = declared_pad_ids(model) or [0]
+    values = [getattr(layer, "mask_value", None) for layer in inner_layers(model)]
+    value = next((value for value in values if value is not None), 0.0)
     samples = iter([_sample(tensor, pad_ids, value) for tensor in inputs])
     return keras.tree.map_structure(lambda _: next(samples), _structure(model))
 
@@ -59,23 +61,3 @@ def _sample(tensor: Any, pad_ids: list[int], mask_value: float) -> np.ndarray:
         return np.where(real, one, pad_ids[0]).astype(dtype)
     content = np.random.default_rng(0).normal(size=shape)
     return np.where(real, content, mask_value).astype(dtype)
-
-
-def _pad_ids(model: keras.layers.Layer) -> list[int]:
-    found = [
-        int(pad)
-        for value in _attributes(model, "pad_id")
-        for pad in np.atleast_1d(np.asarray(value)).tolist()
-    ]
-    return found or [0]
-
-
-def _attributes(layer: Any, name: str) -> Iterator[Any]:
-    """An attribute of each layer of a model that has it."""
-    value = getattr(layer, name, None)
-    if value is not None:
-        yield value
-    for inner in (
-        getattr(layer, "_layers", None) or getattr(layer, "layers", None) or ()
-    ):
-        yield from _attributes(inner, name)

@@ -184,9 +184,10 @@ class Backward:
     def _bad_gradient(self, spot: Spot, flowing: _Flowing) -> BadValues | None:
         flows = self._look.flows[spot]
         for gradient, flow in zip(flowing.at[spot], flows, strict=True):
-            bad = None if gradient is None else bad_values(gradient, flow.mask)
-            if bad is not None:
-                return bad
+            if gradient is not None:
+                bad = bad_values(gradient, flow.mask, flow.each)
+                if bad is not None:
+                    return bad
         return None
 
     def _cause(self, fault: _Fault) -> Cause:

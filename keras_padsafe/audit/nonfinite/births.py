@@ -133,9 +133,6 @@ def _birth(look: Look, noted: Noted) -> Birth:
     place = noted.place
     if noted.is_input:
         place = "input"
-    elif is_leaf and isinstance(call.layer, keras.layers.Wrapper):
-        # A wrapper may call what it wraps by a way that cannot be watched.
-        place = f"{place}/{call.layer.layer.name}"
     batch = len(bad.bad) if bad.bad.ndim else 0
     beside = [c for c in look.children(call.parent) if c.index < call.index]
     below = {id(v) for child in inside for v in child.layer_variables}

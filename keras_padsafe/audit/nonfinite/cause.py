@@ -21,9 +21,6 @@ from keras_padsafe.types import Tensor
 DIVERGED = 1e3
 """Trained weights lie far below this; what overflows through larger ones diverged."""
 
-NOTHING_LEFT = "every score of a row is -inf, so that nothing is left to choose from"
-"""Why a softmax or maximum has no value."""
-
 
 @dataclass(frozen=True)
 class Cause:
@@ -40,26 +37,20 @@ class Cause:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-def division_by_zero(evidence: dict[str, Any] | None = None) -> Cause:
-    """The cause of a quotient or logarithm at an exact zero."""
-    because = "something is divided by zero, or a logarithm taken of it"
-    return Cause("PS508", because, evidence or {})
+DIVISION_BY_ZERO = Cause(
+    "PS508", "something is divided by zero, or a logarithm taken of it"
+)
+"""What a little noise mends, where no operation was seen."""
 
-
-def undefined(evidence: dict[str, Any] | None = None) -> Cause:
-    """The cause of what no value is defined for."""
-    because = "an operation has no value there, as the root of -1 or 0 times infinity"
-    return Cause("PS510", because, evidence or {})
+UNDEFINED = Cause("PS510", "an operation has no value for what it is given")
+"""What nothing mends."""
 
 
 def of_operation(made: Primitive) -> Cause:
     """What an operation that made a non-finite value of finite ones says of it."""
-    evidence = {"operation": made.name}
-    if made.verdict == "nothing left":
-        return Cause("PS501", NOTHING_LEFT, evidence)
-    if made.verdict == "large":
-        return Cause("PS503", "the result does not fit into its dtype", evidence)
-    return (division_by_zero if made.verdict == "zero" else undefined)(evidence)
+    codes = {"nothing left": "PS501", "large": "PS503", "zero": "PS508"}
+    code = codes.get(made.verdict or "", "PS510")
+    return Cause(code, made.because, {"operation": made.name})
 
 
 def bad_id(call: LayerCall) -> Cause | None:
@@ -104,14 +95,15 @@ def bad_weight(
             "finite"
         )
         return Cause("PS509", because, evidence)
-    return Cause("PS505", f"its weight {bad[0].path} is not finite already", evidence)
+    return Cause("PS505", f"the weight {bad[0].path} is not finite already", evidence)
 
 
 def empty_row(birth: Birth) -> Cause | None:
     """Whether it happened just where nothing is real."""
-    rows = {int(row) for row in birth.bad.rows}
+    rows = {int(row) for row in birth.bad.own_rows}
     if rows and rows <= birth.empty_rows:
-        empty = {"empty_rows": sorted(birth.empty_rows)[:8]}
+        each = birth.bad.each
+        empty = {"empty_rows": sorted({row // each for row in birth.empty_rows})[:8]}
         return Cause("PS501", "no position of these rows is real", empty)
     for mask in _attention_masks(birth.call):
         hidden = ~mask.any(axis=-1)

@@ -16,13 +16,13 @@ from keras_padsafe.audit.nonfinite.births import (
 )
 from keras_padsafe.audit.nonfinite.cause import (
     DIVERGED,
+    DIVISION_BY_ZERO,
+    UNDEFINED,
     Cause,
     bad_id,
     bad_weight,
-    division_by_zero,
     empty_row,
     of_operation,
-    undefined,
 )
 from keras_padsafe.audit.nonfinite.experiments import (
     in_float64,
@@ -39,6 +39,7 @@ from keras_padsafe.audit.run.bad_values import (
     all_finite,
     bad_values,
     floats_in,
+    is_finite,
     is_float,
     largest_of,
     replace_nonfinite,
@@ -120,6 +121,8 @@ class Forward:
             return False
         weights = birth.scope.layer_variables  # Code may use those of a child.
         if bad_id(birth.call) or bad_weight(weights, self._run.trainable):
+            return False
+        if self._weight_elsewhere(birth):
             return False
         others = self._others(birth)
         code = own_code(self._run, birth.scope.index, others, birth.spot)
@@ -208,9 +211,19 @@ class Forward:
         return (
             bad_id(birth.call)
             or bad_weight(birth.variables, self._run.trainable)
+            or self._weight_elsewhere(birth)
             or empty_row(birth)
             or self._by_experiment(birth)
         )
+
+    def _weight_elsewhere(self, birth: Birth) -> Cause | None:
+        """Whether a weight of another layer makes it, as a tied head uses a table."""
+        every = self._run.model.variables
+        bad = [v for v in every if is_float(v) and not is_finite(v.value)]
+        mended = [(v, replace_nonfinite(v.value)) for v in bad]
+        if not bad or not self._finite_with(birth, lambda given: given, mended):
+            return None
+        return bad_weight(bad, self._run.trainable)
 
     def _by_experiment(self, birth: Birth) -> Cause:
         bad, others = birth.bad, self._others(birth)
@@ -220,15 +233,15 @@ class Forward:
         if self._finite_when_wider(birth):
             return self._too_large(birth)
         if self._finite_with(birth, jittered):
-            return division_by_zero()
+            return DIVISION_BY_ZERO
         weights = [(v, without_zeros(v.value)) for v in birth.variables if is_float(v)]
         if weights and self._finite_with(birth, without_zeros, weights):
-            return division_by_zero()
+            return DIVISION_BY_ZERO
         if bad.has_inf and self._finite_with(birth, shrunk):
             return self._too_large(birth)
         if bad.has_inf and not bad.has_nan:
-            return division_by_zero()
-        return undefined()
+            return DIVISION_BY_ZERO
+        return UNDEFINED
 
     def _of_operation(self, birth: Birth, made: Primitive) -> Cause:
         if made.verdict == "large":
@@ -273,14 +286,14 @@ class Forward:
 
     def _rows_of_zeros(self, birth: Birth) -> list[int]:
         """The bad rows, if ids or a mask of the batch are zero throughout there."""
-        bad = birth.bad.rows
+        bad, count = birth.bad.own_rows, len(birth.bad.bad) if birth.bad.bad.ndim else 0
         for tensor in tensors_in(self._run.x):
-            if len(tensor.shape) == 2 and tensor.shape[0] == len(birth.bad.bad):
+            if count in np.cumprod(tensor.shape)[:-1]:
                 array = to_numpy(tensor)
                 if not is_float(tensor) or np.isin(array, (0, 1)).all():
-                    zeros = np.flatnonzero(~array.astype(bool).any(axis=1))
-                    if len(bad) and np.isin(bad, zeros).all():
-                        return bad.tolist()
+                    rows = array.reshape(count, -1).astype(bool)
+                    if len(bad) and not rows[bad].any():
+                        return birth.bad.rows.tolist()
         return []
 
 

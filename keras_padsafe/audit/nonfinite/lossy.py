@@ -7,11 +7,11 @@ import keras
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.cause import (
+    DIVISION_BY_ZERO,
+    UNDEFINED,
     Cause,
     bad_weight,
-    division_by_zero,
     of_operation,
-    undefined,
 )
 from keras_padsafe.audit.nonfinite.experiments import jittered, shrunk
 from keras_padsafe.audit.nonfinite.own_code import (
@@ -60,7 +60,7 @@ class Lossy:
         cause = bad_weight(call.layer_variables, self._run.trainable)
         if cause is None:
             made = agreed(seen.regularizing or own_code(self._run, call.index))
-            cause = of_operation(made) if made is not None else undefined()
+            cause = of_operation(made) if made is not None else UNDEFINED
         return nonfinite_finding(cause, call.path, "loss", bad, self._tokens)
 
     def _of_targets(self) -> Finding | None:
@@ -95,10 +95,10 @@ class Lossy:
         if made is not None:
             return of_operation(made)
         if is_finite(run.loss_of(jittered(outputs))):
-            return division_by_zero()
+            return DIVISION_BY_ZERO
         if bad.has_inf and is_finite(run.loss_of(shrunk(outputs))):
             return Cause("PS503", f"the loss does not fit into {bad.dtype}")
-        return division_by_zero() if bad.has_inf else undefined()
+        return DIVISION_BY_ZERO if bad.has_inf else UNDEFINED
 
     def _rows(self) -> dict[str, Any]:
         """The rows whose own loss is not finite, if each row can have one."""

@@ -43,6 +43,28 @@ class Primitive:
     name: str
     verdict: Verdict | None
 
+    @property
+    def because(self) -> str:
+        """How it came about, as the end of a sentence."""
+        name, zero = _plain(self.name), self.verdict == "zero"
+        if self.verdict == "nothing left":
+            return (
+                "every score of a row is -inf, so that nothing is left to choose from"
+            )
+        if self.verdict == "large":
+            return "the result does not fit into its dtype"
+        if name in _DIVISIONS and zero:
+            return "something is divided by zero"
+        if name.startswith("log"):
+            return f"a logarithm is taken of {'zero' if zero else 'a negative number'}"
+        if name.endswith("sqrt"):
+            divided = "something is divided by the root of zero"
+            return divided if zero else "a root is taken of a negative number"
+        if name in _POWERS:
+            negative = "a negative number is raised to a power that is no whole number"
+            return "zero is raised to a negative power" if zero else negative
+        return f"'{self.name}' has no value for what it is given"
+
 
 class OwnCode:
     """Watches the operations of one call's own code, without those of calls in it.
@@ -95,7 +117,7 @@ class OwnCode:
 
     def seen(self, name: str, ins: list[Any], outs: list[Any]) -> None:
         """Told of one operation."""
-        plain = name.replace("_", "").lower()
+        plain = _plain(name)
         self.ran = True
         floats = [t for t in outs if _holds_floats(t)]
         if plain in _CHOICES:
@@ -110,7 +132,7 @@ class OwnCode:
             self.made.append(Primitive(name, _verdict(plain, ins, operands, floats)))
             return
         self.passes = True
-        if plain in _SUBTRACTIONS and _all_hidden(operands, floats[0]):
+        if _nothing_left(plain, operands, floats[0]):
             self.made.append(Primitive(name, "nothing left"))
         elif _without_nan(operands) and not _without_nan(floats):
             self.unsure = self.unsure or self.hides
@@ -164,6 +186,10 @@ def agreed(code: OwnCode) -> Primitive | None:
     return code.made[0] if code.made[0].verdict else None
 
 
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
 def _holds_floats(value: Any) -> bool:
     return keras.ops.is_tensor(value) and not _is_other(value) and is_float(value)
 
@@ -211,12 +237,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _all_hidden(operands: list[Any], result: Any) -> bool:
-    """Whether a NaN came of values that all were `-inf`, hidden by a mask."""
-    first = to_numpy(operands[0])
-    nan = np.isnan(to_numpy(result))
+def _nothing_left(name: str, operands: list[Any], result: Any) -> bool:
+    """Whether values that all were `-inf`, hidden by a mask, left none to choose."""
+    first, made = to_numpy(operands[0]), to_numpy(result)
+    if name == "logsumexp":  # In one operation on PyTorch only.
+        return bool(np.isneginf(made).any())
+    nan = np.isnan(made)
     return (
-        first.shape == nan.shape
+        name in _SUBTRACTIONS
+        and first.shape == nan.shape
         and bool(nan.any())
         and bool(np.isneginf(first[nan]).all())
     )

@@ -1,6 +1,6 @@
 """The answers of a model to one batch, changed in every way that must not matter."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from keras_padsafe.audit.run.padded_batch import Change
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.padding_gradient import padding_gradient
 from keras_padsafe.audit.run.poison import Kind
-from keras_padsafe.audit.run.record_calls import Key, Record
+from keras_padsafe.audit.run.record_calls import Alter, Key
 
 CONTENT: dict[str, Kind] = {
     "random content": "random",
@@ -92,7 +92,7 @@ class Answers:
         """The answer with other content behind the padding."""
         if not self.runs.taps and not self.runs.features:
             return self._skipped("PS402", "nothing turns ids into features in a call")
-        return self._compared("PS402", lambda: self.runs.with_content(kind), kind)
+        return self._compared("PS402", *self.runs.behind(kind), kind=kind)
 
     def place(self, found: Movements, key: Key) -> str:
         """Where a call is, in words."""
@@ -109,10 +109,9 @@ class Answers:
     def _more_padding(self) -> Answer:
         if not any(self.runs.added):
             return self._skipped("PS401", "the model pads its input by itself")
-        change = self.runs.batch.with_more_padding(self.runs.added)
         if self.runs.refused:
             return self._skipped("PS401", f"the model refuses it: {self.runs.refused}")
-        return self._judged("PS401", change, self.runs.longer)
+        return self._compared("PS401", self.runs.longer)
 
     def _less_padding(self, row: int) -> Answer:
         """The answer with all padding cut off; if that is refused, some of it."""
@@ -130,26 +129,16 @@ class Answers:
     def _of(self, code: str, change: Change | None, why: str) -> Answer:
         if change is None:
             return self._skipped(code, why)
-        run = self.runs.runs.record
-        return self._compared(code, lambda: (change, run(change.inputs)))
+        return self._compared(code, change)
 
     def _compared(
-        self,
-        code: str,
-        run: Callable[[], tuple[Change, Record]],
-        kind: Kind = "random",
+        self, code: str, change: Change, *alters: Alter, kind: Kind = "random"
     ) -> Answer:
         try:
-            change, after = run()
+            found = self.runs.moved(change, *alters)
         except Exception as error:  # Whatever a model of the user's raises.
             said = what_was_said(error)
             return self._skipped(code, f"the model refuses it: {said}")
-        return self._judged(code, change, after, kind)
-
-    def _judged(
-        self, code: str, change: Change, after: Record, kind: Kind = "random"
-    ) -> Answer:
-        found = self.runs.compared(change, after)
         worst = self._worst(found)
         if worst is None:
             return self._skipped(code, "the answer has another shape then")

@@ -103,7 +103,9 @@ class BadValues:
         has_nan: Whether there is a NaN among them.
         has_inf: Whether there is an infinity among them.
         dtype: The tensor's dtype.
-        mask: Which positions are real, bool `(batch, time)`, where that is known.
+        mask: Which positions are real, bool `(rows, time)`, where that is known.
+        each: How many rows of the tensor each row of the batch has: those of its steps
+            in a `TimeDistributed`.
     """
 
     bad: np.ndarray
@@ -111,17 +113,23 @@ class BadValues:
     has_inf: bool
     dtype: str
     mask: np.ndarray | None
+    each: int = 1
 
     @property
-    def rows(self) -> np.ndarray:
-        """The rows of the batch that hold one."""
+    def own_rows(self) -> np.ndarray:
+        """The rows of the tensor that hold one."""
         if self.bad.ndim == 0:
             return np.zeros(0, int)
         return np.flatnonzero(self.bad.reshape(len(self.bad), -1).any(axis=1))
 
     @property
+    def rows(self) -> np.ndarray:
+        """The rows of the batch that hold one."""
+        return np.unique(self.own_rows // self.each)
+
+    @property
     def positions(self) -> np.ndarray:
-        """The positions that hold one, `(count, 2)` of row and step; or none."""
+        """The positions that hold one, `(count, 2)` of own row and step; or none."""
         if self.bad.ndim < 2 or not (self.bad.ndim > 2 or self.mask is not None):
             return np.zeros((0, 2), int)
         steps = self.bad.reshape(*self.bad.shape[:2], -1).any(axis=2)
@@ -146,9 +154,12 @@ class BadValues:
             "rows": self.rows[:_SHOWN].tolist(),
             "row_count": len(self.rows),
         }
-        if len(self.positions):
-            found["positions"] = self.positions[:_SHOWN].tolist()
-            found["position_count"] = len(self.positions)
+        shown = self.positions
+        if self.each > 1:
+            shown = np.stack(np.divmod(self.own_rows, self.each), axis=1)
+        if len(shown):
+            found["positions"] = shown[:_SHOWN].tolist()
+            found["position_count"] = len(shown)
         if self.mask is not None and len(self.positions):
             real = int(self.mask[tuple(self.positions.T)].sum())
             found["real_positions"] = real
@@ -156,12 +167,15 @@ class BadValues:
         return found
 
 
-def bad_values(tensor: Tensor, mask: np.ndarray | None) -> BadValues | None:
+def bad_values(
+    tensor: Tensor, mask: np.ndarray | None, each: int = 1
+) -> BadValues | None:
     """What is not finite in a tensor; `None` if all of it is.
 
     Args:
-        tensor: Floating-point, `(batch, ...)`.
-        mask: The `(batch, time)` mask that it has, if it is known.
+        tensor: Floating-point, `(rows, ...)`.
+        mask: The `(rows, time)` mask that it has, if it is known.
+        each: How many of its rows each row of the batch has.
     """
     array = to_numpy(tensor)
     bad = ~np.isfinite(array)
@@ -169,4 +183,4 @@ def bad_values(tensor: Tensor, mask: np.ndarray | None) -> BadValues | None:
         return None
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     nan, infinite = bool(np.isnan(array).any()), bool(np.isinf(array).any())
-    return BadValues(bad, nan, infinite, dtype, mask)
+    return BadValues(bad, nan, infinite, dtype, mask, each)

@@ -1,6 +1,5 @@
 """Which inputs of a model are looked up in which table."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -13,35 +12,25 @@ from keras_padsafe.audit.run.watch import LayerCall, Observer
 
 def find_id_inputs(
     model: keras.layers.Layer, x: Any
-) -> list[tuple[str | int | None, np.ndarray, int]]:
+) -> list[tuple[str | None, np.ndarray, int]]:
     """Runs a batch and sees which of its inputs reach a table unchanged.
 
     An id outside of the table may make the model raise; what was seen until then is
     returned all the same.
 
     Returns:
-        The key or number of each such input, `None` if there is but one; its ids; and
-        the rows of the table.
+        The name of each such input, `None` if there is but one; its ids; and the rows
+        of the table.
     """
     lookups, runs = _Lookups(), ModelRuns(model, x)
-    try:
-        runs.call(lookups)
-    except Exception:
-        if not lookups.found:
-            return []
-    found: list[tuple[str | int | None, np.ndarray, int]] = []
-    for name, value in _named(runs.x):
-        if keras.ops.is_tensor(value):
-            array = to_numpy(value)
-            sizes = [size for ids, size in lookups.found if np.array_equal(ids, array)]
-            found += [(name, array, min(sizes))] if sizes else []
+    runs.refusal(lookups)
+    found: list[tuple[str | None, np.ndarray, int]] = []
+    for entry in runs.inputs:
+        ids = entry.values
+        sizes = [size for seen, size in lookups.found if np.array_equal(seen, ids)]
+        name = entry.name if len(runs.inputs) > 1 else None
+        found += [(name, ids, min(sizes))] if sizes else []
     return found
-
-
-def _named(x: Any) -> Iterable[tuple[str | int | None, Any]]:
-    if isinstance(x, dict):
-        return x.items()
-    return enumerate(x) if isinstance(x, (list, tuple)) else [(None, x)]
 
 
 class _Lookups(Observer):

@@ -1,11 +1,10 @@
 """Which call lets padding reach an answer, and what follows if it is kept from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.bad_values import change_arrays
 from keras_padsafe.audit.run.float_noise import MULTIPLE
 from keras_padsafe.audit.run.movements import Movement, Movements
 from keras_padsafe.audit.run.poison import Kind, poisoned
@@ -18,7 +17,6 @@ from keras_padsafe.audit.run.record_calls import (
     put,
 )
 from keras_padsafe.audit.run.time_axes import Axes
-from keras_padsafe.audit.run.watch import LayerCall, Moment
 
 Noise = Mapping[Value, float]
 
@@ -49,12 +47,22 @@ def first_mover(
         )
 
     first = next(filter(is_source, record), None)
-    above = record[first].parent if first else None
+    return first and owner_of(record, first, is_source)
+
+
+def owner_of(record: Record, key: Key, is_source: Callable[[Key], bool]) -> Key:
+    """The layer of a library, around a call, whose doing that is: or the call itself.
+
+    What a wrapper does is the doing of what it wraps.
+    """
+    above = record[key].parent
     while above is not None:
-        if of_a_library(record[above].layer) and is_source(above):
-            first = above
+        layer = record[above].layer
+        wraps = isinstance(layer, keras.layers.Wrapper)
+        if of_a_library(layer) and not wraps and is_source(above):
+            key = above
         above = record[above].parent
-    return first
+    return key
 
 
 def moved_inside(
@@ -85,24 +93,18 @@ def place_of(record: Record, found: Movements, noise: Noise, key: Key) -> str:
     return f"{call.path}, after {last}" if last else call.path
 
 
-def hold_still(
-    record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key]
+def as_before(
+    record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key], real: bool
 ) -> Alter:
-    """Gives the outputs of some calls, where they are real, the values of before."""
+    """Holds some calls still: what they give where it is real, as it was before.
+
+    Or, if not `real`, calms them: what they are given where it is padding.
+    """
 
     def held(now: np.ndarray, value: Value) -> np.ndarray:
-        return np.where(real_in(value, axes), value.array, now)
+        return np.where(real_in(value, axes) == real, value.array, now)
 
-    return put(record, keys, "leave", held)
-
-
-def calm(record: Record, axes: Mapping[Value, Axes], keys: Sequence[Key]) -> Alter:
-    """Gives some calls, where their inputs are padding, the values of before."""
-
-    def calmed(now: np.ndarray, value: Value) -> np.ndarray:
-        return np.where(real_in(value, axes), now, value.array)
-
-    return put(record, keys, "enter", calmed)
+    return put(record, keys, "leave" if real else "enter", held)
 
 
 def stir(
@@ -134,24 +136,6 @@ def unsettle(
         return np.where(real_in(value, axes), now, content)
 
     return put(record, keys, "leave", other)
-
-
-def below_zero(largest: Mapping[Key, float]) -> Alter:
-    """Gives some calls minus the size of what they are given.
-
-    Args:
-        largest: The size of the largest real number that each is given. What is larger
-            was filled in, so that a maximum or minimum would not take it.
-    """
-
-    def given(key: Key, call: LayerCall, at: Moment) -> None:
-        if at == "enter" and key in largest:
-            limit = 1.01 * largest[key]
-            call.args = change_arrays(
-                lambda a: np.where(np.abs(a) > limit, a, -np.abs(a)), call.args
-            )
-
-    return given
 
 
 def real_in(value: Value, axes: Mapping[Value, Axes]) -> np.ndarray:

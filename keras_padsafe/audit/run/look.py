@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import keras
@@ -71,6 +72,7 @@ class Flow:
     shape: tuple[int, ...]
     dtype: str
     mask: np.ndarray | None
+    each: int = 1
 
 
 @dataclass(frozen=True)
@@ -169,16 +171,19 @@ class Look(Observer):
 
     def _note(self, call: LayerCall, moment: Moment, seen: Any, flows: Any) -> bool:
         spot: Spot = (call.index, moment)
+        each = prod(call.steps)
         self.flows[spot] = [
             Flow(
                 tuple(tensor.shape),
                 keras.backend.standardize_dtype(tensor.dtype),
                 self.masks.of(tensor),
+                each,
             )
             for tensor in floats_in(flows)
         ]
         found = [
-            bad_values(tensor, self.masks.of(tensor)) for tensor in floats_in(seen)
+            bad_values(tensor, self.masks.of(tensor), each)
+            for tensor in floats_in(seen)
         ]
         bad = tuple(one for one in found if one is not None)
         if bad and not any(one.has_nan for one in bad) and self._is_meant(spot, call):

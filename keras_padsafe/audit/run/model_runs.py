@@ -3,21 +3,27 @@
 import random
 import re
 import warnings
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
 from keras_padsafe.audit.run.bad_values import to_numpy
-from keras_padsafe.audit.run.record_calls import Alter, CallRecord, Record, RecordCalls
+from keras_padsafe.audit.run.record_calls import (
+    Alter,
+    CallRecord,
+    Key,
+    RecordCalls,
+)
 from keras_padsafe.audit.run.timeline import Input
 from keras_padsafe.audit.run.watch import Observer, watch
 from keras_padsafe.backends.running import own_random_state, start_random_numbers_at
 from keras_padsafe.types import Tensor
 
+Kept = TypeVar("Kept")
 Values = Sequence[tuple[keras.Variable, Tensor]]
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,6 +47,7 @@ class ModelRuns:
         self.model = model
         self.x = as_tensors(batch)
         self._training = training
+        self._agrees: dict[Any, bool] = {}
 
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
@@ -60,7 +67,7 @@ class ModelRuns:
     def build(self, observer: Observer | None = None) -> None:
         """Calls the model once, if it never was."""
         if not self.model.built:
-            with watch(self.model, observer or Observer()):
+            with watch(self.model, observer or Observer(), agrees=self._agrees):
                 self.model(self.x)
 
     def record(
@@ -68,28 +75,41 @@ class ModelRuns:
         values: Sequence[np.ndarray] | None = None,
         *alters: Alter,
         reseeded: int = 0,
-    ) -> Record:
+        keep: Callable[[CallRecord], Any] = lambda call: call,
+        variables: Values = (),
+    ) -> dict[Key, Any]:
         """The calls of one run; the last is that of the model.
 
         Args:
             values: The arrays of the batch; by default its own.
             alters: May replace what goes into a call, or comes out of it.
             reseeded: Another number draws other random numbers, where the model does.
+            keep: Makes of each call what is kept of it; by default all of it.
+            variables: What some variables are taken to hold meanwhile.
         """
-        recorder = RecordCalls(*alters)
-        self.call(recorder, values, reseeded=reseeded)
-        return recorder.record
+        recorder = RecordCalls(*alters, keep=keep)
+        self.call(recorder, values, reseeded=reseeded, variables=variables)
+        return recorder.kept
 
     def record_until_error(
-        self, values: Sequence[np.ndarray]
-    ) -> tuple[Record, str | None]:
-        """The calls of a run that the model may refuse, and what it said then."""
-        recorder = RecordCalls()
+        self,
+        values: Sequence[np.ndarray],
+        *alters: Alter,
+        keep: Callable[[CallRecord], Any],
+    ) -> tuple[dict[Key, Any], str | None]:
+        """As `record`, of a run that the model may refuse, and what it said then."""
+        recorder = RecordCalls(*alters, keep=keep)
+        return recorder.kept, self.refusal(recorder, values)
+
+    def refusal(
+        self, observer: Observer | None = None, values: Sequence[Any] | None = None
+    ) -> str | None:
+        """What the model says of a batch that it does not take; `None` if it does."""
         try:
-            self.call(recorder, values)
+            self.call(observer or Observer(), values)
         except Exception as error:  # Whatever a model of the user's raises.
-            return recorder.record, what_was_said(error)
-        return recorder.record, None
+            return what_was_said(error)
+        return None
 
     def call(
         self,
@@ -116,7 +136,8 @@ class ModelRuns:
         if values is not None:
             x = keras.tree.pack_sequence_as(x, [*map(_as_before, values)])
         with self.untouched([*self._seeds(reseeded), *variables]):
-            with watch(self.model, observer, only), warnings.catch_warnings():
+            watching = watch(self.model, observer, only, self._agrees)
+            with watching, warnings.catch_warnings():
                 # What becomes of a mask that is dropped is what an audit finds.
                 warnings.filterwarnings("ignore", ".*destroy the mask information")
                 if reseeded:
@@ -153,8 +174,8 @@ class ModelRuns:
         ]
 
 
-def outputs_of(record: Record) -> CallRecord:
-    """The call of the model itself."""
+def outputs_of(record: Mapping[Key, Kept]) -> Kept:
+    """What was kept of the call of the model itself."""
     return list(record.values())[-1]
 
 

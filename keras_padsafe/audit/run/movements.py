@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from keras_padsafe.audit.run.padded_batch import Change
-from keras_padsafe.audit.run.record_calls import Key, Record, Value
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
 from keras_padsafe.audit.run.time_axes import BATCH, Axes, Axis
 
 
@@ -54,28 +54,6 @@ class CallMovement:
 Movements = dict[Key, CallMovement]
 
 
-def movements(
-    before: Record, after: Record, change: Change, axes: Mapping[Value, Axes]
-) -> Movements:
-    """Compares each call of two runs.
-
-    Args:
-        before: The run of the batch itself.
-        after: The run of a changed batch.
-        change: How it was changed.
-        axes: How each tensor of the first run is read.
-    """
-    compare = Compare(change, axes)
-    return {
-        key: CallMovement(
-            compare.all(call.inputs, after[key].inputs),
-            compare.all(call.outputs, after[key].outputs),
-        )
-        for key, call in before.items()
-        if key in after
-    }
-
-
 class Compare:
     """Compares tensors of a changed batch with those of the batch itself.
 
@@ -87,10 +65,18 @@ class Compare:
     def __init__(self, change: Change, axes: Mapping[Value, Axes]) -> None:
         self._change = change
         self._axes = axes
-        self._known: dict[tuple[Value, Value], Movement | None] = {}
+        self._known: dict[tuple[Value, int], Movement | None] = {}
 
-    def all(self, before: list[Value], after: list[Value]) -> list[Movement | None]:
-        """How far each of some tensors moved."""
+    def call(self, before: CallRecord | None, after: CallRecord) -> CallMovement | None:
+        """How far the tensors of one call moved; `None` if it is a new one."""
+        if before is None:
+            return None
+        return CallMovement(
+            self._all(before.inputs, after.inputs),
+            self._all(before.outputs, after.outputs),
+        )
+
+    def _all(self, before: list[Value], after: list[Value]) -> list[Movement | None]:
         if len(before) != len(after):
             return [None] * len(before)
         return [self._one(a, b) for a, b in zip(before, after, strict=True)]
@@ -116,7 +102,7 @@ class Compare:
         return _reduced(_difference(then, now), real, axes, rows)
 
     def _one(self, before: Value, after: Value) -> Movement | None:
-        pair = (before, after)
+        pair = (before, after.tensor)
         if pair not in self._known:
             self._known[pair] = self._movement(before, after)
         return self._known[pair]

@@ -1,6 +1,6 @@
 """A padded batch, run as it is and with one thing changed: what each tensor does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
@@ -15,21 +15,18 @@ from keras_padsafe.audit.run.float_noise import (
     typical_size,
 )
 from keras_padsafe.audit.run.leaks import (
-    below_zero,
-    calm,
+    as_before,
     first_mover,
     has_moved,
-    hold_still,
-    real_in,
-    stir,
     unsettle,
 )
-from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
-from keras_padsafe.audit.run.movements import Compare, Movements, movements
+from keras_padsafe.audit.run.model_runs import ModelRuns, Values, outputs_of
+from keras_padsafe.audit.run.movements import CallMovement, Compare, Movements
 from keras_padsafe.audit.run.padded_batch import Change, PaddedBatch
 from keras_padsafe.audit.run.poison import Kind, find_taps, poisoned, put_in
 from keras_padsafe.audit.run.record_calls import Alter, CallRecord, Key, Record, Value
-from keras_padsafe.audit.run.time_axes import Axes, Axis, ReadAxes
+from keras_padsafe.audit.run.settle_padding import settle_padding
+from keras_padsafe.audit.run.time_axes import Axes, Axis, Grown, ReadAxes, grown
 
 LIMIT = 8
 """How many leaks are looked for one after the other."""
@@ -43,7 +40,6 @@ class PaddedRuns:
         record: The calls of the batch itself.
         batch: The batch.
         added: How much more padding the model takes; zeros if it takes none.
-        longer: Its calls then.
         refused: What it said if it refused.
         axes: How each tensor is read.
         taps: Where padded content enters.
@@ -51,14 +47,17 @@ class PaddedRuns:
 
     def __init__(self, runs: ModelRuns, record: Record, batch: PaddedBatch) -> None:
         self.runs, self.record, self.batch = runs, record, batch
-        self.added, self.longer, self.refused = self._run_longer()
-        read = ReadAxes(
-            runs.inputs, batch.timelines, batch.filled, self.added, self.longer
-        )
+        self.added, grown, self.refused = self._run_longer()
+        read = ReadAxes(runs.inputs, batch.timelines, batch.filled, self.added, grown)
         read.read(record)
         self.axes = read.of
         self.taps = find_taps(record, batch, self.axes)
         self._place_values(read)
+
+    @property
+    def longer(self) -> Change:
+        """The batch with as much more padding as the model takes."""
+        return self.batch.with_more_padding(self.added)
 
     @property
     def outputs(self) -> list[Value]:
@@ -73,8 +72,7 @@ class PaddedRuns:
         noise: dict[Value, float] = {}
         for seed in range(1, SEEDS + 1):
             alter = round_again(self.record, seed)
-            again = self.runs.record(unchanged.inputs, alter, reseeded=seed)
-            found = movements(self.record, again, unchanged, self.axes)
+            found = self.moved(unchanged, alter, reseeded=seed)
             for key, movement in found.items():
                 call = self.record[key]
                 values = call.inputs + call.outputs
@@ -97,8 +95,8 @@ class PaddedRuns:
             and self.batch.inputs[i].values.shape[:2] == line.padding.shape
         }
 
-    def with_content(self, kind: Kind, *alters: Alter) -> tuple[Change, Record]:
-        """A run with other content behind the padding, and perhaps more changed."""
+    def behind(self, kind: Kind) -> tuple[Change, Alter]:
+        """The batch with other content behind the padding, and what puts it there."""
         change = self.batch.unchanged()
         values = list(change.inputs)
         random = np.random.default_rng(1)
@@ -106,11 +104,31 @@ class PaddedRuns:
             array = values[i]
             values[i] = poisoned(array, padding, kind, str(array.dtype), random)
         put = put_in(self.record, self.taps, kind)
-        return change, self.runs.record(values, put, *alters)
+        return replace(change, inputs=tuple(values)), put
 
-    def compared(self, change: Change, after: Record) -> Movements:
-        """How far each call moved."""
-        return movements(self.record, after, change, self.axes)
+    def moved(self, change: Change, *alters: Alter, reseeded: int = 0) -> Movements:
+        """Runs a changed batch: how far each call moved.
+
+        Each is compared when it ends, so that no second run is held.
+        """
+        compare = Compare(change, self.axes)
+
+        def keep(call: CallRecord) -> CallMovement | None:
+            return compare.call(self.record.get(call.key), call)
+
+        found = self.runs.record(change.inputs, *alters, reseeded=reseeded, keep=keep)
+        return {key: move for key, move in found.items() if move is not None}
+
+    def again(
+        self, key: Key, change: Change, *alters: Alter, variables: Values = ()
+    ) -> CallRecord:
+        """One call of a changed run."""
+
+        def keep(call: CallRecord) -> CallRecord | None:
+            return call if call.key == key else None
+
+        found = self.runs.record(change.inputs, *alters, keep=keep, variables=variables)
+        return found[key]
 
     def leaks(self, kind: Kind, settle: bool = False) -> list[tuple[Key, Movements]]:
         """The calls through which other content behind the padding reaches an answer.
@@ -129,12 +147,12 @@ class PaddedRuns:
         found: dict[Key, Movements] = {}
         settled: set[Key] = set()
         while len(found) < LIMIT:
-            held = hold_still(self.record, self.axes, list(found))
-            moved = self.compared(*self.with_content(kind, held))
+            held = as_before(self.record, self.axes, list(found), real=True)
+            moved = self.moved(*self.behind(kind), held)
             key = first_mover(self.record, moved, self.noise)
             if key is None or key in found or not self.answer_moved(moved):
                 break
-            if settle and key not in settled and self._settle(key, kind):
+            if settle and key not in settled and settle_padding(self, key, kind):
                 settled.add(key)
                 continue
             found[key] = moved
@@ -156,116 +174,13 @@ class PaddedRuns:
         timed = any(v.is_float and self.axes[v].time for v in call.inputs)
         return timed and not any(self.axes[v].time for v in call.outputs)
 
-    def leaks_by_chance_hidden(self) -> list[Key]:
-        """The poolings that see padding which a layer before them has set to zero.
-
-        A maximum shows that only where all real numbers are below zero: so each gets
-        minus the size of what it is given, once as it is and once with more padding.
-        """
-        keys = [k for k, call in self.record.items() if call.parent and self.pools(k)]
-        if not keys or not any(self.added) or self.refused:
-            return []
-        longer = self.batch.with_more_padding(self.added)
-        below = below_zero({key: self._largest_real(key) for key in keys})
-        before = self.runs.record(self.batch.unchanged().inputs, below)
-        after = self.runs.record(longer.inputs, below)
-        compare = Compare(longer, self.axes)
-
-        def moved(key: Key, which: str) -> bool:
-            values = getattr(self.record[key], which)
-            if key not in before or key not in after:
-                return False
-            pairs = zip(
-                values,
-                getattr(before[key], which),
-                getattr(after[key], which),
-                strict=False,
-            )
-            moves = [compare.as_read(b, a, self.axes[v]) for v, b, a in pairs]
-            return has_moved(values[: len(moves)], moves, self.noise)
-
-        root = outputs_of(self.record).key
-        found = [k for k in keys if moved(k, "outputs") and not moved(k, "inputs")]
-        return found if moved(root, "outputs") else []
-
-    def _largest_real(self, key: Key) -> float:
-        """The size of the largest real number that a call is given."""
-        given = [value for value in self.record[key].inputs if value.is_float]
-        sizes = [np.abs(v.array[real_in(v, self.axes)]) for v in given]
-        return max((float(np.nanmax(s)) for s in sizes if s.size), default=0.0)
-
     def _leaks_alone(self, key: Key, kind: Kind, keys: Sequence[Key]) -> bool:
         others = [k for k in keys if k != key and not self.record[k].has_children]
-        calmed = calm(self.record, self.axes, others)
+        calmed = as_before(self.record, self.axes, others, real=False)
         noisy = unsettle(self.record, self.axes, others, kind)
-        run = self.with_content(kind, noisy, calmed)
-        return self.answer_moved(self.compared(*run))
+        return self.answer_moved(self.moved(*self.behind(kind), noisy, calmed))
 
-    def _settle(self, key: Key, kind: Kind) -> bool:
-        """Finds what is padding in what a call puts out, where shapes do not say.
-
-        Returns:
-            Whether anything was found.
-        """
-        call = self.record[key]
-        given = [v for v in call.inputs if v.is_float]
-        given = [v for v in given if self.axes[v].padded is not None]
-        outputs = [v for v in call.outputs if v.is_float and v.array.ndim > 1]
-        if not given or not outputs:
-            return False
-        return self._settle_joined(call, outputs, given, kind) or self._settle_unread(
-            call, outputs
-        )
-
-    def _settle_joined(
-        self, call: CallRecord, outputs: list[Value], given: list[Value], kind: Kind
-    ) -> bool:
-        """A sum of two sequences is padding where either of them is."""
-        change, after = self.with_content(kind)
-        for value in outputs:
-            axes = self.axes[value]
-            real = axes.real
-            for other in given:
-                padded = self.axes[other].padded
-                if padded is not None and padded.shape == axes.shape[: padded.ndim]:
-                    real = real & ~deepened(padded, len(axes.axes))
-            n = call.outputs.index(value)
-            joined = replace(axes, real=real)
-            move = Compare(change, self.axes).as_read(
-                value, after[call.key].outputs[n], joined
-            )
-            limit = MULTIPLE * self.noise.get(value, 0.0)
-            if (real.sum() < axes.real.sum() or real.shape != axes.real.shape) and (
-                move is not None and move.size <= limit and real.any()
-            ):
-                self.axes[value] = joined
-                return True
-        return False
-
-    def _settle_unread(self, call: CallRecord, outputs: list[Value]) -> bool:
-        """Padding is what follows padding in the inputs, and not what is real there."""
-        unread = [v for v in outputs if not (self.axes[v].sure or self.axes[v].time)]
-        if not unread:
-            return False
-        values = self.batch.unchanged().inputs
-        runs = []
-        for real, seed in ((False, 0), (True, 1), (True, 2)):
-            given = stir(self.record, self.axes, call.key, real, seed)
-            runs.append(self.runs.record(values, given))
-        found = False
-        for value in unread:
-            n = call.outputs.index(value)
-            by_padding, *by_real = (
-                _differs(value, run[call.key].outputs[n]) for run in runs
-            )
-            alone = padding_alone(by_padding, np.logical_or(*by_real))
-            if alone.any():
-                found = True
-                real = self.axes[value].real & ~deepened(alone, value.array.ndim)
-                self.axes[value] = replace(self.axes[value], real=real)
-        return found
-
-    def _run_longer(self) -> tuple[list[int], Record, str | None]:
+    def _run_longer(self) -> tuple[list[int], dict[Key, Grown], str | None]:
         lines = self.batch.timelines
         longest = max(line.length for line in lines)
         # Growing by different lengths tells the axes of two sequences apart.
@@ -277,7 +192,9 @@ class PaddedRuns:
             tries += [[1] * len(lines)]
             alone = np.eye(len(lines), dtype=int) * max(4, longest // 2)
             tries += alone.tolist()
-        best: tuple[list[int], Record, str | None] = ([0] * len(lines), {}, None)
+        had_nan = grown(outputs_of(self.record)).has_nan
+        best: tuple[list[int], dict[Key, Grown], str | None]
+        best = ([0] * len(lines), {}, None)
         for counts in tries:
             added = [
                 count if line.members and line.padding.any() else 0
@@ -286,13 +203,13 @@ class PaddedRuns:
             if not any(added):
                 continue
             change = self.batch.with_more_padding(added)
-            record, error = self.runs.record_until_error(change.inputs)
-            if error is None and _has_new_nan(self.record, record):
+            made, error = self.runs.record_until_error(change.inputs, keep=grown)
+            if error is None and outputs_of(made).has_nan and not had_nan:
                 error = f"its answer is NaN with {max(added)} more positions"
             if error is None:
-                return added, record, None
-            if best[2] is None or len(record) > len(best[1]):
-                best = (added, record, error)
+                return added, made, None
+            if best[2] is None or len(made) > len(best[1]):
+                best = (added, made, error)
         return best
 
     def _place_values(self, read: ReadAxes) -> None:
@@ -301,83 +218,53 @@ class PaddedRuns:
         A tensor that moves at real positions as it is read, and does not if it is read
         in another way, is read in that way.
         """
-        tests = []
+        tests: list[tuple[Change, *tuple[Alter, ...]]] = []
         if self.taps or self.features:
-            tests.append(self.with_content("random"))
+            tests.append(self.behind("random"))
         if any(self.added):
-            longer = self.batch.with_more_padding(self.added)
-            tests.append((longer, self.longer))
-        seen: dict[Value, list[tuple[Change, Value]]] = {}
-        for key, call in self.record.items():
-            for n, value in enumerate(call.inputs + call.outputs):
-                others = [
-                    (change, record[key].inputs + record[key].outputs)
-                    for change, record in tests
-                    if key in record
-                ]
-                if value not in seen:
-                    seen[value] = [(c, v[n]) for c, v in others if n < len(v)]
-        for value, pairs in seen.items():
+            tests.append((self.longer,))
+        left: dict[Value, list[Axes]] = {}
+        for change, *alters in tests:
+            sieve = self._sieve(left, read, Compare(change, self.axes))
+            self.runs.record_until_error(change.inputs, *alters, keep=sieve)
+        for value, readings in left.items():
             axes = self.axes[value]
-            if axes.time and value.is_float and pairs:
-                self.axes[value] = self._placed(value, axes, pairs, read)
+            if axes not in readings:
+                others = (one for one in readings if _tells(value, axes, one))
+                self.axes[value] = next(others, axes)
 
-    def _placed(
-        self,
-        value: Value,
-        axes: Axes,
-        pairs: Sequence[tuple[Change, Value]],
-        read: ReadAxes,
-    ) -> Axes:
-        if self._is_still(value, pairs, axes):
-            return axes
-        for other in _other_readings(axes, self.batch):
-            placed = read.placed(value, other, axes.sure)
-            if self._is_still(value, pairs, placed) and _tells(value, axes, placed):
-                return placed
-        return axes
+    def _sieve(
+        self, left: dict[Value, list[Axes]], read: ReadAxes, compare: Compare
+    ) -> Callable[[CallRecord], None]:
+        """Leaves of the readings of each tensor those in which it has not moved."""
+        seen: set[Value] = set()
 
-    def _is_still(
-        self, value: Value, pairs: Sequence[tuple[Change, Value]], axes: Axes
-    ) -> bool:
-        limit = MULTIPLE * rounding_error(value.dtype) * typical_size(value.array)
-        for change, other in pairs:
-            move = Compare(change, self.axes).as_read(value, other, axes)
-            if move is None or move.size > 8 * limit:
-                return False
-        return True
+        def sift(value: Value, other: Value) -> None:
+            axes = self.axes[value]
+            if value in seen or not axes.time or not value.is_float:
+                return
+            seen.add(value)
+            if value not in left:
+                others = _other_readings(axes, self.batch)
+                placed = [read.placed(value, one, axes.sure) for one in others]
+                left[value] = [axes, *placed]
+            error = rounding_error(value.dtype) * typical_size(value.array)
+            moves = [(one, compare.as_read(value, other, one)) for one in left[value]]
+            left[value] = [
+                one
+                for one, move in moves
+                if move is not None and move.size <= 8 * MULTIPLE * error
+            ]
 
+        def keep(call: CallRecord) -> None:
+            known = self.record.get(call.key)
+            if known is not None:
+                for pair in zip(known.inputs, call.inputs, strict=False):
+                    sift(*pair)
+                for pair in zip(known.outputs, call.outputs, strict=False):
+                    sift(*pair)
 
-def padding_alone(by_padding: np.ndarray, by_real: np.ndarray) -> np.ndarray:
-    """Which elements follow padding and nothing else: flags on the first axes.
-
-    Args:
-        by_padding: What changed with the content at padded positions.
-        by_real: What changed with the content at real ones.
-    """
-    alone = by_padding & ~by_real
-    # A maximum may hide what else an element depends on: whole positions count, and
-    # whole rows where there is no time. What mixes nothing has only moved.
-    inner = tuple(range(2 if alone.ndim > 2 else 1, alone.ndim))
-    position = np.asarray(by_padding.any(inner) & ~by_real.any(inner))
-    mixes = (by_padding & by_real).any()
-    if mixes or not (alone & ~deepened(position, alone.ndim)).any():
-        return position
-    return alone
-
-
-def _differs(before: Value, after: Value) -> np.ndarray:
-    if before.array.shape != after.array.shape:
-        return np.ones(before.array.shape, bool)
-    limit = MULTIPLE * rounding_error(before.dtype) * typical_size(before.array)
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(before.array.astype("float64") - after.array)
-    return ~(apart <= limit)
-
-
-def deepened(flags: np.ndarray, rank: int) -> np.ndarray:
-    """Flags of the first axes, with an axis of one for each that is left."""
-    return flags.reshape(flags.shape + (1,) * (rank - flags.ndim))
+        return keep
 
 
 def _other_readings(axes: Axes, batch: PaddedBatch) -> list[tuple[Axis, ...]]:
@@ -401,12 +288,3 @@ def _tells(value: Value, before: Axes, after: Axes) -> bool:
     first = np.moveaxis(array, number, 0)[0]
     differs = array != np.expand_dims(first, number)
     return bool((differs & both).any())
-
-
-def _has_new_nan(before: Record, after: Record) -> bool:
-    """Whether the answer is NaN in one run and not in the other."""
-    pair = [
-        any(np.isnan(v.array).any() for v in outputs_of(record).outputs)
-        for record in (before, after)
-    ]
-    return pair == [False, True]

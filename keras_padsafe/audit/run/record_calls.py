@@ -1,6 +1,9 @@
 """What goes into and comes out of every call of a run, as arrays."""
 
 import inspect
+import itertools
+import math
+import weakref
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,10 +34,11 @@ class Value:
     """A tensor of a run, as it was at one moment.
 
     Attributes:
-        array: What it holds.
+        array: What it holds; steps of a `TimeDistributed` that are rows of it are an
+            axis here.
         dtype: Its dtype in the model, as Keras names it.
         mask: The mask, of its first axes, that it carries then.
-        tensor: The identity of the tensor: its mask may come and go.
+        tensor: The number of the tensor in the run: its mask may come and go.
     """
 
     array: np.ndarray
@@ -97,30 +101,34 @@ class CallRecord:
 Record = dict[Key, CallRecord]
 """The calls of a run, in the order in which they end."""
 
-# They call a layer once a step: what it is given there has no time axis.
-_LOOPS = (keras.layers.RNN, keras.layers.TimeDistributed)
-
 
 class RecordCalls(Observer):
     """Writes down each call.
 
     Args:
         alters: Called before each call and after it, before anything is written down.
+        keep: Makes of each call what is kept of it; by default all.
+
+    Attributes:
+        kept: What is kept of each call.
     """
 
-    def __init__(self, *alters: Alter) -> None:
-        self.record: Record = {}
+    def __init__(
+        self, *alters: Alter, keep: Callable[[CallRecord], Any] = lambda call: call
+    ) -> None:
+        self.kept: dict[Key, Any] = {}
         self._alters = alters
+        self._keep = keep
         self._open: dict[int, CallRecord] = {}
         self._counts: dict[str, int] = {}
-        self._values: dict[int, tuple[Tensor, Value | None]] = {}
+        self._tensors: dict[int, tuple[Any, int, Callable[[], Value | None]]] = {}
+        self._numbers = itertools.count()
         self._hidden: set[int] = set()
 
     def enter(self, call: LayerCall) -> None:
         parent = call.parent
-        if parent and (
-            parent.index in self._hidden or isinstance(parent.layer, _LOOPS)
-        ):
+        # In a loop there is no time axis.
+        if parent and (parent.index in self._hidden or parent.loops):
             self._hidden.add(call.index)
             return
         count = self._counts.get(call.path, 0)
@@ -135,7 +143,7 @@ class RecordCalls(Observer):
             call.index,
             call.layer,
             above.key if above else None,
-            self._read(call.inputs),
+            self._read(call.inputs, call),
             given=self._masks_given(call),
         )
 
@@ -145,37 +153,43 @@ class RecordCalls(Observer):
         record = self._open.pop(call.index)
         for alter in self._alters:
             alter(record.key, call, "leave")
-        record.outputs = self._read(call.results)
-        record.inputs_after = self._read(call.inputs)
+        record.outputs = self._read(call.results, call)
+        record.inputs_after = self._read(call.inputs, call)
         record.used = tuple(
             name
             for name, value in {**call.passed, **record.given}.items()
             if "mask" in name and (name in record.given or tensors_in(value))
         )
-        self.record[record.key] = record
+        self.kept[record.key] = self._keep(record)
 
     def _masks_given(self, call: LayerCall) -> dict[str, list[Value]]:
         named = named_arguments(call)
         return {
-            name: self._read(tensors_in(value))
+            name: self._read(tensors_in(value), call)
             for name, value in named.items()
             if "mask" in name and tensors_in(value)
         }
 
-    def _read(self, tensors: list[Tensor]) -> list[Value]:
-        values = [self._value(tensor) for tensor in tensors]
+    def _read(self, tensors: list[Tensor], call: LayerCall) -> list[Value]:
+        values = [self._value(tensor, call) for tensor in tensors]
         return [value for value in values if value is not None]
 
-    def _value(self, tensor: Tensor) -> Value | None:
-        # The tensor is kept, so that no other one gets its identity.
-        known = self._values.get(id(tensor))
-        if known is None or not _same_mask(known[1], get_keras_mask(tensor)):
-            value = read_tensor(tensor)
-            if value is not None:
-                value.tensor = id(tensor)
-            known = (tensor, value)
-            self._values[id(tensor)] = known
-        return known[1]
+    def _value(self, tensor: Tensor, call: LayerCall) -> Value | None:
+        identity, met = id(tensor), self._tensors
+        _, number, latest = met.get(identity, (None, next(self._numbers), None))
+        value = latest() if latest else None
+        if value is not None and (value.mask is None) == (
+            get_keras_mask(tensor) is None
+        ):
+            return value
+        value = read_tensor(tensor, call.steps)
+        if value is None:
+            return None
+        value.tensor = number
+        # When it is gone, another tensor may get its identity.
+        gone = weakref.ref(tensor, lambda _: met.pop(identity, None))
+        met[identity] = gone, number, weakref.ref(value)
+        return value
 
 
 def named_arguments(call: LayerCall) -> dict[str, Any]:
@@ -200,8 +214,13 @@ def parameters(layer: keras.Operation) -> list[str]:
         return []
 
 
-def read_tensor(tensor: Tensor) -> Value | None:
-    """A tensor of numbers as an array; `None` for text and random keys."""
+def read_tensor(tensor: Tensor, steps: tuple[int, ...] = ()) -> Value | None:
+    """A tensor of numbers as an array; `None` for text and random keys.
+
+    Args:
+        tensor: The tensor.
+        steps: The axes that lie in its first one, beside that of the batch.
+    """
     try:
         dtype = keras.backend.standardize_dtype(tensor.dtype)
     except ValueError:
@@ -211,11 +230,17 @@ def read_tensor(tensor: Tensor) -> Value | None:
     carried = get_keras_mask(tensor)
     mask = None if carried is None else keras.ops.convert_to_numpy(carried)
     array = to_numpy(tensor)
-    return Value(array.astype("float32") if dtype == "float16" else array, dtype, mask)
+    array = array.astype("float32") if dtype == "float16" else array
+    mask = None if mask is None else apart(mask, steps)
+    return Value(apart(array, steps), dtype, mask)
 
 
-def _same_mask(value: Value | None, mask: Tensor | None) -> bool:
-    return value is None or (value.mask is None) == (mask is None)
+def apart(array: np.ndarray, steps: tuple[int, ...]) -> np.ndarray:
+    """An array with the axes apart that lie in its first one."""
+    count = math.prod(steps)
+    if not steps or not array.ndim or not count or len(array) % count:
+        return array
+    return array.reshape(len(array) // count, *steps, *array.shape[1:])
 
 
 def put(
@@ -244,10 +269,12 @@ def put(
         for tensor, value in zip(
             floats_in(tensors), [v for v in known if v.is_float], strict=False
         ):
-            now = to_numpy(tensor)
+            now = apart(to_numpy(tensor), call.steps)
             if now.shape == value.array.shape and id(tensor) not in new:
                 made = content(now, value)
-                new[id(tensor)] = tensor if made is now else like(tensor, made)
+                same = made is now
+                made = made.reshape(tuple(tensor.shape))
+                new[id(tensor)] = tensor if same else like(tensor, made)
 
         def replaced(tensor: Tensor) -> Tensor:
             return new.get(id(tensor), tensor)

@@ -1,13 +1,13 @@
 """Which axes of a tensor are time, and which of its positions are real."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from math import prod
 
 import numpy as np
 
-from keras_padsafe.audit.run.record_calls import CallRecord, Record, Value
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value
 from keras_padsafe.audit.run.timeline import Input, Timeline
 
 BATCH, OTHER = -1, -2
@@ -83,6 +83,30 @@ class Axes:
         return np.broadcast_to(flags, self.shape[:last])
 
 
+@dataclass(frozen=True)
+class Grown:
+    """What is kept of a call with more padding.
+
+    Attributes:
+        inputs: The shapes of what it was given.
+        outputs: The shapes of what it gave.
+        has_nan: Whether that holds NaN.
+    """
+
+    inputs: list[tuple[int, ...]]
+    outputs: list[tuple[int, ...]]
+    has_nan: bool
+
+
+def grown(call: CallRecord) -> Grown:
+    """The shapes of a call."""
+    return Grown(
+        [value.array.shape for value in call.inputs],
+        [value.array.shape for value in call.outputs],
+        any(v.is_float and np.isnan(v.array).any() for v in call.outputs),
+    )
+
+
 class ReadAxes:
     """Reads the axes of the tensors of a run.
 
@@ -94,7 +118,7 @@ class ReadAxes:
         timelines: The sequences of the batch.
         filled: The rows that hold something.
         added: How much longer each timeline was in the longer run.
-        longer: The calls of that run; empty if the model takes one length only.
+        longer: The shapes of that run; empty if the model takes one length only.
     """
 
     def __init__(
@@ -103,7 +127,7 @@ class ReadAxes:
         timelines: Sequence[Timeline],
         filled: np.ndarray,
         added: Sequence[int],
-        longer: Record,
+        longer: Mapping[Key, Grown],
     ) -> None:
         self._inputs = inputs
         self._timelines = timelines
@@ -117,11 +141,13 @@ class ReadAxes:
         """Reads the axes of every tensor of a run."""
         # In the order in which calls end, what made an input is read before it.
         for call in record.values():
-            grown = self._longer.get(call.key)
-            for n, value in enumerate(call.inputs):
-                self._read(value, _shape(grown.inputs if grown else [], n), None)
-            for n, value in enumerate(call.outputs):
-                self._read(value, _shape(grown.outputs if grown else [], n), call)
+            then = self._longer.get(call.key, Grown([], [], False))
+            for value, shape in zip_longest(call.inputs, then.inputs):
+                if value is not None:
+                    self._read(value, shape, None)
+            for value, shape in zip_longest(call.outputs, then.outputs):
+                if value is not None:
+                    self._read(value, shape, call)
 
     def placed(self, value: Value, axes: tuple[Axis, ...], sure: bool) -> Axes:
         """The reading of a tensor whose axes are known."""
@@ -304,6 +330,11 @@ class ReadAxes:
         return np.where(inside, taken, True)
 
 
+def deepened(flags: np.ndarray, rank: int) -> np.ndarray:
+    """Flags of the first axes, with an axis of one for each that is left."""
+    return flags.reshape(flags.shape + (1,) * (rank - flags.ndim))
+
+
 def _may_have_time(axes: tuple[Axis, ...]) -> bool:
     return any(a.line >= 0 for a in axes) or not (axes and axes[0].line == BATCH)
 
@@ -317,7 +348,3 @@ def _placed(mask: np.ndarray, rank: int, axes: tuple[int, ...]) -> np.ndarray:
     for axis, size in zip(sorted(axes), mask.shape, strict=True):
         sizes[axis] = size
     return mask.reshape(sizes)
-
-
-def _shape(values: Sequence[Value], n: int) -> tuple[int, ...] | None:
-    return values[n].array.shape if n < len(values) else None

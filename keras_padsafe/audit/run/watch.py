@@ -1,18 +1,25 @@
 """Watching a model run: every call of a layer or operation, with its path.
 
 Keras has no hooks. While a watch lasts, `keras.layers.Layer.__call__` and
-`keras.Operation.__call__` are wrapped, for this thread and inside this model only.
+`keras.Operation.__call__` are wrapped, for this thread and inside this model only, and
+`call` of the layers in it, which a wrapper may use instead. `TimeDistributed` calls
+what it wraps once for all steps, if that gives the same as once for each.
 """
 
+import functools
+import inspect
 import threading
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from unittest import mock
 
 import keras
+import numpy as np
 
-from keras_padsafe.backends.running import is_staged
+from keras_padsafe.backends.running import is_staged, own_random_state
+from keras_padsafe.compat import inner_layers
 from keras_padsafe.types import Tensor
 
 Moment = Literal["enter", "leave"]
@@ -38,6 +45,10 @@ class LayerCall:
         kwargs: Named arguments; an observer may replace them on entering.
         passed: The named arguments that reached `call()`: Keras adds masks to them.
         outputs: What came out; an observer may replace it on leaving.
+        steps: The steps of the `TimeDistributed` around it, if all of them are its
+            rows: of each row of the batch it has as many as their product.
+        whole: Of a `TimeDistributed`, how many steps it hands on as rows; 0 if it
+            calls what it wraps step by step.
     """
 
     index: int
@@ -48,6 +59,14 @@ class LayerCall:
     kwargs: dict[str, Any]
     passed: dict[str, Any] = field(default_factory=dict)
     outputs: Any = None
+    steps: tuple[int, ...] = ()
+    whole: int = 0
+
+    @property
+    def loops(self) -> bool:
+        """Whether it calls what is in it once a step: there is no time axis then."""
+        each = isinstance(self.layer, keras.layers.TimeDistributed) and not self.whole
+        return each or isinstance(self.layer, keras.layers.RNN)
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -113,20 +132,26 @@ def map_tensors(function: Callable[[Tensor], Tensor], structure: Any) -> Any:
 
 @contextmanager
 def watch(
-    model: keras.Operation, observer: Observer, only: Container[int] | None = None
+    model: keras.Operation,
+    observer: Observer,
+    only: Container[int] | None = None,
+    agrees: dict[Any, bool] | None = None,
 ) -> Iterator[None]:
     """While it lasts, `observer` sees each call inside `model`, and its own.
 
     Args:
         model: Calls outside of it are not seen.
-        observer: What sees them.
+        observer: What sees them; what it calls itself is not seen.
         only: The indices of the calls to show; by default those whose tensors hold
             values, not those staged for a compiled loop. Gradients need it: while JAX
             differentiates, no tensor says whether it holds a value.
+        agrees: For each `TimeDistributed` met before, whether it may call what it
+            wraps once; is added to.
     """
-    watcher = _Watcher(model, observer, only)
+    watcher = _Watcher(model, observer, only, {} if agrees is None else agrees)
     layer_call = keras.layers.Layer.__call__
     operation_call = keras.Operation.__call__
+    each_step = keras.layers.TimeDistributed.call
 
     def watched_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
         return watcher.run(layer_call, layer, args, kwargs)
@@ -137,13 +162,39 @@ def watch(
             return operation_call(operation, *args, **kwargs)
         return watcher.run(operation_call, operation, args, kwargs)
 
-    keras.layers.Layer.__call__ = watched_layer
-    keras.Operation.__call__ = watched_operation
-    try:
+    # Keras looks at the names of these arguments.
+    def watched_steps(
+        layer: Any, inputs: Any, training: Any = None, mask: Any = None
+    ) -> Any:
+        options = {"training": training, "mask": mask}
+        return watcher.run_steps(each_step, layer, inputs, options)
+
+    def watched_call(layer: Any) -> Callable[..., Any]:
+        call = layer.call
+
+        @functools.wraps(call)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            if watcher.is_in(layer):
+                return call(*args, **kwargs)
+            return watcher.run(lambda _, *a, **k: call(*a, **k), layer, args, kwargs)
+
+        return watched
+
+    with ExitStack() as patches:
+        for owner, name, watched in (
+            (keras.layers.Layer, "__call__", watched_layer),
+            (keras.Operation, "__call__", watched_operation),
+            (keras.layers.TimeDistributed, "call", watched_steps),
+        ):
+            patches.enter_context(mock.patch.object(owner, name, watched))
+        for layer in inner_layers(model):
+            own = vars(layer)  # Not by `setattr`: Keras is not to track it.
+            if "call" in own:
+                patches.callback(own.__setitem__, "call", own["call"])
+            else:
+                patches.callback(own.pop, "call", None)
+            own["call"] = watched_call(layer)
         yield
-    finally:
-        keras.layers.Layer.__call__ = layer_call
-        keras.Operation.__call__ = operation_call
 
 
 class _Watcher:
@@ -152,13 +203,16 @@ class _Watcher:
         model: keras.Operation,
         observer: Observer,
         only: Container[int] | None,
+        agrees: dict[Any, bool],
     ) -> None:
         self._model = model
         self._observer = observer
         self._only = only
+        self._agrees = agrees
         self._thread = threading.get_ident()
         self._open: list[LayerCall] = []
         self._begun = 0
+        self._blind = False
 
     def run(
         self,
@@ -172,24 +226,51 @@ class _Watcher:
         call = self._begin(layer, args, kwargs)
         shown = self._shows(call)
         if shown:
-            self._observer.enter(call)
+            with self._unseen():
+                self._observer.enter(call)
         self._open.append(call)
         try:
             call.outputs = call_function(layer, *call.args, **call.kwargs)
         finally:
             self._open.pop()
         if shown:
-            self._observer.leave(call)
+            with self._unseen():
+                self._observer.leave(call)
         return call.outputs
 
+    def run_steps(
+        self, each_step: Callable[..., Any], layer: Any, inputs: Any, options: Any
+    ) -> Any:
+        """Runs a `TimeDistributed`: all steps at once where that gives the same."""
+        if self._blind or not self.is_in(layer):
+            return each_step(layer, inputs, **options)
+        if layer not in self._agrees and not is_staged(inputs):
+            with self._unseen(), keras.StatelessScope(), own_random_state():
+                self._agrees[layer] = _agrees(each_step, layer, inputs, options)
+        if not self._agrees.get(layer) or None in inputs.shape[:2]:
+            return each_step(layer, inputs, **options)
+        self._open[-1].whole = inputs.shape[1]
+        return _all_steps(layer, inputs, **options)
+
+    def is_in(self, layer: keras.Operation) -> bool:
+        """Whether the call that runs now is one of this layer."""
+        here = threading.get_ident() == self._thread and bool(self._open)
+        return here and self._open[-1].layer is layer
+
     def note_passed(self, layer: keras.Operation, kwargs: dict[str, Any]) -> None:
-        if threading.get_ident() == self._thread and self._open:
-            call = self._open[-1]
-            if call.layer is layer:
-                call.passed = kwargs
+        if self.is_in(layer):
+            self._open[-1].passed = kwargs
+
+    @contextmanager
+    def _unseen(self) -> Iterator[None]:
+        before, self._blind = self._blind, True
+        try:
+            yield
+        finally:
+            self._blind = before
 
     def _watches(self, layer: keras.Operation, args: Any, kwargs: Any) -> bool:
-        if threading.get_ident() != self._thread:
+        if threading.get_ident() != self._thread or self._blind:
             return False
         if not self._open and layer is not self._model:
             return False
@@ -205,16 +286,36 @@ class _Watcher:
         parent = self._open[-1] if self._open else None
         inside = parent is not None and parent.parent is not None
         path = f"{parent.path}/{layer.name}" if parent and inside else layer.name
-        if parent is not None and _skips_what_it_wraps(parent.layer, layer):
-            path = f"{parent.path}/{parent.layer.layer.name}/{layer.name}"
         call = LayerCall(self._begun, layer, path, parent, args, kwargs)
+        if parent is not None:
+            call.steps = parent.steps + ((parent.whole,) if parent.whole else ())
         self._begun += 1
         return call
 
 
-def _skips_what_it_wraps(wrapper: keras.Operation, inner: keras.Operation) -> bool:
-    """Whether a wrapper called `call` of its model, so that only its parts are seen."""
-    if not isinstance(wrapper, keras.layers.Wrapper):
+def _all_steps(layer: Any, inputs: Tensor, **options: Any) -> Tensor:
+    """What a `TimeDistributed` gives, by one call of what it wraps."""
+    rows, steps = inputs.shape[:2]
+
+    def merged(tensor: Tensor) -> Tensor:
+        return keras.ops.reshape(tensor, (rows * steps, *tensor.shape[2:]))
+
+    taken = inspect.signature(layer.layer.call).parameters
+    given = {k: v for k, v in options.items() if k in taken and v is not None}
+    if "mask" in given:
+        given["mask"] = merged(given["mask"])
+    made = layer.layer.call(merged(inputs), **given)
+    return keras.ops.reshape(made, (rows, steps, *made.shape[1:]))
+
+
+def _agrees(each_step: Any, layer: Any, inputs: Any, options: Any) -> bool:
+    """Whether a `TimeDistributed` treats the steps as it would treat rows."""
+    try:
+        pair = each_step(layer, inputs, **options), _all_steps(layer, inputs, **options)
+        one, other = (
+            keras.ops.convert_to_numpy(keras.ops.cast(made, "float32")) for made in pair
+        )
+    except Exception:  # Whatever it raises, it will raise again.
         return False
-    wrapped = wrapper.layer
-    return wrapped is not inner and inner in getattr(wrapped, "layers", [])
+    size = np.abs(one[np.isfinite(one)]).max(initial=0.0)
+    return bool(np.allclose(one, other, rtol=1e-3, atol=1e-3 * size, equal_nan=True))

@@ -1,0 +1,207 @@
+"""The calls to which more padding makes a difference, whatever it holds.
+
+A layer may have set padding to zero, so that no other content in it is seen; a mean
+still counts it, a maximum may take it, a recurrent layer goes on through it. So a call
+is made once more, its last padded position repeated. It need not be the whole model
+that takes longer inputs.
+"""
+
+from collections.abc import Callable, Container
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_padsafe.audit.run.bad_values import change_arrays, like, to_numpy
+from keras_padsafe.audit.run.float_noise import MULTIPLE
+from keras_padsafe.audit.run.leaks import owner_of, real_in
+from keras_padsafe.audit.run.padded_runs import PaddedRuns
+from keras_padsafe.audit.run.record_calls import (
+    CallRecord,
+    Key,
+    Value,
+    apart,
+    put,
+)
+from keras_padsafe.audit.run.watch import LayerCall, Moment, map_tensors, tensors_in
+from keras_padsafe.compat import get_keras_mask, set_keras_mask
+from keras_padsafe.types import Tensor
+
+_MORE = 3
+"""How many positions are added."""
+
+
+def readers_of_more(runs: PaddedRuns, keys: Container[Key]) -> list[Key]:
+    """Those of some calls whose answer, and that of the model, more padding moves."""
+    moved: dict[Key, dict[Value, np.ndarray]] = {}
+
+    def look(key: Key, call: LayerCall, at: Moment) -> None:
+        if at == "enter" and key in keys and key in runs.record:
+            found = _LongerCall(runs, runs.record[key], call).moves()
+            if found:
+                moved[key] = found
+
+    runs.runs.record(runs.batch.unchanged().inputs, look, keep=lambda call: None)
+    found: list[Key] = []
+    for key in runs.record:
+        if key in moved and not any(_inside(runs, other, key) for other in found):
+            found.append(owner_of(runs.record, key, moved.__contains__))
+    return [key for key in dict.fromkeys(found) if _matters(runs, key, moved[key])]
+
+
+def _inside(runs: PaddedRuns, key: Key, outer: Key) -> bool:
+    above: Key | None = key
+    while above is not None and above != outer:
+        above = runs.record[above].parent
+    return above == outer
+
+
+def _matters(runs: PaddedRuns, key: Key, moves: dict[Value, np.ndarray]) -> bool:
+    """Whether an answer moves with what a call puts out."""
+
+    def moved(now: np.ndarray, value: Value) -> np.ndarray:
+        return now + moves[value] if value in moves else now
+
+    given = put(runs.record, [key], "leave", moved)
+    return runs.answer_moved(runs.moved(runs.batch.unchanged(), given))
+
+
+class _LongerCall:
+    """One call, made again with more padding in what it is given."""
+
+    def __init__(self, runs: PaddedRuns, known: CallRecord, call: LayerCall) -> None:
+        self._runs, self._known, self._call = runs, known, call
+        pairs = zip(call.inputs, known.inputs, strict=False)
+        self._values = {id(tensor): value for tensor, value in pairs}
+        self._lines = runs.batch.timelines
+        self._outer = 1 + len(call.steps)
+        self._rows = np.ones((1,) * self._outer, bool)
+
+    def moves(self) -> dict[Value, np.ndarray]:
+        """How far its outputs move, where they do."""
+        given = self._call.args, self._call.kwargs
+        largest = max(
+            (float(np.nanmax(np.abs(real))) for real in self._real_floats()),
+            default=0.0,
+        )
+
+        def below_zero(array: np.ndarray) -> np.ndarray:
+            # What is larger was filled in, so that no maximum or minimum takes it.
+            return np.where(np.abs(array) > 1.01 * largest, array, -np.abs(array))
+
+        found: dict[Value, np.ndarray] = {}
+        for change in (lambda array: array, below_zero):
+            try:
+                short = self._answers(change_arrays(change, given))
+                long = self._answers(self._lengthened(given, change))
+            except Exception:  # A call that takes no other length.
+                return found
+            for value, before, after in zip(
+                self._known.outputs, short, long, strict=False
+            ):
+                move = self._move(value, before, after)
+                if move is not None:
+                    found.setdefault(value, move)
+        return found
+
+    def _real_floats(self) -> list[np.ndarray]:
+        floats = [value for value in self._values.values() if value.is_float]
+        real = [value.array[real_in(value, self._runs.axes)] for value in floats]
+        return [part for part in real if part.size and np.isfinite(part).any()]
+
+    def _answers(self, given: Any) -> list[np.ndarray]:
+        args, kwargs = given
+        with self._runs.runs.untouched():  # Each from the state of before.
+            outputs = tensors_in(self._call.layer(*args, **kwargs))
+        return [apart(to_numpy(tensor), self._call.steps) for tensor in outputs]
+
+    def _lengthened(
+        self, given: Any, change: Callable[[np.ndarray], np.ndarray]
+    ) -> Any:
+        def longer(tensor: Tensor) -> Tensor:
+            axes = self._axes_of(tensor)
+            changed = change_arrays(change, tensor)
+            if not axes:
+                return changed
+            array, mask = to_numpy(changed), get_keras_mask(tensor)
+            for axis, (at_start, real) in axes.items():
+                end = np.take(array, [0 if at_start else -1], axis)
+                if real is None:  # A mask, given by name.
+                    end = np.zeros_like(end)
+                elif real.any():
+                    end = self._without(end, real)
+                array = _extended(array, end, axis, at_start)
+            made = like(tensor, array)
+            if mask is not None:
+                mask = keras.ops.convert_to_numpy(mask)
+                for axis, (at_start, _) in axes.items():
+                    if axis < mask.ndim:
+                        end = np.zeros_like(np.take(mask, [0], axis))
+                        mask = _extended(mask, end, axis, at_start)
+                set_keras_mask(made, keras.ops.convert_to_tensor(mask))
+            return made
+
+        return map_tensors(longer, given)
+
+    def _without(self, end: np.ndarray, real: np.ndarray) -> np.ndarray:
+        """What is to be repeated, where some rows end in something real.
+
+        What all others end in is padding for these too; else nothing is known of them.
+        """
+        padding = end[~real]
+        if len(padding) and (padding == padding[:1]).all():
+            ones = (1,) * (end.ndim - 1)
+            return np.where(real.reshape(-1, *ones), padding[:1], end)
+        self._rows = self._rows & ~real.reshape(-1, *self._call.steps)
+        return end
+
+    def _axes_of(self, tensor: Tensor) -> dict[int, tuple[bool, np.ndarray | None]]:
+        """The axes to make longer: whether at the start, and which rows end real."""
+        value = self._values.get(id(tensor))
+        if value is None:  # A mask, given by name.
+            return {
+                n: (line.padded_left, None)
+                for n, size in enumerate(tensor.shape)
+                for line in self._lines
+                if n and size == line.length and line.padding.any()
+            }
+        axes, found = self._runs.axes[value], {}
+        if axes.shape != value.array.shape:
+            raise ValueError("several axes lie in one")
+        real = real_in(value, self._runs.axes)
+        for n, number in axes.time:
+            line = self._lines[number]
+            if n < self._outer or not line.padding.any():
+                continue
+            at_start = line.padded_left != axes.axes[n].backwards
+            end = np.take(real, 0 if at_start else -1, axis=n)
+            ends = end.any(axis=tuple(range(self._outer, end.ndim))).reshape(-1)
+            found[n - self._outer + 1] = at_start, ends
+        return found
+
+    def _move(
+        self, value: Value, before: np.ndarray, after: np.ndarray
+    ) -> np.ndarray | None:
+        axes = self._runs.axes[value]
+        if not value.is_float or not axes.shape == value.array.shape == before.shape:
+            return None
+        for n, number in axes.time:
+            at_start = self._lines[number].padded_left != axes.axes[n].backwards
+            more = after.shape[n] - before.shape[n]
+            kept = np.arange(before.shape[n]) + (more if at_start else 0)
+            after = np.take(after, np.clip(kept, 0, after.shape[n] - 1), axis=n)
+        if after.shape != before.shape or not axes.batch:
+            return None
+        rows = self._rows.reshape(self._rows.shape + (1,) * (after.ndim - self._outer))
+        real = real_in(value, self._runs.axes) & rows
+        with np.errstate(invalid="ignore"):
+            move = np.where(real, after.astype("float64") - before, 0.0)
+        limit = MULTIPLE * self._runs.noise.get(value, 0.0)
+        return move if np.abs(move).max(initial=0.0) > limit else None
+
+
+def _extended(
+    array: np.ndarray, end: np.ndarray, axis: int, at_start: bool
+) -> np.ndarray:
+    more = np.repeat(end, _MORE, axis)
+    return np.concatenate([more, array] if at_start else [array, more], axis)
