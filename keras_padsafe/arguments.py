@@ -36,13 +36,15 @@ def read_path(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -
 
 
 def read_flag(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -> bool:
-    """`True` or `False` and nothing that Python would take for one of them.
+    """`True` or `False`, NumPy's among them, and nothing that Python takes for one.
 
     Raises:
         PadsafeError: `error`, if it is neither.
     """
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, bool) or (
+        type(value).__module__ == "numpy" and type(value).__name__.startswith("bool")
+    ):  # NumPy is slow to import, and seldom there.
+        return bool(value)
     raise unread(name, "True or False", value, error)
 
 

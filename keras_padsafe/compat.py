@@ -18,6 +18,8 @@ Checked on Keras 3.15.1. Keras offers no public way to do any of this:
 
 import contextlib
 import copy
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from unittest import mock
@@ -144,18 +146,33 @@ def inner_layers(model: Any) -> list[Any]:
     return model._flatten_layers()
 
 
+_loops: Counter[int] = Counter()
+_loops_lock = threading.Lock()
+
+
 @contextlib.contextmanager
 def other_loop(layer: Any, loop: Callable[..., Any]) -> Iterator[None]:
     """While it lasts, a recurrent layer takes its steps by `loop`.
 
     `RNN.inner_loop(sequences, initial_state, mask, training)` is the method by which
-    LSTM and GRU put kernels of a backend in the place of the steps.
+    LSTM and GRU put kernels of a backend in the place of the steps. The last of those
+    who ask at a time takes it away: calls may be nested, and run in threads. One that
+    the user set stays.
     """
-    object.__setattr__(layer, "inner_loop", loop)  # Keras would track an attribute.
+    key = id(layer)
+    with _loops_lock:
+        is_ours = key in _loops or "inner_loop" not in vars(layer)
+        if is_ours:
+            object.__setattr__(layer, "inner_loop", loop)  # Keras tracks attributes.
+            _loops[key] += 1
     try:
         yield
     finally:
-        object.__delattr__(layer, "inner_loop")
+        with _loops_lock:
+            _loops[key] -= is_ours
+            if is_ours and not _loops[key]:
+                object.__delattr__(layer, "inner_loop")
+                del _loops[key]
 
 
 class _NumPyDraws:

@@ -24,15 +24,20 @@ def is_staged(tensor: Tensor) -> bool:
 
 
 def is_recorded(tensors: Sequence[Tensor]) -> bool:
-    """Whether PyTorch traces, or computes shapes only, or maps over tensors."""
+    """Whether PyTorch traces, computes shapes only, or maps over tensors."""
     if keras.backend.backend() != "torch":
         return False
     import torch
+    from torch.autograd import forward_ad
+    from torch.utils import _python_dispatch as dispatch
 
+    plain = torch.Tensor, torch.nn.Parameter
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined]
-        or any(x.device.type == "meta" for x in tensors)
+        or forward_ad._current_level >= 0
+        or bool(dispatch._get_current_dispatch_mode_stack())
+        or any(type(x) not in plain or x.device.type == "meta" for x in tensors)
         or any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors)
     )
 

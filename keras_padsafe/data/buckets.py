@@ -53,9 +53,11 @@ class Buckets(Batching):
         super().__post_init__()
         if not is_listed(self.boundaries):
             raise unread("boundaries", "a list of lengths", self.boundaries, DataError)
-        limits = list(self.boundaries)
-        for value in limits:
+        limits = [
             read_count(value, "boundaries", DataError, least=1)
+            for value in self.boundaries
+        ]
+        object.__setattr__(self, "boundaries", tuple(limits))
         if not limits or limits != sorted({*limits}):
             raise DataError(
                 "boundaries: expected the greatest length of each bucket, in "

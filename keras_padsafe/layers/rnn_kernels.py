@@ -51,15 +51,15 @@ def _has_kernel(layer: Any) -> bool:
 
 def _by_kernel(layer: Any) -> Callable[..., Any]:
     """Returns what may stand in the place of `layer.inner_loop`."""
-    steps_of_keras = layer.inner_loop
+    steps_of_keras = type(layer).inner_loop.__get__(layer)
 
     def inner_loop(
         sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
         flat = keras.tree.flatten(mask)
         real = flat[0] if flat else None
-        wide = keras.backend.standardize_dtype(sequences.dtype) != "float32"
-        if real is None or wide or why_whole([sequences], [real]):
+        other = keras.backend.standardize_dtype(sequences.dtype) != "float32"
+        if real is None or other or _casts() or why_whole([sequences], [real]):
             return steps_of_keras(sequences, initial_state, mask, training=training)
         if layer.go_backwards:
             sequences, real = ops.flip(sequences, 1), ops.flip(real, 1)
@@ -70,6 +70,13 @@ def _by_kernel(layer: Any) -> Callable[..., Any]:
         return outputs[:, -1], outputs, []  # The layer keeps no state.
 
     return inner_loop
+
+
+def _casts() -> bool:
+    """Whether PyTorch casts what its kernels get, to dtypes that not all take."""
+    import torch
+
+    return torch.is_autocast_enabled("cpu")
 
 
 def _in_torch(layer: Any, dim: int) -> tuple[Any, dict[str, Tensor]]:

@@ -29,7 +29,12 @@ def hide(x: Tensor, mask: Tensor | None, value: float | int = 0) -> Tensor:
 
 def _everywhere(x: Tensor, mask: Tensor, value: float | int) -> Tensor:
     spread = mask[(..., *(None,) * (len(x.shape) - len(mask.shape)))]
-    return ops.where(spread, x, ops.convert_to_tensor(value, x.dtype))
+    # A zero is made by an operation: PyTorch cannot trace a constant without values.
+    is_zero = isinstance(value, int) and not value
+    zero_or_value = (
+        ops.zeros((), x.dtype) if is_zero else ops.convert_to_tensor(value, x.dtype)
+    )
+    return ops.where(spread, x, zero_or_value)
 
 
 def _are_at_hand(*tensors: Any) -> bool:
@@ -48,7 +53,7 @@ def _in_torch(x: Any, mask: Any, value: float | int) -> Any:
         axes -= 1
     hidden = (~mask).flatten().nonzero()[:, 0]
     if not len(hidden):
-        return x.view_as(x)  # A tensor of its own, which may carry its own mask.
+        return x.clone()  # Whoever writes into it must not write into `x`.
     if not 0 < axes < len(x.shape) or mask.shape[:axes] != x.shape[:axes]:
         return _everywhere(x, mask, value)
     return x.flatten(0, axes - 1).index_fill(0, hidden, value).reshape(x.shape)

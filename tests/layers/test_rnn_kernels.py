@@ -1,5 +1,6 @@
 """On PyTorch, masked recurrent layers in `RealTokens` run by kernels, and agree."""
 
+import threading
 from typing import Any
 
 import keras
@@ -128,4 +129,58 @@ def test_padding_that_is_not_to_be_skipped_is_not(ran: list[int]) -> None:
     mask = keras.ops.convert_to_tensor(MASKS["on the right"])
     with kp.ops.follow_real_tokens(False):
         kp.layers.RealTokens(layer)(x, mask=mask)
+    assert not ran
+
+
+def test_real_tokens_in_real_tokens_leaves_the_layer_as_it_was(ran: list[int]) -> None:
+    layer = keras.layers.LSTM(UNITS)
+    x = keras.ops.ones((BATCH, TIME, DIM))
+    mask = keras.ops.convert_to_tensor(MASKS["on the right"])
+    kp.layers.RealTokens(kp.layers.RealTokens(layer))(x, mask=mask)
+    assert ran
+    assert "inner_loop" not in vars(layer)
+
+
+def test_calls_in_threads_do_not_take_the_kernel_from_one_another(
+    ran: list[int],
+) -> None:
+    layer = keras.layers.LSTM(UNITS)
+    layer.build((None, TIME, DIM))
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with rnn_kernels(layer):
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    inside.wait(10)
+    with rnn_kernels(layer):
+        leave.set()
+        thread.join()
+        layer(
+            keras.ops.ones((BATCH, TIME, DIM)),
+            mask=keras.ops.convert_to_tensor(MASKS["anywhere"]),
+        )
+    assert ran
+    assert "inner_loop" not in vars(layer)
+
+
+def test_a_loop_that_the_user_set_stays(ran: list[int]) -> None:
+    layer = keras.layers.LSTM(UNITS)
+    own = layer.inner_loop
+    object.__setattr__(layer, "inner_loop", own)
+    with rnn_kernels(layer):
+        assert vars(layer)["inner_loop"] is own
+    assert vars(layer)["inner_loop"] is own
+
+
+def test_a_cast_by_pytorch_runs_the_steps_of_keras(ran: list[int]) -> None:
+    import torch
+
+    layer = keras.layers.LSTM(UNITS)
+    x = keras.ops.ones((BATCH, TIME, DIM))
+    with rnn_kernels(layer), torch.autocast("cpu", dtype=torch.float16):
+        layer(x, mask=keras.ops.convert_to_tensor(MASKS["anywhere"]))
     assert not ran
