@@ -27,6 +27,9 @@ class RealTokens(keras.layers.Wrapper):
     results are put back where the rows came from. Answers and gradients are those of
     the layer alone; the time is that of the tokens.
 
+    A stack with recurrent layers is not cut, since each group would take its steps
+    anew. On PyTorch, LSTM, GRU and SimpleRNN in it run by the kernels of PyTorch.
+
     The layer must honour the mask, make of a row what depends on that row only, and
     take sequences of any length. State that follows the batch (`BatchNormalization`
     in training, metrics) and losses taken from outputs are refused.

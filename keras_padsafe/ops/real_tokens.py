@@ -83,10 +83,7 @@ def why_whole(
         ("the function is recorded to run elsewhere", lambda: is_recorded(given)),
         ("JAX would compile each length anew", lambda: _is_jax_by_hand(known)),
         ("no accelerator was measured", lambda: not forced and not _on_cpu(given)),
-        (
-            "PyTorch would take the steps of each group one by one",
-            lambda: has_steps and not forced and keras.backend.backend() == "torch",
-        ),
+        ("each group would take its steps anew", lambda: has_steps and not forced),
         ("the batch is small", lambda: not forced and _is_small(inputs, known)),
     )
     return next((reason for reason, holds in reasons if holds()), None)
