@@ -22,21 +22,23 @@ def read_batch(value: Any, name: str, error: type[PadsafeError]) -> Any:
     if not parts:
         raise error(f"{expected} none.")
     for part in parts:
-        if isinstance(part, list | tuple) or hasattr(part, "shape"):
-            try:
-                shape = np.shape(part)
-            except ValueError:  # What NumPy says of rows of several lengths.
-                raise error(
-                    f"{expected} rows of several lengths. Pad them to one, as with "
-                    "keras.utils.pad_sequences."
-                ) from None
-            if len(shape) and not shape[0]:
-                raise error(f"{expected} one without rows.")
-        elif not isinstance(part, int | float | str):
+        listed = isinstance(part, list | tuple)
+        if not (listed or hasattr(part, "shape")):
             raise error(
-                f"{expected} a {type(part).__name__}. A data set is given batch by "
+                f"{expected} one {type(part).__name__}. A data set is given batch by "
                 "batch."
             )
+        try:
+            array = np.asarray(part) if listed else part
+        except ValueError:  # What NumPy says of rows of several lengths.
+            raise error(
+                f"{expected} rows of several lengths. Pad them to one, as with "
+                "keras.utils.pad_sequences."
+            ) from None
+        if len(array.shape) and not array.shape[0]:
+            raise error(f"{expected} one without rows.")
+        if listed and len({isinstance(item, str) for item in _items(part)}) > 1:
+            raise error(f"{expected} numbers and text in one.")
     return value
 
 
@@ -65,6 +67,14 @@ def _parts(structure: Any) -> Iterator[Any]:
             yield from _parts(part)
     elif structure is not None:
         yield structure
+
+
+def _items(rows: list[Any] | tuple[Any, ...]) -> Iterator[Any]:
+    for row in rows:
+        if isinstance(row, list | tuple):
+            yield from _items(row)
+        else:
+            yield row
 
 
 def _holds_numbers(rows: list[Any] | tuple[Any, ...]) -> bool:

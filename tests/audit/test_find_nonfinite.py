@@ -203,6 +203,8 @@ def test_every_cause_is_found_when_there_are_two() -> None:
         (([[1, 2], [3]],), "rows of several lengths"),
         ((iter([STEPS]),), "given batch by batch"),
         ((STEPS[:0],), "without rows"),
+        (([1, "a"],), "numbers and text in one"),
+        (({"a": 1},), "received one int"),
         ((STEPS, [[1], [1, 2], [3]], "mse"), "y: .* rows of several lengths"),
         ((STEPS, np.ones((2, 1)), "mse"), "y: expected as many rows as x has, 3"),
         ((STEPS, np.ones((3, 1)), "no loss"), "loss: expected a Keras loss"),
