@@ -30,11 +30,11 @@ committed figures had other work: spreads are wide.
 
 What stands between these figures and the floor, or stock:
 
-- Encoder on JAX: the gradients of weights, which each group of rows makes anew. They take
-  10.7 of the 22.6 s (user time) of a step; a third of the floor's step would be 6 s. It
-  grows with the blocks: one takes 2.9 s where stock takes 4.6, six take 22.6 and 27.
-- Compiling: each of four sizes is a program of its own. Two sizes, half as many programs,
-  gave 1.9 times at 50% and 3.3 at 75% in training on JAX.
+- Encoder on JAX: the gradients of weights, which each group of rows makes anew. They
+  take 10.7 of the 22.6 s (user time) of a step; a third of the floor's step would be
+  6 s. It grows with the blocks: one takes 2.9 s and stock 4.6, six take 22.6 and 27.
+- Compiling: each of four sizes is a program of its own. Two sizes, half as many, gave
+  1.9 times at 50% and 3.3 at 75% in training on JAX.
 - Losses and softmax: padding is hidden before anything is computed, so that a NaN in it
   reaches no gradient: a copy of predictions, of targets and of the gradient. XLA fuses
   them; PyTorch and TensorFlow do not.
