@@ -413,3 +413,8 @@ REFUSED = {
 def test_says_what_is_wrong(message: str) -> None:
     with pytest.raises(DataError, match=f"(?s){message}"):
         REFUSED[message]()
+
+
+def test_boundaries_may_be_integers_of_any_kind() -> None:
+    given = keras.ops.convert_to_tensor(np.array([4, 8], "int32"))
+    assert Buckets(given).boundaries == Buckets(np.array([4, 8])).boundaries == (4, 8)  # type: ignore[arg-type]

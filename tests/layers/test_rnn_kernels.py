@@ -1,6 +1,7 @@
 """On PyTorch, masked recurrent layers in `RealTokens` run by kernels, and agree."""
 
 import threading
+import warnings
 from typing import Any
 
 import keras
@@ -183,4 +184,42 @@ def test_a_cast_by_pytorch_runs_the_steps_of_keras(ran: list[int]) -> None:
     x = keras.ops.ones((BATCH, TIME, DIM))
     with rnn_kernels(layer), torch.autocast("cpu", dtype=torch.float16):
         layer(x, mask=keras.ops.convert_to_tensor(MASKS["anywhere"]))
+    assert not ran
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_real_tokens_can_be_traced(cls: Any) -> None:
+    import torch
+
+    layer = kp.layers.RealTokens(cls(UNITS))
+    x, mask = torch.ones(BATCH, TIME, DIM), torch.tensor(MASKS["on the right"])
+    expected = layer(x, mask=mask).detach()
+
+    class Masked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Any, mask: Any) -> Any:
+            return self.layer(x, mask=mask)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of what a trace makes constant.
+        traced = torch.jit.trace(Masked(), (x, mask), check_trace=False)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(traced(x, mask).detach(), expected, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
+def test_derivatives_forward_take_the_steps_of_keras(ran: list[int]) -> None:
+    import torch
+    from torch.autograd import forward_ad
+
+    layer = keras.layers.LSTM(UNITS)
+    x = torch.ones(BATCH, TIME, DIM)
+    with forward_ad.dual_level(), rnn_kernels(layer):
+        y = layer(
+            forward_ad.make_dual(x, torch.ones_like(x)),
+            mask=torch.tensor(MASKS["on the right"]),
+        )
+        assert forward_ad.unpack_dual(y).tangent is not None
     assert not ran

@@ -54,3 +54,15 @@ def test_what_is_traced_with_a_full_mask_holds_for_others() -> None:
     traced = make_fx(lambda x, mask: masked_sum(x, mask, axis=(0, 1)))(x, full)
     half = torch.tensor([True, False, False])
     np.testing.assert_array_equal(traced(x, half), [4.0, 4.0])
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="of tensors that PyTorch has"
+)
+def test_shapes_alone_are_enough() -> None:
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        found = hide(torch.ones(SHAPE), torch.ones(3, dtype=torch.bool))
+    assert tuple(found.shape) == SHAPE
