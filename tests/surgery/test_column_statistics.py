@@ -1,7 +1,9 @@
 """Statistics of a table are the same whether it is read or seen while it is copied."""
 
+import tracemalloc
 from pathlib import Path
 
+import keras
 import ml_dtypes
 import numpy as np
 import pytest
@@ -106,3 +108,15 @@ def test_growing_reads_a_file_once(
     monkeypatch.setattr(byte_window, "read_at", counted)
     kp.surgery.grow(source, tmp_path / "new.keras", rows=10)
     assert source.stat().st_size < count < 1.05 * source.stat().st_size
+
+
+def test_an_encoding_of_many_steps_takes_little_memory(tmp_path: Path) -> None:
+    ids = keras.Input((1000,), dtype="int32")
+    columns = keras.layers.Flatten()(keras.ops.one_hot(ids, 5))
+    file, grown = tmp_path / "a.keras", tmp_path / "b.keras"
+    keras.Model(ids, keras.layers.Dense(4)(columns)).save(file)
+    tracemalloc.start()
+    kp.surgery.grow(file, grown, rows=1, proof=False)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * 2**20

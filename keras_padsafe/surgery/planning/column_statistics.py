@@ -59,25 +59,29 @@ class ColumnStatistics:
         self._step = max(1, BLOCK_VALUES // max(1, width))
         self._dtype = storage_dtype(array.dtype)
         self._width = width * self._dtype.itemsize
-        # Of what is seen, each place on an axis before that of ids is wanted at once.
-        self._room = memoryview(bytearray((1 if axis else self._step) * self._width))
-        self._held = 0
+        self._held = bytearray()  # what was seen of a block that is not whole yet
         shape = (math.prod(array.shape[:axis]), math.prod(array.shape[axis + 1 :]))
         self._count, self._total, self._spread = (np.zeros(shape) for _ in range(3))
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where the stored bytes that it is about begin and end."""
+        return self._next * self._width, self._end * self._width
+
     def see(self, offset: int, data: memoryview) -> None:
         """Takes in stored bytes of the array, if they go on where the last ended."""
-        known = self._next * self._width + self._held - offset
+        known = self._next * self._width + len(self._held) - offset
         data = data[known:] if known >= 0 else data[:0]
         while data and self._next < self._end:
-            size = len(self._room[: (self._end - self._next) * self._width])
-            block = data[: size - self._held]
+            # Each place on an axis before that of ids is wanted at once.
+            count = 1 if self._axis else min(self._step, self._end - self._next)
+            size = count * self._width
+            block: memoryview | bytearray = data[: size - len(self._held)]
             data = data[len(block) :]
             if len(block) < size:
-                self._room[self._held : self._held + len(block)] = block
-                self._held += len(block)
-                block = self._room[:size]
-            if self._held in (0, size):
+                self._held += block
+                block = self._held
+            if len(block) == size:
                 values = np.frombuffer(block, self._dtype)
                 self._add(values.reshape(-1, *self._array.shape[1:]))
 
@@ -97,7 +101,7 @@ class ColumnStatistics:
         if values.dtype.kind != "f":  # Floats are added up as they are stored.
             values = decode(values, self._array.dtype)
         start, stop, trail = self._next, self._next + len(values), self._total.shape[1]
-        self._next, self._held = stop, 0
+        self._next, self._held = stop, bytearray()
         if self._axis == 0:
             where, part = slice(None), values.reshape(1, len(values), trail)
             low, high = np.searchsorted(self._left_out, [start, stop])

@@ -1,8 +1,10 @@
 """The new contents of an array, piece by piece, in bounded memory."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -72,11 +74,14 @@ def _blocks(
     if change.quantised is not None:
         return [made.blocks for made in _quantised(change, plan, source)], None
     weight = source.arrays[change.like or change.path]
-    entries = [_entries(change, plan, weight, at) for at in change.starts or (0,)]
+    entries = [*map(_maker(change, plan, weight), change.starts or (0,))]
     statistics = [e.statistics for e in entries if e.statistics is not None]
+    ends = [its.span[1] for its in statistics]  # as ordered as the stretches are
 
     def seen(offset: int, data: memoryview) -> None:
-        for its in statistics:
+        for its in islice(statistics, bisect_right(ends, offset), None):
+            if its.span[0] >= offset + len(data):
+                break
             its.see(offset, data)
 
     own = weight.path == change.path
@@ -89,9 +94,10 @@ def _quantised(
     assert change.quantised is not None
     weight = RealNumbers(source, change.path, change.axis, change.quantised)
     count = len(plan.row_map.without(change.skips, change.new_skips).new_ids)
+    make = _maker(change, plan, weight)
     return [
         QuantisedEntries(
-            partial(_entries, change, plan, weight, start),
+            partial(make, start),
             weight,
             change.axis,
             change.quantised,
@@ -101,23 +107,27 @@ def _quantised(
     ]
 
 
-def _entries(change: ArrayChange, plan: Plan, weight: Weight, start: int) -> Entries:
-    """What makes the entries of new ids; those of spare rows take no part in others."""
+def _maker(change: ArrayChange, plan: Plan, weight: Weight) -> Callable[[int], Entries]:
+    """Makes what makes the entries of new ids, of a stretch that begins somewhere.
+
+    Those of spare rows take no part in others.
+    """
     its = next(c for c in plan.arrays if c.path == weight.path)
     skips = np.asarray(its.skips, np.int64)
     spare = np.setdiff1d(np.asarray(plan.old_spare_ids, np.int64), skips)
     new = np.setdiff1d(plan.row_map.new_ids, change.new_skips)
     is_spare = np.isin(new, plan.spare_ids)
     is_spare &= not isinstance(change.fill, int | float)  # All start with the same.
-    size = weight.shape[change.axis]
-    return Entries(
-        plan.rows_of(change),
+    places, left_out = np.flatnonzero(is_spare), spare - np.searchsorted(skips, spare)
+    size, new_rows = weight.shape[change.axis], plan.rows_of(change)
+    return lambda start: Entries(
+        new_rows,
         weight,
         change.axis,
         start,
         plan.old_size - len(change.skips) if change.starts else size,
         change.dtype,
         is_bias=change.fill == "bias",
-        spare=np.flatnonzero(is_spare),
-        left_out=spare - np.searchsorted(skips, spare),
+        spare=places,
+        left_out=left_out,
     )
