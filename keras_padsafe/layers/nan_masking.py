@@ -5,6 +5,7 @@ from typing import Unpack
 import keras
 from keras import ops
 
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masks import combine_masks
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import PlainLayerArguments, Shape, Tensor
@@ -46,7 +47,7 @@ class NaNMasking(keras.layers.Layer):
         present = ops.logical_not(ops.isnan(inputs))
         if mask is not None:
             present = combine_masks(present, ops.expand_dims(mask, -1))
-        return ops.where(present, inputs, ops.zeros_like(inputs))
+        return hide(inputs, present)
 
     def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         present = ops.any(ops.logical_not(ops.isnan(inputs)), axis=-1)

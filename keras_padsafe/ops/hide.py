@@ -30,11 +30,8 @@ def hide(x: Tensor, mask: Tensor | None, value: float | int = 0) -> Tensor:
 def _everywhere(x: Tensor, mask: Tensor, value: float | int) -> Tensor:
     spread = mask[(..., *(None,) * (len(x.shape) - len(mask.shape)))]
     # A zero is made by an operation: PyTorch cannot trace a constant without values.
-    is_zero = isinstance(value, int) and not value
-    zero_or_value = (
-        ops.zeros((), x.dtype) if is_zero else ops.convert_to_tensor(value, x.dtype)
-    )
-    return ops.where(spread, x, zero_or_value)
+    fill = ops.convert_to_tensor(value, x.dtype) if value else ops.zeros((), x.dtype)
+    return ops.where(spread, x, fill)
 
 
 def _are_at_hand(*tensors: Any) -> bool:
@@ -48,12 +45,12 @@ def _are_at_hand(*tensors: Any) -> bool:
 
 def _in_torch(x: Any, mask: Any, value: float | int) -> Any:
     """Copies `x` and fills what is hidden, which takes half the time of a choice."""
+    if mask.all():
+        return x.clone()  # Whoever writes into it must not write into `x`.
     axes = len(mask.shape)
     while axes and mask.shape[axes - 1] == 1:
         axes -= 1
-    hidden = (~mask).flatten().nonzero()[:, 0]
-    if not len(hidden):
-        return x.clone()  # Whoever writes into it must not write into `x`.
     if not 0 < axes < len(x.shape) or mask.shape[:axes] != x.shape[:axes]:
         return _everywhere(x, mask, value)
+    hidden = (~mask).flatten().nonzero()[:, 0]
     return x.flatten(0, axes - 1).index_fill(0, hidden, value).reshape(x.shape)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.types import Tensor
 
 
@@ -39,7 +40,7 @@ def on_real_steps(
     outputs, _ = torch.func.functional_call(module, dict(weights), given)
     latest = mask.cumsum(1) - 1
     outputs = _take(outputs, latest.clamp(min=0))
-    return outputs.masked_fill((latest < 0)[..., None], 0.0)
+    return hide(outputs, latest >= 0)
 
 
 def _take(x: Any, steps: Any) -> Any:
