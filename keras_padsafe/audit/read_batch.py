@@ -37,7 +37,8 @@ def read_batch(value: Any, name: str, error: type[PadsafeError]) -> Any:
             ) from None
         if len(array.shape) and not array.shape[0]:
             raise error(f"{expected} one without rows.")
-        if listed and len({isinstance(item, str) for item in _items(part)}) > 1:
+        items = np.asarray(part, object).flat if listed else ()
+        if len({isinstance(item, str) for item in items}) > 1:
             raise error(f"{expected} numbers and text in one.")
     return value
 
@@ -67,14 +68,6 @@ def _parts(structure: Any) -> Iterator[Any]:
             yield from _parts(part)
     elif structure is not None:
         yield structure
-
-
-def _items(rows: list[Any] | tuple[Any, ...]) -> Iterator[Any]:
-    for row in rows:
-        if isinstance(row, list | tuple):
-            yield from _items(row)
-        else:
-            yield row
 
 
 def _holds_numbers(rows: list[Any] | tuple[Any, ...]) -> bool:
