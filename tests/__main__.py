@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +73,8 @@ def main(arguments: list[str]) -> int:
     failed = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         parts = _parts(lanes, arguments[split + 1 :])
-        for lane, passed, output, seconds in pool.map(lambda part: run(*part), parts):
+        for ended in as_completed([pool.submit(run, *part) for part in parts]):
+            lane, passed, output, seconds = ended.result()
             print(
                 f"\n===== {lane}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s"
             )

@@ -18,6 +18,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """What JAX compiled it keeps beside pytest's own cache: many tests compile alike."""
+    cache = config.cache
+    assert cache is not None
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("jax")))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
 def pytest_report_header() -> str:
     return f"KERAS_BACKEND={os.environ.get('KERAS_BACKEND', '(unset)')}"
 
