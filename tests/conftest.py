@@ -19,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What JAX compiled it keeps beside pytest's own cache: many tests compile alike."""
+    """Keeps what JAX compiled beside the cache of pytest: many tests compile alike."""
     cache = config.cache
     assert cache is not None
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("jax")))
