@@ -84,13 +84,15 @@ def _check(story: "MaskStory", call: "CallRecord") -> None:
     if not padded:
         made = any(value.mask is not None for value in call.outputs)
         raise MaskError(
-            f"{name} gets no input with padding in it. "
+            f"{name} gets no input that has padding. "
             + (
-                "It makes a mask itself. Name a layer after it."
+                "It makes a mask itself: name a layer after it."
                 if made
-                else "Expected: a mask that comes from before it, such as that of "
-                "Embedding(mask_zero=True); none is made before it, or all padding is "
-                "gone where it is called."
+                else (
+                    "Expected: a mask made by an earlier layer, such as "
+                    "Embedding(mask_zero=True). No earlier layer makes one, or no "
+                    "padding is left here."
+                )
             )
         )
     for value in padded:
@@ -100,9 +102,9 @@ def _check(story: "MaskStory", call: "CallRecord") -> None:
         if origin is not None:
             raise MaskError(
                 f"{name} gets a mask that marks padding as real: '{origin.place}' "
-                f"({origin.class_name}) set it. Write "
-                "keras_padsafe.layers.KeepMask()([result, x]) after that, with x the "
-                "input whose mask is right."
+                f"({origin.class_name}) made that mask. Put "
+                "keras_padsafe.layers.KeepMask()([result, x]) after it, where x is "
+                "the input with the right mask."
             )
         loss = story.lost(value, call)
         if loss is not None:
@@ -113,6 +115,6 @@ def _check(story: "MaskStory", call: "CallRecord") -> None:
         seen = story.told_elsewhere(value)
         raise MaskError(
             f"no mask reaches {name}. The mask was last seen at '{seen}', as an "
-            "argument. Give it to this layer too: attention_mask=, padding_mask= or "
+            "argument. Pass it to this layer too: attention_mask=, padding_mask= or "
             "mask=."
         )

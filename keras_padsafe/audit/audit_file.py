@@ -75,8 +75,7 @@ def audit_file(path: str | os.PathLike[str]) -> FileAudit:
         audit.make("layers", lambda: check_config(path))
     else:
         audit.skipped["layers"] = (
-            "the file holds weights and no configuration. Audit the .keras file that "
-            "model.save wrote"
+            "the file holds weights only. Audit the .keras file that model.save wrote"
         )
     return audit.report(None, None, None)
 
@@ -111,7 +110,8 @@ def audit_with_batch(
         model, _ = load_model(path)
     except ModelFailed as error:
         raise AuditError(
-            f"{path}: Keras cannot load the model. {error} Or audit it without a batch."
+            f"{path}: Keras cannot load the model. {error} You can also audit it "
+            "without a batch."
         ) from None
     pad = pad_id if pad_id is not None else _pad_ids(path)
     audit = _Audit(str(path))
@@ -128,7 +128,7 @@ def audit_with_batch(
             audit.make("padding", lambda: check_padding(model, x, pad))
         picture = _picture(model, x, audit.checks)
     else:
-        why = "the model raises on this batch"
+        why = "the model raises an error on this batch"
         audit.skipped |= {"masks": why, "padding": why}
     return audit.report(batch_name or "a batch", keras.backend.backend(), picture)
 
@@ -154,8 +154,9 @@ class _Audit:
             said = what_was_said(error)
             raise AuditError(
                 f"{self._model}: the model does not take this batch ({said}). "
-                "Expected: one batch as it was trained on. In an .npz file name the "
-                "arrays as the model's inputs, or x if there is one."
+                "Expected: one batch like those it was trained on. In an .npz file, "
+                "name the arrays like the inputs of the model, or x if there is only "
+                "one."
             ) from None
 
     def report(self, batch: str | None, backend: str | None, picture: Any) -> FileAudit:

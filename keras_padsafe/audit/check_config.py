@@ -49,15 +49,19 @@ def check_config(path: str | os.PathLike[str]) -> AuditReport:
 def _of_edit(edit: Edit) -> Finding:
     kind = edit.layer.class_name
     ours = edit.swap.class_name
-    fix = f"keras-padsafe repair puts {ours} there; check_padding measures the leak."
+    fix = (
+        f"keras-padsafe repair replaces it with {ours}; check_padding measures the "
+        "effect."
+    )
     evidence = {"class": kind, "replacement": ours}
     if edit.layer.is_operation or kind == "Add":
-        what = f"{kind} loses the mask of its input, so that later layers see padding."
+        what = f"{kind} drops the mask of its input, so later layers read padding."
         return Finding("PS301", place_of(edit.layer), what, fix, evidence)
     if kind in USES:
         what = (
-            f"{kind} is safe for ordinary rows, not for empty ones or NaN in padding."
+            f"{kind} is safe for ordinary rows, but not for empty rows or NaN in "
+            "padding."
         )
         return Finding("PS307", place_of(edit.layer), what, fix, evidence)
-    what = f"{kind} does not use the mask that reaches it: padding gets through."
+    what = f"{kind} ignores the mask that it gets, so it reads padding."
     return Finding("PS302", place_of(edit.layer), what, fix, evidence)

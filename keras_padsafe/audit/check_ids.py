@@ -71,8 +71,8 @@ def check_ids(
             row += len(block.ids)
     if not tally.rows:
         raise IdError(
-            "batches: there is no row of ids in them. Expected: at least one batch "
-            "with a row. If it is a generator, it may be used up; make it anew."
+            "batches: they hold no row of ids. Expected: at least one batch with a "
+            "row. A generator may be used up already: make a new one."
         )
     return AuditReport(tuple(_findings(tally, name)))
 
@@ -85,15 +85,16 @@ def _findings(tally: IdTally, name: str) -> Iterable[Finding]:
             tally.too_large,
             f"past the end of a table of {tally.input_dim} rows; the largest is "
             f"{tally.too_large.largest}",
-            "Give the table a row for each, as with keras_padsafe.surgery.grow, or map "
-            "such ids to the one of the unknown token.",
+            "Add the missing rows with keras_padsafe.surgery.grow, or map such ids "
+            "to the unknown token.",
         ),
         (
             "PS102",
             tally.negative,
             f"negative; the smallest is {tally.negative.smallest}",
-            "If they mean padding, say so by `pad_id`, here and in "
-            "keras_padsafe.layers.ExtendableEmbedding; else mend what makes them.",
+            "If they mean padding, pass `pad_id` here and to "
+            "keras_padsafe.layers.ExtendableEmbedding. If not, correct the code that "
+            "makes them.",
         ),
     )
     for code, bad, what, fix in kinds:
@@ -107,8 +108,9 @@ def _findings(tally: IdTally, name: str) -> Iterable[Finding]:
             "PS103",
             name,
             f"{bad.rows} {rows} hold no real id. The first is {bad}.",
-            "Drop them, put the unknown token there, or use layers that give zeros "
-            "for an empty row, as keras_padsafe.layers.MaskedGlobalAveragePooling1D.",
+            "Drop these rows, put the unknown token into them, or use layers that "
+            "return zeros for an empty row, such as "
+            "keras_padsafe.layers.MaskedGlobalAveragePooling1D.",
             {"rows": bad.rows, "of_rows": tally.rows, "first": bad.first},
         )
     bad = tally.inside
@@ -116,10 +118,10 @@ def _findings(tally: IdTally, name: str) -> Iterable[Finding]:
         yield Finding(
             "PS104",
             name,
-            f"Pad ids stand between real ids: {bad.ids}, in {bad.rows} {rows}. The "
+            f"{bad.ids} pad ids lie between real ids, in {bad.rows} {rows}. The "
             f"first is in {bad}.",
-            "If the id is a word too, give padding an id of its own, as -1 in "
-            "keras_padsafe.layers.ExtendableEmbedding; else close the gaps.",
+            "If this id is also a word, give padding its own id, such as -1 in "
+            "keras_padsafe.layers.ExtendableEmbedding. If not, close the gaps.",
             _evidence(bad, tally),
         )
     if tally.left.rows and tally.right.rows:
@@ -128,7 +130,7 @@ def _findings(tally: IdTally, name: str) -> Iterable[Finding]:
             name,
             f"{tally.left.rows} {rows} are padded on the left and {tally.right.rows} "
             f"on the right. The first are {tally.left} and {tally.right}.",
-            "Pad all on one side, in training and after it, as with "
+            "Pad all rows on the same side, in training and in use, for example with "
             "`keras.utils.pad_sequences(..., padding='post')`.",
             {
                 "left_rows": tally.left.rows,
@@ -153,7 +155,7 @@ def _pad_ids(pad_id: Any) -> tuple[int, ...]:
     found = tuple(number for number in numbers if number is not None)
     if len(found) < len(numbers):
         raise IdError(
-            "pad_id: expected an integer, or several; received "
+            "pad_id: expected one integer or several; received "
             f"{type(pad_id).__name__} {str(pad_id)[:40]}."
         )
     return found

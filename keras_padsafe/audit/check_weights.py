@@ -97,10 +97,11 @@ def _findings_of_tables(archive: Archive, not_checked: list[str]) -> Iterator[Fi
             yield Finding(
                 "PS206",
                 table.array.path,
-                f"In layer {table.layer!r} {table} (axis {table.axis}). Keras cannot "
-                "load the file.",
-                "Write the file again: with `model.save`, or with `keras-padsafe grow` "
-                "from the file before. The table and its number change together there.",
+                f"In layer {table.layer!r} {table} (axis {table.axis}), so Keras "
+                "cannot load the file.",
+                "Go back to the earlier file and grow it with `keras-padsafe grow`, "
+                "or save the model again with `model.save`. Both keep the table and "
+                "the configuration in step.",
                 {"shape": [*table.array.shape], "axis": table.axis, "key": table.key},
             )
     inverse = {node.name for node in root.walk() if node.config.get("invert") is True}
@@ -161,8 +162,8 @@ def _of_weight(array: StoredArray, found: _NonFinite) -> Finding:
         f"{count} of {size} values{layer} are not finite ({found.nan} NaN, "
         f"{found.infinite} infinite), in {found.rows} rows; the first is at "
         f"{found.first[0]} of shape {list(array.shape)}.",
-        "Go back to a checkpoint from before; find where it begins by "
-        "keras_padsafe.audit.find_nonfinite.",
+        "Go back to an earlier checkpoint. keras_padsafe.audit.find_nonfinite shows "
+        "where NaN begins.",
         {
             "layer": array.layer_name,
             "shape": list(array.shape),
@@ -179,9 +180,9 @@ def _of_optimizer(slots: dict[str, _NonFinite]) -> Finding:
     return Finding(
         "PS201",
         "optimizer",
-        f"{len(slots)} of the optimizer's variables hold values that are not finite; "
+        f"{len(slots)} variables of the optimizer hold values that are not finite; "
         f"the first is {next(iter(slots))}, in {shown[0]['rows']} rows.",
-        "The next step would spoil the weights: go back to a checkpoint from before, "
-        "or go on with a fresh optimizer.",
+        "The next step would spoil the weights. Go back to an earlier checkpoint, or "
+        "compile with a new optimizer.",
         {"arrays": len(slots), "first": shown},
     )

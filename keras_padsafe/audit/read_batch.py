@@ -25,21 +25,20 @@ def read_batch(value: Any, name: str, error: type[PadsafeError]) -> Any:
         listed = isinstance(part, list | tuple)
         if not (listed or hasattr(part, "shape")):
             raise error(
-                f"{expected} one {type(part).__name__}. A data set is given batch by "
-                "batch."
+                f"{expected} one {type(part).__name__}. Pass a data set batch by batch."
             )
         try:
             array = np.asarray(part) if listed else part
         except ValueError:  # What NumPy says of rows of several lengths.
             raise error(
-                f"{expected} rows of several lengths. Pad them to one, as with "
-                "keras.utils.pad_sequences."
+                f"{expected} rows of different lengths. Pad them to one length, for "
+                "example with keras.utils.pad_sequences."
             ) from None
         if len(array.shape) and not array.shape[0]:
             raise error(f"{expected} one without rows.")
         items = np.asarray(part, object).flat if listed else ()
         if len({isinstance(item, str) for item in items}) > 1:
-            raise error(f"{expected} numbers and text in one.")
+            raise error(f"{expected} a mixture of numbers and text.")
     return value
 
 
@@ -53,7 +52,10 @@ def read_pad_id(value: Any, name: str, error: type[PadsafeError]) -> Any:
     for part in value if several else (value,):
         number = isinstance(part, int | float | np.number)
         if part is not None and (isinstance(part, bool) or not number):
-            what = "a number, several, None, or a dictionary of such by input"
+            what = (
+                "a number, several numbers, None, or a dictionary with one of these "
+                "for each input"
+            )
             raise unread(name, what, part, error)
     return value
 

@@ -54,9 +54,9 @@ def guarded_tensorflow_step(step: Step, state: TrainingState, model: Any) -> Ste
         state.add_late_metrics(model)
         if state.new_weights(model):
             raise GuardError(
-                "the first training step made weights that were not there before, so "
-                "that NonFiniteGuard cannot give them back. Expected a model whose "
-                "layers are built. Call the model on one batch before `fit`."
+                "the first training step created new weights, so NonFiniteGuard "
+                "cannot restore them. Expected: a model that is built. Call the "
+                "model on one batch before `fit`."
             )
         pairs = zip(state.variables, state.watched, strict=True)
         flags = [finite(variable.value) for variable, watched in pairs if watched]

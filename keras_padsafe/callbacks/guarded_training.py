@@ -94,8 +94,8 @@ class GuardedTraining:
         if FLAGS not in logs:
             self.remove()
             raise GuardError(
-                "NonFiniteGuard sees nothing of this training: the model's "
-                "`make_train_function` makes a function that does not return what "
+                "NonFiniteGuard cannot watch this training: the function made by the "
+                "model's `make_train_function` does not return what "
                 "`self.train_step` returns. Let it call `self.train_step` and return "
                 "its logs, or train without the guard."
             )
@@ -207,15 +207,15 @@ def _refuse_what_cannot_be_guarded(model: Any) -> None:
         )
     if model.steps_per_execution > 1:
         raise GuardError(
-            "NonFiniteGuard looks at every step, and Keras shows only the last one of "
-            "each execution: expected `steps_per_execution=1`, received "
+            "NonFiniteGuard needs every step, but Keras shows only the last one of "
+            "each execution. Expected: `steps_per_execution=1`. Received: "
             f"{model.steps_per_execution}. Compile the model without it."
         )
     devices, what = _several_devices(model)
     if devices > 1:
         raise GuardError(
-            f"NonFiniteGuard expects one {what}, received {devices}: each would judge "
-            "by its own part of the batch. Train on one, or without the guard."
+            f"NonFiniteGuard expects one {what}, received {devices}. Each would see "
+            "only its own part of the batch. Train on one, or without the guard."
         )
     if keras.backend.backend() == "jax" and keras.config.is_nnx_enabled():
         raise GuardError(

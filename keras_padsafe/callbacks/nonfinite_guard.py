@@ -89,8 +89,7 @@ class NonFiniteGuard(keras.callbacks.Callback):
         super().__init__()
         if policy not in get_args(Policy):
             raise GuardError(
-                "the policy of NonFiniteGuard is one of 'stop', 'skip' and 'raise'; "
-                f"received {policy!r}."
+                f"policy: expected 'stop', 'skip' or 'raise'; received {policy!r}."
             )
         self.policy = policy
         self.reports: list[GuardedBatch] = []
@@ -141,7 +140,7 @@ class NonFiniteGuard(keras.callbacks.Callback):
             self._training.remove()
             self._training = None
         if len(self.reports) > _SHOWN:
-            _say(f"NonFiniteGuard: {len(self.reports)} steps were undone in all.")
+            _say(f"NonFiniteGuard: {len(self.reports)} steps were undone in total.")
 
     def _message(
         self,
@@ -193,8 +192,8 @@ def _lost_before(names: list[str]) -> str:
     """Says that training begins with weights that are lost already."""
     were = "were" if len(names) > 1 else "was"
     return (
-        f"{_listed(names)} {were} not finite when training began: there is no good "
-        "value to go back to. Load weights from before that."
+        f"{_listed(names)} {were} not finite when training began, so there is no "
+        "good value to go back to. Load earlier weights."
     )
 
 
@@ -217,18 +216,18 @@ def _what_was_found(
         loss_is_finite: Whether the loss was finite.
     """
     if report is None:
-        return f"The batch could not be replayed: {problem}"
+        return f"The batch could not be run again: {problem}"
     if len(report):
         return "\n".join(["In this batch:", *(f"  {finding}" for finding in report)])
     if report.not_looked_at:
         return f"Not looked at: {'; '.join(report.not_looked_at)}."
     if loss_is_finite:
         return (
-            "Replayed eagerly, every value and gradient of this batch is finite: the "
-            "update itself overflowed (a smaller learning rate or `clipnorm` helps), "
-            "or only the compiled program does."
+            "Run again eagerly, every value and gradient of this batch is finite. So "
+            "the update itself overflowed (use a smaller learning rate or "
+            "`clipnorm`), or only the compiled program overflows."
         )
     return (
-        "Replayed eagerly, every value of this batch is finite: only the compiled "
-        "program overflows. Compile with `jit_compile=False` to compare."
+        "Run again eagerly, every value of this batch is finite, so only the "
+        "compiled program overflows. Compile with `jit_compile=False` to compare."
     )

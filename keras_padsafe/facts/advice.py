@@ -1,9 +1,8 @@
 """What to do about padding that a layer lets through."""
 
 MASK_IN = (
-    "Hand it the mask: keep it alive on the way (keras_padsafe.layers.MaskedAdd "
-    "instead of `x + y` and Add, keras_padsafe.layers.KeepMask after any other "
-    "operation)"
+    "Keep the mask up to this layer (keras_padsafe.layers.MaskedAdd instead of `x + "
+    "y` and Add, keras_padsafe.layers.KeepMask after other operations)"
 )
 POOLING = (
     "keras_padsafe.layers.MaskedGlobalAveragePooling1D, MaskedGlobalMaxPooling1D, "
@@ -27,17 +26,17 @@ INSTEAD = {
     ),
     "Attention": f"{MASK_IN}, or use keras_padsafe.layers.MaskedAttention.",
     "AdditiveAttention": f"{MASK_IN}, or pass mask=[query_mask, value_mask].",
-    "Softmax": "Use keras_padsafe.layers.MaskedSoftmax, and give it the mask.",
+    "Softmax": "Use keras_padsafe.layers.MaskedSoftmax, and pass it the mask.",
     "Flatten": f"Pool over the real positions first: {POOLING}.",
     "RNN": f"{MASK_IN}, or pass mask=.",
     "Bidirectional": f"{MASK_IN}, or pass mask=.",
     "BatchNormalization": (
-        "Call it with training=False at inference, and hand it the mask in training."
+        "Call it with training=False at inference, and pass it the mask in training."
     ),
-    "LayerNormalization": "Normalise over the features alone: axis=-1.",
+    "LayerNormalization": "Normalise over the features only: axis=-1.",
     "FNetEncoder": (
-        "Its Fourier transform mixes all positions and takes no mask: use attention, "
-        "or sequences of one length."
+        "Its Fourier transform mixes all positions and takes no mask. Use attention, "
+        "or sequences of the same length."
     ),
 }
 """What to do about a class that lets padding through, by its name in code."""

@@ -118,7 +118,7 @@ def _merged(found: list[Finding]) -> list[Finding]:
 def how_lost(loss: Loss) -> str:
     """Where a mask was lost, in words."""
     if loss.how == "erased":
-        return f"'{loss.place}' ({loss.class_name}) took it away from what it was given"
+        return f"'{loss.place}' ({loss.class_name}) removed it from its own input"
     if loss.how == "operation":
         return f"an operation inside '{loss.place}' ({loss.class_name}) dropped it"
     return f"'{loss.place}' ({loss.class_name}) dropped it"
@@ -128,25 +128,27 @@ def instead(loss: Loss) -> str:
     """What to use where a mask is lost."""
     ours = OURS.get(loss.class_name)
     if ours and loss.how != "operation":
-        return f"Use {ours} in place of {loss.class_name}."
+        return f"Replace {loss.class_name} with {ours}."
     if loss.how == "erased":
-        return "Give it a copy of its input x: keras_padsafe.layers.KeepMask()([x, x])."
+        return "Pass it a copy of its input x: keras_padsafe.layers.KeepMask()([x, x])."
     if loss.how == "operation":
         return (
-            "Add with keras_padsafe.layers.MaskedAdd()([x, y]); after any other "
-            "operation that keeps the positions of x, write "
+            "For a sum, use keras_padsafe.layers.MaskedAdd()([x, y]). After any "
+            "other operation that keeps the positions of x, add "
             "keras_padsafe.layers.KeepMask()([result, x])."
         )
     if loss.positions == "same":
         return (
-            "Write keras_padsafe.layers.KeepMask()([result, x]) after it, with x its "
-            "input (in a layer of your own: self.supports_masking = True)."
+            "Add keras_padsafe.layers.KeepMask()([result, x]) after it, where x is "
+            "its input. In a layer of your own, set self.supports_masking = True."
         )
     if loss.positions == "none":
-        return f"It leaves no positions: pool the real ones in its place, by {POOLING}."
+        return (
+            f"Its output has no positions. Pool the real ones instead, with {POOLING}."
+        )
     return (
-        "Its positions are not those of its input x: do to the mask what it does to x, "
-        "and give that to the next layer by name (mask=, attention_mask=)."
+        "It changes the positions of its input x. Change the mask in the same way, "
+        "and pass it to the next layer by name (mask=, attention_mask=)."
     )
 
 
@@ -174,26 +176,26 @@ def _of_reader(
             call.path,
             f"An operation inside '{call.path}' ({call.class_name}), {before}, mixes "
             "padding into real positions.",
-            "Write it with the mask: keras_padsafe.ops.masked_mean, masked_max, "
-            "masked_softmax or masked_attention take one, True = real; or "
-            "keras.ops.where(mask[..., None], x, 0) before a sum.",
+            "Use the mask (True = real) there: keras_padsafe.ops.masked_mean, "
+            "masked_max, masked_softmax and masked_attention take one. Before a sum, "
+            "use keras.ops.where(mask[..., None], x, 0).",
             {"read_by": [child.path if child else call.path]},
         )
-    got = "gets the mask that hides padding in its input"
+    got = "gets a mask for the padding in its input"
     seen = ""
     if untold:
         seen = story.told_elsewhere(untold[0])
-        got = f"is not given the mask that '{seen}' was given"
+        got = f"does not get the mask that '{seen}' gets"
         if not seen:
-            got = "is given no mask for the padding in its input"
+            got = "gets no mask for the padding in its input"
     evidence = {"read_by": [call.path]}
     if padded:
         evidence = _evidence(story, (untold or padded)[0], seen) | evidence
     return Finding(
         "PS302",
         call.path,
-        f"'{call.path}' ({call.class_name}) {got}, and its answers at real positions "
-        "change with what padding holds.",
+        f"'{call.path}' ({call.class_name}) {got}, and its outputs at real positions "
+        "change with the content of the padding.",
         _use_of_mask(call, bool(untold)),
         evidence,
     )
@@ -225,7 +227,7 @@ def _of_output(story: MaskStory, number: int, value: Value) -> list[Finding]:
     found = _of_loss(loss, counts, evidence)
     if loss.how == "shown":
         return [found]
-    fix = found.fix + " Or give the padded positions a sample_weight of 0."
+    fix = found.fix + " Or give padded positions a sample_weight of 0."
     return [replace(found, code="PS305", fix=fix)]
 
 
@@ -233,12 +235,15 @@ def _from_nowhere(origin: Loss, effect: str, evidence: dict[str, Any]) -> Findin
     return Finding(
         "PS304",
         origin.place,
-        f"'{origin.place}' ({origin.class_name}) sets a mask that marks padding of its "
-        f"inputs as real, and {effect}.",
+        f"'{origin.place}' ({origin.class_name}) makes a mask that marks padding of "
+        f"its inputs as real, and {effect}.",
         instead(origin)
         if origin.class_name in OURS
-        else "Write keras_padsafe.layers.KeepMask()([result, x]) after it, with x the "
-        "input whose mask is right: it hides what either mask hides.",
+        else (
+            "Add keras_padsafe.layers.KeepMask()([result, x]) after it, where x is "
+            "the input with the right mask. A position is then masked if either mask "
+            "says so."
+        ),
         evidence | {"mask_from": origin.place},
     )
 
@@ -246,13 +251,13 @@ def _from_nowhere(origin: Loss, effect: str, evidence: dict[str, Any]) -> Findin
 def _use_of_mask(call: CallRecord, untold: bool) -> str:
     ours = OURS.get(call.class_name)
     if ours:
-        return f"Use {ours} in place of {call.class_name}."
+        return f"Replace {call.class_name} with {ours}."
     if untold:
-        return "Give it the mask by name: attention_mask=, padding_mask= or mask=."
+        return "Pass the mask by name: attention_mask=, padding_mask= or mask=."
     return (
-        "Give it the mask in the argument that it does use (attention_mask=, "
-        "padding_mask=), or take a layer that uses masks: keras_padsafe.layers has "
-        "attention, Conv1D and pooling layers that do."
+        "Pass the mask in an argument that the layer uses (attention_mask=, "
+        "padding_mask=), or use a layer that uses masks, such as the attention, "
+        "Conv1D and pooling layers of keras_padsafe.layers."
     )
 
 

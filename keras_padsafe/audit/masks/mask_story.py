@@ -102,9 +102,9 @@ class MaskStory:
             self.runs = PaddedRuns(runs, record, batch)
         elif met:
             raise MaskError(
-                "batch: no position is padding, so nothing can be seen of it. "
-                "Expected: rows of different lengths, padded to one; received a batch "
-                "whose masks are True everywhere. Add a shorter row."
+                "batch: it has no padding, so there is nothing to trace. Expected: "
+                "rows of different lengths, padded to one length. Received: a batch "
+                "with masks that are True everywhere. Add a shorter row."
             )
 
     @property
@@ -123,8 +123,8 @@ class MaskStory:
             return ()
         said = f"; with more padding it says: {runs.refused}" if runs.refused else ""
         return (
-            "what reads padding: no call was seen that turns ids into features, so "
-            f"that nothing could be put behind the padding{said}",
+            "which layer reads padding: no call was seen that turns ids into "
+            f"features, so the content of the padding could not be changed{said}",
         )
 
     def padded(self, value: Value) -> np.ndarray | None:

@@ -26,7 +26,7 @@ def padded_sample(model: keras.layers.Layer) -> Any:
         raise MaskError(
             f"batch: '{model.name}' ({type(model).__name__}) does not say what its "
             "inputs are. Expected: a Functional model, or a Sequential one with an "
-            "Input. Pass a batch with padding in it as third argument."
+            "Input. Or pass a batch with padding as the third argument."
         )
     pad_ids = declared_pad_ids(model) or [0]
     values = [getattr(layer, "mask_value", None) for layer in inner_layers(model)]

@@ -26,11 +26,12 @@ from keras_padsafe.saved_model.group_names import named_by_rule
 from keras_padsafe.saved_model.layer_node import LayerNode
 
 _BY_HAND = (
-    "Build the model anew with layers of keras_padsafe there, and load its weights."
+    "Build the model with layers of keras_padsafe there, load the old weights and "
+    "save it."
 )
 _KEEP_MASK = (
-    "Hand the mask on with `KeepMask()([result, x])` if the positions stay the same, "
-    "and save the model again."
+    "If it keeps the positions of its input x, add `KeepMask()([result, x])` after "
+    "it, and save the model again."
 )
 # Their arrays have to be found in the file to be renamed with them.
 _HOLDS_WEIGHTS = frozenset(
@@ -108,10 +109,11 @@ def _unseen(graph: Graph, met: Collection[LayerNode]) -> Iterator[str]:
     if tables and readers and not met:
         names = ", ".join(dict.fromkeys(f"'{place_of(node)}'" for node in readers))
         yield (
-            f"no layer makes a mask, so that nothing in the file says what padding is; "
-            f"{names} read every step. If there is padding, build the model with "
-            f"mask_zero=True at '{place_of(tables[0])}', load its weights, save it and "
-            "repair that file; an audit with a batch measures whether it matters"
+            "no layer makes a mask, so nothing in the file says what padding is, and "
+            f"{names} read every step. If your data has padding, build the model "
+            f"with mask_zero=True at '{place_of(tables[0])}', load the old weights, "
+            "save it and repair that file. An audit with a batch shows whether it "
+            "matters"
         )
 
 
@@ -138,17 +140,24 @@ def _judge(
         if reason is None:
             yield Edit(layer, SWAPS[kind])
         else:
-            yield _finding("PS302", layer, f"padding can get through it; {reason}")
+            yield _finding(
+                "PS302",
+                layer,
+                f"it can let padding through, but it was not replaced: {reason}",
+            )
     elif kind in masks.KEEPS or kind in SWAPS:
         if any(mixes_steps(layer, m.input_rank) for m in meetings):
-            why = "it mixes steps, padding among them, and none of our layers does not"
+            why = (
+                "it mixes real steps with padding, and keras_padsafe has no safe "
+                "layer of this kind"
+            )
             yield _finding("PS302", layer, why)
     elif kind in masks.MERGES:
         if any(_loses_mask(meeting) for meeting in meetings):
             why = "one input has no mask, so the mask of the other is lost"
             yield _finding("PS301", layer, why, _KEEP_MASK)
     elif not _hands_on(layer) and any(meeting.known for meeting in meetings):
-        why = "it loses the mask, and no layer of ours takes its place"
+        why = "it drops the mask, and keras_padsafe has no layer to replace it with"
         yield _finding("PS301", layer, why, _KEEP_MASK)
 
 
@@ -158,14 +167,17 @@ def _judge_operation(
     if not meeting.known or _read_aside(meeting.call):
         return
     if reduces_steps(meeting):
-        why = "it reduces over time, padding among the rest"
-        fix = "Use a pooling layer of keras_padsafe there, and save the model again."
+        why = "it reduces over time, padding included"
+        fix = (
+            "Use a masked pooling layer of keras_padsafe there, and save the model "
+            "again."
+        )
         yield _finding("PS302", layer, why, fix)
     elif drops_mask(meeting):
         made, dtype = layer_for(meeting), dtype_of_output(meeting)
         once = len(layer.serialized.get("inbound_nodes") or ()) == 1
         if made is None or dtype is None or not (orderly and once):
-            why = "it loses the mask, and no layer does the same and keeps it"
+            why = "it drops the mask, and no layer does the same and keeps the mask"
             yield _finding("PS301", layer, why, _KEEP_MASK)
         else:
             swap, config, arguments = made
@@ -209,12 +221,12 @@ def _finding(code: str, layer: LayerNode, why: str, fix: str = _BY_HAND) -> Find
 
 
 def _opaque(layer: LayerNode) -> Finding:
-    why = "what it does with a mask is in code of its own, which was not run"
+    why = "its own code decides what it does with a mask, and that code was not run"
     return _finding("PS306", layer, why, _LOOK)
 
 
 def _unread(root: LayerNode) -> Finding:
-    why = "config.json does not list the layers inside, so none could be swapped"
+    why = "config.json does not list its inner layers, so none could be replaced"
     return _finding("PS306", root, why, f"{_BY_HAND} {_LOOK}")
 
 
@@ -241,17 +253,17 @@ def _reasons(
     for node in (layer, *layer.copies):
         holder = _opaque_holder(node)
         if holder is not None:
-            yield f"{holder.class_name} {holder.name!r} holds it, in code of its own"
+            yield f"it lies in the code of {holder.class_name} {holder.name!r}"
     unproved = layer.weights_path is None and layer.class_name in _HOLDS_WEIGHTS
     holder = layer.parent
     if unproved or (holder is not None and holder.is_graph and holder not in orderly):
-        yield "it could not be told which weights of the file are its own"
+        yield "it is not clear which weights of the file belong to it"
     match layer.class_name:
         case "Conv1D":
             if layer.config.get("padding") == "same" and _strides(layer) > 1:
                 yield (
-                    "with padding='same' and strides, where its kernels fall depends "
-                    "on the amount of padding"
+                    "with padding='same' and strides, the positions of its windows "
+                    "depend on the amount of padding"
                 )
         case "Add":
             if _input_ranks_differ(layer):
@@ -261,9 +273,9 @@ def _reasons(
             count = len(axes) if isinstance(axes, list) else 1
             for meeting in meetings:
                 if meeting.given.get("attention_mask", 3) <= 2 * count:
-                    yield "its attention_mask has no axis for the batch"
+                    yield "its attention_mask has no batch axis"
                 if any(_is_odd(*given) for given in meeting.given.items()):
-                    yield "a padding mask that it is given is not (batch, time)"
+                    yield "a padding mask that it gets is not (batch, time)"
 
 
 def _opaque_holder(layer: LayerNode) -> LayerNode | None:

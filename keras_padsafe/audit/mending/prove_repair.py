@@ -55,7 +55,7 @@ def _weights(before: Any, after: Any) -> Check:
     if len(old) != len(new):
         return Check(name, "failed", f"{len(old)} variables became {len(new)}")
     changed = sum(one != other for one, other in zip(old, new, strict=True))
-    detail = f"{changed} of {len(old)} variables are not what they were in their place"
+    detail = f"{changed} of {len(old)} variables differ from the old ones"
     return Check(name, "failed", detail, float(changed))
 
 
@@ -87,7 +87,7 @@ def _ordinary(before: Any, after: Any, sampler: Sampler) -> Check:
     except Differs as error:
         return Check(_ORDINARY, "failed", str(error))
     if not compared.compared:
-        return Check(_ORDINARY, "skipped", "the model before gives no finite output")
+        return Check(_ORDINARY, "skipped", "the old model gives no finite output")
     agrees = compared.agrees or compared.gap <= 2 * noise.gap
     return Check(
         _ORDINARY, "passed" if agrees else "failed", str(compared), compared.gap
@@ -97,7 +97,7 @@ def _ordinary(before: Any, after: Any, sampler: Sampler) -> Check:
 def _padded(before: Any, after: Any, sampler: Sampler) -> Check:
     """How far the outputs moved where there is padding: that is the mending."""
     if not sampler.has_pads:
-        detail = "no input was seen to have a value that stands for padding"
+        detail = "no input has a value that is known to mean padding"
         return Check(_PADDED, "does not apply", detail)
     try:
         batch = sampler.rows_of_ids(padded=True)
@@ -106,7 +106,9 @@ def _padded(before: Any, after: Any, sampler: Sampler) -> Check:
         return Check(_PADDED, "skipped", str(error))
     if not all_finite(new):
         if all_finite(old):
-            return Check(_PADDED, "failed", "NaN or infinite where it was finite")
+            return Check(
+                _PADDED, "failed", "outputs that were finite are NaN or infinite"
+            )
         return Check(_PADDED, "skipped", "neither model gives finite outputs")
     finite = [np.isfinite(output) for output in old]
     gap = max(

@@ -195,29 +195,32 @@ class Backward:
         hidden = self._nan_behind_mask(fault)
         if hidden is not None:
             because = (
-                "the mask hides a NaN from the loss, and 0 * NaN is NaN on the way back"
+                "the mask hides a NaN from the loss, but in the gradient 0 * NaN is NaN"
             )
             return Cause("PS506", because, {"hidden": hidden.evidence()})
         if any(self._flowing(scale=scale).all_finite for scale in _SCALES):
-            because = "the gradient does not fit into its dtype"
+            because = "the gradient is too large for its dtype"
             grown = diverged(self._run.trainable, self._run.x)
             return grown or Cause("PS503", because)
         code = self._own_code(fault)
         made = agreed(code)
         if code.made and code.hides:
-            because = "`where` hides a value that is not finite, and 0 * inf is NaN"
+            because = (
+                "`where` hides a value that is not finite, but in the gradient 0 * "
+                "inf is NaN"
+            )
             return Cause("PS507", because, {"operation": code.made[0].name})
         if made is not None:
             return of_operation(made)
-        at_zero = Cause("PS508", "the derivative at exactly zero is a division by zero")
+        at_zero = Cause("PS508", "the derivative at exactly zero divides by zero")
         if code.ran and not code.chooses:
             return at_zero
         noise = dict.fromkeys(fault.feeds, jittered)
         if self._flowing(noise).all_finite and not self._has_pole(fault):
             return at_zero
         because = (
-            "a branch that `where` does not take has an infinite derivative, and "
-            "0 * inf is NaN"
+            "a branch that `where` does not take has an infinite derivative, and 0 * "
+            "inf is NaN"
         )
         return Cause("PS507", because)
 

@@ -47,9 +47,9 @@ class BatchRun(ModelRuns):
         if not tensors_in(self.x):
             kind = type(self.x).__name__
             raise AuditError(
-                f"find_nonfinite: x holds no numbers. Expected one batch as the model "
-                f"takes it: an array, or a list or dictionary of arrays. Received: "
-                f"{kind}. A data set is given batch by batch."
+                "find_nonfinite: x holds no numbers. Expected: one batch as the "
+                "model takes it, an array, or a list or dictionary of arrays. "
+                f"Received: {kind}. Pass a data set batch by batch."
             )
         self._y, self._weights = as_tensors(y), as_tensors(sample_weight)
         for name, part in (("y", self._y), ("sample_weight", self._weights)):
@@ -116,14 +116,14 @@ class BatchRun(ModelRuns):
         model, y, weights = self.model, self._y, self._weights
         if y is None and loss is not None:
             raise AuditError(
-                "find_nonfinite: a loss was given, and no targets. Expected: y, the "
-                "targets of the batch. Give y, or leave loss out."
+                "find_nonfinite: received a loss, but no targets. Expected: y, the "
+                "targets of the batch. Pass y, or leave loss out."
             )
         if y is not None and loss is None and not getattr(model, "compiled", False):
             raise AuditError(
-                f"find_nonfinite: targets were given, but {model.name} was not "
-                "compiled, so that their loss is not known. Compile the model, or give "
-                'loss=, a Keras loss or its name, such as "mse".'
+                f"find_nonfinite: received targets, but {model.name} is not "
+                "compiled, so the loss is not known. Compile the model, or pass "
+                "loss=, a Keras loss or its name, such as 'mse'."
             )
         try:
             given = None if loss is None else keras.losses.get(loss)

@@ -37,12 +37,10 @@ class Cause:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-DIVISION_BY_ZERO = Cause(
-    "PS508", "something is divided by zero, or a logarithm taken of it"
-)
+DIVISION_BY_ZERO = Cause("PS508", "it divides by zero, or takes the logarithm of zero")
 """What a little noise mends, where no operation was seen."""
 
-UNDEFINED = Cause("PS510", "an operation has no value for what it is given")
+UNDEFINED = Cause("PS510", "an operation is not defined for its input")
 """What nothing mends."""
 
 
@@ -67,8 +65,8 @@ def bad_id(call: LayerCall) -> Cause | None:
                 where = np.argwhere(outside)[:8]
                 return Cause(
                     "PS502",
-                    f"the table has {rows} rows and id {int(ids[outside][0])} was "
-                    "looked up",
+                    f"id {int(ids[outside][0])} was looked up in a table of {rows} "
+                    "rows",
                     {
                         "table_rows": int(rows),
                         "ids": sorted({int(i) for i in ids[outside]})[:8],
@@ -91,11 +89,11 @@ def bad_weight(
     evidence = {"weights": largest, "nonfinite_variables": len(lost)}
     if len(lost) > 1 and 2 * len(lost) > len(trainable):
         because = (
-            f"{len(lost)} of the model's {len(trainable)} trainable weights are not "
-            "finite"
+            f"{len(lost)} of the {len(trainable)} trainable weights of the model are "
+            "not finite"
         )
         return Cause("PS509", because, evidence)
-    return Cause("PS505", f"the weight {bad[0].path} is not finite already", evidence)
+    return Cause("PS505", f"the weight {bad[0].path} is already not finite", evidence)
 
 
 def empty_row(birth: Birth) -> Cause | None:
@@ -104,7 +102,7 @@ def empty_row(birth: Birth) -> Cause | None:
     if rows and rows <= birth.empty_rows:
         each = birth.bad.each
         empty = {"empty_rows": sorted({row // each for row in birth.empty_rows})[:8]}
-        return Cause("PS501", "no position of these rows is real", empty)
+        return Cause("PS501", "these rows have no real position", empty)
     for mask in _attention_masks(birth.call):
         hidden = ~mask.any(axis=-1)
         if hidden.ndim == 3:
@@ -113,11 +111,13 @@ def empty_row(birth: Birth) -> Cause | None:
         if len(where) and hidden.ndim == 2 and where[:, 1].max() < hidden.shape[1]:
             steps = np.broadcast_to(hidden, (len(birth.bad.bad), hidden.shape[1]))
             if steps[tuple(where.T)].all():
-                because = "the attention mask leaves these positions nothing to look at"
+                because = "the attention mask hides every key from these positions"
                 return Cause("PS501", because, {"empty_queries": where[:8].tolist()})
     if any(0 in tensor.shape for tensor in birth.call.inputs):
         shapes = [list(tensor.shape) for tensor in birth.call.inputs]
-        return Cause("PS501", "an axis of its input is empty", {"shapes": shapes})
+        return Cause(
+            "PS501", "an axis of its input has length zero", {"shapes": shapes}
+        )
     return None
 
 

@@ -147,7 +147,7 @@ class Forward:
 
     def _of_input(self, birth: Birth, crossed: _At | None) -> Finding:
         if crossed is None:
-            cause = Cause("PS504", "the batch itself holds it")
+            cause = Cause("PS504", "the batch itself holds that value")
             return nonfinite_finding(
                 cause, birth.place, "forward", birth.bad, self._tokens
             )
@@ -249,7 +249,7 @@ class Forward:
         if made.verdict in ("zero", "nothing left"):
             empty = self._rows_of_zeros(birth)
             if empty:
-                because = "every value of these rows is 0 in the batch, as in an empty "
+                because = "these rows of the batch are all zeros, like an empty "
                 return Cause("PS501", because + "row", {"empty_rows": empty[:8]})
         return of_operation(made)
 
@@ -281,7 +281,7 @@ class Forward:
         if weights > DIVERGED and weights >= min(inputs, given):
             because = f"its weights have grown to {weights:.3g}"
             return Cause("PS509", because, evidence)
-        because = f"the result does not fit into {birth.bad.dtype}"
+        because = f"the result is too large for {birth.bad.dtype}"
         return Cause("PS503", because, evidence)
 
     def _rows_of_zeros(self, birth: Birth) -> list[int]:

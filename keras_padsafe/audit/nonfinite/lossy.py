@@ -72,9 +72,9 @@ class Lossy:
                 bad = bad_values(tensor, masks.get(tuple(tensor.shape[:2])))
                 if bad is None:
                     continue
-                cause = Cause("PS504", f"the {name} of the batch hold it")
+                cause = Cause("PS504", f"the {name} of the batch hold that value")
                 if bad.only_in_padding:
-                    because = f"the mask hides a NaN of the {name}, and 0 * NaN is NaN"
+                    because = f"the mask hides a NaN in the {name}, but 0 * NaN is NaN"
                     cause, name = Cause("PS506", because), "loss"
                 return nonfinite_finding(cause, name, "loss", bad, self._tokens)
         return None
@@ -97,7 +97,7 @@ class Lossy:
         if is_finite(run.loss_of(jittered(outputs))):
             return DIVISION_BY_ZERO
         if bad.has_inf and is_finite(run.loss_of(shrunk(outputs))):
-            return Cause("PS503", f"the loss does not fit into {bad.dtype}")
+            return Cause("PS503", f"the loss is too large for {bad.dtype}")
         return DIVISION_BY_ZERO if bad.has_inf else UNDEFINED
 
     def _rows(self) -> dict[str, Any]:

@@ -48,22 +48,22 @@ class Primitive:
         """How it came about, as the end of a sentence."""
         name, zero = _plain(self.name), self.verdict == "zero"
         if self.verdict == "nothing left":
-            return (
-                "every score of a row is -inf, so that nothing is left to choose from"
-            )
+            return "every score of a row is -inf, so its softmax is 0 / 0"
         if self.verdict == "large":
-            return "the result does not fit into its dtype"
+            return "the result is too large for its dtype"
         if name in _DIVISIONS and zero:
-            return "something is divided by zero"
+            return "it divides by zero"
         if name.startswith("log"):
-            return f"a logarithm is taken of {'zero' if zero else 'a negative number'}"
+            return (
+                f"it takes the logarithm of {'zero' if zero else 'a negative number'}"
+            )
         if name.endswith("sqrt"):
-            divided = "something is divided by the root of zero"
-            return divided if zero else "a root is taken of a negative number"
+            divided = "it divides by the square root of zero"
+            return divided if zero else "it takes the square root of a negative number"
         if name in _POWERS:
-            negative = "a negative number is raised to a power that is no whole number"
-            return "zero is raised to a negative power" if zero else negative
-        return f"'{self.name}' has no value for what it is given"
+            negative = "it raises a negative number to a fractional power"
+            return "it raises zero to a negative power" if zero else negative
+        return f"'{self.name}' is not defined for its input"
 
 
 class OwnCode:

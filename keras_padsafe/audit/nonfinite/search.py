@@ -55,12 +55,13 @@ def search(run: BatchRun, tokens: Tokens) -> AuditReport:
     if found and by_weights:
         found = forward.findings(by_weights)
     if any(0 in tensor.shape for tensor in tensors_in(run.x)):
-        missing.append("the values: the batch holds no rows, or rows of nothing")
+        missing.append("the values: the batch has no rows, or its rows are empty")
     if forward.births and loss is None and not floats_in(outputs):
         place = forward.births[0].place
         missing.append(
-            f"whether what is not finite in '{place}' reaches an answer: no output of "
-            "the model holds floats. Pass y and a loss, or the model before its argmax"
+            f"whether the non-finite values in '{place}' reach an output: no output "
+            "of the model holds floats. Pass y and a loss, or the model without its "
+            "argmax"
         )
     return AuditReport(tuple(found), not_looked_at=tuple(missing))
 
@@ -72,4 +73,4 @@ def _backward(run: BatchRun, tokens: Tokens) -> tuple[list[Finding], list[str]]:
         return backward.findings(), []
     except Exception as error:  # Whatever code of the user's cannot differentiate.
         said = what_was_said(error)
-        return [], [f"the gradients: the model cannot be differentiated: {said}"]
+        return [], [f"the gradients: the model has none ({said})"]

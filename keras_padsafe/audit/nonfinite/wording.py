@@ -16,25 +16,42 @@ from keras_padsafe.audit.run.watch import tensors_in
 _SHOWN, _WORDS_SHOWN = 8, 12
 
 FIXES: Mapping[str, str] = {
-    "PS501": "Use a layer that gives zeros there, such as MaskedGlobalAveragePooling1D "
-    "or MaskedSoftmax of keras_padsafe.layers, or leave such rows out.",
-    "PS502": "Map the id to one that the table has, or add rows with "
-    "keras_padsafe.surgery.grow; check_ids finds such ids in the data.",
-    "PS503": 'Compute this layer in float32 (dtype="float32"), or normalise what goes '
-    "into it.",
-    "PS504": "Mend the data, or hide these steps with keras_padsafe.layers.NaNMasking.",
-    "PS505": "Go back to weights from before; keras_padsafe.callbacks.NonFiniteGuard "
-    "keeps the last good ones during fit.",
-    "PS506": "0 * NaN is NaN: put zeros behind the mask before this layer, as the "
-    "masked layers of keras_padsafe and MaskedLoss do.",
-    "PS507": "Make the operand harmless before the operation, not only its result "
-    "after it: where(ok, f(where(ok, x, 1)), 0).",
-    "PS508": "Guard the operand: keras.ops.divide_no_nan, or a maximum with an epsilon "
-    "under a division, root or logarithm.",
-    "PS509": "Go back to weights from before, lower the learning rate or clip "
-    "gradients (clipnorm=1.0); NonFiniteGuard keeps the last good weights.",
-    "PS510": "Keep the operand where the operation is defined, as with "
-    "keras.ops.maximum(x, 0) under a root.",
+    "PS501": (
+        "Use a layer that returns zeros there, such as MaskedGlobalAveragePooling1D "
+        "or MaskedSoftmax of keras_padsafe.layers, or drop such rows."
+    ),
+    "PS502": (
+        "Map the id to one that the table has, or add rows with "
+        "keras_padsafe.surgery.grow. check_ids finds such ids in your data."
+    ),
+    "PS503": 'Compute this layer in float32 (dtype="float32"), or normalise its input.',
+    "PS504": (
+        "Correct the data, or mask these steps with keras_padsafe.layers.NaNMasking."
+    ),
+    "PS505": (
+        "Go back to earlier weights. keras_padsafe.callbacks.NonFiniteGuard keeps "
+        "the last good ones during fit."
+    ),
+    "PS506": (
+        "0 * NaN is NaN, so select instead: keras.ops.where(mask, x, 0) before this "
+        "layer. The masked layers of keras_padsafe and MaskedLoss do this."
+    ),
+    "PS507": (
+        "Replace the bad input before the operation, not only its result: where(ok, "
+        "f(where(ok, x, 1)), 0)."
+    ),
+    "PS508": (
+        "Use keras.ops.divide_no_nan, or keep the input of the division, root or "
+        "logarithm above zero: keras.ops.maximum(x, epsilon)."
+    ),
+    "PS509": (
+        "Go back to earlier weights, and lower the learning rate or clip gradients "
+        "(clipnorm=1.0). NonFiniteGuard keeps the last good weights."
+    ),
+    "PS510": (
+        "Keep the input in the range where the operation is defined, for example "
+        "keras.ops.maximum(x, 0) under a square root."
+    ),
 }
 
 

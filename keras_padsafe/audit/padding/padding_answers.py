@@ -76,7 +76,8 @@ class Answers:
         answers["other ids"] = self._of(
             "PS402",
             batch.with_other_ids(random),
-            "no mask among the inputs and no second pad id: other ids would be real",
+            "there is no mask among the inputs and no second pad id, so other ids "
+            "would be real words",
         )
         answers["gradient"] = self._gradient()
         answers["other side"] = self._of(
@@ -91,7 +92,9 @@ class Answers:
     def with_content(self, kind: Kind) -> Answer:
         """The answer with other content behind the padding."""
         if not self.runs.taps and not self.runs.features:
-            return self._skipped("PS402", "nothing turns ids into features in a call")
+            return self._skipped(
+                "PS402", "no call was seen that turns ids into features"
+            )
         return self._compared("PS402", *self.runs.behind(kind), kind=kind)
 
     def place(self, found: Movements, key: Key) -> str:
@@ -141,7 +144,7 @@ class Answers:
             return self._skipped(code, f"the model refuses it: {said}")
         worst = self._worst(found)
         if worst is None:
-            return self._skipped(code, "the answer has another shape then")
+            return self._skipped(code, "the output then has another shape")
         move, noise = worst
         verdict = _verdict(move.size, noise)
         # NaN, or what overflows, is not what padding holds; nor is a position behind
@@ -174,7 +177,7 @@ class Answers:
         change = self.runs.batch.with_less_padding(row)
         alone = change is not None and len(change.rows[0]) == 1 < self.runs.batch.rows
         if alone and less.variant.verdict in ("same", "noise"):
-            why = "`less padding` took one row alone, and its answer did not move"
+            why = "`less padding` ran one row alone, and its output did not move"
             return self._skipped("PS404", why)
         return self._of("PS404", self.runs.batch.alone(row), "")
 
@@ -187,12 +190,12 @@ class Answers:
         ]
         inputs = self.runs.features
         if not outputs or not (self.runs.taps or inputs):
-            return self._skipped(code, "there is nothing to differentiate")
+            return self._skipped(code, "no output or input has a gradient")
         try:
             found = padding_gradient(self.runs.runs, self.runs.taps, inputs, outputs)
         except Exception as error:  # Whatever a model of the user's raises.
             said = what_was_said(error)
-            return self._skipped(code, f"it cannot be differentiated: {said}")
+            return self._skipped(code, f"the model has no gradient ({said})")
         share = _ratio(found.padded, found.real)
         verdict: Verdict = "noise" if share else "same"
         if not np.isfinite([found.padded, found.real]).all():

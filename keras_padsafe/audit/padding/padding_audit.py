@@ -63,9 +63,9 @@ class PaddingAudit:
         for value in outputs_of(self._runs.record).outputs:
             if bool((np.isnan(value.array) & real_in(value, self._runs.axes)).any()):
                 raise AuditError(
-                    "model: its own answer to the batch holds NaN, so that nothing can "
-                    "be compared with it. keras_padsafe.audit.find_nonfinite says "
-                    "where it is born."
+                    "model: its outputs for this batch hold NaN, so no other run can "
+                    "be compared with them. keras_padsafe.audit.find_nonfinite shows "
+                    "where NaN begins."
                 )
 
     def _pictured(self, answers: dict[str, Answer]) -> str:
@@ -129,21 +129,21 @@ def _read_batch(runs: ModelRuns, record: Record, pad_id: Any) -> PaddedBatch:
     if not lines:
         named = ", ".join(f"{e.name!r} {e.values.shape}" for e in inputs)
         raise AuditError(
-            f"batch: no position of it is padding (inputs: {named}). Expected: an "
-            f"input (batch, time) that holds the pad id {pad_id!r}, a mask among "
-            "the inputs, or a layer of the model that makes one. Pass a batch of "
-            "sequences of several lengths, and the id they are padded with."
+            f"batch: it has no padding (inputs: {named}). Expected: an input (batch, "
+            f"time) that holds the pad id {pad_id!r}, a mask among the inputs, or a "
+            "layer of the model that makes one. Pass sequences of different lengths, "
+            "and the id that pads them."
         )
     padded = PaddedBatch(inputs, tuple(lines), pad_id)
     if not any(line.padding.any() for line in lines):
         raise AuditError(
-            "batch: its masks say that every position is real. Pass a batch of "
-            "sequences of several lengths, padded to one."
+            "batch: its masks say that every position is real. Pass sequences of "
+            "different lengths, padded to one length."
         )
     if not padded.filled.any():
         raise AuditError(
-            "batch: every row holds nothing but padding, and so has no answer that "
-            "could change. Pass rows that hold something too."
+            "batch: every row is only padding, so no output could change. Pass rows "
+            "with real positions too."
         )
     return padded
 
@@ -164,7 +164,7 @@ def _missing(runs: PaddedRuns, answers: Mapping[str, Answer]) -> Iterator[str]:
         why = "; ".join(
             dict.fromkeys(v.why for v in [*tried("PS402"), *amount] if v.why)
         )
-        yield f"what becomes of padding in some position: {why}"
+        yield f"the effect of padding at some positions: {why}"
 
 
 def _measure_pad_outputs(

@@ -122,16 +122,16 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
         mask = "" if arrived or not timed else " No mask reaches it."
     if cause.also:
         evidence["also"] = cause.also
-        mask += f" Nor does it reach {', '.join(cause.also)}."
+        mask += f" It does not reach {', '.join(cause.also)} either."
     shown = min(cause.names, key=_telling)
     worst = by_name[shown].variant
     return Finding(
         code,
         path,
-        f"{CODES[code].title[0].upper()}{CODES[code].title[1:]}: real positions first "
-        f"move in {kind}{where} ({', '.join(cause.names)}); the model's output "
-        f"moves by {worst.moved:.3g} with {shown}, "
-        f"rounding by {worst.noise:.3g}.{mask}",
+        f"{CODES[code].title[0].upper()}{CODES[code].title[1:]}: real positions "
+        f"first change in {kind}{where} ({', '.join(cause.names)}). The output of "
+        f"the model changes by {worst.moved:.3g} with {shown}; rounding alone "
+        f"changes it by {worst.noise:.3g}.{mask}",
         _fix(code, cause, _instead(answers, call) if call else ""),
         evidence,
     )
@@ -147,12 +147,12 @@ def _code(by_name: Mapping[str, Answer], names: list[str]) -> str:
 def _fix(code: str, cause: _Cause, instead: str) -> str:
     if code == "PS403":
         return (
-            "A model that counts positions does that: pad on the side that it was "
+            "A model that counts positions does this. Pad on the side that it was "
             "trained with."
         )
     if code == "PS404":
-        return f"No row may look at another one. {instead}".strip()
-    return instead or "Leave padding out of every sum, maximum and mean over time."
+        return f"No row may depend on another row. {instead}".strip()
+    return instead or "Leave padding out of every sum, mean and maximum over time."
 
 
 def _evidence(answer: Answer) -> dict[str, Any]:
@@ -187,12 +187,11 @@ def _instead(answers: Answers, call: CallRecord) -> str:
                 return f"{before}: {advice.POOLING}."
     if not any(answers.runs.axes[value].time for value in call.outputs):
         return (
-            "Leave padding out there, by the mask (True = real): "
-            "keras_padsafe.ops.masked_mean, masked_max or masked_sum; or "
-            f"pool with {advice.POOLING}."
+            "Use the mask (True = real) there: keras_padsafe.ops.masked_mean, "
+            f"masked_max or masked_sum; or pool with {advice.POOLING}."
         )
     return (
-        "Leave padding out there, by the mask (True = real): hide the scores of padded "
-        "keys with keras_padsafe.ops.masked_softmax or masked_attention, and take sums "
-        "over time with masked_mean."
+        "Use the mask (True = real) there: keras_padsafe.ops.masked_softmax or "
+        "masked_attention for scores, masked_mean or masked_sum for reductions over "
+        "time."
     )

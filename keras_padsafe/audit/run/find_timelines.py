@@ -173,8 +173,8 @@ class _Finder:
             names = [self._inputs[i].name for line in starts for i in line.members]
             raise AuditError(
                 f"pad_id: the inputs {', '.join(map(repr, names))} all hold the pad "
-                "id, at different positions, and no mask says which of them is padded. "
-                f"Name it: pad_id={{{names[0]!r}: {self._pad_id!r}}}."
+                "id, at different positions, and no mask says which of them is "
+                f"padded. Name that input: pad_id={{{names[0]!r}: {self._pad_id!r}}}."
             )
         return likely
 

@@ -205,7 +205,7 @@ class PaddedRuns:
             change = self.batch.with_more_padding(added)
             made, error = self.runs.record_until_error(change.inputs, keep=grown)
             if error is None and outputs_of(made).has_nan and not had_nan:
-                error = f"its answer is NaN with {max(added)} more positions"
+                error = f"its output is NaN with {max(added)} more positions"
             if error is None:
                 return added, made, None
             if best[2] is None or len(made) > len(best[1]):

@@ -47,7 +47,7 @@ def ids_of(batch: Any, input_name: str | int | None, place: str) -> tuple[str, A
         name, ids = f"input {number}", inputs[number]
     elif input_name is not None:
         raise IdError(
-            f"{place}: there is one input, without a name. Received: "
+            f"{place}: there is only one input, and it has no name. Received: "
             f"input_name={input_name!r}. Leave `input_name` out."
         )
     else:
@@ -70,12 +70,12 @@ def _refuse_endless(data: Any) -> None:
     count: Any = getattr(data, "cardinality", None)
     if callable(count) and int(count()) == -1:  # type: ignore[arg-type]
         raise IdError(
-            "batches: this tf.data.Dataset repeats without an end. Pass a part of it: "
+            "batches: this tf.data.Dataset never ends. Pass a part of it: "
             "`dataset.take(steps)`."
         )
     if _is_py_dataset(data) and data.num_batches is None:
         raise IdError(
-            "batches: this PyDataset has no end (its `num_batches` is None). Pass a "
+            "batches: this PyDataset never ends (its `num_batches` is None). Pass a "
             "part of it: `(dataset[i] for i in range(steps))`."
         )
 
@@ -145,7 +145,7 @@ def _choose(inputs: Mapping[Any, Any], name: str | int | None, place: str) -> An
     if name is None:
         raise IdError(
             f"{place}: there are {len(inputs)} inputs: {listed}. Say which one holds "
-            f"the ids, as `input_name={next(iter(inputs), 'name')!r}`; check each in "
-            "turn if several do."
+            f"the ids, as `input_name={next(iter(inputs), 'name')!r}`. If several "
+            "hold ids, check them one after the other."
         )
     raise IdError(f"{place}: there is no input {name!r}. There are: {listed}.")

@@ -68,9 +68,9 @@ def _ragged_blocks(rows: Sequence[Any], place: str) -> Iterator[Block]:
         array = _read_array(row, f"{place}, row {number}")
         if array.ndim != 1:
             raise IdError(
-                f"{place}, row {number}: expected a sequence of ids, as every row of "
-                f"a list is; received one of {array.ndim} axes. Make the batch one "
-                "array, (batch, ..., time), or flatten the row."
+                f"{place}, row {number}: expected a row of ids with one axis; "
+                f"received one with {array.ndim}. Pass one array, (batch, ..., "
+                "time), or flatten the row."
             )
         longest = max(longest, len(array))
         if pending and (len(pending) + 1) * longest > _BLOCK:
@@ -98,8 +98,8 @@ def _read_array(values: Any, place: str) -> np.ndarray:
     _refuse_dtype(values, place)
     if hasattr(values, "dense_shape") or getattr(values, "is_sparse", False):
         raise IdError(
-            f"{place}: expected a dense tensor of ids; received a sparse one. Convert "
-            "it first, as with `tf.sparse.to_dense(x)`."
+            f"{place}: expected a dense tensor of ids; received a sparse one. "
+            "Convert it first, for example with `tf.sparse.to_dense(x)`."
         )
     try:
         if hasattr(values, "detach"):
@@ -126,19 +126,20 @@ def _refuse_dtype(values: Any, place: str) -> None:
         return
     if "float" in name and 0 not in getattr(values, "shape", ()):
         raise IdError(
-            f"{place}: expected integer ids; received {name}, which cannot hold every "
-            "id exactly. Cast them where they are made, as with `x.astype('int32')`."
+            f"{place}: expected integer ids; received {name}, which cannot hold "
+            "every id exactly. Cast them where they are made, for example with "
+            "`x.astype('int32')`."
         )
     if name.startswith("bool"):
         raise IdError(
-            f"{place}: expected integer ids; received {name}, which looks like a mask. "
-            "Pass the ids themselves; if there are several inputs, choose one by "
-            "`input_name`."
+            f"{place}: expected integer ids; received {name}, which looks like a "
+            "mask. Pass the ids themselves. If there are several inputs, choose one "
+            "with `input_name`."
         )
     if name.startswith(("str", "bytes")):
         raise IdError(
             f"{place}: expected integer ids; received text. Turn it into ids first, "
-            "with the layer or tokenizer that the model's data goes through."
+            "with the lookup layer or tokenizer of your model."
         )
     if "float" not in name:
         raise IdError(

@@ -35,7 +35,7 @@ def table_findings(
     for site in tables:
         if site.dtype not in FLOATS:
             not_checked.append(
-                f"the rows of {site.path}: it is quantized, {site.dtype}"
+                f"the rows of {site.path}: it is quantized ({site.dtype})"
             )
             continue
         array = archive.arrays[site.path]
@@ -46,8 +46,8 @@ def table_findings(
         yield from _never_trained(array, vocabulary, untrained & ~padding)
         if chance_makes_equal_rows(array):
             not_checked.append(
-                f"equal rows of {site.path}: of {site.size} rows of {site.shape[1]} "
-                f"values in {site.dtype} chance makes some equal"
+                f"equal rows of {site.path}: with {site.size} rows of "
+                f"{site.shape[1]} values in {site.dtype}, some are equal by chance"
             )
         else:
             yield from _equal(array, vocabulary, untrained | padding)
@@ -71,8 +71,8 @@ def _ids_past_the_end(
                 place,
                 f"{site.class_name} {site.layer!r} gives ids up to {site.end - 1}, and "
                 f"the table has {vocabulary.size} rows.",
-                "Give the table a row for each word, as with "
-                "keras_padsafe.surgery.grow, or the layer fewer words.",
+                "Add the missing rows with keras_padsafe.surgery.grow, or remove "
+                "words from the layer.",
                 {"words": site.end, "rows": vocabulary.size, "lookup": site.layer},
             )
 
@@ -87,10 +87,10 @@ def _never_trained(
             "PS202",
             array.path,
             f"{count} of {array.shape[0]} rows were never trained: their optimizer "
-            "slots hold what they started with. The first are "
+            "slots still hold the initial values. The first are "
             f"{_named(first, vocabulary)}.",
-            "Train on data that has these ids, or trim them by "
-            "keras_padsafe.surgery.trim; what they answer is chance.",
+            "Their values are random. Train on data that has these ids, or remove "
+            "them with keras_padsafe.surgery.trim.",
             {
                 "rows": count,
                 "of_rows": array.shape[0],
@@ -110,11 +110,11 @@ def _equal(
         yield Finding(
             "PS203",
             array.path,
-            f"{count} of {array.shape[0]} rows equal another, in {len(groups)} groups: "
-            "to the model such ids are the same. The first group has "
-            f"{first.count} rows: {_named(first.rows, vocabulary)}.",
-            "Train on data that has these ids; if they mean the same, trim all but "
-            "one by keras_padsafe.surgery.trim.",
+            f"{count} of {array.shape[0]} rows are equal to another row, in "
+            f"{len(groups)} groups. The model cannot tell such ids apart. The first "
+            f"group has {first.count} rows: {_named(first.rows, vocabulary)}.",
+            "Train on data that has these ids. If they mean the same, keep only one "
+            "of them, with keras_padsafe.surgery.trim.",
             {
                 "rows": count,
                 "of_rows": array.shape[0],
@@ -138,12 +138,12 @@ def _pad_rows(array: StoredArray, pads: list[int]) -> Iterator[Finding]:
         yield Finding(
             "PS204",
             array.path,
-            f"The rows of pad ids {uneven} are not constant, and training has moved "
-            "them: padding had a part in an answer, as where a layer does not use the "
-            "mask.",
-            "Look with trace_masks or check_padding, and a batch, for the layer that "
-            "does not; or make the table a keras_padsafe.layers.ExtendableEmbedding, "
-            "whose pad vectors are zero and stay so.",
+            f"The rows of pad ids {uneven} are not constant: training changed them. "
+            "So padding had an effect on an answer, for example because a layer "
+            "ignores the mask.",
+            "Find that layer with trace_masks or check_padding and a batch. Or use "
+            "keras_padsafe.layers.ExtendableEmbedding, where pad vectors are zero "
+            "and stay zero.",
             {"pad_ids": uneven},
         )
 
@@ -156,11 +156,11 @@ def _spare_rows(vocabulary: Vocabulary, place: str) -> Iterator[Finding]:
         yield Finding(
             "PS205",
             place,
-            f"The table has {vocabulary.size} rows, and {', '.join(layers)} name "
-            f"{end} ids, those for padding and unknown words among them: no word has "
-            f"the last {spare} rows.",
-            "Nothing, if they are room to grow or round the size up; else look for "
-            "an off-by-one where the table is made.",
+            f"The table has {vocabulary.size} rows, and {', '.join(layers)} has only "
+            f"{end} ids, including padding and unknown words. The last {spare} rows "
+            "belong to no word.",
+            "If they are spare or round the size up, do nothing. If not, look for an "
+            "off-by-one error where the table is made.",
             {"rows": vocabulary.size, "words": end, "spare": spare, "lookups": layers},
         )
 
