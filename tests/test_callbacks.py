@@ -439,7 +439,7 @@ def test_what_cannot_be_replayed_is_said(monkeypatch, capsys):
     guard = NonFiniteGuard()
     fit(make_model(), *make_data(), guard)
     assert guard.reports == [(0, BAD, None)]
-    expected = "The batch could not be replayed: TypeError: no `call` here"
+    expected = "The batch could not be run again: TypeError: no `call` here"
     assert expected in capsys.readouterr().err
 
 
@@ -465,7 +465,7 @@ def test_only_the_first_bad_steps_are_replayed_and_the_rest_counted(replays, cap
     assert [bad.report is None for bad in guard.reports] == [False] * 3 + [True] * 7
     message = capsys.readouterr().err
     assert message.count("The batch is skipped.") == 3
-    assert "10 steps were undone in all." in message
+    assert "10 steps were undone in total." in message
 
 
 def test_weights_that_were_lost_before_are_named(capsys):
@@ -497,7 +497,7 @@ def test_an_infinite_constant_is_no_loss(capsys):
 
 
 def test_a_policy_is_one_of_three():
-    with pytest.raises(GuardError, match=r"'stop', 'skip' and 'raise'; received 'no'"):
+    with pytest.raises(GuardError, match=r"'stop', 'skip' or 'raise'; received 'no'"):
         NonFiniteGuard("no")
 
 
@@ -545,7 +545,7 @@ def test_a_training_function_that_hides_the_step_is_refused():
 
     model = Hidden()
     model.compile("sgd", "mse")
-    with pytest.raises(GuardError, match="sees nothing of this training"):
+    with pytest.raises(GuardError, match="cannot watch this training"):
         fit(model, *make_data(), NonFiniteGuard())
     assert "train_step" not in vars(model)
 

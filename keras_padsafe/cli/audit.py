@@ -31,7 +31,7 @@ from keras_padsafe.cli.settle_target import settle_target
     "--pad-id",
     type=int,
     metavar="ID",
-    help="The id of padding. By default, the one that the model defines.",
+    help="The id of padding. Default: the one that the model defines.",
 )
 @click.option(
     "--html",

@@ -11,8 +11,8 @@ from keras_padsafe.cli.audit_view import not_looked_at, sentence, severities
 _STATES: Mapping[str, tuple[str, str]] = {
     "real": ("", "a real position"),
     "masked": ("", "padding, hidden by the mask"),
-    "unmasked": ("?", "padding that no mask hides any more"),
-    "moved": ("!", "a real position that moves when padding changes"),
+    "unmasked": ("?", "padding that no mask hides"),
+    "moved": ("!", "a real position that changes with the padding"),
     "nonfinite": ("×", "NaN or infinity"),
 }
 

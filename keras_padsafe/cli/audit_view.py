@@ -100,6 +100,6 @@ def _verdict(document: Mapping[str, Any]) -> RenderableType:
     return Group(
         verdict,
         "",
-        "To swap the layers that let padding through:",
+        "To replace the layers that let padding through:",
         command("repair", source, "-o", "mended.keras"),
     )

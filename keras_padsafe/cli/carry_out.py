@@ -46,7 +46,9 @@ def carry_out(
         with explaining(id_map):
             os.stat(os.path.dirname(os.path.realpath(id_map)))
         if output and os.path.realpath(id_map) == os.path.realpath(output):
-            raise click.UsageError("-o and --map name one file. Give each its own.")
+            raise click.UsageError(
+                "-o and --map name the same file. Give each its own."
+            )
     read = settle_target(id_map, force=force, inputs=[*read, output])
     try:
         with surgery_session(writing.modules):
@@ -127,9 +129,9 @@ def _not_kept(found: "Certificate") -> str:
 
         return f"{found.target}: the new file is wrong, so it was not kept. {WHY_WRONG}"
     return (
-        f"{found.target}: the new file could not be proved, so it was not kept. Settle "
-        "what could not be looked at, or add --no-proof to keep a file that is not "
-        "proved."
+        f"{found.target}: the new file could not be proved, so it was not kept. "
+        "Resolve what could not be checked, or add --no-proof to keep a file that is "
+        "not proved."
     )
 
 

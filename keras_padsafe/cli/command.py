@@ -133,8 +133,8 @@ def _words(error: Exception) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}, line "
-        f"{where.lineno}). This was not foreseen. Please report it, with the command "
-        "and what keras-padsafe --version says."
+        f"{where.lineno}). This is a fault of keras-padsafe. Please report it, with "
+        "the command and the output of keras-padsafe --version."
     )
 
 

@@ -38,6 +38,6 @@ def _unknown(code: str) -> str:
     near = difflib.get_close_matches(code.upper(), CODES, n=3)
     return (
         f"{code}: there is no such code. "
-        + (f"Near it: {', '.join(near)}. " if near else "Codes look like PS301. ")
+        + (f"Similar: {', '.join(near)}. " if near else "Codes look like PS301. ")
         + "All of them: keras-padsafe explain"
     )

@@ -32,7 +32,7 @@ from keras_padsafe.cli.writing import Writing, writing_options
     "plan_file",
     type=click.Path(),
     metavar="FILE",
-    help="Carry out a saved plan, which holds all of the options above.",
+    help="Carry out a saved plan, which holds all the options above.",
 )
 @writing_options
 def grow(model: str, plan_file: str | None, writing: Writing, **growth: Any) -> None:
@@ -59,10 +59,11 @@ def grow(model: str, plan_file: str | None, writing: Writing, **growth: Any) -> 
 def _check_usage(writing: Writing, growth: dict[str, Any]) -> None:
     if writing.output is None:
         raise click.UsageError(
-            "--dry-run shows a plan before it is carried out; --plan has one already."
+            "--dry-run shows a new plan; --plan carries out a saved one. Leave one "
+            "of them out."
         )
     if growth != DEFAULTS:
         raise click.UsageError(
-            "--plan says already what to add and how. Leave out the other options, or "
-            "make another plan with keras-padsafe plan."
+            "--plan already says what to add and how. Leave out the other options, "
+            "or make another plan with keras-padsafe plan."
         )

@@ -45,8 +45,8 @@ def _asked(document: dict[str, Any]) -> list[str]:
     if not document["asked"]:
         return []
     return [
-        "Keras was asked what follows the ids. A new file is proved by running both "
-        "models before it gets its name."
+        "Keras was asked what belongs to the ids. A new file gets its name only "
+        "after both models were run and the change is proved."
     ]
 
 
@@ -55,7 +55,7 @@ def _names(found: dict[str, Any]) -> RenderableType:
     others = [name for name in found["layers"] if name != found["name"]]
     if not others:
         return Group()
-    return prose(f"Other names for --vocabulary: {some(others)}")
+    return prose(f"Also accepted by --vocabulary: {some(others)}")
 
 
 def _spare(found: dict[str, Any]) -> RenderableType:
@@ -135,7 +135,7 @@ def _to_settle(found: dict[str, Any]) -> RenderableType:
     items = [*map(_settle, found["unexplained"])]
     if found["optimizer_problem"]:
         items.append(found["optimizer_problem"])
-    return bullets("To be settled by you before it can grow", items, "bold yellow")
+    return bullets("Please decide before it can grow", items, "bold yellow")
 
 
 def _settle(item: dict[str, Any]) -> str:

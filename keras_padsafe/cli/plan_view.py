@@ -84,8 +84,8 @@ def plan_parts(plan: dict[str, Any]) -> list[RenderableType]:
 def _proved() -> tuple[RenderableType, ...]:
     return (
         prose(
-            "A file made by this plan is proved by running both models before it gets "
-            "its name."
+            "A file made with this plan gets its name only after both models were "
+            "run and the change is proved."
         ),
     )
 

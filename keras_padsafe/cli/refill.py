@@ -21,7 +21,7 @@ from keras_padsafe.cli.writing import Writing, writing_options
 
 @click.command(
     cls=Command,
-    short_help="Give spare rows to new words; take back those of stale words.",
+    short_help="Give spare rows to new words; free the rows of stale words.",
     examples=[
         "refill model.keras -o today.keras --add okapi --evict dodo",
         "refill model.keras -o today.keras --add-file new.txt --evict-file stale.txt",

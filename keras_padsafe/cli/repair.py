@@ -15,7 +15,7 @@ from keras_padsafe.cli.settle_target import settle_target
 
 @click.command(
     cls=Command,
-    short_help="Replace layers that let padding through by safe ones.",
+    short_help="Replace layers that let padding through with safe ones.",
     examples=[
         "repair model.keras -o mended.keras",
         "repair model.keras -o mended.keras --import my_layers --json",

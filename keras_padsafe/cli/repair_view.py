@@ -41,8 +41,8 @@ def repair_view(document: dict[str, Any]) -> RenderableType:
 
 def _outcome(document: dict[str, Any]) -> Text:
     if document["findings"]:
-        return Text("Not all could be mended.")
+        return Text("Not everything could be repaired.")
     if document["swapped"]:
         return Text("Mended.")
     unseen = document["not_looked_at"]
-    return Text("Nothing could be mended." if unseen else "Nothing to mend.")
+    return Text("Nothing could be repaired." if unseen else "Nothing to mend.")

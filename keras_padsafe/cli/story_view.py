@@ -24,7 +24,7 @@ def story_view(document: dict[str, Any]) -> RenderableType:
         titled("Old outputs", _old_outputs(document["old_outputs"])),
         _accuracy(document),
         titled("Seconds", _seconds(document["seconds"])),
-        titled("What to make of it", _closing(document)),
+        titled("What this means", _closing(document)),
         titled("Next", command("inspect", after["path"])),
     )
 
@@ -89,10 +89,10 @@ def _closing(document: dict[str, Any]) -> str:
     return (
         f"With {document['names']['tune']} labels, growing gives "
         f"{_points(grown - accuracy['old vocabulary, tuned'])} on new names over "
-        "keeping the old vocabulary, where each new word reads as unknown, and "
-        f"{_points(grown - accuracy['from scratch'])} over training from scratch. The "
-        "more labels you have, the less there is to gain: with thousands, train from "
-        "scratch too and compare."
+        "keeping the old vocabulary, where each new word is unknown, and "
+        f"{_points(grown - accuracy['from scratch'])} over training from scratch. "
+        "The more labels you have, the smaller the gain. With thousands, also train "
+        "from scratch and compare."
     )
 
 

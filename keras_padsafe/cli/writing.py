@@ -54,13 +54,15 @@ _PROOF = (
     click.option(
         "--verify",
         is_flag=True,
-        help="Run both models; keep OUT only if that proves the change. This is the "
-        "default for a model with classes that keras-padsafe does not know.",
+        help=(
+            "Run both models; keep OUT only if the change is proved. This is the "
+            "default for models with classes that keras-padsafe does not know."
+        ),
     ),
     click.option(
         "--no-proof",
         is_flag=True,
-        help="Never run the models; keep OUT without a proof.",
+        help="Do not run the models; keep OUT without a proof.",
     ),
     import_option,
     json_option,

@@ -171,8 +171,8 @@ def _along(
     ids = change.along(before.shape[axis], after.shape[axis])
     if ids is None:
         raise NotCompared(
-            f"an output of shape {before.shape} became {after.shape}, and which of the "
-            f"{change.old_size} ids it leaves out is not known"
+            f"an output of shape {before.shape} became {after.shape}, and it is not "
+            f"known which of the {change.old_size} ids it leaves out"
         )
     before, after = np.moveaxis(before, axis, -1), np.moveaxis(after, axis, -1)
     (new, old), added = kept_of(ids), np.flatnonzero(ids < 0)

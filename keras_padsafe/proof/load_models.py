@@ -68,10 +68,10 @@ def _with_hint(error: Exception) -> str:
         )
     if "unsafe" in text:
         return (
-            "Keras refuses to run code that the file holds, such as a Lambda's. If you "
-            "trust it, let a module of yours call "
-            "keras.config.enable_unsafe_deserialization(), and import it: "
-            "--import MODULE, or in Python before this is called."
+            "Keras refuses to run code from the file, such as the code of a Lambda. "
+            "If you trust it, call keras.config.enable_unsafe_deserialization() in a "
+            "module of your own, and import that: --import MODULE, or in Python "
+            "before this call."
         )
     return f"{text}. If it has classes of its own, import their module first: {option}"
 
@@ -85,7 +85,7 @@ def load_pair(
     # will be for whoever uses the file.
     after, before = _load(target), _load(source)
     if isinstance(before, ModelFailed):
-        detail = f"Keras cannot load the file before. {before}"
+        detail = f"Keras cannot load the old file. {before}"
         return Check(name, "skipped", detail), None
     if isinstance(after, ModelFailed):
         return Check(name, "failed", str(after)), None
@@ -143,7 +143,7 @@ def check_arrays(before: Loaded, after: Loaded) -> Check:
     ]
     if wrong:
         return Check(name, "failed", _few(wrong), float(len(wrong)))
-    return Check(name, "passed", "each with the shape and the bits of the file", 0.0)
+    return Check(name, "passed", "each with the shape and the values of the file", 0.0)
 
 
 def check_optimizer(
@@ -152,12 +152,12 @@ def check_optimizer(
     """Whether the optimizer of the new file goes on from its saved state."""
     name = "optimizer goes on"
     if dropped:
-        return Check(name, "does not apply", "its state was left behind, as asked")
+        return Check(name, "does not apply", "its state was dropped, as asked")
     slots = [path for path in target.arrays if path.startswith(_OPTIMIZER)]
     if not slots:
         return Check(name, "does not apply", "no optimizer was saved")
     if _unread_slots(before):
-        detail = "Keras does not read its state from the file before either"
+        detail = "Keras does not read its state from the old file either"
         return Check(name, "does not apply", detail + _warned(before))
     if unread := _unread_slots(after):
         detail = _few(unread) + _warned(after)

@@ -94,7 +94,7 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         if derived and not direct and change and not change.is_append:
             raise NotShown(
                 f"the model computes ids from input {one.name!r}, and the change "
-                "renames ids. Compare the outputs on batches of your own."
+                "renames ids. Compare the outputs on your own batches."
             )
     else:
         return None

@@ -101,7 +101,7 @@ def _compare_old(
             try:
                 new = run_model(after, renamed)
             except ModelFailed as error:
-                raise Differs(f"the new model fails on them. {error}") from error
+                raise Differs(f"the new model fails on new ids. {error}") from error
             total += compare_outputs(old, new, change, rounding)
             if not total.agrees:
                 raise Differs(str(total))
@@ -116,7 +116,7 @@ def _compare_old(
     if detail := _not_seen(pair, watch, change):
         return [Check(_OLD, "skipped", detail)]
     if not total.compared:
-        return [Check(_OLD, "skipped", "the model before gives no finite output")]
+        return [Check(_OLD, "skipped", "the old model gives no finite output")]
     if seen := _looked_up(pair, watch):
         note = f"; {min(map(len, seen))} of {change.old_size} ids looked up{note}"
     if empty := [one.name for one in pair.reach.inputs if not one.places]:
@@ -150,7 +150,7 @@ def _unsteady(
         except Differs:
             agrees = False
         if not agrees:
-            return f"the model before gives other outputs each time that it {when}"
+            return f"the old model gives different outputs each time that it {when}"
     return None
 
 
@@ -188,8 +188,8 @@ def _moved_beyond(before: Any, after: Any, pair: Pair, sampler: Sampler) -> str 
             rows = change.renamed(np.where(legal, old, 0).astype(int))
         if (rows != new)[legal].any():
             return (
-                "the model itself brings ids beyond the table into range, and they "
-                f"reach other rows now ({door.path})"
+                "the model maps ids beyond the table into its range, and they now "
+                f"reach other rows ({door.path})"
             )
     return None
 
@@ -212,9 +212,9 @@ def _not_seen(pair: Pair, watch: Watch, change: IdChange) -> str | None:
     if not missing:
         return None
     return (
-        f"no ids were seen to enter {', '.join(missing)}. Ids are seen where a layer "
-        "of Keras or `keras.ops.take(table, ids, axis=0)` looks them up, outside of "
-        "compiled loops. Compare the outputs on batches of your own"
+        f"no ids were seen at {', '.join(missing)}. Ids are seen where a layer of "
+        "Keras or `keras.ops.take(table, ids, axis=0)` looks them up, outside of "
+        "compiled loops. Compare the outputs on your own batches"
     )
 
 
@@ -238,13 +238,13 @@ def _check_new(
             return Check(_NEW, "failed", str(error))
         seen = set(change.new_ids.tolist()).intersection(*_looked_up(pair, watch))
         if not seen:
-            detail = f"no new id was seen to be looked up for those of {name}"
+            detail = f"no new id of {name} was looked up"
             return Check(_NEW, "skipped", detail)
         every |= seen
     if not all_finite(outputs):
         if all_finite(run_model(before, next(sampler.samples())[0])):
             return Check(_NEW, "failed", "NaN or infinite values")
-        detail = "old ids do not give finite outputs either"
+        detail = "old ids give no finite outputs either"
         return Check(_NEW, "skipped", detail)
     return Check(_NEW, "passed", f"all finite; {len(every)} new ids looked up")
 

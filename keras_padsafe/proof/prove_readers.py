@@ -66,13 +66,13 @@ def prove_readers(
         return Check(NAME, "passed", detail)
     name = _reader(model, new, first, watch, rounding)
     who = f"layer {name!r}" if name else "the model itself"
-    remedy = f"say --leave {name} (leave='{name}')"
+    remedy = f"add --leave {name} (leave='{name}')"
     if name not in named:
         who = "code of the model's own" + (f", seen in {who}," if name else "")
         remedy = "pass proof=False (--no-proof)"
     detail = (
-        f"{who} reads the ids beside what has grown. It makes of {unlike} new ones "
-        f"what it makes of no old one, or of one alone, of {count} old ones that were "
+        f"{who} also reads the ids, and did not grow. For {unlike} new ids it gives "
+        f"what it gives for none, or only one, of the {count} old ids that were "
         f"tried. If it need not know new ids, {remedy}"
     )
     return Check(NAME, "skipped", detail)

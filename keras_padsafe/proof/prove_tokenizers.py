@@ -60,7 +60,7 @@ def _compare(old: Any, new: Any, words: Mapping[Any, int], change: IdChange) -> 
             detail = f"{text!r:.60} gave {ids.tolist()} and gives {found.tolist()}"
             return Check(_OLD, "failed", detail, 1.0)
     if not compared:
-        return Check(_OLD, "skipped", "every text that was tried holds new words")
+        return Check(_OLD, "skipped", "every text that was tried contains new words")
     return Check(_OLD, "passed", f"{compared} texts without new words compared", 0.0)
 
 

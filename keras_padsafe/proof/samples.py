@@ -62,9 +62,9 @@ class Sampler:
             name = f"input {self._pair.reach.inputs[part.input].name!r}"
             if values is not None and not len(values):
                 raise NotShown(
-                    f"{name} feeds other "
-                    "tables or lookups too, which lack the new ids or words. Compare "
-                    "the outputs of the new model on batches of your own"
+                    f"{name} feeds other tables or lookups too, which lack the new "
+                    "ids or words. Compare the outputs of the new model on your own "
+                    "batches"
                 )
             if any(self._pair.old[n].kind == "words" for n in part.doors):
                 alone = [

@@ -61,6 +61,6 @@ def _check_can_apply(plan: Plan) -> None:
     spelled = {"rows": plan.new_rows.rows, "mix": plan.new_rows.mix}
     if spelled.get(plan.new_rows.kind, ()) is None:
         raise SurgeryError(
-            "plan: its new rows were spelled out, and it lacks them, as the "
-            "record within a grown file does. Expected: a plan that Plan.save wrote."
+            "plan: it was made with rows of your own, and they are missing, as in "
+            "the record inside a grown file. Expected: a plan written by Plan.save."
         )

@@ -30,8 +30,8 @@ from keras_padsafe.surgery.take_over import take_over
 from keras_padsafe.surgery.transfer.transfer import transfer
 
 WHY_WRONG = (
-    "Something in the model depends on the ids, or on how many there are, in a way "
-    "that a surgery cannot keep. Change it in Keras and train it again."
+    "Something in the model depends on the ids, or on their number, in a way that "
+    "cannot be kept. Change the model in Keras and train it again."
 )
 
 
@@ -74,14 +74,14 @@ def carry_out(
         if in_place and written is not None:
             raise SurgeryError(
                 "target: a live model is changed in place, and no file is written. "
-                "Expected: no target; save the model with `model.save`."
+                "Expected: no target. Save the model with `model.save`."
             )
         finish = take_over if in_place else load_anew
         return through_archive(source, written, operate, finish)
     if written is None:
         raise SurgeryError(
-            "expected `target`, the `.keras` file to write; received none. It may be "
-            "left out only when `source` is a live model."
+            "target: expected the `.keras` file to write; received none. Only a live "
+            "model as `source` needs none."
         )
     return operate(read_path(source, "source"), written)
 
@@ -148,7 +148,7 @@ def _not_proved(certificate: Certificate, target: str) -> str:
             f"{WHY_WRONG}"
         )
     return (
-        f"{target}: the new file could not be proved, so it was not kept:\n{listed}\n"
-        "Settle this, or pass proof=False (--no-proof) to keep a file that is not "
-        "proved."
+        f"{target}: the new file could not be proved, so it was not "
+        f"kept:\n{listed}\nResolve this, or pass proof=False (--no-proof) to keep a "
+        "file that is not proved."
     )

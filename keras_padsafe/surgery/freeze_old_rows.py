@@ -151,8 +151,8 @@ def _check(vocabulary: Vocabulary, old_size: int) -> None:
     if old_size >= vocabulary.size:
         raise SurgeryError(
             f"old_size: vocabulary {vocabulary.name!r} has {vocabulary.size} ids, so "
-            f"none would be new. Received: {old_size}. Expected: their number before "
-            "it grew."
+            f"none would be new. Received: {old_size}. Expected: the number of ids "
+            "before it grew."
         )
     for site in vocabulary.arrays:
         if "int" in site.dtype:

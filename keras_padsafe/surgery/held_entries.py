@@ -82,8 +82,8 @@ def hold_old_entries(
             if not objects[path.rpartition("/vars/")[0]].trainable_variables:
                 continue
             raise SurgeryError(
-                f"array {site.path}: the model holds it otherwise than the file, so "
-                "its old entries cannot be kept."
+                f"array {site.path}: the model and the file hold it in different "
+                "shapes, so its old entries cannot be kept."
             )
         weight.constraint = HeldEntries(
             weight, site.axis, moving(site), weight.constraint
@@ -113,6 +113,6 @@ def check_no_average(optimizer: Any) -> None:
     if getattr(inner, "use_ema", False):
         raise SurgeryError(
             "the optimizer averages weights (use_ema=True), which would round old "
-            "entries of heads anew. Compile the model with another optimizer, save "
-            "it, and freeze then."
+            "entries of heads again. Compile the model with another optimizer, save "
+            "it, and then freeze."
         )

@@ -10,9 +10,7 @@ from keras_padsafe.saved_model.config_path import value_at
 from keras_padsafe.surgery.planning.changes import WordsChange
 from keras_padsafe.surgery.planning.plan import Plan
 
-_INSTEAD = (
-    "Expected: a change of the saved model: save it, refill the file and load that."
-)
+_INSTEAD = "Expected: a saved model. Save it, refill the file, and load that."
 
 
 def take_over(model: Any, plan: Plan, written: str) -> Any:
@@ -28,8 +26,8 @@ def take_over(model: Any, plan: Plan, written: str) -> Any:
 
     if plan.optimizer == "drop":
         raise SurgeryError(
-            "optimizer: a live model that is refilled in place goes on with its "
-            "optimizer. Expected: 'keep'; to start anew, compile it again."
+            "optimizer: a live model that is refilled in place keeps its optimizer. "
+            "Expected: 'keep'. For a fresh one, compile the model again."
         )
     objects = dict(walk_saved(model))
     with open_archive(written) as archive:
@@ -79,8 +77,8 @@ def _lookup(change: WordsChange, objects: dict[str, Any], archive: Archive) -> A
     if weighs != [False] or not (groups or _is_its_own(change, archive)):
         raise SurgeryError(
             f"The words of {change.layer!r} cannot be changed in a live model: they "
-            "do not lie in one lookup layer of Keras alone, or have weights of their "
-            f"own beside them. {_INSTEAD}"
+            "are not in a single lookup layer of Keras, or there are weights with "
+            f"them. {_INSTEAD}"
         )
     return found[0]
 

@@ -66,7 +66,7 @@ def _plan_within(target: Archive) -> Plan:
     if not isinstance(provenance, dict) or "plan" not in provenance:
         raise SurgeryError(
             f"{target.path}: the file does not say which plan made it. Expected: a "
-            "file that keras_padsafe wrote and nothing has saved since. Pass the plan: "
+            "file written by keras_padsafe and not saved again since. Pass the plan: "
             "`plan=Plan.load('plan.json')` (`--plan plan.json`)."
         )
     return Plan.from_json(provenance["plan"])

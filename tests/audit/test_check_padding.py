@@ -135,7 +135,8 @@ class TestLeaks:
         report = check_padding(BetweenLayers(), IDS, 0)
         assert [f.place for f in report] == ["mine"]
         assert (
-            "move in BetweenLayers, between wide and head" in report.findings[0].message
+            "change in BetweenLayers, between wide and head"
+            in report.findings[0].message
         )
         assert "masked_mean" in report.findings[0].fix
 
@@ -287,7 +288,7 @@ class TestInputs:
         pool = kl.GlobalAveragePooling1D(name="pool")
         model = keras.Model({"ids": ids, "kinds": kinds}, pool(x))
         batch = {"ids": IDS, "kinds": np.array([[0] * 3 + [1] * 5] * 4)}
-        with pytest.raises(AuditError, match=r"Name it: pad_id=\{'ids': 0\}"):
+        with pytest.raises(AuditError, match=r"Name that input: pad_id=\{'ids': 0\}"):
             check_padding(model, batch, 0)
         report = check_padding(model, batch, {"ids": 0})
         assert [f.place for f in report] == ["pool"]
@@ -314,11 +315,11 @@ class TestInputs:
             check_padding(sequential(kl.GlobalAveragePooling1D()), IDS, pad_id)
 
     def test_batch_without_padding(self) -> None:
-        with pytest.raises(AuditError, match="no position of it is padding"):
+        with pytest.raises(AuditError, match="batch: it has no padding"):
             check_padding(keras.Sequential([kl.Embedding(50, WIDTH)]), IDS[:1], 0)
 
     def test_batch_of_nothing_but_padding(self) -> None:
-        with pytest.raises(AuditError, match="nothing but padding"):
+        with pytest.raises(AuditError, match="every row is only padding"):
             check_padding(
                 sequential(kl.GlobalAveragePooling1D()), np.zeros((2, 8), "int32"), 0
             )

@@ -417,7 +417,7 @@ def test_a_quantized_table_is_said(tmp_path: Path) -> None:
     report = check_weights(tmp_path / "int8.keras")
     assert not len(report)
     assert report.not_checked == (
-        "the rows of layers/embedding/vars/0: it is quantized, int8",
+        "the rows of layers/embedding/vars/0: it is quantized (int8)",
     )
 
 

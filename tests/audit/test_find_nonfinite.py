@@ -197,15 +197,15 @@ def test_every_cause_is_found_when_there_are_two() -> None:
     ("arguments", "message"),
     [
         ((["a", "b"],), "x holds no numbers"),
-        ((STEPS, np.ones((3, 1))), "was not compiled"),
+        ((STEPS, np.ones((3, 1))), "is not compiled"),
         ((STEPS, None, "mse"), "no targets"),
         ((None,), "x: expected one batch"),
-        (([[1, 2], [3]],), "rows of several lengths"),
-        ((iter([STEPS]),), "given batch by batch"),
+        (([[1, 2], [3]],), "rows of different lengths"),
+        ((iter([STEPS]),), "a data set batch by batch"),
         ((STEPS[:0],), "without rows"),
-        (([1, "a"],), "numbers and text in one"),
+        (([1, "a"],), "a mixture of numbers and text"),
         (({"a": 1},), "received one int"),
-        ((STEPS, [[1], [1, 2], [3]], "mse"), "y: .* rows of several lengths"),
+        ((STEPS, [[1], [1, 2], [3]], "mse"), "y: .* rows of different lengths"),
         ((STEPS, np.ones((2, 1)), "mse"), "y: expected as many rows as x has, 3"),
         ((STEPS, np.ones((3, 1)), "no loss"), "loss: expected a Keras loss"),
     ],
@@ -220,7 +220,7 @@ def test_bad_arguments_are_explained(arguments: Any, message: str) -> None:
     [
         ({"training": 1}, "training: expected True or False; received 1"),
         ({"vocabulary": "words"}, "vocabulary: expected a list of words"),
-        ({"sample_weight": [[1], [1, 2]]}, "sample_weight: .* several lengths"),
+        ({"sample_weight": [[1], [1, 2]]}, "sample_weight: .* different lengths"),
     ],
 )
 def test_bad_options_are_explained(options: Any, message: str) -> None:

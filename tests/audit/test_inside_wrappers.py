@@ -76,7 +76,7 @@ def test_a_value_lost_inside_is_named_with_the_rows_of_the_batch(depth: int) -> 
     assert finding.code == "PS510"
     assert finding.place == "/".join((*("outer", "inner")[2 - depth :], "root"))
     assert finding.evidence["rows"] == [1]
-    assert "a root is taken of a negative number" in finding.message
+    assert "the square root of a negative number" in finding.message
     if depth == 1:
         assert finding.evidence["positions"] == [[1, 2]]
 

@@ -198,7 +198,7 @@ def test_one_lost_mask_with_two_readers_is_one_finding() -> None:
     model = model_of(build)
     (leak,) = (f for f in check_padding(model, IDS) if f.severity == "error")
     assert {leak.place, *leak.evidence["also"]} == {"one", "other"}
-    assert "No mask reaches it. Nor does it reach" in leak.message
+    assert "No mask reaches it. It does not reach" in leak.message
     (lost,) = trace_masks(model, IDS)
     assert sorted(lost.evidence["read_by"]) == ["one", "other"]
 
@@ -278,7 +278,7 @@ def test_what_could_not_be_looked_at_is_no_pass() -> None:
     report = check_padding(keras.Model(ids, Own()(ids)), IDS[:3])
     assert not report.findings
     assert not report.passed
-    assert "not looked at: what becomes of padding" in str(report)
+    assert "not looked at: the effect of padding" in str(report)
     assert report.to_json()["not_looked_at"] == list(report.not_looked_at)
 
 

@@ -233,7 +233,7 @@ def test_one_use_of_attention_does_no_harm():
 def test_a_layer_that_ignores_its_mask(build):
     found = trace(lambda ids: build()(tokens(ids)))
     assert codes(found)[0] == ("PS302", "reader")
-    assert "gets the mask" in found.findings[0].message
+    assert "gets a mask" in found.findings[0].message
     assert "ignored" in row_of(found, "reader").events
 
 
@@ -247,7 +247,7 @@ def test_a_mask_not_passed_on_by_name():
 
     found = trace(build)
     assert codes(found) == [("PS302", "pool")]
-    assert "that 'heads' was given" in found.findings[0].message
+    assert "that 'heads' gets" in found.findings[0].message
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ def test_batches_of_every_kind():
 
 
 def test_a_batch_without_padding_is_refused():
-    with pytest.raises(MaskError, match="no position is padding"):
+    with pytest.raises(MaskError, match="it has no padding"):
         trace(lambda ids: pooled(tokens(ids)), np.ones((2, 4), "int32"))
 
 

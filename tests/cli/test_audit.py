@@ -112,7 +112,7 @@ def test_the_page_holds_every_finding_and_loads_nothing(
     assert text.count('class="cell moved') > 1  # the legend's, and the layer's
     _Balanced().check(text)
     assert "prefers-color-scheme: dark" in text
-    assert 'role="img" title="a real position that moves' in text
+    assert 'role="img" title="a real position that changes' in text
 
     again = run("audit", leaking, "--html", page)
     assert (again.exit_code, "--force" in again.stderr) == (2, True)

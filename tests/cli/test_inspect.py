@@ -44,7 +44,7 @@ def test_what_is_unexplained_is_a_finding(run: Run, models: Path) -> None:
     path = models / "odd.keras"
     result = run("inspect", path, env={"COLUMNS": "200"})
     assert result.exit_code == 1
-    assert "To be settled by you before it can grow" in result.stdout
+    assert "Please decide before it can grow" in result.stdout
     assert "--also prior:0" in result.stdout
     assert "--leave prior" in result.stdout
     for settled in (["--leave", "prior"], ["--also", "prior:0:size"]):
@@ -61,10 +61,10 @@ def test_left_alone_is_listed(run: Run, models: Path) -> None:
 def test_names_and_notes_are_shown(run: Run, models: Path) -> None:
     shown = run("inspect", models / "own.keras", env={"COLUMNS": "200"}).stdout
     assert "Vocabulary words/table: 50 ids" in shown
-    assert "Other names for --vocabulary: words, table, " in shown
-    assert "Keras was asked what follows the ids." in shown
+    assert "Also accepted by --vocabulary: words, table, " in shown
+    assert "Keras was asked what belongs to the ids." in shown
     stock = run("inspect", models / "trained.keras").stdout
-    assert "Other names for --vocabulary: head\n" in stock
+    assert "Also accepted by --vocabulary: head\n" in stock
     assert "Keras was asked" not in stock
     assert "Keras was asked" in run("inspect", models / "trained.keras", "--ask").stdout
 
@@ -73,7 +73,7 @@ def test_what_is_near_a_table_is_a_finding(run: Run, models: Path) -> None:
     result = run("inspect", models / "encoded.keras", env={"COLUMNS": "300"})
     assert result.exit_code == 1
     assert "What comes close" in result.stdout
-    assert "no layer was seen to take them in" in result.stdout
+    assert "no layer with a weight for each column" in result.stdout
     assert "no embedding table" not in result.stdout
 
 

@@ -59,7 +59,7 @@ def test_what_cannot_be_mended_is_a_finding(run: Run, tmp_path: Path) -> None:
     result = run("repair", source, "-o", tmp_path / "mended.keras", env=WIDE)
     assert result.exit_code == 1
     assert "PS301  flat " in result.stdout
-    assert result.stdout.endswith("Not all could be mended.\nWRONG\n")
+    assert result.stdout.endswith("Not everything could be repaired.\nWRONG\n")
 
 
 def test_nothing_to_mend(run: Run, model: Path) -> None:

@@ -32,7 +32,7 @@ class Configured(layers.Layer):
 
 @keras.saving.register_keras_serializable("tests.asked")
 class Remainders(Configured):
-    """Ids of any size, brought into range by the number of rows."""
+    """Ids of any size, brought into its range by the number of rows."""
 
     def __init__(self, rows: int, **options: Any) -> None:
         super().__init__({"rows": rows}, **options)
@@ -142,7 +142,7 @@ def grow(source: Path, **options: Any) -> kp.surgery.Report:
 def test_a_number_that_moves_old_answers_is_refused(layer: Any, tmp_path: Path) -> None:
     source = saved(layer(SIZE), tmp_path / "old.keras")
     before = digest(source)
-    with pytest.raises(NotProvedError, match="into range") as caught:
+    with pytest.raises(NotProvedError, match="into its range") as caught:
         grow(source, rows=ADDED)
     assert caught.value.certificate.verdict == "wrong"
     assert [path.name for path in tmp_path.iterdir()] == ["old.keras"]
@@ -180,7 +180,7 @@ def test_a_list_that_is_counted_takes_words_only(tmp_path: Path) -> None:
 def test_words_without_known_ids_are_not_numbered(tmp_path: Path) -> None:
     words = [f"word {number}" for number in range(SIZE)]
     source = saved(Listed(words, spare=1), tmp_path / "old.keras")
-    with pytest.raises(SurgeryError, match="which ids these have is not known"):
+    with pytest.raises(SurgeryError, match="the ids of these words are not known"):
         grow(source, tokens=["zebra"])
 
 
@@ -189,7 +189,9 @@ def test_a_head_with_fewer_units_grows_and_is_not_moved(tmp_path: Path) -> None:
     report = grow(source, rows=ADDED)
     shapes = {change.path: change.new_shape for change in report.plan.arrays}
     assert shapes["layers/short/head/vars/1"] == (SIZE - 2 + ADDED,)
-    with pytest.raises(SurgeryError, match="the file does not say for which"):
+    with pytest.raises(
+        SurgeryError, match="does not say which entry belongs to which id"
+    ):
         kp.surgery.plan(source, keep=[0, 3, 5])
 
 
@@ -197,7 +199,7 @@ def test_units_that_another_number_counts_are_asked_about(tmp_path: Path) -> Non
     model = Tagger(SIZE, SIZE, SIZE)
     model(np.zeros((1, 3), "int32"))
     model.save(tmp_path / "old.keras")
-    asks = "array head/vars/0 .* which config.tags counts"
+    asks = "array head/vars/0 .* counted by config.tags"
     with pytest.raises(AmbiguousVocabularyError, match=asks) as asked:
         grow(tmp_path / "old.keras", rows=2)
     assert "width" not in str(asked.value)
@@ -234,7 +236,7 @@ def test_bins_in_front_of_a_table_are_refused(tmp_path: Path) -> None:
     x = keras.Input((5,))
     bins = layers.Discretization([0.0, 1.0], name="bins")(x)
     keras.Model(x, layers.Embedding(3, DIM)(bins)).save(source)
-    with pytest.raises(AmbiguousVocabularyError, match=r"(?s)numbers of bins.*--leave"):
+    with pytest.raises(AmbiguousVocabularyError, match=r"(?s)bin numbers.*--leave"):
         grow(source, rows=ADDED)
 
 
@@ -260,7 +262,7 @@ def test_recurrent_units_as_many_as_ids_are_asked(layer: Any, tmp_path: Path) ->
     x = ids()
     h = layers.Embedding(SIZE, DIM)(x)
     keras.Model(x, layer(SIZE, return_sequences=True)(h)).save(source)
-    with pytest.raises(AmbiguousVocabularyError, match="may score ids"):
+    with pytest.raises(AmbiguousVocabularyError, match="may be scores of the ids"):
         grow(source, rows=ADDED)
 
 

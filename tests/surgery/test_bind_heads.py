@@ -81,7 +81,7 @@ def test_as_many_classes_as_ids(tmp_path: Path) -> None:
     save(build, SIZE, source)
     _refused(
         source,
-        "classes.*13 units.*the last step of the sequence or a pooling"
+        "classes.*13 units.*the last step of the sequence or after pooling"
         ".*--also classes:1.*--leave classes",
     )
     _settled(build, source, leave=["classes"])
@@ -155,7 +155,9 @@ def test_units_that_reach_an_output(make: Any, tmp_path: Path) -> None:
         return keras.Model(x, make(table(size)(x)))
 
     save(build, SIZE, source)
-    _refused(source, "'scores' has 13 units.*they may score ids.*--leave scores")
+    _refused(
+        source, "'scores' has 13 units.*they may be scores of the ids.*--leave scores"
+    )
 
 
 def test_two_equal_vocabularies_need_a_name(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_record_without_its_rows(source: Path, tmp_path: Path) -> None:
     """The record in a file can be read and verified, and not applied again."""
     plan = kp.surgery.plan(source, rows=ADDED, new_rows=np.ones((ADDED, DIM)))
     record = Plan.from_json(plan.to_json(with_rows=False))
-    with pytest.raises(SurgeryError, match="it lacks them"):
+    with pytest.raises(SurgeryError, match="rows of your own, and they are missing"):
         kp.surgery.apply_plan(record, source, tmp_path / "new.keras")
 
 

@@ -94,8 +94,8 @@ def columns() -> keras.Model:
     ("build", "asks"),
     [
         (forecast, "head.* after the last step"),
-        (topics, "head.* a pooling over it"),
-        (first_step, "head.* a pooling over it"),
+        (topics, "head.* after pooling"),
+        (first_step, "head.* after pooling"),
         (trained_to_come_near, "head.* after the last step"),
         (last_state, "head.* after the last step.*--also head:1.*--leave head"),
         (slopes, "PReLU"),
@@ -120,7 +120,7 @@ def test_a_square_table_is_said_in_a_note(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
     bigram().save(source)
     report = kp.surgery.grow(source, target, rows=ADDED)
-    assert "if they score ids" in report.plan.notes[0]
+    assert "If they are scores of the ids" in report.plan.notes[0]
     assert keras.models.load_model(target).output_shape[-1] == SIZE
 
 

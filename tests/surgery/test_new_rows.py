@@ -184,7 +184,10 @@ def test_the_note_bounds_what_the_mean_row_moves(
 ) -> None:
     report = kp.surgery.grow(source, tmp_path / "new.keras", rows=new)
     share, move = new / (SIZE + new), np.log1p(new / SIZE)
-    noted = f"at most {share:.2%} of the probability, and old answers move by at most "
+    noted = (
+        f"at most {share:.2%} of the probability, and old log probabilities change by "
+        "at most "
+    )
     assert any(f"{noted}{move:.4f} nats" in note for note in report.plan.notes)
     before, after = (
         keras.models.load_model(path) for path in (source, tmp_path / "new.keras")
@@ -310,7 +313,7 @@ def test_the_pieces_of_a_new_word() -> None:
     ("way", "message"),
     [
         ("unknown", "no lookup layer .* has one"),
-        ("pieces", "falls into no pieces"),
+        ("pieces", "has no pieces in vocabulary"),
         ("like:cow", "'cow' is no word"),
         ("like:", "is not understood"),
         ("covariance:nan", "not understood"),

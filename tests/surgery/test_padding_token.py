@@ -185,22 +185,22 @@ def _strings() -> keras.Model:
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        (_embedding, {"rows": 1, "pad": True}, "can mask no id but 0"),
+        (_embedding, {"rows": 1, "pad": True}, "can mask only id 0"),
         (_embedding, {"rows": 2, "at": 0, "pad": True}, "received 2 new ids"),
         (_embedding, {"rows": 1, "at": SIZE + 1}, f"from 0 to {SIZE}"),
         (_embedding, {"rows": 1, "at": -1}, "at: expected 0 or a positive integer"),
         (_embedding, {"rows": 1, "before": "b"}, "the file holds no words"),
         (_embedding, {"rows": 1, "at": 1, "before": "b"}, "one of them"),
-        (_embedding, {"keep": [1], "at": 1}, "beside `rows` or `tokens` only"),
+        (_embedding, {"keep": [1], "at": 1}, "with `rows` or `tokens` only"),
         (
             lambda: _embedding(mask_zero=True),
             {"rows": 1, "at": 0, "pad": True},
-            "id 0 .* means padding already",
+            "id 0 .* already means padding",
         ),
         (
             lambda: _lookup(layers.TextVectorization(vocabulary=["a", "b"])),
             {"tokens": ["[PAD]"], "at": 0, "pad": True},
-            "gives id 0 to padding already",
+            "already gives id 0 to padding",
         ),
         (_strings, {"rows": 1, "at": 0, "pad": True}, "needs a word too"),
         (_strings, {"tokens": ["x"], "at": 0}, "id 0 would move"),

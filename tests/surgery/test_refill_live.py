@@ -228,7 +228,7 @@ def test_a_refused_refill_leaves_the_model_as_it_was() -> None:
     before = _values(model.weights)
     for options, message in (
         ({"tokens": ["dog", "emu", "fox"]}, "has room for 0"),
-        ({"evict": ["bee"], "optimizer": "drop"}, "goes on with its optimizer"),
+        ({"evict": ["bee"], "optimizer": "drop"}, "keeps its optimizer"),
     ):
         with pytest.raises(SurgeryError, match=message):
             kp.surgery.refill(model, vocabulary="items/table", **options)

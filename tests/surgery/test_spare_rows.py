@@ -233,7 +233,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({"evict": ["fox"]}, "evict: 1 of 1 are not in vocabulary"),
     "for_unknown_words": ({"evict": [0]}, "id 0.*means padding or an unknown"),
     "both": ({"tokens": ["bee"], "evict": ["bee"]}, "in StringLookup 'lookup' already"),
-    "a_spare_word": ({"tokens": ["[spare 3]"]}, "how a spare row is marked"),
+    "a_spare_word": ({"tokens": ["[spare 3]"]}, "the mark of a spare row"),
     "doubled": ({"tokens": ["fox", "fox"], "evict": ["bee", "ant"]}, "more than once"),
 }
 
@@ -249,11 +249,11 @@ def test_refill_refuses(tmp_path: Path, case: str) -> None:
 
 
 GROWTH_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "rows": ({"rows": 2}, "grow twice"),
-    "at": ({"tokens": ["fox"], "at": 1}, "grow twice"),
+    "rows": ({"rows": 2}, "Grow twice"),
+    "at": ({"tokens": ["fox"], "at": 1}, "Grow twice"),
     "zero": ({"capacity": 0}, "capacity: expected a positive integer"),
     "keep": ({"keep": ["bee"]}, "capacity: `keep` says already"),
-    "evict": ({"evict": ["bee"]}, "the table its size"),
+    "evict": ({"evict": ["bee"]}, "the table keeps its size"),
 }
 
 

@@ -61,7 +61,7 @@ def test_note_counts_many_and_says_why(tmp_path: Path) -> None:
         "'Ant' becomes 'ant' by standardize='lower_and_strip_punctuation'; 'New York' "
         "becomes 'new york' by standardize='lower_and_strip_punctuation'; 'ok!' "
         "becomes 'ok' by standardize='lower_and_strip_punctuation'; and 1 more. Add "
-        "them in the form that the layer makes.",
+        "them in the form that the layer produces.",
     )
 
 

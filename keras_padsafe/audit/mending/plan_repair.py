@@ -143,7 +143,7 @@ def _judge(
             yield _finding(
                 "PS302",
                 layer,
-                f"it can let padding through, but it was not replaced: {reason}",
+                f"it can let padding through, and it cannot be replaced ({reason})",
             )
     elif kind in masks.KEEPS or kind in SWAPS:
         if any(mixes_steps(layer, m.input_rank) for m in meetings):

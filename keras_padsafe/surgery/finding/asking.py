@@ -103,8 +103,8 @@ def ask_keras(archive: Archive, root: LayerNode) -> Asking:
     foreign = sorted(named - sys.modules.keys())
     if foreign:
         raise CannotAsk(
-            f"the file names classes of {foreign[0]}, which is not imported unasked. "
-            f"Say --import {foreign[0]}, or import it first"
+            f"the file names classes of {foreign[0]}, which is imported only if you "
+            f"ask for it. Add --import {foreign[0]}, or import it first"
         )
     try:
         from keras_padsafe.skeleton import NotBuilt, build, look_inside

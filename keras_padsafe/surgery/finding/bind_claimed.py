@@ -72,7 +72,7 @@ def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Unexplained:
         layer.name,
         f"{claim.key} of {layer.name!r} is {site.value}, and Keras could not be asked "
         f"whether axis {claim.axis} of {claim.place} follows it",
-        "Say --import MODULE with the module that registers the class",
+        "Add --import MODULE with the module that registers the class",
     )
 
 
@@ -114,8 +114,8 @@ def _ask_for_key(layer: LayerNode, claim: Also, vocabulary: Draft) -> None:
         vocabulary.unexplained.append(
             Unexplained(
                 layer.name,
-                f"which configuration key of {layer.name!r} counts the ids is not "
-                f"known; {', '.join(keys)} of {layer.key} may",
-                f"Say --also {claim.place}:{claim.axis}:KEY with the one that does",
+                f"it is not known which configuration key of {layer.name!r} counts "
+                f"the ids; it may be {', '.join(keys)} of {layer.key}",
+                f"Add --also {claim.place}:{claim.axis}:KEY with the key that does",
             )
         )

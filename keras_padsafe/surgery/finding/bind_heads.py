@@ -135,8 +135,8 @@ def _problem(rival: _Candidate, owners: list[str]) -> str | None:
         return f"follows several tables: {', '.join(owners)}"
     if not rival.keeps_steps:
         return (
-            f"has {rival.head.size} units after the last step of the sequence or a "
-            "pooling over it: they may score ids, or as many classes"
+            f"has {rival.head.size} units after the last step of the sequence or "
+            "after pooling: they may be scores of the ids, or classes"
         )
     return None
 
@@ -175,13 +175,13 @@ def _look_at_units(
         if array is not named_arrays(layer).get("g_idx")
     ]
     problem = (
-        f"has {vocabulary.size} units that reach an output of the model: they may "
-        "score ids"
+        f"has {vocabulary.size} units that reach an output of the model: they may be "
+        "scores of the ids"
     )
     if layer.kind in RECURRENT and layer.config.get("units") == vocabulary.size:
         remedy = (
-            f"{leaving(layer.name)} if not; if so, it cannot be grown, since each of "
-            "its units sees all others"
+            f"{leaving(layer.name)} if they are not. If they are, it cannot be "
+            "grown, because each of its units depends on all others"
         )
         vocabulary.unexplained.append(doubt(layer, problem, remedy))
     if arrays and _is_claimed(layer, model):
@@ -211,8 +211,9 @@ def _look_at_reshapes(
             found = doubt(
                 call.layer,
                 f"makes rows of {size} of the {wide[0].size} units of "
-                f"{layer.class_name} {layer.name!r}: they may score ids",
-                f"{leaving(layer.name)} if not; if so, it cannot be grown in the file",
+                f"{layer.class_name} {layer.name!r}: they may be scores of the ids",
+                f"{leaving(layer.name)} if they are not. If they are, it cannot be "
+                "grown in the file",
             )
             for number in numbers_of(reached[call] & sized[size]):
                 spaces[number].draft.unexplained.append(found)
@@ -233,9 +234,9 @@ def _note_square(vocabulary: Draft, call: Call) -> None:
         mine = any(array.path == site.path for array in call.layer.arrays.values())
         if mine and site.shape == square and not is_reverse(call):
             vocabulary.notes.append(
-                f"The rows of {site.path} reach an output of the model and are as long "
-                f"as the table, {vocabulary.size}. They keep that length: if they "
-                "score ids, new ids get no score."
+                f"The rows of {site.path} reach an output of the model and are as "
+                f"long as the table, {vocabulary.size}. They keep that length. If "
+                "they are scores of the ids, new ids get no score."
             )
 
 

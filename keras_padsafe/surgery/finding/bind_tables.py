@@ -86,16 +86,16 @@ def add_head_of_steps(vocabulary: Draft, head: Head) -> None:
     if layer.is_stock and not any(map(is_imported_unasked, layer.outwards())):
         vocabulary.notes.append(
             f"{layer.class_name} {layer.name!r} has {head.size} units at each step, "
-            "which are taken to score the ids. If they are as many tags or classes "
-            f"instead, say --leave {layer.name} (leave='{layer.name}')."
+            "and they are taken as scores of the ids. "
+            f"{leaving(layer.name)} if they are tags or classes."
         )
 
 
 def _square(layer: LayerNode, site: ArraySite) -> Unexplained:
     return doubt(
         layer,
-        f"holds {site.path}, which runs over the ids in two ways, as where a layer "
-        "takes in a column for each id and scores each id",
+        f"holds {site.path}, which runs over the ids along two axes, for example "
+        "from a column for each id to a score for each id",
         "It cannot be grown in the file: grow it in Keras",
     )
 
@@ -250,8 +250,8 @@ def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) 
 def _spare(layer: LayerNode, vocabulary: Draft, columns: int) -> Unexplained:
     return doubt(
         layer,
-        f"makes {columns} columns of the words whose ids enter {vocabulary.name!r}, "
-        "and that table has rows to spare, which they have not",
+        f"makes {columns} columns of the words that enter {vocabulary.name!r}. The "
+        "table has spare rows, but there are no spare columns",
         f"{leaving(layer.name)} to grow the table alone",
     )
 

@@ -30,12 +30,12 @@ def bind_tokenizer(draft: Draft, layer: LayerNode, model: ModelFile) -> None:
 def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
     asset = _word_file(layer, model.archive)
     if asset is None:
-        return "of the model holds no list of words that could take in new ones"
+        return "of the model holds no list of words that can be extended"
     path = PurePosixPath(asset)
     kind = WORD_FILES[path.name]
     words = kind.read(model.archive.assets[asset].read())
     if words is None:
-        return f"has ids without a word, or words of one id, in {asset}"
+        return f"has ids without a word, or several words for one id, in {asset}"
     site = WordsSite(
         layer.name,
         layer.class_name,
@@ -62,7 +62,7 @@ def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
                 more = build_tokenizer(layer.serialized, {**beside, path.name: grown})
                 placed = _placed(built.ids, more.ids, site)
                 if placed is None:
-                    return f"gives words other ids than {asset} has them at"
+                    return f"gives words other ids than {asset} says"
                 site = placed
         except NotBuilt as error:
             return f"cannot be built. KerasHub says: {error}"
@@ -71,7 +71,7 @@ def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
             site = _with_rule(draft, layer, site, built.config)
         if path.suffix == ".json":
             if WHOLE not in built.config:
-                return "is of a class that fixes itself which tokens are never cut"
+                return "is of a class that sets by itself which tokens are never cut"
             add_config(draft, [_kept_whole(layer, built.config[WHOLE])])
     elif kind.only_appends:
         return "is one that Keras could not be asked about"

@@ -152,8 +152,8 @@ def _read_also(text: str) -> Also:
     if not place or not _AXIS.fullmatch(axis):
         raise SurgeryError(
             f"also: {text!r} is not understood. Expected: LAYER:AXIS, as "
-            "'token_table:0', or LAYER:AXIS:KEY with the configuration key that holds "
-            "the size, as 'token_table:0:vocab_size'."
+            "'token_table:0', or LAYER:AXIS:KEY with the configuration key that "
+            "holds the size, as 'token_table:0:vocab_size'."
         )
     return Also(text, place, int(axis), key or None)
 

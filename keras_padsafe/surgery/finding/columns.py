@@ -98,8 +98,8 @@ def _called_otherwise(
         if any(one != found[0] for one in found):
             yield doubt(
                 layer,
-                f"is called on the columns that {name!r} makes of ids, and on others "
-                "too, with the same weights",
+                f"is called on the columns that {name!r} makes of ids and, with the "
+                "same weights, on other inputs",
                 "It cannot be grown in the file: grow it in Keras",
             )
 
@@ -261,9 +261,9 @@ def _unknown(call: Call, name: str) -> Unexplained:
     layer = call.layer
     return doubt(
         layer,
-        f"takes in the columns that {name!r} makes of ids, and is not known to leave a "
-        "column of zeros alone: a new one might change what it makes of old ids",
-        f"Say --also {layer.name}:AXIS (also='{layer.name}:AXIS') if that axis of its "
-        "weights runs over the columns. Else it cannot be grown in the file: grow it "
-        "in Keras",
+        f"takes in the columns that {name!r} makes of ids, and may not ignore a "
+        "column of zeros. A new column could change its output for old ids",
+        f"Add --also {layer.name}:AXIS (also='{layer.name}:AXIS') if that axis of "
+        "its weights runs over the columns. If not, it cannot be grown in the file: "
+        "grow it in Keras",
     )

@@ -64,9 +64,9 @@ def _explain(
         vocabulary.unexplained.append(
             Unexplained(
                 array.path,
-                f"array {array.path} of shape {array.shape} in layer {layer.name!r} of "
-                f"class {layer.key} has an axis of {vocabulary.size}, and no rule says "
-                "what it means",
+                f"array {array.path} of shape {array.shape} in layer {layer.name!r} "
+                f"of class {layer.key} has an axis of {vocabulary.size}, and no rule "
+                "says what that axis is",
                 settling_flags(place, axis),
             )
         )
@@ -89,9 +89,9 @@ def _held(call: Call, shape: tuple[int, ...], size: int) -> Unexplained:
     return doubt(
         call.layer,
         f"holds an array of shape {shape} in config.json, and {size} of its numbers "
-        "may be one for each id",
-        f"{leaving(call.layer.name)} if they are not. Else give the model a layer that "
-        "holds them, and load the weights into it",
+        "may belong to the ids",
+        f"{leaving(call.layer.name)} if they do not. If they do, build the model "
+        "with a layer that holds them, and load the weights into it",
     )
 
 
@@ -135,11 +135,11 @@ def _unread(array: StoredArray, place: ConfigPath, vocabulary: Draft) -> Unexpla
     where = f"{array.path}:{axis}:{place[-1]}"
     return Unexplained(
         array.path,
-        f"array {array.path} of shape {array.shape} has {vocabulary.size} units, which "
-        f"{key} counts and no other array takes in: they may score ids, or as many "
-        "classes",
-        f"Say --also {where} (also='{where}') if they score ids, --leave {array.path} "
-        f"(leave='{array.path}') if not",
+        f"array {array.path} of shape {array.shape} has {vocabulary.size} units, "
+        f"counted by {key} and read by no other array: they may be scores of the "
+        "ids, or classes",
+        f"Add --also {where} (also='{where}') if they are scores of the ids, --leave "
+        f"{array.path} (leave='{array.path}') if not",
     )
 
 
@@ -163,9 +163,9 @@ def _refuse_quantised(vocabulary: Draft) -> None:
         is_made = site.quantised is not None or site.fill in ("scale", "zero")
         if not is_made and not site.dtype.startswith(("float", "bfloat")):
             problem = (
-                f"array {site.path} is quantised ({site.dtype}) so that ids cannot be "
-                "told apart in it: they share scales, or how its numbers and their "
-                "scales belong together is not known here"
+                f"array {site.path} is quantised ({site.dtype}), and its numbers "
+                "cannot be assigned to ids: ids share scales, or the form of the "
+                "scales is not known"
             )
             remedy = "Grow the model before it is quantised"
             vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))

@@ -73,7 +73,8 @@ def check_pad_ids(name: str, pads: Sequence[int], old_size: int, new_size: int) 
     taken = [id_ for id_ in pads if old_size <= id_ < new_size]
     if taken:
         raise SurgeryError(
-            f"Vocabulary {name!r}: id {taken[0]} means padding and has no row; growing "
-            f"to {new_size} ids would give it a word's. Expected: a pad id outside the "
-            "new table, as -1. Set `pad_id` in Keras, save, and grow then."
+            f"Vocabulary {name!r}: id {taken[0]} means padding and has no row. With "
+            f"{new_size} ids, it would get the row of a word. Expected: a pad id "
+            "outside the new table, such as -1. Set `pad_id` in Keras, save, and "
+            "then grow."
         )

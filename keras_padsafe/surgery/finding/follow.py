@@ -29,10 +29,10 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
         draft.unexplained.append(
             Unexplained(
                 draft.name,
-                f"Keras cannot build the model with {keys} raised, so what follows is "
-                f"not known. It says: {found.problem}",
-                "Say --also for each layer that belongs to the vocabulary, if some are "
-                "missing; else grow it in Keras",
+                f"Keras cannot build the model with a larger {keys}, so it is not "
+                f"known what belongs to it. It says: {found.problem}",
+                "Add --also for each layer that belongs to the vocabulary, or grow "
+                "it in Keras",
             )
         )
         return
@@ -81,10 +81,10 @@ def follower_site(
     return site, [
         Unexplained(
             array.path,
-            f"array {array.path} of shape {array.shape} follows the vocabulary and has "
-            f"{-missing} entries more than the {draft.size} ids: which of them belong "
-            "to no id is not in the file, nor where new ones go",
-            "It cannot be grown in the file: grow it in Keras, where you know",
+            f"array {array.path} of shape {array.shape} follows the vocabulary, but "
+            f"has {-missing} entries more than the {draft.size} ids. The file does "
+            "not say which entries belong to no id",
+            "It cannot be grown in the file: grow it in Keras",
         )
     ]
 
@@ -100,8 +100,8 @@ def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Unexplained]:
             continue
         yield Unexplained(
             path,
-            f"array {path} goes from {before} to {after} where {keys} grows by "
-            f"{found.by}: that is not one entry for each id",
+            f"array {path} changes from {before} to {after} when {keys} grows by "
+            f"{found.by}, which is not one entry for each id",
             "It cannot be grown in the file: old ids would not keep their entries",
         )
 
@@ -122,8 +122,8 @@ def _unmoved(
         if found.axes.get(path) != axis and path not in found.odd:
             yield Unexplained(
                 path,
-                f"axis {axis} of {path} does not follow {keys}, as Keras builds it",
-                f"Say --also {path}:{axis}:KEY (also='{path}:{axis}:KEY') with the "
+                f"axis {axis} of {path} does not follow {keys} when Keras builds it",
+                f"Add --also {path}:{axis}:KEY (also='{path}:{axis}:KEY') with the "
                 "configuration key that counts it",
             )
 

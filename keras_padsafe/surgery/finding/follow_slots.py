@@ -28,8 +28,8 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
     unlike = [path for path in asking.unlike if path.startswith(_OPTIMIZER)]
     if unlike:
         draft.slot_problem = (
-            f"optimizer: Keras builds {unlike[0]} of the file otherwise, so its "
-            f"variables cannot be told apart. {_DROP}"
+            f"optimizer: Keras builds {unlike[0]} with another shape than the file "
+            f"has, so its variables cannot be assigned to weights. {_DROP}"
         )
         return
     sites = {site.path: site for site in draft.arrays}
@@ -51,8 +51,8 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
             fill = 0.0
         if fill is None:
             draft.slot_problem = (
-                f"optimizer: what new entries of {path} start with is not known. "
-                f"{_DROP}"
+                f"optimizer: the initial value of new entries of {path} is not "
+                f"known. {_DROP}"
             )
             return
         reason = f"slot of {weight}" if weight else "shown: it follows"

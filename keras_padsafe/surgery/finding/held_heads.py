@@ -35,7 +35,7 @@ def bind_held_heads(model: ModelFile, drafts: list[Draft]) -> None:
             continue
         problem = (
             f"has {head.size} units, counted by {config_key(head.config[0].path)}: "
-            "they may score ids, or as many classes"
+            "they may be scores of the ids, or classes"
         )
         flags = settling_flags(head.arrays[0].path, head.arrays[0].axis)
         for draft in owners:

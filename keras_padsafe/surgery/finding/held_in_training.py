@@ -45,10 +45,10 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             Unexplained(
                 one.name,
                 f"{one.class_name} {one.name!r} holds "
-                f"{config_key(place)}={draft.size}, which may count the ids; only "
-                "training runs it, so no proof would show it",
-                f"{leaving(one.name)} if it does not, or if you give the new model "
-                "another one before you train it",
+                f"{config_key(place)}={draft.size}, which may count the ids. Only "
+                "training runs it, so a proof could not show it",
+                f"{leaving(one.name)} if it does not, or if you replace it before "
+                "you train the new model",
             )
             for one, place in held.get(draft.size, ())
             if place not in known

@@ -42,9 +42,10 @@ def bind_held_words(model: ModelFile, drafts: list[Draft]) -> None:
         elif beside:
             names = ", ".join(repr(group) for group in beside)
             draft.notes.append(
-                f"The model holds the lookup layers {names}, and the file does not say "
-                f"which of them makes the ids of {draft.name!r}: the ids have no words "
-                "here. Add ids by rows, and give the lookup its words in Keras."
+                f"The model holds the lookup layers {names}, and the file does not "
+                f"say which of them makes the ids of {draft.name!r}. So these ids "
+                "have no words here: add them as rows, and set the words of the "
+                "lookup layer in Keras."
             )
 
 
@@ -79,9 +80,9 @@ def _bind(model: ModelFile, asking: Asking, draft: Draft, group: str) -> None:
 def _hashed(draft: Draft, group: str, node: LayerNode) -> Unexplained:
     return Unexplained(
         group,
-        f"{node.class_name} {group!r} makes the ids of {draft.name!r}, which are "
-        "numbers of bins: nothing ever reaches a new row, and more bins would send old "
-        "words elsewhere",
+        f"{node.class_name} {group!r} makes the ids of {draft.name!r}, which are bin "
+        "numbers. No word ever reaches a new row, and with more bins old words get "
+        "other ids",
         "Train a model with more bins instead",
     )
 

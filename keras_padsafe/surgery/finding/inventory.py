@@ -174,8 +174,8 @@ def _own_classes(root: LayerNode) -> Iterator[str]:
 def _unproved(problem: CannotAsk) -> Unexplained:
     return Unexplained(
         "",
-        "operations of the model change ids before they enter a table, so a new file "
-        f"has to be proved, and Keras could not be asked: {problem}",
+        "operations of the model change ids before they reach a table, so a new file "
+        f"must be proved, but Keras could not be asked: {problem}",
         "Settle that first",
     )
 
@@ -183,9 +183,9 @@ def _unproved(problem: CannotAsk) -> Unexplained:
 def _unknown(layer: LayerNode, problem: CannotAsk) -> Unexplained:
     return Unexplained(
         layer.name,
-        f"layer {layer.name!r} is of class {layer.key}, which is not known here, and "
-        f"Keras could not be asked what of it follows the vocabulary: {problem}",
-        f"Or say --leave {layer.name} (leave='{layer.name}') if nothing of it counts "
+        f"layer {layer.name!r} is of class {layer.key}, which is not known, and "
+        f"Keras could not be asked what belongs to the vocabulary: {problem}",
+        f"Or add --leave {layer.name} (leave='{layer.name}') if nothing in it counts "
         "or holds ids",
     )
 

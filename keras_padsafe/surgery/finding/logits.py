@@ -103,9 +103,9 @@ def _fixed_operands(
     return [
         doubt(
             layer,
-            f"combines the {size} units of the head with {operand}, which has as many "
-            "and does not grow",
-            f"Say --also for the layer that makes it, or --leave {layer.name}",
+            f"combines the {size} units of the head with {operand}, which has the "
+            "same number and does not grow",
+            f"Add --also for the layer that makes it, or --leave {layer.name}",
         )
         for operand in found
     ]
@@ -126,18 +126,18 @@ def _shape_site(path: ConfigPath, size: int) -> ConfigSite:
 
 
 def _consumer(layer: LayerNode, size: int) -> Unexplained:
-    what = f"takes in all {size} units of the head at once"
+    what = f"reads all {size} units of the head at once"
     mine = [a for a in layer.arrays.values() if size in a.shape]
     if mine:
         place = f"{layer.name}:{mine[0].shape.index(size)}"
         return doubt(
             layer,
             f"{what}, and has a weight for each",
-            f"Say --also {place} (also='{place}') if that axis of its weights runs "
+            f"Add --also {place} (also='{place}') if that axis of its weights runs "
             "over the ids",
         )
     return doubt(
         layer,
         f"{what}, so its result depends on their number",
-        f"{leaving(layer.name)} if a different number of units does no harm there",
+        f"{leaving(layer.name)} if another number of units does no harm there",
     )

@@ -98,6 +98,6 @@ def layers_around(place: ConfigPath, model: ModelFile) -> Iterator[LayerNode]:
 def settling_flags(place: str, axis: int) -> str:
     """What a user says to settle whether an axis belongs to the vocabulary."""
     return (
-        f"Say --also {place}:{axis} (also='{place}:{axis}') if it belongs to the "
+        f"Add --also {place}:{axis} (also='{place}:{axis}') if it belongs to the "
         f"vocabulary, --leave {place} (leave='{place}') if not"
     )

@@ -43,9 +43,9 @@ def _matrices(layer: LayerNode) -> Iterator[Unexplained]:
         if len(array.shape) == 2:
             yield Unexplained(
                 array.path,
-                f"array {array.path} of shape {array.shape} in layer {layer.name!r} of "
-                f"class {layer.key}: nothing shows that ids index it",
-                f"Say --also {array.path}:0 (also='{array.path}:0') if it is the table",
+                f"array {array.path} of shape {array.shape} in layer {layer.name!r} "
+                f"of class {layer.key}: it is not shown that ids index it",
+                f"Add --also {array.path}:0 (also='{array.path}:0') if it is the table",
             )
 
 
@@ -60,7 +60,7 @@ def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Unexplained]:
     if not takers.unexplained:
         yield doubt(
             layer,
-            "makes a column for each id, and no layer was seen to take them in whose "
-            "weights have an entry for each",
+            "makes a column for each id, but no layer with a weight for each column "
+            "was found",
             "It cannot be grown in the file: grow it in Keras",
         )

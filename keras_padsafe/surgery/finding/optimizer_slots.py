@@ -77,14 +77,14 @@ def slots_of(sites: list[ArraySite], groups: list[SlotGroup]) -> list[ArraySite]
 def _slots_of(site: ArraySite, group: SlotGroup) -> list[tuple[int, SlotFill]]:
     if len(group.fixed.get(site.path, ())) == site.size:
         raise _refusal(
-            f"optimizer: every row of {site.path} is frozen, so it has no slots, "
-            "and new rows, which train, would need some"
+            f"optimizer: every row of {site.path} is frozen and has no slots, but "
+            "new rows train and would need some"
         )
     if site.path not in group.positions:
         return []
     position = group.positions[site.path]
     if position is None:
-        raise _refusal(f"optimizer: which slots are those of {site.path} is not known")
+        raise _refusal(f"optimizer: it is not known which slots belong to {site.path}")
     return group.slots[position]
 
 
@@ -170,8 +170,7 @@ def _positions(
         start += len(expected)
     if not agrees or start != len(shapes):
         raise _refusal(
-            "optimizer: its slots do not go along with the layers in the order in "
-            "which config.json lists them"
+            "optimizer: its slots are not in the order of the layers in config.json"
         )
     return positions
 
@@ -224,7 +223,7 @@ def _slot_site(
 
 def _refusal(what: str) -> SlotError:
     return SlotError(
-        f"{what}. Expected: slots that can be told apart, so that each grows with its "
-        "weight. Start with a fresh optimizer instead: `optimizer='drop'` "
-        "(`--optimizer drop`); the weights are kept."
+        f"{what}. Expected: slots that can be assigned to weights, so that each "
+        "grows with its weight. Start with a fresh optimizer instead: "
+        "`optimizer='drop'` (`--optimizer drop`); the weights are kept."
     )

@@ -47,9 +47,9 @@ def find_other_takers(
         if problem:
             found[id(call.layer)] = Unexplained(
                 call.layer.name,
-                f"{problem}, from the ids that enter {space.tables[0].layer.name!r}"
-                ": it would not know the new ones",
-                f"{leaving(call.layer.name)} if it never meets them",
+                f"{problem}, for the ids that enter {space.tables[0].layer.name!r}: "
+                "it would not know new ids",
+                f"{leaving(call.layer.name)} if new ids never reach it",
             )
     return list(found.values())
 
@@ -124,9 +124,8 @@ def find_bins(space: IdSpace, model: ModelFile) -> list[Unexplained]:
     return [
         doubt(
             source,
-            f"makes the ids of {space.draft.name!r}, which are numbers of bins: "
-            "nothing ever reaches a new row, and more bins would send old words "
-            "elsewhere",
+            f"makes the ids of {space.draft.name!r}, which are bin numbers. No word "
+            "ever reaches a new row, and with more bins old words get other ids",
             f"{leaving(source.name)} if other ids reach the table too",
         )
         for source, _ in sources_of_table(space.calls)

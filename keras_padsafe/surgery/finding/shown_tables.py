@@ -45,7 +45,9 @@ def shown_tables(
             continue
         words = [p for p in counting.places if isinstance(asking.value(p), list)]
         if any(not is_numbered(asking, place, shape[axis]) for place in words):
-            problem = "follows a list of words, and which ids these have is not known"
+            problem = (
+                "follows a list of words, and the ids of these words are not known"
+            )
             doubts.append(_uncounted(path, shape, problem))
             continue
         table = by_places.get(counting.places)
@@ -110,8 +112,9 @@ def _names(
 def _unlike(asking: Asking, path: str) -> Unexplained:
     return Unexplained(
         path,
-        f"array {path}, which ids index, is built by Keras with the shape "
-        f"{asking.skeleton.shapes[path]}, and the file has it otherwise",
+        f"array {path}, which ids index, has the shape "
+        f"{asking.skeleton.shapes[path]} when Keras builds it, and another shape in "
+        "the file",
         "Load the model with Keras and save it again",
     )
 
@@ -120,6 +123,6 @@ def _uncounted(path: str, shape: tuple[int, ...], problem: str) -> Unexplained:
     return Unexplained(
         path,
         f"array {path} of shape {shape}, which ids index, {problem}",
-        f"Say --also {path}:0:KEY (also='{path}:0:KEY') with the configuration key "
+        f"Add --also {path}:0:KEY (also='{path}:0:KEY') with the configuration key "
         "that counts its rows, or give the class one",
     )

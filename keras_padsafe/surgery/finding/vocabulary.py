@@ -35,7 +35,7 @@ def doubt(layer: LayerNode, problem: str, remedy: str) -> Unexplained:
 
 def leaving(name: str) -> str:
     """How a remedy begins that leaves a layer alone."""
-    return f"Say --leave {name} (leave='{name}')"
+    return f"Add --leave {name} (leave='{name}')"
 
 
 @dataclass(frozen=True)

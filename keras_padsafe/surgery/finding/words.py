@@ -33,9 +33,9 @@ def lookup_words(
     specials = _special_words(layer)
     if isinstance(listed, str):
         raise SurgeryError(
-            f"Layer {layer.name!r}: its words lie in a file outside the model, "
+            f"Layer {layer.name!r}: its words are in a file outside the model, "
             f"{listed!r}, which is not read. Expected: words saved in the model. "
-            "Load the model, call `set_vocabulary` with the words and save it again."
+            "Load the model, call `set_vocabulary` with the words, and save it again."
         )
     if isinstance(listed, list):
         words = tuple(listed)
@@ -232,7 +232,7 @@ def _integer_problem(token: str | int, site: WordsSite) -> str | None:
 
 def _problem(token: str | int, site: WordsSite | None) -> str | None:
     if isinstance(token, str | int) and is_spare(token):
-        return "is how a spare row is marked. Expected: a word that is none."
+        return "is the mark of a spare row. Expected: another word."
     if site is not None and site.class_name == "IntegerLookup":
         return _integer_problem(token, site)
     if not isinstance(token, str):

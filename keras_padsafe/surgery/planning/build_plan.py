@@ -120,9 +120,9 @@ def check_settled(inventory: Inventory, vocabulary: Vocabulary) -> None:
             f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
         )
         raise AmbiguousVocabularyError(
-            f"{inventory.path}: not all that may belong to vocabulary "
-            f"{vocabulary.name!r} is known, and nothing is guessed. Settle each:\n"
-            f"{listed}"
+            f"{inventory.path}: it is not known what belongs to vocabulary "
+            f"{vocabulary.name!r}, and nothing is guessed. Please decide each "
+            f"point:\n{listed}"
         )
 
 
@@ -171,8 +171,8 @@ def check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
     if short is not None and not row_map.is_append:
         raise SurgeryError(
             f"row_map: array {short.path} has {short.size} entries for "
-            f"{row_map.old_size} ids, and the file does not say for which. Expected: "
-            "new ids at the end, and every old one kept."
+            f"{row_map.old_size} ids, and the file does not say which entry belongs "
+            "to which id. Expected: new ids at the end, and every old id kept."
         )
 
 
@@ -191,10 +191,10 @@ def check_tokenizers(
         end = min(last, row_map.size) if may_cut else last
         if not np.array_equal(row_map.ids[:end], np.arange(end)):
             raise SurgeryError(
-                "row_map: old ids would move or go, and a tokenizer would still give "
-                f"them: {tokenizer} its words keep their ids. Expected: every id kept, "
-                "and new ones at the end; or the name of the tokenizer as leave=NAME "
-                "(--leave NAME), if you change it yourself."
+                "row_map: old ids would move or disappear, but a tokenizer would "
+                f"still give them: {tokenizer} its words keep their ids. Expected: "
+                "every id kept, and new ones at the end. If you change the tokenizer "
+                "yourself, pass its name as leave=NAME (--leave NAME)."
             )
 
 
@@ -266,8 +266,8 @@ def _new_count(site: ConfigSite, row_map: RowMap) -> int:
     if not np.array_equal(places, np.arange(len(places))):
         raise SurgeryError(
             f"row_map: the first {site.value} old ids, which {config_key(site.path)} "
-            "counts, would not be the first new ids. Expected: those that are kept "
-            "at the front, in any order."
+            "counts, would not be the first new ids. Expected: the kept ones at the "
+            "front, in any order."
         )
     return len(places)
 

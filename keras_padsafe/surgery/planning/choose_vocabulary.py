@@ -21,7 +21,8 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
     if name is None and len(meant) == 1:
         return meant[0]
     if name is None:
-        made = "" if meant else " The model makes their ids itself, as positions."
+        ids = " The model makes their ids itself, for example positions."
+        made = "" if meant else ids
         raise AmbiguousVocabularyError(
             f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
             "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "

@@ -77,8 +77,8 @@ def _check_capacity(
     _read_rows(capacity, "capacity")
     if rows is not None or place != Place():
         raise SurgeryError(
-            "capacity: spare rows go to the end, behind the words. Expected: no `rows` "
-            "(--rows), `at`, `before` or `pad` beside it; grow twice."
+            "capacity: spare rows go to the end, after the words. Expected: no "
+            "`rows` (--rows), `at`, `before` or `pad` with it. Grow twice instead."
         )
     check_words_known(vocabulary, "which rows are spare")
     check_lists(vocabulary)
@@ -114,10 +114,10 @@ def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:
         )
     if site.end != vocabulary.size:
         raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: its table follows the length of {place}, "
-            f"and has {vocabulary.size} rows for ids up to {site.end - 1}: new words "
-            "would get the ids of rows that are there already. Expected: a row for "
-            "each word at the end. Grow it in Keras."
+            f"Vocabulary {vocabulary.name!r}: its table follows the length of "
+            f"{place}, and has {vocabulary.size} rows for ids up to {site.end - 1}: "
+            "new words would get the ids of rows that are there already. Expected: a "
+            "table that ends with the rows of its words. Grow it in Keras."
         )
 
 
@@ -138,7 +138,7 @@ def read_new_words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word,
     if vocabulary.closed_tokenizers:
         raise SurgeryError(
             f"tokens: tokenizer {vocabulary.closed_tokenizers[0]}, so it would never "
-            "give the ids of new ones. Grow by `rows`, and teach the tokenizer "
+            "give the ids of new words. Grow by `rows`, and change the tokenizer "
             "yourself."
         )
     for site in vocabulary.words or [None]:
@@ -162,10 +162,10 @@ def check_lists(vocabulary: Vocabulary) -> None:
         )
     if ends and max(ends.values()) > vocabulary.size:
         raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: lookup layer {next(iter(ends))!r} gives "
-            f"ids up to {max(ends.values()) - 1}, and the table has {vocabulary.size} "
-            "rows: the model is broken for its last words already. Grow by `rows` "
-            "first."
+            f"Vocabulary {vocabulary.name!r}: lookup layer {next(iter(ends))!r} "
+            f"gives ids up to {max(ends.values()) - 1}, and the table has "
+            f"{vocabulary.size} rows: the model already fails for its last words. "
+            "Grow by `rows` first."
         )
 
 

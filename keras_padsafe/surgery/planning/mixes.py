@@ -102,8 +102,8 @@ def _pieces(word: Word, vocabulary: Vocabulary) -> tuple[int, ...]:
     pieces = split_pieces(str(word), ids)
     if not pieces:
         raise SurgeryError(
-            f"new_rows: {shortly(word)} falls into no pieces that vocabulary "
-            f"{vocabulary.name!r} knows. Expected: a WordPiece vocabulary, whose words "
-            "hold the pieces, as '##ing'; else 'mean'."
+            f"new_rows: {shortly(word)} has no pieces in vocabulary "
+            f"{vocabulary.name!r}. Expected: a WordPiece vocabulary with pieces such "
+            "as '##ing'. Otherwise use 'mean'."
         )
     return tuple(ids[piece] for piece in pieces)

@@ -18,8 +18,8 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
         beyond = len(taken) - len(inside)
         rest = f" {beyond} more are added at the end." if beyond else ""
         notes.append(
-            f"{inside.size} new words take rows that the table had to spare, from id "
-            f"{inside[0]} on; those rows are made anew.{rest}"
+            f"{inside.size} new words take spare rows of the table, from id "
+            f"{inside[0]} on. These rows get new values.{rest}"
         )
     if change.spare_ids:
         notes.append(
@@ -28,21 +28,21 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
         )
     if change.pad is not None:
         notes.append(
-            f"Id {change.pad} is masked as far as the layers pass a mask on. Whether "
-            "padding still changes an answer is for "
-            "`keras_padsafe.audit.check_padding` to show."
+            f"Id {change.pad} is masked as far as the layers pass the mask on. Use "
+            "`keras_padsafe.audit.check_padding` to see whether padding still "
+            "changes an answer."
         )
     kernels = [site for site in vocabulary.arrays if site.role == "encoding kernel"]
     if kernels and change.row_map.new_count:
         notes.append(
-            f"{kernels[0].path} takes in a column for each id: new_rows={rows} makes "
-            "its entries for new ids too. With 'mean' a new word weighs there as much "
-            "as an old one does on average, with 'zeros' nothing."
+            f"{kernels[0].path} has a row for each id: new_rows={rows} also sets its "
+            "rows for new ids. With 'mean', a new word weighs as much there as an "
+            "average old word; with 'zeros', nothing."
         )
     if change.words and not vocabulary.words:
         notes.append(
-            "The file holds no lookup layer for these ids: put the new words into "
-            "your own word index under the ids given."
+            "The file holds no lookup layer for these ids: add the new words to your "
+            "own word index, with these ids."
         )
     notes += [
         _never_given(site, lost)
@@ -53,23 +53,24 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
         whole = len(site.value or site.default) if site.follows == "whole" else 0
         if whole and change.words and whole + len(change.words) > MOST_WHOLE:
             notes.append(
-                f"KerasHub tells no more than {MOST_WHOLE} tokens that are never cut "
-                "apart in a `tf.data` pipeline, as `fit` on text uses; these are "
-                f"{whole + len(change.words)}. Called by itself, the tokenizer does."
+                "In a `tf.data` pipeline, as `fit` on text uses, KerasHub keeps at "
+                f"most {MOST_WHOLE} tokens whole; there are "
+                f"{whole + len(change.words)}. The tokenizer called by itself keeps "
+                "all of them."
             )
     new = change.row_map.new_count - len(change.spare_ids)
     old = vocabulary.size - len(vocabulary.spare_ids)
     if vocabulary.has_head and rows.kind == "mean" and new:
         share, move = new / (old + new), math.log1p(new / old)
         notes.append(
-            f"In a softmax over the ids, new ones take at most {share:.2%} of the "
-            f"probability, and old answers move by at most {move:.4f} nats."
+            f"In a softmax over the ids, new ids take at most {share:.2%} of the "
+            f"probability, and old log probabilities change by at most {move:.4f} "
+            "nats."
         )
     if vocabulary.has_head and rows.kind in ("zeros", "constant"):
         notes.append(
-            f"new_rows={rows}: in a softmax head a logit that does not follow the old "
-            "ones can take most of the probability. `verify` measures it; 'mean' "
-            "bounds it."
+            f"new_rows={rows}: in a softmax head, a logit unlike the old ones can "
+            "take most of the probability. `verify` measures it; 'mean' limits it."
         )
     return notes
 
@@ -85,6 +86,7 @@ def _never_given(site: WordsSite, lost: dict[str, str]) -> str:
     listed = "; ".join(f"{word!r} {why}" for word, why in list(lost.items())[:3])
     more = f"; and {len(lost) - 3} more" if len(lost) > 3 else ""
     return (
-        f"{site.class_name} {site.layer!r} will never give the ids of {len(lost)} "
-        f"of the new words: {listed}{more}. Add them in the form that the layer makes."
+        f"{site.class_name} {site.layer!r} will never give the ids of {len(lost)} of "
+        f"the new words: {listed}{more}. Add them in the form that the layer "
+        "produces."
     )

@@ -38,11 +38,11 @@ def _problem(
     name = vocabulary.name
     follows = [site.follows for site in vocabulary.config]
     if count != 1:
-        return f"received {count} new ids. Expected: one, which is to mean padding."
+        return f"received {count} new ids. Expected: one, the id of padding."
     if vocabulary.pad_ids:
         return (
-            f"id {vocabulary.pad_ids[0]} of vocabulary {name!r} means padding already. "
-            "Expected: a vocabulary without padding."
+            f"id {vocabulary.pad_ids[0]} of vocabulary {name!r} already means "
+            "padding. Expected: a vocabulary without padding."
         )
     if vocabulary.maskless:
         return (
@@ -57,16 +57,16 @@ def _problem(
         )
     if id_ != 0 and "mask_zero" in follows:
         return (
-            f"the table of vocabulary {name!r} can mask no id but 0, and the new one "
-            f"has id {id_}. Expected: at=0 (--at 0)."
+            f"the table of vocabulary {name!r} can mask only id 0, and the new id is "
+            f"{id_}. Expected: at=0 (--at 0)."
         )
     lookups = [site for site in vocabulary.words if _is_lookup(site)]
     if id_ != 0 or not lookups:
         return None
     if follows.count("mask_token") < len({site.layer for site in lookups}):
         return (
-            f"{lookups[0].class_name} {lookups[0].layer!r} gives id 0 to padding "
-            "already, and the table does not mask it. Expected: a table with "
+            f"{lookups[0].class_name} {lookups[0].layer!r} already gives id 0 to "
+            "padding, but the table does not mask it. Expected: a table with "
             "mask_zero=True. Set it in Keras; no new id is needed."
         )
     return None

@@ -140,8 +140,9 @@ class QuantisedEntries:
         scale, most = self.weight.shared_scale, RANGES[self._how.bits][1]
         if (np.abs(values * scale) >= most + 0.5).any():
             raise SurgeryError(
-                f"new_rows: {self.weight.path} is quantised, and its old rows must "
-                "keep their scales, which new rows share. Received: numbers too large "
-                "for them. Expected: 'mean', or none larger than the old ones."
+                f"new_rows: {self.weight.path} is quantised, and new rows share the "
+                "scales of its old rows. Received: numbers that are too large for "
+                "these scales. Expected: 'mean', or no number larger than the old "
+                "ones."
             )
         return self._whole(values, scale, None)

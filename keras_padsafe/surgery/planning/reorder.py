@@ -155,9 +155,9 @@ def unfixed(vocabulary: Vocabulary, change: Change) -> Change:
     moved = [id_ for id_ in fixed_ids(vocabulary) if id_ >= len(ids) or ids[id_] != id_]
     if moved:
         raise SurgeryError(
-            f"row_map: id {moved[0]} would move, and a layer of vocabulary "
-            f"{vocabulary.name!r} knows it by its number, as padding or as an unknown "
-            f"word. Expected: ids {fixed_ids(vocabulary)} in their places."
+            f"row_map: id {moved[0]} would move, but a layer of vocabulary "
+            f"{vocabulary.name!r} uses its number for padding or unknown words. "
+            f"Expected: ids {fixed_ids(vocabulary)} where they are."
         )
     _check_words_once(vocabulary, change)
     return change

@@ -102,8 +102,8 @@ class Request:
         ):
             if is_given and asked[0] not in ("rows", "tokens"):
                 raise SurgeryError(
-                    f"{name}: `{asked[0]}` says already how many rows there are to be, "
-                    "and where. Expected: it beside `rows` or `tokens` only."
+                    f"{name}: `{asked[0]}` says already how many rows there will be, "
+                    "and where. Expected: this option with `rows` or `tokens` only."
                 )
         if self.keep is not None:
             return trimmed(vocabulary, self.keep)
@@ -112,8 +112,8 @@ class Request:
         if self.new_vocabulary is not None:
             if self.old_vocabulary is None:
                 raise SurgeryError(
-                    "remap: `new_vocabulary` needs `old_vocabulary` beside it, the "
-                    "word of each old id."
+                    "remap: `new_vocabulary` needs `old_vocabulary`, the word of "
+                    "each old id."
                 )
             return reworded(vocabulary, self.old_vocabulary, self.new_vocabulary)
         return grown(
@@ -125,7 +125,8 @@ class Request:
         sizes = (self.capacity, self.multiple_of)
         if place != Place() or sizes != (None, None):
             raise SurgeryError(
-                "refill: every word keeps its id, and the table its size. Expected: no "
-                "`capacity`, `multiple_of`, `at`, `before` or `pad` beside `evict`."
+                "refill: every word keeps its id, and the table keeps its size. "
+                "Expected: no `capacity`, `multiple_of`, `at`, `before` or `pad` "
+                "with `evict`."
             )
         return refilled(vocabulary, self.tokens, self.evict)

@@ -40,7 +40,7 @@ def refilled(
             f"refill: received {len(words)} new words, and vocabulary "
             f"{vocabulary.name!r} has room for {room}: {len(vocabulary.spare_ids)} "
             f"spare rows, {vocabulary.size - end} without a word and {len(gone)} to "
-            "evict. Expected: fewer, or more to evict; or make room first, as "
+            "evict. Expected: fewer words, or more to evict. Or make room first with "
             "grow(capacity=...) (grow --capacity N)."
         )
     return taken(vocabulary, words, evicted=gone)
@@ -67,10 +67,10 @@ def check_promised(vocabulary: Vocabulary, change: Change) -> None:
     reasons = [*vocabulary.no_spare, *bare]
     if reasons:
         raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: {reasons[0]}, so spare rows would take "
-            "part in its answers whatever they hold. Expected: a head with a bias for "
-            "each id, not regularized. Build it so in Keras (zeros as the bias change "
-            "no answer); or grow without capacity, and evict nothing."
+            f"Vocabulary {vocabulary.name!r}: {reasons[0]}, so spare rows would "
+            "change its answers. Expected: a head with a bias for each id, not "
+            "regularized. Build it with one in Keras (a bias of zeros changes no "
+            "answer), or grow without capacity and evict nothing."
         )
 
 
@@ -83,7 +83,8 @@ def _evicted(vocabulary: Vocabulary, evict: Sequence[Word] | None) -> list[int]:
         if id_ in kept:
             raise SurgeryError(
                 f"evict: id {id_} of vocabulary {vocabulary.name!r} means padding or "
-                "an unknown word, or its row is frozen. Expected: words that can go."
+                "an unknown word, or its row is frozen. Expected: words that can be "
+                "removed."
             )
         _check_has_word(vocabulary, id_)
     return gone
@@ -98,6 +99,7 @@ def _check_has_word(vocabulary: Vocabulary, id_: int) -> None:
     }
     if len(set(named.values())) != 1:
         raise SurgeryError(
-            f"evict: the lookup layers of vocabulary {vocabulary.name!r} call id {id_} "
-            f"by {named or 'no word'}. Expected: one word, which can go."
+            f"evict: the lookup layers of vocabulary {vocabulary.name!r} call id "
+            f"{id_} by {named or 'no word'}. Expected: one word, which can be "
+            "removed."
         )

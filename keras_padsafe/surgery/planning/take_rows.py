@@ -53,16 +53,16 @@ def check_words_known(vocabulary: Vocabulary, what: str) -> None:
     """
     if not vocabulary.words:
         raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: the file holds no words for its ids, so "
-            f"it cannot say {what}. Expected: a StringLookup or another lookup layer, "
-            "as a layer of the model or an attribute of the class that holds the "
-            "table; an input pipeline may look words up by it."
+            f"Vocabulary {vocabulary.name!r}: the file holds no words for its ids, "
+            f"so it cannot say {what}. Expected: a StringLookup or another lookup "
+            "layer, either a layer of the model or an attribute of the class that "
+            "holds the table. An input pipeline may use it to look words up."
         )
     for site in vocabulary.words:
         if site.assets and site.class_name not in LOOKUPS:
             raise SurgeryError(
                 f"Vocabulary {vocabulary.name!r}: {site.class_name} {site.layer!r} "
-                "cuts text by the words that it has, so placeholders for words to "
-                "come would change what it does. Expected: a lookup layer. Grow by "
-                "the new words when they come."
+                "cuts text by its words, so placeholders for later words would "
+                "change its output. Expected: a lookup layer. Grow by the new words "
+                "when you have them."
             )
