@@ -139,7 +139,7 @@ def test_target_in_no_folder(source: Path, tmp_path: Path) -> None:
 
 
 def test_no_target(source: Path) -> None:
-    with pytest.raises(PadsafeError, match=r"expected `target`"):
+    with pytest.raises(PadsafeError, match=r"target: expected the"):
         kp.surgery.grow(source, rows=1)
 
 

@@ -196,7 +196,7 @@ def test_words_that_keep_their_ids(name: str, preset: Find, tmp_path: Path) -> N
 @only_once
 def test_a_tokenizer_that_takes_nothing_in(preset: Find, tmp_path: Path) -> None:
     source = preset("clip")
-    with pytest.raises(SurgeryError, match=r"fixes itself which.*Grow by `rows`"):
+    with pytest.raises(SurgeryError, match=r"sets by itself which.*Grow by `rows`"):
         kp.surgery.grow(source, tmp_path / "new", tokens=["<tool>"])
     kp.surgery.grow(source, tmp_path / "new", rows=1)
     assert model_of(tmp_path / "new").vocabulary_size == 8
@@ -284,7 +284,7 @@ def test_more_tokens_than_a_pipeline_tells_apart(preset: Find, tmp_path: Path) -
     words = [f"<{number}>" for number in range(10)]
     few = kp.surgery.plan(source, tokens=words[:9])
     report = kp.surgery.grow(source, target, tokens=words)
-    about = "no more than 10 tokens that are never cut"
+    about = "keeps at most 10 tokens whole"
     assert not any(about in note for note in few.notes)
     assert any(about in note for note in report.plan.notes)
     tokenizer = tokenizer_of(target)
