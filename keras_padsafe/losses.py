@@ -6,7 +6,16 @@ import keras
 from keras import ops
 
 from keras_padsafe.compat import set_keras_mask
-from keras_padsafe.ops.real_pairs import compares_vectors, real_pairs
+from keras_padsafe.ops.hide import hide
+from keras_padsafe.ops.real_pairs import (
+    Pairs,
+    can_take,
+    compares_positions,
+    compares_vectors,
+    hide_padding,
+    read_pairs,
+    take_real,
+)
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import Tensor
 
@@ -63,13 +72,40 @@ class MaskedLoss(keras.losses.Loss):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         vectors = compares_vectors(self.loss)
-        y_true, y_pred, mask = real_pairs(y_true, y_pred, self.pad_label, vectors)
-        if mask is not None:
-            # `y_pred` is ours by now: no tensor of the caller's is written to.
-            set_keras_mask(y_pred, mask)
-            if sample_weight is not None:
-                sample_weight = _of_rank(sample_weight, len(mask.shape))
-        value = super().__call__(y_true, y_pred, sample_weight=sample_weight)
+        pairs = read_pairs(y_true, y_pred, self.pad_label, vectors)
+        mask, weights = pairs.mask, sample_weight
+        if mask is None:
+            return self._value(pairs.y_true, pairs.y_pred, weights)
+        if compares_positions(self.loss, pairs):
+            shape = ops.shape(pairs.y_pred)[:-1]
+            pairs = pairs._replace(mask=_spread(mask, shape))
+            weights = None if weights is None else _spread(weights, shape)
+            if self.reduction not in (None, "none") and can_take(pairs):
+                return self._of_real(pairs, weights)
+        elif weights is not None:
+            weights = _of_rank(weights, len(mask.shape))
+        y_true, y_pred, mask = hide_padding(pairs)
+        # `y_pred` is ours by now: no tensor of the caller's is written to. On PyTorch
+        # Keras writes into the weights, too.
+        set_keras_mask(y_pred, mask)
+        weights = None if weights is None else hide(weights, mask)
+        return self._value(y_true, y_pred, weights)
+
+    def _of_real(self, pairs: Pairs, weights: Tensor | None) -> Tensor:
+        """The value of the real positions alone, which costs nothing for the others."""
+
+        def value() -> Tensor:
+            given = [*pairs[:2], *([] if weights is None else [weights])]
+            y_true, y_pred, *real = take_real(pairs.mask, *given)
+            return self._value(y_true, y_pred, real[0] if real else None)
+
+        def nothing() -> Tensor:
+            return ops.cast(ops.sum(hide(pairs.y_pred, pairs.mask)), self.dtype)
+
+        return ops.cond(ops.any(pairs.mask), value, nothing)
+
+    def _value(self, y_true: Tensor, y_pred: Tensor, weights: Tensor | None) -> Tensor:
+        value = super().__call__(y_true, y_pred, sample_weight=weights)
         # Keras does not reduce the values of an empty batch.
         left = tuple(value.shape) == (0,) and self.reduction not in (None, "none")
         return ops.sum(value) if left else value
@@ -88,6 +124,16 @@ class MaskedLoss(keras.losses.Loss):
         }
 
 
-def _of_rank(weights: Tensor, rank: int) -> Tensor:
-    weights = ops.convert_to_tensor(weights)
-    return weights[(..., *(None,) * (rank - len(weights.shape)))]
+def _of_rank(x: Tensor, rank: int) -> Tensor:
+    x = ops.convert_to_tensor(x)
+    return x[(..., *(None,) * (rank - len(x.shape)))]
+
+
+def _spread(x: Tensor, shape: Any) -> Tensor:
+    """A mask or weights of the first axes, for each value of a shape."""
+    x = _of_rank(x, len(shape))
+    if len(x.shape) > len(
+        shape
+    ):  # Of values (batch, time), Keras takes (batch, time, 1).
+        x = ops.squeeze(x, -1)
+    return ops.broadcast_to(x, shape)

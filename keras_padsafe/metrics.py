@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_padsafe.ops.real_pairs import compares_vectors, real_pairs
+from keras_padsafe.ops.real_pairs import compares_vectors, hide_padding, read_pairs
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import Tensor
 
@@ -57,7 +57,8 @@ class MaskedMetric(keras.metrics.Metric):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Any:
         vectors = compares_vectors(self.metric)
-        y_true, y_pred, mask = real_pairs(y_true, y_pred, self.pad_label, vectors)
+        pairs = read_pairs(y_true, y_pred, self.pad_label, vectors)
+        y_true, y_pred, mask = hide_padding(pairs)
         if mask is not None:
             real = ops.cast(mask, self.dtype)
             if sample_weight is None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 import keras_padsafe as kp
 from keras_padsafe.compat import set_keras_mask
+from keras_padsafe.ops.real_pairs import _OF_NUMBERS, _OF_VECTORS
+from tests.compiled import compiled, in_graph
 from tests.gradients import value_and_gradients
 
 PAD = -1
@@ -258,3 +260,63 @@ def test_a_mask_and_a_pad_label_are_one_mask_whatever_the_sizes(features):
     metric = kp.metrics.MaskedMetric("mse", pad_label=PAD)
     metric.update_state(y_true, y_pred)
     np.testing.assert_allclose(numpy_of(metric.result()), numpy_of(value), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n in _OF_NUMBERS | _OF_VECTORS if "accuracy" not in n)
+)
+@pytest.mark.parametrize("axes", [(), (2,)])
+def test_each_loss_of_keras_is_that_of_the_real_positions_alone(name, axes):
+    """Stock Keras is given nothing but those: weights are of rows, content is NaN."""
+    random = np.random.default_rng(0)
+    stock = keras.losses.get(name)
+    mask = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 1]], bool)
+    kind = "class" if name.startswith("sparse") else "one hot"
+    y_true, y_pred = batch(kind, (*mask.shape, *axes), random)
+    weights = np.array([0.5, 2.0, 3.0], "float32")
+    of_rows = keras.ops.convert_to_tensor(weights)
+
+    values = numpy_of(stock(y_true[mask], y_pred[mask]))
+    spread = np.broadcast_to(weights[:, None], mask.shape)[mask]
+    spread = np.broadcast_to(spread.reshape(-1, *(1,) * len(axes)), values.shape)
+    expected = {
+        "sum": (values * spread).sum(),
+        "sum_over_batch_size": (values * spread).mean(),
+        "mean_with_sample_weight": (values * spread).sum() / spread.sum(),
+    }
+    for reduction, value in expected.items():
+        hidden = keras.ops.convert_to_tensor(
+            np.where(_as(mask, y_pred), y_pred, np.nan)
+        )
+        set_keras_mask(hidden, keras.ops.convert_to_tensor(mask))
+        loss = kp.losses.MaskedLoss(name, reduction=reduction)
+        ours = numpy_of(loss(y_true, hidden, sample_weight=of_rows))
+        np.testing.assert_allclose(ours, value, rtol=1e-5, err_msg=reduction)
+    np.testing.assert_array_equal(numpy_of(of_rows), weights)
+
+
+@pytest.mark.parametrize("compiler", [compiled, in_graph])
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_compiled_loss_may_meet_a_batch_of_padding_alone(rows, compiler):
+    mask = np.zeros((3, 4), bool)
+    mask[:rows] = True
+    random = np.random.default_rng(0)
+    y_true, y_pred = batch("one hot", mask.shape, random)
+
+    labels = np.where(_as(mask, y_true), y_true, PAD)
+    loss = kp.losses.MaskedLoss("categorical_hinge", pad_label=PAD)
+
+    def run(y_pred):
+        return loss(labels, y_pred)
+
+    hidden = np.where(_as(mask, y_pred), y_pred, np.nan)
+    value = numpy_of(compiler(run)(keras.ops.convert_to_tensor(hidden)))
+    real = np.maximum(
+        (y_pred * (1 - y_true)).max(-1) - (y_pred * y_true).sum(-1) + 1, 0
+    )
+    expected = real[mask].mean() if rows else 0
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def _as(mask, x):
+    return mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim))
