@@ -1,5 +1,6 @@
 """The README's Python runs as written, its links lead somewhere, its commands exist."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -52,6 +53,7 @@ def test_the_first_screen_is_real_output(
     model.fit(encoder.ids(names), encoder.labels(names), verbose=0)
     model.save("files/names-2002.keras")
     (screen,) = blocks("console")
+    terminal = {**os.environ, "FORCE_COLOR": "1", "TERM": "dumb"}  # 80 columns.
     for part in screen.removeprefix("$ ").split("\n$ "):
         command, _, shown = part.partition("\n")
         words = shlex.split(command)
@@ -59,12 +61,20 @@ def test_the_first_screen_is_real_output(
             continue
         done = subprocess.run(
             [sys.executable, "-m", "keras_padsafe", *words[1:]],
+            env=terminal,
             capture_output=True,
             text=True,
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert settled(done.stdout) == settled(shown)
+
+
+def test_no_block_scrolls_sideways() -> None:
+    """On the documentation's pages, which have room for 90 columns."""
+    fenced = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    long = [line for block in fenced for line in block.splitlines() if len(line) > 90]
+    assert not long
 
 
 def settled(screen: str) -> str:
