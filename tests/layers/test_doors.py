@@ -114,8 +114,6 @@ def test_an_exported_model_answers_as_the_model_does(to: str, tmp_path: Path) ->
     name, answer, _ = EXPORTS[to]
     if to == "onnx":
         pytest.importorskip("onnxscript")
-    if to == "litert" and keras.__version__.startswith("3.12."):
-        pytest.skip("this Keras has no such format")
     if to == "tf_saved_model":
         pytest.importorskip("tensorflow")
     for make in (stock, ours):
@@ -123,7 +121,12 @@ def test_an_exported_model_answers_as_the_model_does(to: str, tmp_path: Path) ->
         path = tmp_path / make.__name__ / name
         path.parent.mkdir()
         expected = answers(model)
-        model.export(path, format=to, verbose=False)
+        try:
+            model.export(path, format=to, verbose=False)
+        except ValueError as error:
+            if "Unrecognized format" not in str(error):
+                raise
+            pytest.skip("this Keras has no such format")
         with read_by_tensorflow():
             given = answer(path)
         np.testing.assert_allclose(given, expected, atol=1e-4)
