@@ -511,7 +511,7 @@ def test_two_guards_are_one_too_many():
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras itself refuses it")
 def test_several_steps_at_once_are_refused():
     model = make_model(steps_per_execution=2)
-    with pytest.raises(GuardError, match="`steps_per_execution=1`. Received: 2"):
+    with pytest.raises(GuardError, match=r"`steps_per_execution=1`. .*: 2"):
         fit(model, *make_data(), NonFiniteGuard())
     assert_unguarded(model)
 

@@ -60,7 +60,10 @@ def main() -> None:
 
 
 def merged(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-    """Puts rows in place of those that were measured before at the same sizes."""
+    """Puts rows in place of those that were measured before at the same sizes.
+
+    They may come of another processor, which each row names.
+    """
     if old is None or {**old, "rows": 0} != {**new, "rows": 0}:
         return new
     rows = {(row["case"], row["padding"]): row for row in (*old["rows"], *new["rows"])}
@@ -81,7 +84,9 @@ def _measure(options: argparse.Namespace) -> None:
 
     sizes = QUICK if options.quick else Sizes()
     force = kp.ops.follow_real_tokens(True) if options.force else None
-    rows = []
+    rows: list[dict[str, Any]] = []
+    where = machine()
+    cpu = where.pop("cpu")
     with force or contextlib.nullcontext():
         for name in options.only or CASES:
             for case in CASES[name](sizes):
@@ -89,10 +94,11 @@ def _measure(options: argparse.Namespace) -> None:
                     continue
                 is_new = case.name not in {row["case"] for row in rows}
                 row = row_of(case, in_turns(case.ways, sizes.rounds), is_new)
+                row["cpu"] = cpu
                 rows.append(row)
                 print(keras.backend.backend(), told(row), file=sys.stderr, flush=True)
     result = {
-        "machine": machine(),
+        "machine": where,
         "sizes": dataclasses.asdict(sizes),
         "mask_bytes": mask_bytes(),
         "rows": rows,

@@ -35,9 +35,9 @@ What stands between these figures and the floor, or stock:
   6 s. It grows with the blocks: one takes 2.9 s and stock 4.6, six take 22.6 and 27.
 - Compiling: each of four sizes is a program of its own. Two sizes, half as many, gave
   1.9 times at 50% and 3.3 at 75% in training on JAX.
-- Losses and softmax: padding is hidden before anything is computed, so that a NaN in it
-  reaches no gradient: a copy of predictions, of targets and of the gradient. XLA fuses
-  them; PyTorch and TensorFlow do not.
+- Losses: on PyTorch, and on TensorFlow without XLA, the real positions are taken out
+  and compared alone. XLA needs shapes that are known, so padding is hidden there, and
+  in a softmax everywhere: copies that XLA fuses.
 - Recurrent layers: stacks with them are not cut. On PyTorch they run by its kernels.
 """
 
@@ -90,6 +90,7 @@ def told(row: dict[str, Any]) -> str:
     """One row of the table."""
     cells = [_spread(row[way]) if way in row else "" for way in WAYS]
     cells.append(f"{row['compiling']:.1f}" if "compiling" in row else "")
+    cells.append(row["cpu"])
     return f"| {row['case']} | {row['padding']:.0%} | {' | '.join(cells)} |"
 
 
@@ -113,8 +114,8 @@ def write_page(found: dict[str, Any], folder: Path) -> None:
             f"## {NAMES[backend]}\n",
             f"{sizes['rows']} rows of {sizes['steps']} tokens, {sizes['dim']} wide, "
             f"8 heads; {sizes['rounds']} rounds. Machine: {about}.\n",
-            "| case | padding | ours | fused | floor | compiling, times stock |",
-            "|---|---|---|---|---|---|",
+            "| case | padding | ours | fused | floor | compiling, times stock | cpu |",
+            "|---|---|---|---|---|---|---|",
             *[told(row) for row in part["rows"]],
             "",
         ]
