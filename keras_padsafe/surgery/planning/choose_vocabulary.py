@@ -22,8 +22,9 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
         return meant[0]
     if name is None:
         made = "" if meant else " The model makes their ids itself, as positions."
+        noun = "vocabulary" if len(found) == 1 else "vocabularies"
         raise AmbiguousVocabularyError(
-            f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
+            f"{inventory.path}: the model has {len(found)} {noun}. Expected: the "
             "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
             f"Found: {listed}.{made}"
         )
