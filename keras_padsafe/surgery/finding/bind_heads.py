@@ -206,15 +206,12 @@ def _claimed_kernels(
     """
     if model.asking is None:
         return
-    known = {
-        site.path for site in vocabulary.arrays
-    } | model.asking.inside.tables.keys()
+    known = {*(s.path for s in vocabulary.arrays), *model.asking.inside.tables}
     for array in layer.arrays.values():
-        for claim in model.claims.on(layer, array)[:1]:
-            is_kernel = len(array.shape) > 1 and claim.axis == 0
-            if is_kernel and array.shape[0] == vocabulary.size:
-                if array.path not in known:
-                    yield claimed_site(array, claim, "head kernel")
+        is_wide = len(array.shape) > 1 and array.shape[:1] == (vocabulary.size,)
+        if is_wide and array.path not in known:
+            claims = [c for c in model.claims.on(layer, array) if c.axis == 0]
+            yield from (claimed_site(array, c, "head kernel") for c in claims[:1])
 
 
 def _settling_units(layer: LayerNode, units: list[StoredArray]) -> str:
