@@ -1,5 +1,6 @@
 """Models that Keras is asked about: what follows is bound, what moves is refused."""
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,49 @@ class Remainders(Configured):
 
     def call(self, x: Any) -> Any:
         return self.table(ops.mod(x, self.own["rows"]))
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class OwnScores(Configured):
+    """A score for each id: a matrix of one's own, or a Dense and another layer."""
+
+    def __init__(self, ids: int, turned: bool, **options: Any) -> None:
+        super().__init__({"ids": ids, "turned": turned}, **options)
+        self.inner = None if turned else layers.Dense(ids)
+        self.gate = None if turned else layers.Dense(1)
+
+    def build(self, shape: Any) -> None:
+        size = self.own["ids"]
+        self.bias = self.add_weight(shape=(size,), name="bias")
+        if self.inner is None or self.gate is None:
+            self.rows = self.add_weight(shape=(size, shape[-1]), name="rows")
+        else:
+            self.inner.build(shape)
+            self.gate.build(shape)
+
+    def call(self, x: Any) -> Any:
+        if self.inner is None or self.gate is None:
+            return ops.matmul(x, ops.transpose(self.rows)) + self.bias
+        return self.inner(x) * self.gate(x) + self.bias
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Unbuilt(keras.Model):
+    """Says that it is built before its layers are."""
+
+    def __init__(self, ids: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.ids = ids
+        self.table = layers.Embedding(ids, DIM)
+
+    def build(self, shape: Any) -> None:
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ids": self.ids}
 
 
 @keras.saving.register_keras_serializable("tests.asked")
@@ -208,6 +252,41 @@ def test_units_that_another_number_counts_are_asked_about(tmp_path: Path) -> Non
     assert _shapes(report)["head/vars/1"] == (SIZE + 2,)
     left = grow(tmp_path / "old.keras", rows=2, leave="head/vars/0", overwrite=True)
     assert "head/vars/0" not in _shapes(left)
+
+
+@pytest.mark.parametrize("turned", [True, False], ids=["rows", "columns"])
+def test_a_head_of_ones_own_grows_as_its_question_says(
+    turned: bool, tmp_path: Path
+) -> None:
+    x = ids()
+    h = layers.GlobalAveragePooling1D()(layers.Embedding(SIZE, DIM)(x))
+    head = OwnScores(SIZE, turned, name="scores")
+    keras.Model(x, head(h)).save(tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="they may score ids") as asked:
+        grow(tmp_path / "old.keras", rows=ADDED)
+    assert str(asked.value).count("Say --also") == 1
+    also = re.findall(r"--also (\S+)", str(asked.value))
+    report = grow(tmp_path / "old.keras", rows=ADDED, also=also)
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    wide = {s for s in _shapes(report).values() if SIZE + ADDED in s}
+    assert len(wide) >= 2
+
+
+def test_layers_that_keras_does_not_build_are_named(tmp_path: Path) -> None:
+    model = Unbuilt(SIZE)
+    model(np.zeros((1, 3), "int32"))
+    model.save(tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match=r"without 1 of the arrays.*loses their"):
+        grow(tmp_path / "old.keras", rows=ADDED)
+
+
+def test_a_model_that_holds_its_table_has_no_empty_name(tmp_path: Path) -> None:
+    model = Recommender(SIZE, SIZE + 1)
+    model(np.zeros((1, 2), "int32"))
+    model.save(tmp_path / "old.keras")
+    found = kp.surgery.inspect(tmp_path / "old.keras").vocabularies
+    assert all(name for vocabulary in found for name in vocabulary.layers)
 
 
 def _shapes(report: kp.surgery.Report) -> dict[str, tuple[int, ...]]:

@@ -31,9 +31,9 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
             _add_numbers(model, layer, array, claim, vocabulary)
 
 
-def claimed_site(array: StoredArray, claim: Also) -> ArraySite:
+def claimed_site(array: StoredArray, claim: Also, role: str | None = None) -> ArraySite:
     """The site that a claim makes of an array."""
-    return site_of(array, claim.axis, f"said: --also {claim.text}")
+    return site_of(array, claim.axis, f"said: --also {claim.text}", role)
 
 
 def _add_numbers(

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from keras_padsafe.archive import StoredArray
 from keras_padsafe.facts.operations import NAME_IDS, RECURRENT
 from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
 from keras_padsafe.saved_model.graph import Call, numbers_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.surgery.finding.bind_claimed import claimed_site
 from keras_padsafe.surgery.finding.bind_tables import (
     add_head_of_steps,
     add_holding,
@@ -33,7 +35,7 @@ from keras_padsafe.surgery.finding.model_file import (
 )
 from keras_padsafe.surgery.finding.quantised import named_arrays
 from keras_padsafe.surgery.finding.reach import keep_steps
-from keras_padsafe.surgery.finding.sites import ConfigSite
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Draft, doubt, leaving
 
 
@@ -188,10 +190,42 @@ def _look_at_units(
         head = head_of(layer)
         if head is not None and head.size == vocabulary.size:
             add_holding(vocabulary, head)
+        vocabulary.arrays += _claimed_kernels(model, layer, vocabulary)
         space.logits.append(call)
     elif arrays and not _follows(vocabulary, arrays[0].path, model):
-        flags = settling_flags(layer.name, len(arrays[0].shape) - 1)
+        flags = _settling_units(layer, arrays)
         vocabulary.unexplained.append(doubt(layer, problem, flags))
+
+
+def _claimed_kernels(
+    model: ModelFile, layer: LayerNode, vocabulary: Draft
+) -> Iterator[ArraySite]:
+    """Matrices of a claimed head that have a row for each id, and that no id indexes.
+
+    By their shape alone they would be tables, and a proof would wait for ids in them.
+    """
+    if model.asking is None:
+        return
+    known = {*(s.path for s in vocabulary.arrays), *model.asking.inside.tables}
+    for array in layer.arrays.values():
+        is_wide = len(array.shape) > 1 and array.shape[:1] == (vocabulary.size,)
+        if is_wide and array.path not in known:
+            claims = [c for c in model.claims.on(layer, array) if c.axis == 0]
+            yield from (claimed_site(array, c, "head kernel") for c in claims[:1])
+
+
+def _settling_units(layer: LayerNode, units: list[StoredArray]) -> str:
+    """The flags for a layer's units: array by array where one axis means others too."""
+    size, axis = units[0].shape[-1], len(units[0].shape) - 1
+    named = [array.shape for array in layer.arrays.values() if axis < len(array.shape)]
+    if all(shape[axis] == size for shape in named):
+        return settling_flags(layer.name, axis)
+    claims = [f"{array.path}:{len(array.shape) - 1}" for array in units]
+    flags = " ".join(f"--also {claim}" for claim in claims)
+    return (
+        f"Say {flags} (also={claims}) if it belongs to the vocabulary, --leave "
+        f"{layer.name} (leave='{layer.name}') if not"
+    )
 
 
 def _look_at_reshapes(

@@ -103,7 +103,7 @@ def _square(layer: LayerNode, site: ArraySite) -> Unexplained:
 def names_of(layer: LayerNode) -> list[str]:
     """A layer's name, and with those of the models around it: `tower/lookup`."""
     around = [node.name for node in layer.outwards() if node.parent is not None]
-    return list(dict.fromkeys([layer.name, "/".join(reversed(around))]))
+    return list(dict.fromkeys(filter(None, [layer.name, "/".join(reversed(around))])))
 
 
 def _tables(model: ModelFile) -> list[Table]:

@@ -49,8 +49,11 @@ def _explain(
 ) -> None:
     """Sorts the arrays that have an axis of the vocabulary's size."""
     units = _unread_units(model, vocabulary) if rest else {}
+    asked = {found.place for found in vocabulary.unexplained}
     for layer, array in rest:
         if array.path in units and not model.claims.leaves(layer, array.path):
+            if layer.name in asked:
+                continue
             found = _unread(array, units[array.path], vocabulary)
             vocabulary.unexplained.append(found)
             continue

@@ -6,6 +6,7 @@ from keras_padsafe.facts.operations import COLUMNS
 from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.contradicted_tables import contradicted_tables
 from keras_padsafe.surgery.finding.encodings import counting_key, takers_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
@@ -21,6 +22,7 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
     if model.asking is not None:
         arrays = {array.path: array for _, array in model.arrays}
         found += shown_tables(model.asking, arrays, [])[1]
+        found += _unbuilt(model.asking)
     named = {item.place for item in found}
     for layer in model.layers:
         if rule_of(layer.key) is not None:
@@ -36,6 +38,23 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
             found += (item for item in _matrices(layer) if item.place not in named)
         found += _encodings(layer, model)
     return found[:_MOST]
+
+
+def _unbuilt(asking: Asking) -> Iterator[Unexplained]:
+    """Arrays of the file that Keras makes no place for when it loads the model."""
+    missing = [
+        path
+        for path, shape in asking.unlike.items()
+        if shape is None and not path.startswith("optimizer/")
+    ]
+    if missing:
+        yield Unexplained(
+            missing[0],
+            f"Keras builds {asking.root.class_name} {asking.root.name!r} without "
+            f"{len(missing)} of the arrays in the file, such as {missing[0]}: "
+            "`load_model` makes no layer for them and loses their values",
+            "Build these layers in `build` of the class, and save the model again",
+        )
 
 
 def _matrices(layer: LayerNode) -> Iterator[Unexplained]:

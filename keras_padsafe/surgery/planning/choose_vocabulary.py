@@ -23,8 +23,9 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
     if name is None:
         ids = " The model makes their ids itself, for example positions."
         made = "" if meant else ids
+        noun = "vocabulary" if len(found) == 1 else "vocabularies"
         raise AmbiguousVocabularyError(
-            f"{inventory.path}: the model has {len(found)} vocabularies. Expected: the "
+            f"{inventory.path}: the model has {len(found)} {noun}. Expected: the "
             "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
             f"Found: {listed}.{made}"
         )
