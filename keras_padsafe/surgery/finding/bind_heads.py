@@ -223,7 +223,7 @@ def _settling_units(layer: LayerNode, units: list[StoredArray]) -> str:
     claims = [f"{array.path}:{len(array.shape) - 1}" for array in units]
     flags = " ".join(f"--also {claim}" for claim in claims)
     return (
-        f"Say {flags} (also={claims}) if it belongs to the vocabulary, --leave "
+        f"Add {flags} (also={claims}) if it belongs to the vocabulary, --leave "
         f"{layer.name} (leave='{layer.name}') if not"
     )
 
