@@ -264,7 +264,7 @@ def test_a_head_of_ones_own_grows_as_its_question_says(
     keras.Model(x, head(h)).save(tmp_path / "old.keras")
     with pytest.raises(AmbiguousVocabularyError, match="they may score ids") as asked:
         grow(tmp_path / "old.keras", rows=ADDED)
-    assert str(asked.value).count("Say --also") == 1
+    assert str(asked.value).count("Add --also") == 1
     also = re.findall(r"--also (\S+)", str(asked.value))
     report = grow(tmp_path / "old.keras", rows=ADDED, also=also)
     assert report.certificate is not None
