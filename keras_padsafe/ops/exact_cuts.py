@@ -1,10 +1,15 @@
-"""Runs a function on cuts as long as the rows are, where shapes may be of any size."""
+"""Runs a function on cuts as long as the rows are, where shapes may be of any size.
+
+By hand each group of rows is run as it is met. In a graph a loop runs over them, so
+that what is run is traced once, however many groups there are.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_padsafe.ops.row_cuts import Axes, Spans, cut, flatten, places, unflatten
@@ -18,6 +23,7 @@ def on_exact_cuts(
     f: Callable[..., Tensor],
     inputs: Sequence[Tensor],
     axes: Sequence[Axes],
+    output: Any,
     output_axes: Axes,
     spans: Spans,
     rows: int,
@@ -28,82 +34,165 @@ def on_exact_cuts(
         f: Takes the cut inputs and returns a tensor `(rows, ...)`.
         inputs: Tensors `(batch, ...)`.
         axes: For each input, its axes that run along a sequence.
+        output: Shape and dtype of the whole output.
         output_axes: The same for the output; they come before its other axes.
         spans: Where the real tokens are.
         rows: How many rows to run together.
     """
     order = spans.order()
     batch = int(order.shape[0])
-    groups = [order[i : i + rows] for i in range(0, batch, rows)]
     sizes = _sizes(spans, order, rows)
-    if not _in_graph() and _kept(spans, groups, sizes) > _NEARLY_ALL:
+    # By hand, one wait for the device and no more.
+    kept = None if in_graph() else ops.convert_to_numpy(sizes)
+    if kept is not None and _share(kept, spans.times, batch, rows) > _NEARLY_ALL:
         return f(*inputs)
-    cuts = [
-        _cut_all(x, axis, spans, groups, sizes)
+    of_rows = ops.repeat(sizes, rows, axis=0)[:batch]
+    flat = [
+        _gather(flatten(x, axis), _all_places(x, axis, spans, order, of_rows))
         for x, axis in zip(inputs, axes, strict=True)
-    ]
-    outputs = [f(*group) for group in zip(*cuts, strict=True)]
-    times = [spans.times[sequence] for sequence in output_axes.values()]
-    features = outputs[0].shape[len(times) + 1 :]
-    whole = keras.KerasTensor((batch, *times, *features), outputs[0].dtype)
-    where = _all_places(whole, output_axes, spans, groups, sizes)
-    flat = ops.concatenate([ops.reshape(y, (-1, *features)) for y in outputs])
-    return ops.reshape(_spread(flat, where, math.prod((batch, *times))), whole.shape)
+        if _is_float(x)
+    ]  # All at once, so that the gradient is put together only once.
 
+    features = output.shape[len(output_axes) + 1 :]
 
-def _sizes(spans: Spans, order: Tensor, rows: int) -> list[Any]:
-    """How much each group keeps of each sequence: numbers, or scalars in a graph."""
-    lengths = ops.take(ops.stack(spans.lengths, axis=1), order, axis=0)
-    starts = range(0, int(order.shape[0]), rows)
-    longest = [ops.max(lengths[i : i + rows], axis=0) for i in starts]
-    kept = ops.maximum(ops.stack(longest), 1)
-    if _in_graph():
-        return [ops.unstack(group, num=len(spans.times)) for group in longest]
-    return ops.convert_to_numpy(kept).tolist()  # One wait for the device, no more.
-
-
-def _kept(spans: Spans, groups: Sequence[Tensor], sizes: Any) -> float:
-    """How much of the batch the cuts keep."""
-    rows = [int(group.shape[0]) for group in groups]
-    kept = sum(
-        max(n / time for n, time in zip(size, spans.times, strict=True)) * count
-        for size, count in zip(sizes, rows, strict=True)
-    )
-    return kept / sum(rows)
-
-
-def _cut_all(
-    x: Tensor, axes: Axes, spans: Spans, groups: Sequence[Tensor], sizes: Any
-) -> list[Tensor]:
-    """Cuts `x` for each group, so that its gradient is put together only once."""
-    if "float" not in keras.backend.standardize_dtype(x.dtype):
-        return [
-            cut(x, axes, spans, rows, kept)
-            for rows, kept in zip(groups, sizes, strict=True)
+    def group(members: Tensor, size: Sequence[Any], parts: Sequence[Tensor]) -> Tensor:
+        part = iter(parts)
+        cuts = [
+            _shaped(next(part), x, axis, members, size)
+            if _is_float(x)
+            else cut(x, axis, spans, members, size)
+            for x, axis in zip(inputs, axes, strict=True)
         ]
-    flat = flatten(x, axes)
-    shapes = [
-        [rows.shape[0], *(kept[sequence] for sequence in axes.values())]
-        for rows, kept in zip(groups, sizes, strict=True)
+        return ops.reshape(f(*cuts), (-1, *features))
+
+    floats = [a for x, a in zip(inputs, axes, strict=True) if _is_float(x)]
+    if kept is not None:
+        made = _one_by_one(group, order, flat, floats, kept, rows)
+    else:
+        made = _in_a_loop(group, order, flat, floats, sizes, output.dtype)
+    where = _all_places(output, output_axes, spans, order, of_rows)
+    steps = [spans.times[sequence] for sequence in output_axes.values()]
+    made = ops.reshape(made, (-1, *features))
+    whole = _spread(made, where, math.prod((batch, *steps)))
+    return ops.reshape(whole, (batch, *output.shape[1:]))
+
+
+def _sizes(spans: Spans, order: Tensor, rows: int) -> Tensor:
+    """How much each group keeps of each sequence, `(groups, sequences)`."""
+    lengths = ops.take(ops.stack(spans.lengths, axis=1), order, axis=0)
+    missing = -int(order.shape[0]) % rows
+    lengths = ops.pad(lengths, [(0, missing), (0, 0)])
+    longest = ops.max(ops.reshape(lengths, (-1, rows, lengths.shape[1])), axis=1)
+    return ops.maximum(longest, 1)
+
+
+def _share(sizes: np.ndarray, times: Sequence[int], batch: int, rows: int) -> float:
+    """How much of the batch the cuts keep."""
+    shares = (sizes / np.array(times)).max(axis=1)
+    return float(np.repeat(shares, rows)[:batch].mean())
+
+
+def _one_by_one(
+    group: Callable[..., Tensor],
+    order: Tensor,
+    flat: Sequence[Tensor],
+    axes: Sequence[Axes],
+    sizes: np.ndarray,
+    rows: int,
+) -> Tensor:
+    members = [order[i : i + rows] for i in range(0, int(order.shape[0]), rows)]
+    counts = np.array([len(m) for m in members])
+    parts = [
+        _split(x, (counts * _volume(sizes, axis)).tolist())
+        for x, axis in zip(flat, axes, strict=True)
     ]
-    every = _gather(flat, _all_places(x, axes, spans, groups, sizes))
-    parts = zip(
-        _split(every, [math.prod(shape) for shape in shapes]), shapes, strict=True
+    return ops.concatenate(
+        [
+            group(*each)
+            for each in zip(
+                members, sizes.tolist(), zip(*parts, strict=True), strict=True
+            )
+        ]
     )
-    return [
-        unflatten(ops.reshape(part, (*shape, *flat.shape[1:])), axes)
-        for part, shape in parts
+
+
+def _in_a_loop(
+    group: Callable[..., Tensor],
+    order: Tensor,
+    flat: Sequence[Tensor],
+    axes: Sequence[Axes],
+    sizes: Any,
+    dtype: str,
+) -> Tensor:
+    """Runs the groups in a loop of TensorFlow, each of as many rows."""
+    import tensorflow as tf
+
+    groups, sequences = sizes.shape
+    members = tf.reshape(order, (groups, -1))
+    rows = int(order.shape[0]) // groups
+    parts = [
+        tf.TensorArray(
+            x.dtype, groups, infer_shape=False, element_shape=(None, *x.shape[1:])
+        ).split(x, rows * _volume(sizes, axis))
+        for x, axis in zip(flat, axes, strict=True)
     ]
+    made = tf.TensorArray(dtype, groups, infer_shape=False)
+
+    def step(number: Tensor, made: Any) -> Any:
+        size = tf.unstack(sizes[number], num=sequences)
+        read = [
+            tf.ensure_shape(part.read(number), (None, *x.shape[1:]))
+            for part, x in zip(parts, flat, strict=True)
+        ]
+        y = group(members[number], size, read)
+        return number + 1, made.write(number, y)
+
+    loop = tf.while_loop(
+        lambda number, _: number < groups, step, (0, made), maximum_iterations=groups
+    )
+    return loop[1].concat()
+
+
+def _volume(sizes: Any, axes: Axes) -> Any:
+    """How many elements of an input one row of each group has."""
+    volume = sizes[:, 0] * 0 + 1
+    for sequence in axes.values():
+        volume = volume * sizes[:, sequence]
+    return volume
+
+
+def _shaped(
+    part: Tensor, x: Tensor, axes: Axes, members: Tensor, size: Sequence[Any]
+) -> Tensor:
+    """Gives the flat cut of an input its shape."""
+    kept = [size[sequence] for sequence in axes.values()]
+    rows = members.shape[0]
+    return unflatten(ops.reshape(part, (rows, *kept, *part.shape[1:])), axes)
 
 
 def _all_places(
-    x: Any, axes: Axes, spans: Spans, groups: Sequence[Tensor], sizes: Any
+    x: Any, axes: Axes, spans: Spans, order: Tensor, of_rows: Tensor
 ) -> Tensor:
-    every = [
-        ops.reshape(places(x, axes, spans, rows, kept), (-1,))
-        for rows, kept in zip(groups, sizes, strict=True)
-    ]
-    return ops.concatenate(every)
+    """Where in `flatten(x, axes)` the elements of all cuts are, one after another."""
+    where = places(x, axes, spans, order, spans.times)
+    if not axes:
+        return where
+    kept = ops.ones_like(order, "bool")
+    for count, sequence in enumerate(axes.values()):
+        most = of_rows[:, sequence]
+        within = ops.arange(spans.times[sequence], dtype="int32") < most[:, None]
+        kept = kept[..., None] & ops.reshape(
+            within, (-1, *[1] * count, within.shape[1])
+        )
+    if keras.backend.backend() == "torch":
+        return where[kept]
+    import tensorflow as tf
+
+    return tf.boolean_mask(where, kept)
+
+
+def _is_float(x: Any) -> bool:
+    return "float" in keras.backend.standardize_dtype(x.dtype)
 
 
 @ops.custom_gradient
@@ -138,15 +227,16 @@ def _scatter(x: Tensor, where: Tensor, count: int) -> Tensor:
     return ops.scatter_update(nothing, where[:, None], x)
 
 
-def _split(x: Tensor, counts: list[Any]) -> Sequence[Tensor]:
+def _split(x: Tensor, counts: list[int]) -> Sequence[Tensor]:
     if keras.backend.backend() == "torch":
         return x.split(counts)
     import tensorflow as tf
 
-    return tf.split(x, tf.stack(counts))
+    return tf.split(x, counts)
 
 
-def _in_graph() -> bool:
+def in_graph() -> bool:
+    """Whether TensorFlow records what is run."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

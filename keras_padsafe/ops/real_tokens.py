@@ -9,7 +9,7 @@ import keras
 
 from keras_padsafe.backends.running import is_recorded
 from keras_padsafe.compat import compiles_for_xla, raw_value
-from keras_padsafe.ops.exact_cuts import on_exact_cuts
+from keras_padsafe.ops.exact_cuts import in_graph, on_exact_cuts
 from keras_padsafe.ops.row_cuts import find_spans
 from keras_padsafe.ops.static_cuts import StaticCuts
 from keras_padsafe.types import Tensor
@@ -137,8 +137,10 @@ def on_real_tokens(
     spans = find_spans(masks, starts)
     batch = masks[0].shape[0]
     most = 1 if batch is None else min(max(1, _TOKENS // max(spans.times)), batch)
+    rows = max(n for n in range(1, most + 1) if batch is None or batch % n == 0)
     if batch is not None and not _needs_static_shapes():
-        return on_exact_cuts(on_cuts, tensors, axes, output_axes, spans, most)
+        rows = rows if in_graph() else most
+        return on_exact_cuts(on_cuts, tensors, axes, output, output_axes, spans, rows)
     floats = [v for v in variables if _is_float(v)]
     others = [v for v in variables if not _is_float(v)]
 
@@ -148,7 +150,6 @@ def on_real_tokens(
             result = on_cuts(*cuts)
         return result, [scope.get_current_value(v) for v in others]
 
-    rows = max(n for n in range(1, most + 1) if batch is None or batch % n == 0)
     result, state = StaticCuts(
         on_group,
         axes,

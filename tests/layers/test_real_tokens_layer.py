@@ -130,7 +130,8 @@ def test_same_answer_and_gradients(make: Any, cuts: list[Any]) -> None:
     layer = kp.layers.RealTokens(inner)
     layer.build((BATCH, TIME, DIM))
     fast, gradients = values_and_gradients(layer, real, True)
-    assert len(cuts) > 1
+    # Each size or group is one more; a loop of TensorFlow is traced once.
+    assert len(cuts) > (BACKEND != "tensorflow")
     whole, expected = values_and_gradients(inner, real, False)
     rows = real.any(1) if fast.ndim == 2 else slice(None)
     np.testing.assert_allclose(fast[rows], whole[rows], atol=1e-5)
