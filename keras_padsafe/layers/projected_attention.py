@@ -125,7 +125,7 @@ class ProjectedAttention:
             )
         given = _Inputs(query, keys, value, query_mask, key_mask, attention_mask)
         options = training, return_attention_scores, use_causal_mask
-        if return_attention_scores or self._why_whole(given):
+        if return_attention_scores or self._why_whole(given, training):
             output, scores = self._attend_whole(given, *options)
         else:
             output, scores = self._attend_on_real(given, *options), None
@@ -133,7 +133,7 @@ class ProjectedAttention:
             set_keras_mask(output, query_mask)
         return (output, scores) if return_attention_scores else output
 
-    def _why_whole(self, given: _Inputs) -> str | None:
+    def _why_whole(self, given: _Inputs, training: bool | None) -> str | None:
         """Says why the layer attends on padding too, or `None` if it does not."""
         if len(given.query.shape) != 3 or len(given.value.shape) != 3:
             return "attention runs along several axes, or over more than sequences"
@@ -142,7 +142,8 @@ class ProjectedAttention:
         if any(layer.activity_regularizer for layer in self._flatten_layers()):
             return "a loss is taken from what is projected, padding or not"
         masks = given.query_mask, given.key_mask
-        return why_whole((given.query, given.key, given.value), masks)
+        tensors = given.query, given.key, given.value
+        return why_whole(tensors, masks, training=training)
 
     def _attend_on_real(
         self, given: _Inputs, training: bool | None, _: bool, use_causal_mask: bool

@@ -126,7 +126,7 @@ class RealTokens(keras.layers.Wrapper):
             return output if follows is None else hide(output, cut_masks[follows])
 
         steps = any(isinstance(x, keras.layers.RNN) for x in inner_layers(self.layer))
-        if why_whole(flat, masks, has_steps=steps):
+        if why_whole(flat, masks, has_steps=steps, training=training):
             with rnn_kernels(self.layer):
                 output = run(*flat, *masks)
         else:

@@ -40,10 +40,10 @@ def on_exact_cuts(
         rows: How many rows to run together.
     """
     order = spans.order()
-    batch = int(order.shape[0])
+    batch = ops.shape(order)[0]  # In a graph it may be known only later.
     sizes = _sizes(spans, order, rows)
     # By hand, one wait for the device and no more.
-    kept = None if in_graph() else ops.convert_to_numpy(sizes)
+    kept = None if _in_graph() else ops.convert_to_numpy(sizes)
     if kept is not None and _share(kept, spans.times, batch, rows) > _NEARLY_ALL:
         return f(*inputs)
     of_rows = ops.repeat(sizes, rows, axis=0)[:batch]
@@ -58,7 +58,7 @@ def on_exact_cuts(
     def group(members: Tensor, size: Sequence[Any], parts: Sequence[Tensor]) -> Tensor:
         part = iter(parts)
         cuts = [
-            _shaped(next(part), x, axis, members, size)
+            _shaped(next(part), axis, size)
             if _is_float(x)
             else cut(x, axis, spans, members, size)
             for x, axis in zip(inputs, axes, strict=True)
@@ -69,18 +69,18 @@ def on_exact_cuts(
     if kept is not None:
         made = _one_by_one(group, order, flat, floats, kept, rows)
     else:
-        made = _in_a_loop(group, order, flat, floats, sizes, output.dtype)
+        made = _in_a_loop(group, order, flat, floats, sizes, rows, output.dtype)
     where = _all_places(output, output_axes, spans, order, of_rows)
     steps = [spans.times[sequence] for sequence in output_axes.values()]
     made = ops.reshape(made, (-1, *features))
-    whole = _spread(made, where, math.prod((batch, *steps)))
-    return ops.reshape(whole, (batch, *output.shape[1:]))
+    whole = _spread(made, where, batch * math.prod(steps))
+    return ops.reshape(whole, (-1, *output.shape[1:]))
 
 
 def _sizes(spans: Spans, order: Tensor, rows: int) -> Tensor:
     """How much each group keeps of each sequence, `(groups, sequences)`."""
     lengths = ops.take(ops.stack(spans.lengths, axis=1), order, axis=0)
-    missing = -int(order.shape[0]) % rows
+    missing = -ops.shape(order)[0] % rows
     lengths = ops.pad(lengths, [(0, missing), (0, 0)])
     longest = ops.max(ops.reshape(lengths, (-1, rows, lengths.shape[1])), axis=1)
     return ops.maximum(longest, 1)
@@ -122,29 +122,30 @@ def _in_a_loop(
     flat: Sequence[Tensor],
     axes: Sequence[Axes],
     sizes: Any,
+    rows: int,
     dtype: str,
 ) -> Tensor:
-    """Runs the groups in a loop of TensorFlow, each of as many rows."""
+    """Runs the groups in a loop of TensorFlow; the last may have fewer rows."""
     import tensorflow as tf
 
-    groups, sequences = sizes.shape
-    members = tf.reshape(order, (groups, -1))
-    rows = int(order.shape[0]) // groups
+    groups, sequences = tf.shape(sizes)[0], sizes.shape[1]
+    counts = tf.minimum(rows, tf.size(order) - rows * tf.range(groups))
     parts = [
         tf.TensorArray(
             x.dtype, groups, infer_shape=False, element_shape=(None, *x.shape[1:])
-        ).split(x, rows * _volume(sizes, axis))
+        ).split(x, counts * _volume(sizes, axis))
         for x, axis in zip(flat, axes, strict=True)
     ]
     made = tf.TensorArray(dtype, groups, infer_shape=False)
 
     def step(number: Tensor, made: Any) -> Any:
         size = tf.unstack(sizes[number], num=sequences)
+        members = order[rows * number : rows * (number + 1)]
         read = [
             tf.ensure_shape(part.read(number), (None, *x.shape[1:]))
             for part, x in zip(parts, flat, strict=True)
         ]
-        y = group(members[number], size, read)
+        y = group(members, size, read)
         return number + 1, made.write(number, y)
 
     loop = tf.while_loop(
@@ -161,13 +162,10 @@ def _volume(sizes: Any, axes: Axes) -> Any:
     return volume
 
 
-def _shaped(
-    part: Tensor, x: Tensor, axes: Axes, members: Tensor, size: Sequence[Any]
-) -> Tensor:
+def _shaped(part: Tensor, axes: Axes, size: Sequence[Any]) -> Tensor:
     """Gives the flat cut of an input its shape."""
     kept = [size[sequence] for sequence in axes.values()]
-    rows = members.shape[0]
-    return unflatten(ops.reshape(part, (rows, *kept, *part.shape[1:])), axes)
+    return unflatten(ops.reshape(part, (-1, *kept, *part.shape[1:])), axes)
 
 
 def _all_places(
@@ -201,7 +199,7 @@ def _gather(x: Tensor, where: Tensor) -> Any:
 
     def gradient(*args: Any, upstream: Any = None) -> Any:
         upstream = args[0] if upstream is None else upstream
-        return _scatter(upstream, where, x.shape[0]), None
+        return _scatter(upstream, where, ops.shape(x)[0]), None
 
     return ops.take(x, where, axis=0), gradient
 
@@ -235,8 +233,7 @@ def _split(x: Tensor, counts: list[int]) -> Sequence[Tensor]:
     return tf.split(x, counts)
 
 
-def in_graph() -> bool:
-    """Whether TensorFlow records what is run."""
+def _in_graph() -> bool:
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

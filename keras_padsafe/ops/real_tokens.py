@@ -9,7 +9,7 @@ import keras
 
 from keras_padsafe.backends.running import is_recorded
 from keras_padsafe.compat import compiles_for_xla, raw_value
-from keras_padsafe.ops.exact_cuts import in_graph, on_exact_cuts
+from keras_padsafe.ops.exact_cuts import on_exact_cuts
 from keras_padsafe.ops.row_cuts import find_spans
 from keras_padsafe.ops.static_cuts import StaticCuts
 from keras_padsafe.types import Tensor
@@ -59,6 +59,7 @@ def why_whole(
     masks: Sequence[Tensor | None],
     *,
     has_steps: bool = False,
+    training: bool | None = None,
 ) -> str | None:
     """Says why padding is not skipped here, or `None` if it is.
 
@@ -66,10 +67,12 @@ def why_whole(
         inputs: The tensors that would be cut. Axis 0 is the batch.
         masks: The padding of each sequence, `(batch, time)`, or `None`.
         has_steps: Whether what would be run takes one step of time after the other.
+        training: Whether the model trains. On TensorFlow the size of a batch may then
+            be open: what is recorded in training does not run elsewhere.
     """
     given = [x for x in (*masks, *inputs) if x is not None]
     known = [mask for mask in masks if mask is not None]
-    sizes = [size for x in given for size in _shape(x)]
+    sizes = [size for x in given for size in _shape(x, training)]
     forced = _forced[-1]
     reasons: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("it was switched off", lambda: forced is False),
@@ -84,7 +87,10 @@ def why_whole(
         ("JAX would compile each length anew", lambda: _is_jax_by_hand(known)),
         ("no accelerator was measured", lambda: not forced and not _on_cpu(given)),
         ("each group would take its steps anew", lambda: has_steps and not forced),
-        ("the batch is small", lambda: not forced and _is_small(inputs, known)),
+        (
+            "the batch is small",
+            lambda: not forced and _is_small(inputs, known, training),
+        ),
     )
     return next((reason for reason, holds in reasons if holds()), None)
 
@@ -136,11 +142,11 @@ def on_real_tokens(
     output_axes = _axes(output, output_along, masks)
     spans = find_spans(masks, starts)
     batch = masks[0].shape[0]
-    most = 1 if batch is None else min(max(1, _TOKENS // max(spans.times)), batch)
+    most = max(1, _TOKENS // max(spans.times))
+    if not _needs_static_shapes():
+        return on_exact_cuts(on_cuts, tensors, axes, output, output_axes, spans, most)
+    most = 1 if batch is None else min(most, batch)
     rows = max(n for n in range(1, most + 1) if batch is None or batch % n == 0)
-    if batch is not None and not _needs_static_shapes():
-        rows = rows if in_graph() else most
-        return on_exact_cuts(on_cuts, tensors, axes, output, output_axes, spans, rows)
     floats = [v for v in variables if _is_float(v)]
     others = [v for v in variables if not _is_float(v)]
 
@@ -188,10 +194,10 @@ def _is_float(x: Any) -> bool:
     return "float" in keras.backend.standardize_dtype(x.dtype)
 
 
-def _shape(x: Tensor) -> tuple[int | None, ...]:
-    """The shape, a batch that XLA learns of later being one of usual size."""
+def _shape(x: Tensor, training: bool | None) -> tuple[int | None, ...]:
+    """The shape, a batch that is met later being one of usual size."""
     later = x.shape[0] is None and keras.backend.backend() == "tensorflow"
-    if later and compiles_for_xla():  # What is recorded otherwise may run elsewhere.
+    if later and (training or compiles_for_xla()):
         return (_BATCH, *x.shape[1:])
     return tuple(x.shape)
 
@@ -239,10 +245,12 @@ def _on_cpu(tensors: Sequence[Tensor]) -> bool:
     return not tf.config.list_logical_devices("GPU")
 
 
-def _is_small(inputs: Sequence[Tensor | None], masks: Sequence[Tensor]) -> bool:
+def _is_small(
+    inputs: Sequence[Tensor | None], masks: Sequence[Tensor], training: bool | None
+) -> bool:
     largest = max(
-        math.prod(filter(None, _shape(x)))
+        math.prod(filter(None, _shape(x, training)))
         for x in inputs
         if x is not None and _is_float(x)
     )
-    return largest < _NUMBERS or _shape(masks[0])[0] == 1
+    return largest < _NUMBERS or masks[0].shape[0] == 1

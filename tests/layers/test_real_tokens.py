@@ -165,11 +165,8 @@ def test_fit_trains_the_same_weights_and_draws_dropout(
         model.compile(keras.optimizers.SGD(5.0), "mse", jit_compile=jit_compile)
         seeds = [numpy(v) for v in layer.variables if "int" in v.dtype]
         with kp.ops.follow_real_tokens(enabled):
-            if keras.backend.backend() == "tensorflow" and not jit_compile:
-                model.train_on_batch(ids, target)  # Has to know the size of a batch.
-            else:
-                # The last batch is smaller, so TensorFlow knows the size of none.
-                model.fit(ids, target, batch_size=4, shuffle=False, verbose=0)
+            # The last batch is smaller, so TensorFlow knows the size of none.
+            model.fit(ids, target, batch_size=4, shuffle=False, verbose=0)
         trained.append([numpy(w) for w in model.trainable_weights])
         now = [numpy(v) for v in layer.variables if "int" in v.dtype]
         moved = any((a != b).any() for a, b in zip(seeds, now, strict=True))

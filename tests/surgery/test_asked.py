@@ -262,7 +262,9 @@ def test_a_head_of_ones_own_grows_as_its_question_says(
     h = layers.GlobalAveragePooling1D()(layers.Embedding(SIZE, DIM)(x))
     head = OwnScores(SIZE, turned, name="scores")
     keras.Model(x, head(h)).save(tmp_path / "old.keras")
-    with pytest.raises(AmbiguousVocabularyError, match="they may be scores of the ids") as asked:
+    with pytest.raises(
+        AmbiguousVocabularyError, match="they may be scores of the ids"
+    ) as asked:
         grow(tmp_path / "old.keras", rows=ADDED)
     assert str(asked.value).count("Add --also") == 1
     also = re.findall(r"--also (\S+)", str(asked.value))
