@@ -349,7 +349,7 @@ def test_equal_rows_that_mean_nothing(tmp_path: Path) -> None:
     report = check_weights(path)
     assert not len(report)
     (reason,) = report.not_checked
-    assert reason.startswith("equal rows of layers/embedding/vars/0: of 5000 rows of 1")
+    assert reason.startswith("equal rows of layers/embedding/vars/0: with 5000 rows")
 
 
 @only_once
