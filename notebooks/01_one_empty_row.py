@@ -1,7 +1,7 @@
 # %% [markdown]
 # # One empty row: how padding becomes NaN, and how it stops
 # One sequence without a single real token is enough to lose every weight of a model.
-# Here it happens; we find the layer at fault, and mend it.
+# Here it happens. We find the layer at fault and fix it.
 
 # %%
 import os
@@ -259,7 +259,7 @@ for layer in (layers.Attention(), kp.layers.MaskedAttention()):
     assert finite == isinstance(layer, kp.layers.MaskedAttention)
 
 # %% [markdown]
-# ## Mended
+# ## Fixed
 # The same model with two classes changed. Constructors and weights are the same, so a
 # trained model keeps its weights.
 
@@ -309,11 +309,11 @@ print(
 
 # %% [markdown]
 # ## What you can now do
-# - Recognise the three births: 0/0 in a mean or a softmax of nothing, a weight of 0
+# - Recognise the three causes: 0/0 in a mean or a softmax of nothing, a weight of 0
 #   times a NaN, and padding that shares the weight without any NaN at all.
 # - Find one: outputs of every layer on the bad batch, first column with a NaN; or
 #   `kp.audit.find_nonfinite`.
-# - Mend it: `MaskedGlobalAveragePooling1D`, `MaskedSoftmax`,
+# - Fix it: `MaskedGlobalAveragePooling1D`, `MaskedSoftmax`,
 #   `MaskedMultiHeadAttention`, which take the weights of the stock layers.
 #
 # **Exercise.** Replace the pooling by `layers.GlobalMaxPooling1D` and put the empty row

@@ -135,7 +135,7 @@ except ValueError as error:
 assert not loaded
 
 # %% [markdown]
-# The next thing one finds is `skip_mismatch=True`, and now it loads. Look at the rows
+# Then you find `skip_mismatch=True`, and the file loads. Look at the rows
 # around the border between old words and new.
 
 # %%
@@ -298,8 +298,8 @@ assert scores["grown,\nmean"][1] > scores["from\nscratch"][1]
 assert np.allclose(scores["grown,\nmean"], scores["grown,\nzeros"], atol=0.02)
 
 # %% [markdown]
-# Growing beats the old vocabulary and training anew, and knows more of the old names
-# than training anew ever learns. Rows from N(0, 1) drown the trained ones: see the
+# Growing beats the old vocabulary, and training from scratch, which never learns as
+# much about the old names. Rows from N(0, 1) drown the trained ones: see the
 # sizes printed above. Zeros do as well as the mean *here*, where rows are only read; in
 # a model that also predicts words they do not, and
 # [the next notebook](04_heads_ties_and_optimizers.ipynb) is about that.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Audit before you ship
-# A classifier with five faults, of which accuracy shows none; here they are seen, named
-# by an audit, and mended one by one until the command line says that all is well.
+# A classifier has five faults, and its accuracy shows none of them. An audit finds and
+# names them. We fix them one by one, until the command line says that all is well.
 
 # %%
 import os
@@ -129,8 +129,8 @@ assert looks > 0.9
 
 # %% [markdown]
 # ## It breaks
-# In use, a batch is padded to its longest name. What becomes of short names when others
-# ask about long ones? And what of three texts that no accuracy has in it: a rare word,
+# In use, a batch is padded to its longest name. What happens to short names when others
+# are long? And to three texts that no accuracy covers: a rare word,
 # nothing at all, an unknown word?
 
 # %%
@@ -175,7 +175,7 @@ for row in range(5, 8):
 # ## Seen: five audits
 # Each looks at the model from another side. Two run nothing: one reads the ids, one the
 # saved file. What they find has a code; `FINDINGS.md` says for each what it means, how
-# it comes about, and what mends it.
+# it happens, and how to fix it.
 
 
 # %%
@@ -194,8 +194,8 @@ bad = next(f for f in found_in_file if f.code == "PS201")
 assert bad.evidence["first"][0] == [RARE, 0]
 
 # %% [markdown]
-# Three run the model on a batch, and watch every layer. `find_nonfinite` tells births
-# of NaN from their consequences, `trace_masks` follows every mask, and `check_padding`
+# Three run the model on a batch, and watch every layer. `find_nonfinite` shows
+# where NaN begins, `trace_masks` follows every mask, and `check_padding`
 # asks the same question with other padding, and compares with what rounding alone does.
 
 # %%
@@ -404,7 +404,7 @@ figures.key(axes, tuple(LOOKS.values())[1:])
 plt.show()
 
 # %% [markdown]
-# ## So that it stays so
+# ## Keep it so
 # A test of one's own for the next change of the model: the mask has to reach the layer
 # that pools. It fails with the reason.
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # New users and items every day
-# A recommender meets people and things that it has no rows for. We give it room, hand
-# free rows to who comes, take back those of who left, and never compile it again.
+# A recommender meets people and things that it has no rows for. We give it spare
+# rows, hand them to newcomers, take them back from who left, and never compile again.
 
 # %%
 import os
@@ -164,7 +164,7 @@ tests_of_new = [visits(day, 512, newcomers(day)) for day in range(DAYS)]
 
 # %% [markdown]
 # ## It breaks
-# Train once, on day 0, and serve for five days. Who is not in the vocabulary gets id 0,
+# Train once, on day 0, and serve for five days. A user without a row gets id 0,
 # the row of unknown words, and the same answers as every other newcomer.
 
 # %%
@@ -273,7 +273,7 @@ right.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# ## Who comes without a history
+# ## Newcomers without a history
 # A new row starts as the mean of all users, so a newcomer first gets the answers of an
 # average user. One day of visits, and the row is one's own.
 
