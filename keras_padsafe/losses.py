@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_padsafe.compat import set_keras_mask
 from keras_padsafe.ops.hide import hide
+from keras_padsafe.ops.masks import of_rank
 from keras_padsafe.ops.real_pairs import (
     Pairs,
     can_take,
@@ -83,7 +84,7 @@ class MaskedLoss(keras.losses.Loss):
             if self.reduction not in (None, "none") and can_take(pairs):
                 return self._of_real(pairs, weights)
         elif weights is not None:
-            weights = _of_rank(weights, len(mask.shape))
+            weights = of_rank(ops.convert_to_tensor(weights), len(mask.shape))
         y_true, y_pred, mask = hide_padding(pairs)
         # `y_pred` is ours by now: no tensor of the caller's is written to. On PyTorch
         # Keras writes into the weights, too.
@@ -124,16 +125,10 @@ class MaskedLoss(keras.losses.Loss):
         }
 
 
-def _of_rank(x: Tensor, rank: int) -> Tensor:
-    x = ops.convert_to_tensor(x)
-    return x[(..., *(None,) * (rank - len(x.shape)))]
-
-
 def _spread(x: Tensor, shape: Any) -> Tensor:
     """A mask or weights of the first axes, for each value of a shape."""
-    x = _of_rank(x, len(shape))
-    if len(x.shape) > len(
-        shape
-    ):  # Of values (batch, time), Keras takes (batch, time, 1).
+    x = of_rank(ops.convert_to_tensor(x), len(shape))
+    # Of values (batch, time), Keras takes weights (batch, time, 1) too.
+    if len(x.shape) > len(shape):
         x = ops.squeeze(x, -1)
     return ops.broadcast_to(x, shape)

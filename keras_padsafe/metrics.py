@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_padsafe.ops.masks import of_rank
 from keras_padsafe.ops.real_pairs import compares_vectors, hide_padding, read_pairs
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import Tensor
@@ -65,8 +66,7 @@ class MaskedMetric(keras.metrics.Metric):
                 sample_weight = real
             else:
                 weights = ops.cast(sample_weight, self.dtype)
-                missing = len(mask.shape) - len(weights.shape)
-                sample_weight = weights[(..., *(None,) * missing)] * real
+                sample_weight = of_rank(weights, len(mask.shape)) * real
         return self.metric.update_state(y_true, y_pred, sample_weight=sample_weight)
 
     def result(self) -> Any:

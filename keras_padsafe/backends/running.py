@@ -42,6 +42,11 @@ def is_recorded(tensors: Sequence[Tensor]) -> bool:
     )
 
 
+def are_at_hand(tensors: Sequence[Tensor]) -> bool:
+    """Whether PyTorch can read tensors without waiting, and records nothing."""
+    return not is_recorded(tensors) and all(x.device.type == "cpu" for x in tensors)
+
+
 def start_random_numbers_at(seed: int) -> None:
     """Seeds the random numbers that are no state of Keras: those of PyTorch."""
     if keras.backend.backend() == "torch":

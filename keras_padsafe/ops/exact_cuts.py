@@ -12,7 +12,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_padsafe.ops.row_cuts import Axes, Spans, cut, flatten, places, unflatten
+from keras_padsafe.ops.row_cuts import (
+    Axes,
+    Spans,
+    cut,
+    flatten,
+    is_float,
+    places,
+    unflatten,
+)
 from keras_padsafe.types import Tensor
 
 # From here on, sorting and putting back costs more than the rest of the padding.
@@ -50,7 +58,7 @@ def on_exact_cuts(
     flat = [
         _gather(flatten(x, axis), _all_places(x, axis, spans, order, of_rows))
         for x, axis in zip(inputs, axes, strict=True)
-        if _is_float(x)
+        if is_float(x)
     ]  # All at once, so that the gradient is put together only once.
 
     features = output.shape[len(output_axes) + 1 :]
@@ -59,13 +67,13 @@ def on_exact_cuts(
         part = iter(parts)
         cuts = [
             _shaped(next(part), axis, size)
-            if _is_float(x)
+            if is_float(x)
             else cut(x, axis, spans, members, size)
             for x, axis in zip(inputs, axes, strict=True)
         ]
         return ops.reshape(f(*cuts), (-1, *features))
 
-    floats = [a for x, a in zip(inputs, axes, strict=True) if _is_float(x)]
+    floats = [a for x, a in zip(inputs, axes, strict=True) if is_float(x)]
     if kept is not None:
         made = _one_by_one(group, order, flat, floats, kept, rows)
     else:
@@ -187,10 +195,6 @@ def _all_places(
     import tensorflow as tf
 
     return tf.boolean_mask(where, kept)
-
-
-def _is_float(x: Any) -> bool:
-    return "float" in keras.backend.standardize_dtype(x.dtype)
 
 
 @ops.custom_gradient

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_padsafe.backends.running import is_recorded
+from keras_padsafe.backends.running import are_at_hand
+from keras_padsafe.ops.masks import of_rank
 from keras_padsafe.types import Tensor
 
 
@@ -22,25 +23,16 @@ def hide(x: Tensor, mask: Tensor | None, value: float | int = 0) -> Tensor:
     """
     if mask is None:
         return x
-    if keras.backend.backend() == "torch" and _are_at_hand(x, mask):
+    if keras.backend.backend() == "torch" and are_at_hand((x, mask)):
         return _in_torch(x, mask, value)
     return _everywhere(x, mask, value)
 
 
 def _everywhere(x: Tensor, mask: Tensor, value: float | int) -> Tensor:
-    spread = mask[(..., *(None,) * (len(x.shape) - len(mask.shape)))]
+    spread = of_rank(mask, len(x.shape))
     # A zero is made by an operation: PyTorch cannot trace a constant without values.
     fill = ops.convert_to_tensor(value, x.dtype) if value else ops.zeros((), x.dtype)
     return ops.where(spread, x, fill)
-
-
-def _are_at_hand(*tensors: Any) -> bool:
-    """Whether reading them waits for nobody, and is not recorded."""
-    import torch
-
-    if not all(isinstance(x, torch.Tensor) for x in tensors) or is_recorded(tensors):
-        return False
-    return all(x.device.type == "cpu" for x in tensors)
 
 
 def _in_torch(x: Any, mask: Any, value: float | int) -> Any:

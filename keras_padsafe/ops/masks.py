@@ -210,15 +210,19 @@ def align_mask(mask: Tensor, x: Tensor) -> Tensor:
     mask = as_bool_mask(mask, "mask")
     pairs = zip(mask.shape, x.shape, strict=False)
     fits = all(None in pair or pair[0] in (1, pair[1]) for pair in pairs)
-    missing = len(x.shape) - len(mask.shape)
-    if missing < 0 or not fits:
+    if len(mask.shape) > len(x.shape) or not fits:
         raise MaskError(
             "The axes of `mask` must be the first axes of `x`, or 1. Received: "
             f"mask of shape {tuple(mask.shape)} and x of shape {tuple(x.shape)}. "
             "Insert the axes that are missing, e.g. `mask[None]` for a mask that "
             "all samples share."
         )
-    return mask[(..., *(None,) * missing)]
+    return of_rank(mask, len(x.shape))
+
+
+def of_rank(x: Tensor, rank: int) -> Tensor:
+    """Gives `x` axes of size 1 at its end, up to a rank that it may have already."""
+    return x[(..., *(None,) * (rank - len(x.shape)))]
 
 
 def _positions(query_length: int, key_length: int) -> tuple[Tensor, Tensor]:

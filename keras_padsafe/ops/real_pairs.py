@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_padsafe.backends.running import is_recorded, is_staged
+from keras_padsafe.backends.running import are_at_hand, is_staged
 from keras_padsafe.compat import compiles_for_xla, get_keras_mask
 from keras_padsafe.ops.hide import hide
-from keras_padsafe.ops.masks import align_mask, as_bool_mask, combine_masks
+from keras_padsafe.ops.masks import align_mask, as_bool_mask, combine_masks, of_rank
 from keras_padsafe.types import Tensor
 
 # No loss or metric of Keras finds fault with a prediction of one half: it is a
@@ -121,7 +121,7 @@ def can_take(pairs: Pairs) -> bool:
     """Whether the real positions may be taken out, however many there are."""
     backend = keras.backend.backend()
     if backend == "torch":
-        return not is_recorded(pairs) and all(x.device.type == "cpu" for x in pairs)
+        return are_at_hand(pairs)
     return backend == "tensorflow" and not compiles_for_xla()
 
 
@@ -153,10 +153,7 @@ def _both(mask: Tensor | None, labelled: Tensor) -> Tensor:
     if mask is None:
         return labelled
     rank = max(len(mask.shape), len(labelled.shape))
-    mask, labelled = (
-        given[(..., *(None,) * (rank - len(given.shape)))] for given in (mask, labelled)
-    )
-    return combine_masks(mask, labelled)
+    return combine_masks(of_rank(mask, rank), of_rank(labelled, rank))
 
 
 def _is_other(labels: Tensor, pad_label: int | float) -> Tensor:

@@ -10,7 +10,7 @@ import keras
 from keras_padsafe.backends.running import is_recorded
 from keras_padsafe.compat import compiles_for_xla, raw_value
 from keras_padsafe.ops.exact_cuts import on_exact_cuts
-from keras_padsafe.ops.row_cuts import find_spans
+from keras_padsafe.ops.row_cuts import find_spans, is_float
 from keras_padsafe.ops.static_cuts import StaticCuts
 from keras_padsafe.types import Tensor
 
@@ -147,8 +147,8 @@ def on_real_tokens(
         return on_exact_cuts(on_cuts, tensors, axes, output, output_axes, spans, most)
     most = 1 if batch is None else min(most, batch)
     rows = max(n for n in range(1, most + 1) if batch is None or batch % n == 0)
-    floats = [v for v in variables if _is_float(v)]
-    others = [v for v in variables if not _is_float(v)]
+    floats = [v for v in variables if is_float(v)]
+    others = [v for v in variables if not is_float(v)]
 
     def on_group(cuts: Sequence[Tensor], values: Any, state: Any) -> Any:
         pairs = zip((*floats, *others), (*values, *state), strict=True)
@@ -159,7 +159,7 @@ def on_real_tokens(
     result, state = StaticCuts(
         on_group,
         axes,
-        [_is_float(x) for x in tensors],
+        [is_float(x) for x in tensors],
         output,
         output_axes,
         spans.times,
@@ -190,10 +190,6 @@ def _axes(x: Any, along: Along, masks: Sequence[Tensor]) -> dict[int, int]:
     }
 
 
-def _is_float(x: Any) -> bool:
-    return "float" in keras.backend.standardize_dtype(x.dtype)
-
-
 def _shape(x: Tensor, training: bool | None) -> tuple[int | None, ...]:
     """The shape, a batch that is met later being one of usual size."""
     later = x.shape[0] is None and keras.backend.backend() == "tensorflow"
@@ -207,7 +203,7 @@ def _is_symbolic(tensors: Sequence[Tensor]) -> bool:
 
 
 def _is_shared(masks: Sequence[Tensor], tensors: Sequence[Tensor]) -> bool:
-    batches = {x.shape[0] for x in tensors if _is_float(x)}
+    batches = {x.shape[0] for x in tensors if is_float(x)}
     return len(batches) > 1 or any(mask.shape[0] not in batches for mask in masks)
 
 
@@ -251,6 +247,6 @@ def _is_small(
     largest = max(
         math.prod(filter(None, _shape(x, training)))
         for x in inputs
-        if x is not None and _is_float(x)
+        if x is not None and is_float(x)
     )
     return largest < _NUMBERS or masks[0].shape[0] == 1

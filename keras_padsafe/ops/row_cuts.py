@@ -8,7 +8,9 @@ is on; what of a row lies before its span comes last.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import keras
 from keras import ops
 
 from keras_padsafe.types import Tensor
@@ -128,6 +130,11 @@ def fill_up(x: Tensor, axes: Axes, times: Sequence[int]) -> Tensor:
     for axis, sequence in axes.items():
         missing[axis] = (0, times[sequence] - x.shape[axis])
     return ops.pad(x, missing) if any(behind for _, behind in missing) else x
+
+
+def is_float(x: Any) -> bool:
+    """Whether a tensor, a variable or a shape with a dtype is of floats."""
+    return "float" in keras.backend.standardize_dtype(x.dtype)
 
 
 def flatten(x: Tensor, axes: Axes) -> Tensor:

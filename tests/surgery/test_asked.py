@@ -33,7 +33,7 @@ class Configured(layers.Layer):
 
 @keras.saving.register_keras_serializable("tests.asked")
 class Remainders(Configured):
-    """Ids of any size, brought into its range by the number of rows."""
+    """Ids of any size, brought into range by the number of rows."""
 
     def __init__(self, rows: int, **options: Any) -> None:
         super().__init__({"rows": rows}, **options)
