@@ -11,8 +11,13 @@ from keras_padsafe.errors import MaskError, PadsafeError
 from keras_padsafe.layers.score_axes import ScoreAxes
 from keras_padsafe.ops.attention_masks import read_padding_mask, read_score_mask
 from keras_padsafe.ops.hide import hide
-from keras_padsafe.ops.masks import causal_mask, combine_masks, sliding_window_mask
-from keras_padsafe.ops.real_tokens import on_real_tokens, why_whole
+from keras_padsafe.ops.masks import (
+    causal_mask,
+    combine_masks,
+    segment_mask,
+    sliding_window_mask,
+)
+from keras_padsafe.ops.real_tokens import can_pack, on_real_tokens, why_whole
 from keras_padsafe.types import Tensor
 
 # Arguments that Keras 3.12 does not have, with the value that means "not used".
@@ -23,6 +28,7 @@ class _Inputs(NamedTuple):
     """What the masks of a call have been read into.
 
     `attention_mask` has the rank of the scores; `key_mask` is that of the values too.
+    Where rows of a batch share one, each query and key has the number of its row.
     """
 
     query: Tensor
@@ -31,6 +37,8 @@ class _Inputs(NamedTuple):
     query_mask: Tensor | None
     key_mask: Tensor | None
     attention_mask: Tensor | None
+    query_rows: Tensor | None = None
+    key_rows: Tensor | None = None
 
 
 class ProjectedAttention:
@@ -149,7 +157,11 @@ class ProjectedAttention:
         self, given: _Inputs, training: bool | None, _: bool, use_causal_mask: bool
     ) -> Tensor:
         queries, keys = {1: given.query_mask}, {1: given.key_mask}
-        along = queries, keys, keys, queries, keys, {2: queries[1], 3: keys[1]}
+        both = {2: queries[1], 3: keys[1]}
+        along = queries, keys, keys, queries, keys, both, queries, keys
+        packs = _can_share_rows(given)
+        if packs:
+            given = _with_rows(given)
         specs = [keras.KerasTensor(x.shape, x.dtype) for x in given[:3]]
         compares = use_causal_mask or self._window() is not None
         whole = given.query_mask is None or given.key_mask is None
@@ -162,6 +174,7 @@ class ProjectedAttention:
             output_along=queries,
             variables=self.variables,
             starts="own" if not compares else "zero" if whole else "same",
+            packs=packs,
         )
 
     def _attend_whole(
@@ -171,10 +184,12 @@ class ProjectedAttention:
         return_attention_scores: bool,
         use_causal_mask: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        query, keys, value, query_mask, key_mask, attention_mask = given
+        query, keys, value, query_mask, key_mask, attention_mask, *rows = given
         axes = self._score_axes(query)
         mask = combine_masks(
-            None if key_mask is None else axes.spread_keys(key_mask), attention_mask
+            None if key_mask is None else axes.spread_keys(key_mask),
+            attention_mask,
+            None if rows[0] is None else segment_mask(*rows)[:, None],
         )
         if use_causal_mask and mask is None and query_mask is not None:
             mask = axes.hiding_nothing()  # Some keys may be seen by padding only.
@@ -250,6 +265,22 @@ def refuse_flash_scores(flash_attention: bool | None, return_scores: bool) -> No
             "Returning attention scores is not supported when flash attention is "
             "enabled. Please disable flash attention to access attention scores."
         )
+
+
+def _can_share_rows(given: _Inputs) -> bool:
+    """Whether rows of the batch can be run as one: all that is cut lies along them."""
+    mask = given.attention_mask
+    of_rows = mask is not None and mask.shape[2:] == (1, 1)
+    return not of_rows and can_pack((given.query_mask, given.key_mask))
+
+
+def _with_rows(given: _Inputs) -> _Inputs:
+    queries, keys = (
+        ops.arange(ops.shape(x)[0])[:, None] + ops.zeros(x.shape[1:2], "int32")
+        for x in (given.query, given.key)
+    )
+    same = given.query_mask is given.key_mask
+    return given._replace(query_rows=queries, key_rows=queries if same else keys)
 
 
 def _is_ours(method: Any) -> bool:

@@ -8,7 +8,7 @@ from keras import ops
 from keras_padsafe.ops.attention_masks import real_rows, with_causal
 from keras_padsafe.ops.fused_attention import can_fuse, fused_attention
 from keras_padsafe.ops.hide import hide
-from keras_padsafe.ops.masked_softmax import masked_softmax
+from keras_padsafe.ops.safe_fill import safe_fill
 from keras_padsafe.types import Tensor
 
 
@@ -73,11 +73,16 @@ def weigh(
     scores: Tensor, value: Tensor, mask: Tensor | None, dropout: float, seed: Any
 ) -> tuple[Tensor, Tensor]:
     """Turns scores `(batch, heads, query, key)` into weights, and averages `value`."""
-    weights = masked_softmax(scores, mask)
+    # Hidden scores weigh 0 beside one that is not; a row of them alone is hidden last,
+    # which takes a pass over the outputs and not one over the scores.
+    weights = ops.softmax(hide(scores, mask, safe_fill(scores.dtype)))
     kept = keras.random.dropout(weights, dropout, seed=seed) if dropout else weights
     value = _per_query_head(ops.swapaxes(value, 1, 2), scores.shape[1])
     output = ops.matmul(ops.cast(kept, value.dtype), value)
-    return ops.swapaxes(output, 1, 2), ops.cast(weights, value.dtype)
+    output = ops.swapaxes(output, 1, 2)
+    if mask is not None:
+        output = hide(output, ops.swapaxes(real_rows(mask), 1, 2))
+    return output, ops.cast(hide(weights, mask), value.dtype)
 
 
 def _scores(query: Tensor, key: Tensor, scale: float, bias: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from keras_padsafe.backends.running import is_recorded
 from keras_padsafe.compat import compiles_for_xla, raw_value
 from keras_padsafe.ops.exact_cuts import on_exact_cuts
 from keras_padsafe.ops.row_cuts import find_spans, is_float
+from keras_padsafe.ops.slots import one_a_slot, packed
 from keras_padsafe.ops.static_cuts import StaticCuts
 from keras_padsafe.types import Tensor
 
@@ -103,6 +104,7 @@ def on_real_tokens(
     output_along: Along,
     variables: Sequence[keras.Variable],
     starts: str = "own",
+    packs: bool = False,
 ) -> Tensor:
     """Runs `f` on the real tokens of groups of rows, and puts the results back.
 
@@ -121,22 +123,24 @@ def on_real_tokens(
         variables: Every variable that `f` reads.
         starts: Where the cuts of a row start, as in `find_spans`: positions count
             from there.
+        packs: Whether `f` takes rows that hold several of the batch one after the
+            other, which it tells apart by an input; see `can_pack`.
     """
     masks = _distinct(m for _, along in inputs for m in along.values())
     distinct: list[tuple[Tensor, dict[int, int]]] = []
-    slots: list[int | None] = []
+    numbers: list[int | None] = []
     for x, along in inputs:
         if x is None:
-            slots.append(None)
+            numbers.append(None)
             continue
         entry = (x, _axes(x, along, masks))
         same = (i for i, e in enumerate(distinct) if e[0] is x and e[1] == entry[1])
-        slots.append(next(same, len(distinct)))
-        if slots[-1] == len(distinct):
+        numbers.append(next(same, len(distinct)))
+        if numbers[-1] == len(distinct):
             distinct.append(entry)
 
     def on_cuts(*cuts: Tensor) -> Tensor:
-        return f(*(None if slot is None else cuts[slot] for slot in slots))
+        return f(*(None if n is None else cuts[n] for n in numbers))
 
     tensors, axes = zip(*distinct, strict=True)
     output_axes = _axes(output, output_along, masks)
@@ -164,13 +168,21 @@ def on_real_tokens(
         output_axes,
         spans.times,
         rows,
-        _PARTS,
+        1 if packs else _PARTS,
     ).run(
-        tensors, [raw_value(v) for v in floats], [raw_value(v) for v in others], spans
+        tensors,
+        [raw_value(v) for v in floats],
+        [raw_value(v) for v in others],
+        packed(spans) if packs else one_a_slot(spans),
     )
     for variable, value in zip(others, state, strict=True):
         variable.assign(value)
     return result
+
+
+def can_pack(masks: Sequence[Tensor | None]) -> bool:
+    """Whether rows can share a slot, so that one size is enough to compile."""
+    return _needs_static_shapes() and all(mask is not None for mask in masks)
 
 
 def _distinct(masks: Any) -> list[Tensor]:

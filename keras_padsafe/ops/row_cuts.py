@@ -50,7 +50,7 @@ def find_spans(masks: Sequence[Tensor], starts: str = "own") -> Spans:
         masks: The padding of each sequence, `(batch, time)`, True = real.
         starts: Where the spans of a row start: each sequence at its "own" first real
             token, or all at the "same" position, so that positions of two of them
-            stay as far apart as they are, or at "zero".
+            stay as far apart as they are, or at "zero". The "same" also end as one.
     """
     times = tuple(int(mask.shape[1]) for mask in masks)
     ends = [
@@ -63,13 +63,15 @@ def find_spans(masks: Sequence[Tensor], starts: str = "own") -> Spans:
     ]
     if starts == "same":
         firsts = [ops.min(ops.stack(firsts), axis=0)] * len(times)
+        ends = [ops.max(ops.stack(ends), axis=0)] * len(times)
     # A row without a real token starts nowhere.
     firsts = [
         ops.where(first < (0 if starts == "zero" else time), first, 0)
         for first, time in zip(firsts, times, strict=True)
     ]
     lengths = [
-        ops.maximum(end - first, 0) for end, first in zip(ends, firsts, strict=True)
+        ops.clip(end - first, 0, time)
+        for end, first, time in zip(ends, firsts, times, strict=True)
     ]
     return Spans(times, tuple(firsts), tuple(lengths))
 
@@ -102,26 +104,6 @@ def places(
             position = position[:, None]
         where = where[..., None] * x.shape[axis] + position
     return where
-
-
-def put_back(cuts: Tensor, axes: Axes, spans: Spans, ranks: Tensor) -> Tensor:
-    """Undoes `cut` for all rows, each filled up to its whole time.
-
-    Args:
-        cuts: The cuts of all rows, one after the other.
-        axes: The axes of `cuts` that run along a sequence.
-        spans: The spans.
-        ranks: For each row of the batch, its place among `cuts`.
-    """
-    where = ranks
-    for count, (_, sequence) in enumerate(axes.items()):
-        time = spans.times[sequence]
-        position = ops.arange(time, dtype="int32") - spans.starts[sequence][:, None]
-        position = ops.where(position >= 0, position, position + time)
-        for _ in range(count):
-            position = position[:, None]
-        where = where[..., None] * time + position
-    return unflatten(ops.take(flatten(cuts, axes), where, axis=0), axes)
 
 
 def fill_up(x: Tensor, axes: Axes, times: Sequence[int]) -> Tensor:

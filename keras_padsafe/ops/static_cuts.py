@@ -13,8 +13,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_padsafe.ops.row_cuts import Axes, Spans, cut, fill_up, put_back
+from keras_padsafe.ops.row_cuts import Axes, fill_up
 from keras_padsafe.ops.shared_room import SharedRoom
+from keras_padsafe.ops.slots import Slots
 from keras_padsafe.ops.two_passes import ahead, back, outline, with_gradient
 from keras_padsafe.types import Tensor
 
@@ -31,7 +32,7 @@ class StaticCuts:
         output: Shape and dtype of the whole output.
         output_axes: The axes of the output that run along a sequence.
         times: The whole length of each sequence.
-        rows: How many rows make a group.
+        rows: How many slots make a group.
         parts: To what share of a sequence, one in `parts`, cuts are rounded.
     """
 
@@ -49,7 +50,7 @@ class StaticCuts:
         inputs: Sequence[Tensor],
         values: Sequence[Tensor],
         state: Sequence[Tensor],
-        spans: Spans,
+        slots: Slots,
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Runs `f` on each group and puts the results where the rows came from.
 
@@ -57,19 +58,15 @@ class StaticCuts:
             inputs: Tensors `(batch, ...)`.
             values: Tensors of floats that `f` has a gradient for.
             state: Tensors without one that each group hands to the next.
-            spans: Where the real tokens are.
+            slots: Where the real tokens lie in slots.
         """
-        order = spans.order()
-        rows = ops.reshape(order, (-1, self.rows))
-        share = ops.max(ops.take(spans.shares(), rows), axis=1)
+        share = ops.max(ops.reshape(slots.shares, (-1, self.rows)), axis=1)
         parts = ops.cast(ops.ceil(share * self.parts - 1e-3), "int32") - 1
         fixed = {
             "inputs": [
                 x for x, moves in zip(inputs, self.is_float, strict=True) if not moves
             ],
-            "starts": spans.starts,
-            "rows": rows,
-            "ranks": ops.cast(ops.argsort(order), "int32"),
+            "slots": slots,
             "parts": ops.clip(parts, 0, self.parts - 1),
             "state": list(state),
         }
@@ -100,10 +97,10 @@ class StaticCuts:
             room = [_write(r, number, k) for r, k in zip(room, kept, strict=True)]
             return _write(whole, number, y), new, room
 
-        count = ops.shape(fixed["rows"])[0]
+        count = ops.shape(fixed["parts"])[0]
         whole = self._grouped(self.output, count)
         start = whole, fixed["state"], shared.empty(count)
-        whole, new, room = ops.fori_loop(0, count, group, start)
+        whole, new, room = ops.fori_loop(0, self._used(fixed), group, start)
         return (self._put_back(whole, self.output_axes, fixed), new), room
 
     def _backward(
@@ -143,10 +140,10 @@ class StaticCuts:
                 [s + v for s, v in zip(sums, of_values, strict=True)],
             )
 
-        count = ops.shape(fixed["rows"])[0]
+        count = ops.shape(fixed["parts"])[0]
         wholes = [self._grouped(x, count) for x in floats]
         sums = [ops.zeros_like(v) for v in values]
-        wholes, sums = ops.fori_loop(0, count, group, (wholes, sums))
+        wholes, sums = ops.fori_loop(0, self._used(fixed), group, (wholes, sums))
         put = [
             self._put_back(x, axis, fixed) for x, axis in zip(wholes, axes, strict=True)
         ]
@@ -205,16 +202,18 @@ class StaticCuts:
     def _cut(
         self, x: Tensor, axes: Axes, fixed: Any, number: Tensor, sizes: Sequence[int]
     ) -> Tensor:
-        spans = Spans(self.times, fixed["starts"], ())
-        return cut(x, axes, spans, fixed["rows"][number], sizes)
+        return fixed["slots"].cut(x, axes, number * self.rows, self.rows, sizes)
+
+    def _used(self, fixed: Any) -> Tensor:
+        """How many groups of slots hold anything."""
+        return (fixed["slots"].used + self.rows - 1) // self.rows
 
     def _grouped(self, whole: Any, count: Any) -> Tensor:
         return ops.zeros((count, self.rows, *whole.shape[1:]), whole.dtype)
 
     def _put_back(self, grouped: Tensor, axes: Axes, fixed: Any) -> Tensor:
-        spans = Spans(self.times, fixed["starts"], ())
-        cuts = ops.reshape(grouped, (-1, *grouped.shape[2:]))
-        return put_back(cuts, axes, spans, fixed["ranks"])
+        slots = ops.reshape(grouped, (-1, *grouped.shape[2:]))
+        return fixed["slots"].put_back(slots, axes)
 
 
 def _write(whole: Tensor, number: Tensor, part: Tensor) -> Tensor:

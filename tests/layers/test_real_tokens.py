@@ -9,7 +9,8 @@ import pytest
 import keras_padsafe as kp
 from keras_padsafe.layers import projected_attention
 from keras_padsafe.ops import real_tokens
-from keras_padsafe.ops.row_cuts import cut, find_spans, put_back
+from keras_padsafe.ops.row_cuts import find_spans
+from keras_padsafe.ops.slots import one_a_slot, packed
 from tests.compiled import compiled, in_graph
 from tests.gradients import value_and_gradients
 from tests.layers.attention_layers import PROJECTED, needs, numpy
@@ -178,15 +179,25 @@ def test_fit_trains_the_same_weights_and_draws_dropout(
     assert cuts
 
 
-def test_put_back_undoes_cut() -> None:
+@pytest.mark.parametrize("lay", [one_a_slot, packed])
+def test_put_back_undoes_cut(lay: Any) -> None:
     real = padding()
-    spans = find_spans([keras.ops.convert_to_tensor(real)])
+    slots = lay(find_spans([keras.ops.convert_to_tensor(real)]))
     x = tokens(real, 0.0)
-    rows = keras.ops.convert_to_tensor([4, 2, 0, 1, 3, 5], dtype="int32")
-    ranks = keras.ops.convert_to_tensor([2, 3, 1, 4, 0, 5], dtype="int32")
-    whole = cut(keras.ops.convert_to_tensor(x), {1: 0}, spans, rows, [TIME])
-    assert not numpy(whole)[:5, 5:].any()  # The spans begin at 0.
-    np.testing.assert_array_equal(numpy(put_back(whole, {1: 0}, spans, ranks)), x)
+    number = keras.ops.zeros((), "int32")
+    whole = slots.cut(keras.ops.convert_to_tensor(x), {1: 0}, number, BATCH, [TIME])
+    np.testing.assert_array_equal(numpy(slots.put_back(whole, {1: 0})), x)
+
+
+def test_the_longest_first_each_in_the_first_slot_with_room() -> None:
+    lengths = [3, 4, 4, 0, 6, 10]  # 10, 6 + 4, 4 + 3
+    real = np.arange(TIME) < np.array(lengths)[:, None]
+    slots = packed(find_spans([keras.ops.convert_to_tensor(real)]))
+    assert int(slots.used) == 3
+    held = [
+        [row for row in np.unique(rows) if row >= 0] for rows in numpy(slots.rows[0])
+    ]
+    assert sorted(map(sorted, held)) == [[], [], [], [0, 1], [2, 4], [5]]
 
 
 def test_says_why_a_batch_runs_whole() -> None:
