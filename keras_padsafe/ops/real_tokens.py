@@ -181,8 +181,12 @@ def on_real_tokens(
 
 
 def can_pack(masks: Sequence[Tensor | None]) -> bool:
-    """Whether rows can share a slot, so that one size is enough to compile."""
-    return _needs_static_shapes() and all(mask is not None for mask in masks)
+    """Whether rows can share a slot, so that one size is enough to compile.
+
+    TensorFlow would compile anew for each number of slots.
+    """
+    backend = keras.backend.backend()
+    return backend == "jax" and all(mask is not None for mask in masks)
 
 
 def _distinct(masks: Any) -> list[Tensor]:

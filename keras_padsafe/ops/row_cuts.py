@@ -57,18 +57,12 @@ def find_spans(masks: Sequence[Tensor], starts: str = "own") -> Spans:
         ops.max(ops.where(mask, ops.arange(1, time + 1, dtype="int32"), 0), axis=1)
         for mask, time in zip(masks, times, strict=True)
     ]
-    firsts = [
-        ops.min(ops.where(mask, ops.arange(time, dtype="int32"), time), axis=1)
-        for mask, time in zip(masks, times, strict=True)
-    ]
+    firsts = [ops.cast(ops.argmax(mask, axis=1), "int32") for mask in masks]
     if starts == "same":
         firsts = [ops.min(ops.stack(firsts), axis=0)] * len(times)
         ends = [ops.max(ops.stack(ends), axis=0)] * len(times)
-    # A row without a real token starts nowhere.
-    firsts = [
-        ops.where(first < (0 if starts == "zero" else time), first, 0)
-        for first, time in zip(firsts, times, strict=True)
-    ]
+    elif starts == "zero":
+        firsts = [ops.zeros_like(first) for first in firsts]
     lengths = [
         ops.clip(end - first, 0, time)
         for end, first, time in zip(ends, firsts, times, strict=True)

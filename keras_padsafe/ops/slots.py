@@ -19,18 +19,17 @@ from keras_padsafe.types import Tensor
 class Slots(NamedTuple):
     """Where the tokens of a batch lie in slots. There are as many slots as rows.
 
+    Tokens and places are counted through: row or slot times `time`, plus position.
+
     Args:
-        rows: For each sequence, the row that each place takes its token from, or
-            -1, `(slots, time)`.
-        positions: The position in that row, `(slots, time)`.
-        places: For each token, which of the places it went to, or -1,
-            `(batch, time)`; the places of all slots are counted through.
+        sources: For each sequence, the token that each place holds, or -1,
+            `(slots, time)`.
+        places: For each token, the place that holds it, or -1, `(batch, time)`.
         shares: How much of each slot has to be kept, `(slots,)`.
         used: How many slots hold anything; they are the first ones.
     """
 
-    rows: Sequence[Tensor]
-    positions: Sequence[Tensor]
+    sources: Sequence[Tensor]
     places: Sequence[Tensor]
     shares: Tensor
     used: Any
@@ -52,21 +51,18 @@ class Slots(NamedTuple):
         """
         shared = x.shape[0] == 1
         if not axes:
-            if shared:
-                return x
-            row = _part(self.rows[0], first, count, 1)
-            return ops.take(x, row[:, 0], axis=0)
-        where, held = None, ops.ones((), "bool")
-        for axis, sequence in axes.items():
-            size = sizes[sequence]
-            row = _part(self.rows[sequence], first, count, size)
-            position = _part(self.positions[sequence], first, count, size)
-            if where is None:
-                where, held = ops.zeros_like(row) if shared else row, row >= 0
+            sources = _part(self.sources[0], first, count, 1)[:, 0]
+            return x if shared else ops.take(x, sources // self._time(0), axis=0)
+        where, held = None, None
+        for sequence in axes.values():
+            sources = _part(self.sources[sequence], first, count, sizes[sequence])
+            time, real = self._time(sequence), sources >= 0
+            sources = ops.maximum(sources, 0)
+            if where is None or held is None:
+                where, held = sources % time if shared else sources, real
             else:
-                where, held = where[..., None], held[..., None] & (row >= 0)[:, None]
-                position = position[:, None]
-            where = ops.maximum(where, 0) * x.shape[axis] + position
+                where = where[..., None] * time + (sources % time)[:, None]
+                held = held[..., None] & real[:, None]
         taken = ops.take(flatten(x, axes), where, axis=0)
         if keras.backend.standardize_dtype(x.dtype) == "bool":
             taken = taken & of_rank(held, len(taken.shape))
@@ -75,74 +71,69 @@ class Slots(NamedTuple):
     def put_back(self, x: Tensor, axes: Axes) -> Tensor:
         """Undoes `cut` for all slots, each whole; what was in none of them is 0."""
         if not axes:
-            return ops.take(x, self.places[0][:, 0] // self.rows[0].shape[1], axis=0)
+            return ops.take(x, self.places[0][:, 0] // self._time(0), axis=0)
         (sequence,) = axes.values()
         place = self.places[sequence]
         back = ops.take(flatten(x, axes), ops.maximum(place, 0), axis=0)
         return unflatten(hide(back, place >= 0), axes)
 
+    def _time(self, sequence: int) -> int:
+        return self.sources[sequence].shape[1]
+
 
 def one_a_slot(spans: Spans) -> Slots:
     """Gives each row a slot, the emptiest first."""
     order = spans.order()
-    rank = ops.cast(ops.argsort(order), "int32")
-    rows, positions, places = [], [], []
+    rank = ops.cast(ops.argsort(order), "int32")[:, None]
+    sources, places = [], []
     for time, start in zip(spans.times, spans.starts, strict=True):
         steps = ops.arange(time, dtype="int32")
         position = ops.take(start, order)[:, None] + steps
-        rows.append(order[:, None] + ops.zeros_like(steps))
-        positions.append(ops.where(position < time, position, position - time))
-        place = steps - start[:, None]
-        places.append(rank[:, None] * time + ops.where(place < 0, place + time, place))
+        sources.append(order[:, None] * time + position % time)
+        places.append(rank * time + (steps - start[:, None]) % time)
     shares = ops.take(spans.shares(), order)
-    return Slots(rows, positions, places, shares, ops.shape(order)[0])
+    return Slots(sources, places, shares, ops.shape(order)[0])
 
 
 def packed(spans: Spans) -> Slots:
     """Puts each row into the first slot that has room, the longest row first."""
-    times = ops.convert_to_tensor(spans.times, "int32")
     lengths = ops.stack(spans.lengths, axis=1)
+    times = ops.convert_to_tensor(spans.times, "int32")
     order = spans.order()
     batch = ops.shape(order)[0]
-    number = ops.arange(batch, dtype="int32")
+    slots = ops.arange(batch, dtype="int32")
 
-    def put(count: Tensor, carry: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
-        filled, slots, offsets = carry
+    def put(count: Tensor, carry: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        filled, begins = carry
         row = order[batch - 1 - count]
-        length = lengths[row]
-        fits = ops.all(filled + length <= times, axis=1)
-        slot = ops.cast(ops.argmax(fits), "int32")
-        here, mine = (number == slot)[:, None], number == row
-        return (
-            ops.where(here, filled + length, filled),
-            ops.where(mine, slot, slots),
-            ops.where(mine[:, None], filled[slot], offsets),
-        )
+        fits = ops.all(filled + lengths[row] <= times, axis=1)
+        slot = ops.min(ops.where(fits, slots, batch))
+        begin = slot * times + filled[slot]
+        filled = filled + ops.where((slots == slot)[:, None], lengths[row], 0)
+        return filled, ops.slice_update(begins, (row, 0), begin[None])
 
     nothing = ops.zeros_like(lengths)
-    start = nothing, ops.zeros_like(number), nothing
-    _, slots, offsets = ops.fori_loop(0, batch, put, start)
-    rows, positions, places = [], [], []
+    filled, begins = ops.fori_loop(0, batch, put, (nothing, nothing))
+    sources, places = [], []
     for sequence, time in enumerate(spans.times):
         steps = ops.arange(time, dtype="int32") - spans.starts[sequence][:, None]
         real = (steps >= 0) & (steps < spans.lengths[sequence][:, None])
-        place = slots[:, None] * time + offsets[:, sequence, None] + steps
-        source = _scatter(ops.where(real, place, batch * time))
-        rows.append(ops.reshape(ops.where(source < 0, -1, source // time), (-1, time)))
-        positions.append(ops.reshape(ops.maximum(source, 0) % time, (-1, time)))
-        places.append(ops.where(real, place, -1))
+        place = ops.where(real, begins[:, sequence, None] + steps, -1)
+        places.append(place)
+        sources.append(_invert(place))
+    used = ops.count_nonzero(ops.max(filled, axis=1))
     shares = ops.ones_like(slots, "float32")
-    return Slots(rows, positions, places, shares, ops.max(slots) + 1)
+    return Slots(sources, places, shares, ops.cast(used, "int32"))
 
 
-def _scatter(places: Tensor) -> Tensor:
-    """For each place, the number of the token that went there, or -1."""
+def _invert(places: Tensor) -> Tensor:
+    """For each place, the token that it holds, or -1."""
     count = ops.size(places)
     nothing = ops.full((count + 1,), -1, "int32")  # One more, for those without.
-    tokens = ops.arange(count, dtype="int32")
-    return ops.scatter_update(nothing, ops.reshape(places, (-1, 1)), tokens)[:-1]
+    where = ops.reshape(ops.where(places < 0, count, places), (-1, 1))
+    sources = ops.scatter_update(nothing, where, ops.arange(count, dtype="int32"))
+    return ops.reshape(sources[:-1], ops.shape(places))
 
 
 def _part(table: Tensor, first: Tensor, count: int, size: int) -> Tensor:
-    start = first, ops.zeros_like(first)
-    return ops.slice(table, start, (count, size))
+    return ops.slice(table, (first, ops.zeros_like(first)), (count, size))

@@ -179,7 +179,12 @@ def test_fit_trains_the_same_weights_and_draws_dropout(
     assert cuts
 
 
-@pytest.mark.parametrize("lay", [one_a_slot, packed])
+jax_only = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="elsewhere each row has a slot"
+)
+
+
+@pytest.mark.parametrize("lay", [one_a_slot, pytest.param(packed, marks=jax_only)])
 def test_put_back_undoes_cut(lay: Any) -> None:
     real = padding()
     slots = lay(find_spans([keras.ops.convert_to_tensor(real)]))
@@ -189,15 +194,14 @@ def test_put_back_undoes_cut(lay: Any) -> None:
     np.testing.assert_array_equal(numpy(slots.put_back(whole, {1: 0})), x)
 
 
+@jax_only
 def test_the_longest_first_each_in_the_first_slot_with_room() -> None:
     lengths = [3, 4, 4, 0, 6, 10]  # 10, 6 + 4, 4 + 3
     real = np.arange(TIME) < np.array(lengths)[:, None]
     slots = packed(find_spans([keras.ops.convert_to_tensor(real)]))
     assert int(slots.used) == 3
-    held = [
-        [row for row in np.unique(rows) if row >= 0] for rows in numpy(slots.rows[0])
-    ]
-    assert sorted(map(sorted, held)) == [[], [], [], [0, 1], [2, 4], [5]]
+    held = [set(each[each >= 0] // TIME) for each in numpy(slots.sources[0])]
+    assert held == [{5}, {2, 4}, {0, 1}, set(), set(), set()]
 
 
 def test_says_why_a_batch_runs_whole() -> None:
