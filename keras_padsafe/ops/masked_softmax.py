@@ -44,15 +44,19 @@ def masked_softmax(
     counts = ops.logical_not(ops.less_equal(x, fill))
     if mask is not None:
         counts = ops.logical_and(counts, align_mask(mask, x))
-    weights = _softmax(ops.where(counts, x, fill), axis)
+    weights = _softmax(ops.where(counts, x, fill), fill, axis)
     # Beside one score that counts, the fill weighs 0 already; alone, it does not.
     return ops.cast(ops.where(counts, weights, 0.0), dtype)
 
 
-def _softmax(x: Tensor, axis: int | tuple[int, ...]) -> Tensor:
-    if isinstance(axis, int) and x.shape[axis] != 1:
+def _softmax(x: Tensor, fill: Tensor, axis: int | tuple[int, ...]) -> Tensor:
+    # XLA makes one loop of the sum below, and three of a softmax with what is hidden.
+    is_xla = backend.backend() == "jax"
+    if isinstance(axis, int) and x.shape[axis] != 1 and not is_xla:
         return ops.softmax(x, axis=axis)
     # Keras warns about an axis of one score, and cannot reshape unknown sizes.
     peak = ops.stop_gradient(ops.max(x, axis=axis, keepdims=True))
     weights = ops.exp(x - peak)
-    return weights / ops.sum(weights, axis=axis, keepdims=True)
+    total = ops.sum(weights, axis=axis, keepdims=True)
+    nothing = ops.less_equal(peak, fill)
+    return weights * ops.where(nothing, ops.zeros_like(total), 1 / total)
