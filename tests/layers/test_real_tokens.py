@@ -134,6 +134,22 @@ def test_cross_attention_in_a_window(
     assert cuts
 
 
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, TIME), (BATCH, 2, 1, 1), (BATCH, TIME, TIME)], ids=str
+)
+def test_a_mask_of_scores_is_cut_as_rows_are(shape: Any, cuts: list[Any]) -> None:
+    layer, real = kp.layers.MaskedMultiHeadAttention(2, 4), padding()
+    layer.build((BATCH, TIME, DIM), (BATCH, TIME, DIM))
+    seen = np.random.default_rng(1).random(shape) < 0.7
+
+    def call(x: Any, shown: Any) -> Any:
+        mask = keras.ops.cast(shown, "bool")
+        return layer(x, x, query_mask=mask, value_mask=mask, attention_mask=seen)
+
+    assert_same(by_both_paths(call, tokens(real), real.astype("float32")))
+    assert cuts
+
+
 @pytest.mark.parametrize("dtype", ["float16", "mixed_bfloat16"])
 def test_other_dtypes(dtype: str, cuts: list[Any]) -> None:
     layer = kp.layers.MaskedMultiHeadAttention(2, 4, dtype=dtype)
