@@ -21,6 +21,7 @@ from keras_padsafe.ops.row_cuts import (
     places,
     unflatten,
 )
+from keras_padsafe.ops.take_rows import lay_out, take_rows
 from keras_padsafe.types import Tensor
 
 # From here on, sorting and putting back costs more than the rest of the padding.
@@ -56,7 +57,7 @@ def on_exact_cuts(
         return f(*inputs)
     of_rows = ops.repeat(sizes, rows, axis=0)[:batch]
     flat = [
-        _gather(flatten(x, axis), _all_places(x, axis, spans, order, of_rows))
+        take_rows(flatten(x, axis), _all_places(x, axis, spans, order, of_rows))
         for x, axis in zip(inputs, axes, strict=True)
         if is_float(x)
     ]  # All at once, so that the gradient is put together only once.
@@ -197,17 +198,6 @@ def _all_places(
     return tf.boolean_mask(where, kept)
 
 
-@ops.custom_gradient
-def _gather(x: Tensor, where: Tensor) -> Any:
-    """Takes elements, none of them twice: the gradient needs no sums."""
-
-    def gradient(*args: Any, upstream: Any = None) -> Any:
-        upstream = args[0] if upstream is None else upstream
-        return _scatter(upstream, where, ops.shape(x)[0]), None
-
-    return ops.take(x, where, axis=0), gradient
-
-
 def _spread(x: Tensor, where: Tensor, count: int) -> Tensor:
     """Lays elements out among `count`, the others being 0."""
 
@@ -217,16 +207,9 @@ def _spread(x: Tensor, where: Tensor, count: int) -> Tensor:
             upstream = args[0] if upstream is None else upstream
             return ops.take(upstream, where, axis=0), None
 
-        return _scatter(x, where, count), gradient
+        return lay_out(x, where, count), gradient
 
     return spread(x, where)
-
-
-def _scatter(x: Tensor, where: Tensor, count: int) -> Tensor:
-    nothing = ops.zeros((count, *x.shape[1:]), x.dtype)
-    if keras.backend.backend() == "torch":
-        return nothing.index_copy_(0, where.long(), x)  # No second copy.
-    return ops.scatter_update(nothing, where[:, None], x)
 
 
 def _split(x: Tensor, counts: list[int]) -> Sequence[Tensor]:

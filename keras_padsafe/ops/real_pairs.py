@@ -10,6 +10,7 @@ from keras_padsafe.backends.running import are_at_hand, is_staged
 from keras_padsafe.compat import compiles_for_xla, get_keras_mask
 from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masks import align_mask, as_bool_mask, combine_masks, of_rank
+from keras_padsafe.ops.take_rows import take_rows
 from keras_padsafe.types import Tensor
 
 # No loss or metric of Keras finds fault with a prediction of one half: it is a
@@ -140,7 +141,7 @@ def take_real(mask: Any, *tensors: Tensor) -> list[Tensor]:
     if keras.backend.backend() == "torch":
         # Keras would look them up as in an embedding, whose gradient is slow.
         return [x.index_select(0, numbers) for x in rows]
-    return [ops.take(x, numbers, axis=0) for x in rows]
+    return [take_rows(x, numbers) for x in rows]
 
 
 def _function_name(loss_or_metric: Any) -> str:
