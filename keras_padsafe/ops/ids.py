@@ -139,7 +139,7 @@ def _raise_if_bad(
     if pad_id:
         expected += f", or pad ids {pad_id}"
     fix = (
-        "Mend the ids, give the table more rows, or set `out_of_range` to 'pad' or "
+        "Correct the ids, give the table more rows, or set `out_of_range` to 'pad' or "
         "to the id of the unknown token."
     )
 
