@@ -128,7 +128,7 @@ def draw(model: keras.Model, title: str, step: int = BAD_STEP) -> None:
 
 
 stock.set_weights(healthy)
-draw(stock, "Before the bad step: the NaN is born in the pooling, in one row")
+draw(stock, "The bad batch, before its update: NaN begins in the pooling, in one row")
 born = every_output(stock, ids[BAD_STEP])
 assert np.isfinite(born["attention"]).all()
 assert np.flatnonzero(np.isnan(born["pooling"]).any(-1)).tolist() == [EMPTY]
@@ -152,7 +152,7 @@ stop = keras.callbacks.TerminateOnNaN()
 stock.fit(
     ids[BAD_STEP], labels[BAD_STEP], batch_size=BATCH, callbacks=[stop], verbose=0
 )
-draw(stock, "One step later: every layer, every row, padding or not")
+draw(stock, "After one update: NaN in every layer and every row, padding or not")
 assert all(np.isnan(output).all() for output in every_output(stock, ids[0]).values())
 
 # %% [markdown]
@@ -296,7 +296,7 @@ plt.show()
 # %%
 stock.set_weights(healthy)
 safe.set_weights(healthy)
-draw(safe, "The batch of the empty row, after the change")
+draw(safe, "The bad batch, with the safe layers: no NaN")
 full = real[BAD_STEP].any(-1)
 ours = to_numpy(safe(ids[BAD_STEP]))
 theirs = to_numpy(stock(ids[BAD_STEP]))

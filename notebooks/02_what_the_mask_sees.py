@@ -49,11 +49,11 @@ mask = np.asarray(ops.convert_to_numpy(kp.ops.padding_mask(ids, pad_id=0)))
 assert (mask == (ids != 0)).all()
 
 fig, axes = plt.subplots(figsize=(8, 4))
-kinds = (figures.REAL, figures.MASKED)
+kinds = (figures.Kind("a word and its id", figures.SKY), figures.MASKED)
 figures.tiles(axes, np.where(mask, 0, 1), kinds)
 for row, text in enumerate(texts):
     for column, word in enumerate(text.split()):
-        label = f"{word[:11]}\n{index[word]}"
+        label = f"{word[:13]}\n{index[word]}"
         axes.text(column, row, label, ha="center", va="center", fontsize=7.5)
 axes.set(xlabel="step", ylabel="row of the batch")
 axes.set_title(f"{mask.size} tiles, {1 - mask.mean():.0%} of them padding")
@@ -98,10 +98,10 @@ fig, axes = plt.subplots(figsize=(8, 3))
 for level in (0, -20, -40):
     axes.semilogy(fills, padding_weight(level, level, fills), label=f"a = b = {level}")
 axes.axhline(2.0**-24, color=figures.GREY, linestyle=":", linewidth=1)
-axes.text(-15, 2.0**-25, "least float16 above 0", va="top", fontsize=9)
+axes.text(-15, 2.0**-25, "smallest float16 above 0", va="top", fontsize=9)
 axes.set(xlabel="fill f", ylabel="weight of the padding", ylim=(1e-27, 10))
 share = padding_weight(0, 0, 0)
-axes.set_title(f"One pad filled with 0 takes {share:.2f} beside two scores of 0")
+axes.set_title(f"Beside two scores of 0, one pad filled with 0 takes {share:.2f}")
 axes.legend(title="real scores")
 plt.show()
 assert padding_weight(-40, -40, 0) > 0.99
@@ -330,7 +330,7 @@ for (name, curve), marker in zip(curves.items(), "osDx", strict=True):
     axes.plot(WIDTHS, curve, marker=marker, label=name, markersize=8)
 axes.axhline(expected, color=figures.BLACK, linewidth=1, linestyle="-", zorder=0)
 axes.set(xlabel="padded width, steps", ylabel="loss", ylim=0, xticks=WIDTHS)
-axes.set_title(f"NumPy, real steps only: {expected:.3f} (thin line)")
+axes.set_title(f"Thin line: the mean over real steps, by NumPy ({expected:.3f})")
 axes.legend(loc="center right", fontsize=10)
 plt.show()
 np.testing.assert_allclose(curves["kp.losses.MaskedLoss"], expected, rtol=1e-5)

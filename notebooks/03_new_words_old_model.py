@@ -424,6 +424,7 @@ for (label, found), marker in zip(race.items(), "os", strict=True):
     axes.plot(counts, found, marker=marker, label=label.replace("\n", " "))
 axes.set(xscale="log", xlabel="labelled new names", ylabel="accuracy on new names")
 axes.set_xticks(counts, counts)
+axes.set_title("the more labels, the smaller the lead")
 axes.minorticks_off()
 axes.grid(axis="y", color=PALE)
 axes.axhline(

@@ -413,7 +413,7 @@ for way, optimizer in (("carried", "keep"), ("reset", "drop")):
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2))
-titles = ("loss on old text, less that at the start", "length of each step")
+titles = ("loss on old text, minus its start", "length of each step")
 for part, (axes, title) in enumerate(zip(panels, titles, strict=True)):
     for (way, found), colour, line, marker in zip(
         runs.items(), (BLUE, VERMILION), ("-", "--"), "os", strict=True

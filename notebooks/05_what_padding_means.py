@@ -138,7 +138,7 @@ for axes, (name, found) in zip(panels, outputs.items(), strict=True):
     table = cosine(centred[:, -1], (centred * inside).sum(1) / inside.sum(1))
     own[name] = np.diag(table).mean() - table.mean()
     image = axes.imshow(table, vmin=-1, vmax=1)
-    axes.set_title(f"{name}\nown name {own[name]:+.2f} over the mean", fontsize=9)
+    axes.set_title(f"{name}\nown name {own[name]:+.2f} above the mean", fontsize=9)
     axes.set(xlabel="words of name", xticks=range(10))
 labels = [f"{texts[row]} {n}" for n, row in enumerate(chosen)]
 panels[0].set_yticks(range(10), labels, fontsize=9)

@@ -249,7 +249,7 @@ for axes, made, title in (
     axes.set_yticks(range(len(PRODUCTS)), PRODUCTS)
     axes.set_title(title)
 panels[0].set_ylabel("messages about")
-fig.supxlabel("search (white frame: the nearest)")
+fig.supxlabel("search (white frame: the nearest)", fontsize=11)
 fig.colorbar(image, ax=panels, label="cosine", shrink=0.8)
 plt.show()
 
@@ -275,7 +275,9 @@ for part, label in enumerate(("right search first", "cosine with what is meant")
     bars = axes.bar(places, heights, 0.38, label=label, hatch=figures.HATCHES[part])
     for bar in bars:
         bar.set(facecolor=figures.COLOURS[part], edgecolor="white")
-    axes.bar_label(bars, [f"{height:.2f}" for height in heights], padding=2)
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    labels = [f"{height:.2f}" for height in heights]
+    axes.bar_label(bars, labels, padding=3, bbox=paper)
 axes.axhline(CHANCE, color=figures.GREY, linestyle=":", label="search by chance")
 axes.set_xticks(range(len(ways)), ways)
 axes.set(ylim=(0, 1.15), yticks=[0, 0.5, 1])

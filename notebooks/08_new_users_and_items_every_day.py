@@ -294,7 +294,9 @@ for part, (label, found) in enumerate(
         hatch=figures.HATCHES[part],
         edgecolor="white",
     )
-    axes.bar_label(bars, [f"{share:.0%}" for share in found], padding=2)
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    labels = [f"{share:.0%}" for share in found]
+    axes.bar_label(bars, labels, padding=3, bbox=paper)
 axes.axhline(50, color=figures.GREY, linestyle=":", label="chance")
 axes.set(xlabel="day", ylabel="right, %", ylim=(0, 110), xticks=places)
 axes.set_title("the ten users who came that day", pad=24)
