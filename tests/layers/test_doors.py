@@ -222,6 +222,34 @@ def test_a_summary_and_a_plot_name_every_layer(model: Any) -> None:
     assert "MaskedGroupedQueryAttention" in dot
 
 
+def test_a_summary_has_no_more_rows_than_that_of_keras() -> None:
+    """What a mask is made with stands in it; what only reads a mask does not."""
+    ids = keras.Input((5,), dtype="int32")
+    kinds = []
+    for embedding, attention, pooling in (
+        (
+            layers.Embedding(50, DIM, mask_zero=True),
+            layers.MultiHeadAttention(2, 8),
+            layers.GlobalAveragePooling1D(),
+        ),
+        (
+            kp.layers.ExtendableEmbedding(50, DIM, pad_id=0),
+            kp.layers.MaskedMultiHeadAttention(2, 8),
+            kp.layers.MaskedGlobalAveragePooling1D(),
+        ),
+    ):
+        x = embedding(ids)
+        model = keras.Model(ids, pooling(attention(x, x)))
+        kinds.append(
+            sorted(
+                type(one).__name__
+                for one in model.operations
+                if one not in model.layers
+            )
+        )
+    assert kinds[0] == kinds[1]
+
+
 @pytest.mark.skipif(not shutil.which("dot"), reason="Keras draws with Graphviz's dot")
 def test_a_plot_of_every_layer_is_drawn(model: Any, tmp_path: Path) -> None:
     pytest.importorskip("pydot")

@@ -129,9 +129,9 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
         code,
         path,
         f"{CODES[code].title[0].upper()}{CODES[code].title[1:]}: real positions "
-        f"first change in {kind}{where} ({', '.join(cause.names)}). The output of "
-        f"the model changes by {worst.moved:.3g} with {shown}; rounding alone "
-        f"changes it by {worst.noise:.3g}.{mask}",
+        f"first change in {kind}{where}, with {', '.join(map(_said, cause.names))}. "
+        f"The output of the model changes by {worst.moved:.3g} with {_said(shown)}; "
+        f"rounding alone changes it by {worst.noise:.3g}.{mask}",
         _fix(code, cause, _instead(answers, call) if call else ""),
         evidence,
     )
@@ -169,6 +169,16 @@ def _evidence(answer: Answer) -> dict[str, Any]:
 def _share(answer: Answer) -> float:
     moved, noise = answer.variant.moved or 0.0, answer.variant.noise
     return moved / noise if noise else float("inf")
+
+
+def _said(variant: str) -> str:
+    """What differs in a variant, as a sentence says it."""
+    return {
+        "other side": "padding on the other side",
+        "other mates": "other rows beside it",
+        "alone": "no other row beside it",
+        "gradient": "a gradient at the padding",
+    }.get(variant, variant)
 
 
 def _telling(name: str) -> bool:
