@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from keras_padsafe.audit.codes import explanation
+from keras_padsafe.audit.padding.said import said
 from keras_padsafe.cli.audit_style import STYLE
 from keras_padsafe.cli.audit_view import not_looked_at, sentence, severities
 
@@ -182,7 +183,7 @@ def _variants(padding: Mapping[str, Any] | None) -> str:
         return ""
     rows = [
         (
-            escape(name),
+            escape(said(name)),
             escape("" if variant["moved"] is None else _figure(variant["moved"])),
             escape(_figure(variant["noise"])),
             f"<b>{escape(variant['verdict'])}</b>",
