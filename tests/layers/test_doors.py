@@ -66,7 +66,12 @@ def model() -> Any:
 def of_saved_model(path: Path) -> Any:
     tf = pytest.importorskip("tensorflow")
     loaded = tf.saved_model.load(str(path))  # Held: it owns the variables.
-    return loaded.serve(tf.constant(IDS)).numpy()
+    try:
+        return loaded.serve(tf.constant(IDS)).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        if "Cannot deserialize computation" not in str(error):
+            raise
+        pytest.skip("this TensorFlow does not read what this JAX writes")
 
 
 def of_litert(path: Path) -> Any:
@@ -222,46 +227,46 @@ def test_a_summary_and_a_plot_name_every_layer(model: Any) -> None:
     assert "MaskedGroupedQueryAttention" in dot
 
 
-def test_a_summary_has_no_more_rows_than_that_of_keras() -> None:
-    """What a mask is made with stands in it; what only reads a mask does not."""
+def short(embedding: Any, attention: Any, pooling: Any) -> Any:
     ids = keras.Input((5,), dtype="int32")
-    kinds = []
-    for embedding, attention, pooling in (
-        (
-            layers.Embedding(50, DIM, mask_zero=True),
-            layers.MultiHeadAttention(2, 8),
-            layers.GlobalAveragePooling1D(),
-        ),
-        (
-            kp.layers.ExtendableEmbedding(50, DIM, pad_id=0),
-            kp.layers.MaskedMultiHeadAttention(2, 8),
-            kp.layers.MaskedGlobalAveragePooling1D(),
-        ),
-    ):
-        x = embedding(ids)
-        model = keras.Model(ids, pooling(attention(x, x)))
-        kinds.append(
-            sorted(
-                type(one).__name__
-                for one in model.operations
-                if one not in model.layers
-            )
-        )
-    assert kinds[0] == kinds[1]
+    x = embedding(ids)
+    return keras.Model(ids, pooling(attention(x, x)))
+
+
+def short_stock() -> Any:
+    return short(
+        layers.Embedding(50, DIM, mask_zero=True),
+        layers.MultiHeadAttention(2, 8),
+        layers.GlobalAveragePooling1D(),
+    )
+
+
+def short_ours() -> Any:
+    return short(
+        kp.layers.ExtendableEmbedding(50, DIM, pad_id=0),
+        kp.layers.MaskedMultiHeadAttention(2, 8),
+        kp.layers.MaskedGlobalAveragePooling1D(),
+    )
+
+
+def test_a_summary_has_no_more_rows_than_that_of_keras() -> None:
+    """What makes a mask is a row of it; reading a mask adds none."""
+    for model in (short_stock(), short_ours()):
+        beside = [one for one in model.operations if one not in model.layers]
+        assert [type(one).__name__ for one in beside] == ["NotEqual"]
 
 
 @pytest.mark.skipif(not shutil.which("dot"), reason="Keras draws with Graphviz's dot")
-def test_a_plot_of_every_layer_is_drawn(model: Any, tmp_path: Path) -> None:
+def test_a_plot_is_as_large_as_that_of_keras(tmp_path: Path) -> None:
     pytest.importorskip("pydot")
-    heights = []
-    for drawn in (model, keras.Sequential([keras.Input((5,)), layers.Dense(3)])):
-        path = tmp_path / f"{drawn.name}.png"
-        keras.utils.plot_model(drawn, str(path), show_layer_names=True)
+    sizes = []
+    for make in (short_stock, short_ours):
+        path = tmp_path / f"{make.__name__}.png"
+        keras.utils.plot_model(make(), str(path))
         with Image.open(path) as picture:
             assert len(picture.convert("L").getcolors()) > 1  # ink on paper
-            heights.append(picture.height)
-    boxes = len(model.layers) / 2  # one below the other, but where the model forks
-    assert heights[0] > boxes * heights[1] / 2
+            sizes.append(picture.height)
+    assert sizes[0] == sizes[1] > 100
 
 
 def test_low_rank_updates_train() -> None:
