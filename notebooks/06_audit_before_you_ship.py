@@ -70,9 +70,9 @@ print(f"{len(train)} names to train on, {len(known)} words, {len(test)} names to
 
 # %% [markdown]
 # ## A model that looks fine
-# It averages the words, where it uses the mask. It also looks at phrases, where it
-# should. To waste no work on padding, as many people do, we train it on batches of
-# names that all have one length.
+# It averages its words, with the mask. It also looks at phrases, and should use the
+# mask there too. To waste no work on padding, as many people do, we train it on batches
+# of names that all have one length.
 
 
 # %%
