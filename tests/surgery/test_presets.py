@@ -121,10 +121,14 @@ def test_every_task_of_the_folder_loads(preset: Find, tmp_path: Path) -> None:
 def test_ids_behind_the_file_move_up(preset: Find, tmp_path: Path) -> None:
     """The mask of XLM-RoBERTa has the last id, whatever the file lists."""
     source, target = preset("xlm_roberta"), tmp_path / "grown"
+    try:
+        tokenizer_of(source).get_vocabulary()
+    except AttributeError:
+        pytest.skip("this KerasHub fails on a word of its own tokenizer, as 0.29 does")
     report = kp.surgery.grow(source, target, tokens=TOKENS)
     assert report.plan.row_map.to_json() == [[0, 31], [-1, 2], [31, 1]]
     old, new = tokenizer_of(source), tokenizer_of(target)
-    assert (old.mask_token_id, new.mask_token_id) == (31, 33)
+    assert (old.token_to_id("<mask>"), new.token_to_id("<mask>")) == (31, 33)
     assert [new.token_to_id(word) for word in TOKENS] == [31, 32]
     assert ids_of(old, TEXTS[0]) == ids_of(new, TEXTS[0])
     head = model_of(target).layers[-1].weights[0]
