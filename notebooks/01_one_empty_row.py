@@ -1,7 +1,7 @@
 # %% [markdown]
 # # One empty row: how padding becomes NaN, and how it stops
 # One sequence without a single real token is enough to lose every weight of a model.
-# Here it happens. We find the layer at fault and fix it.
+# Here we watch that happen, find the layer at fault, and fix it.
 
 # %%
 import os
@@ -22,9 +22,9 @@ to_numpy = keras.ops.convert_to_numpy
 
 # %% [markdown]
 # ## The data
-# Sequences of ids, 1 to 6 of them real, padded with 0. The label says whether the ids
-# are high on average. In one batch one row is empty. A text of only `"@ ."` becomes
-# such a row: the tokenizer leaves nothing of it.
+# Each sequence has 1 to 6 ids and is padded with 0. The label says whether its ids are
+# high on average. One row of one batch is empty: it is all padding. This happens in
+# practice: a tokenizer that drops punctuation leaves nothing of the text `"@ ."`.
 
 # %%
 VOCABULARY, TIME, BATCH, STEPS, BAD_STEP, EMPTY = 40, 6, 32, 60, 30, 3
@@ -40,7 +40,8 @@ print(ids[BAD_STEP, :5])
 
 # %% [markdown]
 # ## It breaks
-# A model as anyone would write it, with `mask_zero=True`, as the documentation says.
+# This is a model as anyone would write it, with `mask_zero=True`, as the documentation
+# says.
 
 
 # %%
@@ -81,12 +82,13 @@ for path, share in share_of_nan(stock).items():
 assert all(share > 0 for share in share_of_nan(stock).values())
 
 # %% [markdown]
-# No error and no warning. One row of one batch was enough: every weight is NaN, and
-# training just goes on.
+# There was no error and no warning. One row of one batch was enough: every weight is
+# NaN, and training just goes on.
 #
 # ## Seen: layer by layer
-# We go back to the weights before that step, run its batch through every layer, and
-# look at each step of each row. The ids tell which steps are real.
+# We restore the weights from before the bad batch and run that batch through every
+# layer. For each row and each time step we look whether the output is NaN. The ids tell
+# which steps are real.
 
 # %%
 KINDS = (figures.REAL, figures.MASKED, figures.BROKEN)
@@ -126,13 +128,13 @@ def draw(model: keras.Model, title: str, step: int = BAD_STEP) -> None:
 
 
 stock.set_weights(healthy)
-draw(stock, "Before the bad step: the NaN is born in the pooling, in one row")
+draw(stock, "The bad batch, before its update: NaN begins in the pooling, in one row")
 born = every_output(stock, ids[BAD_STEP])
 assert np.isfinite(born["attention"]).all()
 assert np.flatnonzero(np.isnan(born["pooling"]).any(-1)).tolist() == [EMPTY]
 
 # %% [markdown]
-# That was by hand. `find_nonfinite` does it in one call, and adds the reason:
+# We did that by hand. `find_nonfinite` does it in one call, and says why it happens:
 
 # %%
 report = kp.audit.find_nonfinite(stock, ids[BAD_STEP], labels[BAD_STEP])
@@ -142,15 +144,15 @@ assert (finding.code, finding.place) == ("PS501", "pooling")
 assert finding.evidence["rows"] == [EMPTY]
 
 # %% [markdown]
-# `TerminateOnNaN` stops when it sees the loss, and that is one step too late: the
-# weights are gone already.
+# `TerminateOnNaN` stops training when the loss is NaN. That is one training step too
+# late: the weights are already lost.
 
 # %%
 stop = keras.callbacks.TerminateOnNaN()
 stock.fit(
     ids[BAD_STEP], labels[BAD_STEP], batch_size=BATCH, callbacks=[stop], verbose=0
 )
-draw(stock, "One step later: every layer, every row, padding or not")
+draw(stock, "After one update: NaN in every layer and every row, padding or not")
 assert all(np.isnan(output).all() for output in every_output(stock, ids[0]).values())
 
 # %% [markdown]
@@ -169,11 +171,11 @@ print(f"mean        = {np.mean([0.3, np.nan, 0.1])}")
 
 # %% [markdown]
 # ## A second birthplace: softmax over time
-# This layer should give each step a weight, so that the weights of a row sum to 1. It
-# multiplies by the mask. The pattern is common, and stands in Keras's masking guide
-# too: `exp`, times the mask, divided by the sum. But the sum runs over the last axis,
-# which holds a single score here. So each step is divided by itself: 1 if it is real,
-# 0/0 if not.
+# The layer below should give each step a weight, so that the weights of a row sum to 1.
+# It takes `exp` of the scores, multiplies by the mask and divides by the sum. Many
+# people write it so, and Keras's masking guide does too. But the sum runs over the last
+# axis, which holds a single score here. So each score is divided by itself: a real step
+# gets 1, and a padded one 0/0.
 
 
 # %%
@@ -214,10 +216,10 @@ figures.key(panels[0], KINDS)
 plt.show()
 
 # %% [markdown]
-# ## No NaN, and wrong: attention
+# ## Wrong without a NaN: attention
 # `keras.layers.Attention` subtracts a large number from masked scores. In an empty row
-# it does so everywhere, and the padding shares the weight: no NaN, and no sensible
-# answer either.
+# it subtracts it from every score, so the padded steps share the weight among them.
+# There is no NaN, but no sensible answer either.
 
 # %%
 x = random.normal(size=(2, TIME, 4)).astype("float32")
@@ -247,8 +249,8 @@ assert (maps["MaskedAttention"][1] == 0).all()
 np.testing.assert_allclose(maps["Attention"][0], maps["MaskedAttention"][0], atol=1e-6)
 
 # %% [markdown]
-# And a weight of 0 keeps nothing out: 0 times a NaN in the padding is NaN. What is
-# masked has to be replaced before the arithmetic, not multiplied by 0 after it.
+# A weight of 0 does not keep out a NaN in the padding either, since 0 times NaN is NaN.
+# Masked values must be replaced before the arithmetic, not multiplied by 0 after it.
 
 # %%
 poisoned = np.where(row_masks[..., None], x, np.nan)[:1]
@@ -260,8 +262,8 @@ for layer in (layers.Attention(), kp.layers.MaskedAttention()):
 
 # %% [markdown]
 # ## Fixed
-# The same model with two classes changed. Constructors and weights are the same, so a
-# trained model keeps its weights.
+# This is the same model with two classes changed. They take the same arguments and have
+# the same weights as the stock ones, so a trained model keeps its weights.
 
 # %%
 safe = build(kp.layers.MaskedMultiHeadAttention, kp.layers.MaskedGlobalAveragePooling1D)
@@ -294,7 +296,7 @@ plt.show()
 # %%
 stock.set_weights(healthy)
 safe.set_weights(healthy)
-draw(safe, "The batch of the empty row, after the change")
+draw(safe, "The bad batch, with the safe layers: no NaN")
 full = real[BAD_STEP].any(-1)
 ours = to_numpy(safe(ids[BAD_STEP]))
 theirs = to_numpy(stock(ids[BAD_STEP]))
@@ -311,10 +313,11 @@ print(
 # ## What you can now do
 # - Recognise the three causes: 0/0 in a mean or a softmax of nothing, a weight of 0
 #   times a NaN, and padding that shares the weight without any NaN at all.
-# - Find one: outputs of every layer on the bad batch, first column with a NaN; or
-#   `kp.audit.find_nonfinite`.
-# - Fix it: `MaskedGlobalAveragePooling1D`, `MaskedSoftmax`,
+# - Find the layer where NaN begins: look at the outputs of every layer for the bad
+#   batch, or call `kp.audit.find_nonfinite`.
+# - Fix it with `MaskedGlobalAveragePooling1D`, `MaskedSoftmax` and
 #   `MaskedMultiHeadAttention`, which take the weights of the stock layers.
 #
-# **Exercise.** Replace the pooling by `layers.GlobalMaxPooling1D` and put the empty row
-# back. There is no NaN. Is the answer right? Change the ids' padding width and see.
+# **Exercise.** Pool with `layers.GlobalMaxPooling1D` instead, and run the batch with
+# the empty row again. There is no NaN. Is the answer right? Pad the ids further and
+# see.

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # What the mask sees: from ids to the loss
-# Where a mask comes from, and what it does to a softmax, its gradient and a loss. And
-# which of the usual ways to apply it work in which dtype.
+# We follow a mask from where it is made to what it does to a softmax, its gradient and
+# a loss. Then we try the usual ways to apply it, and see which of them work in which
+# dtype.
 
 # %%
 import os
@@ -23,8 +24,9 @@ keras.utils.set_random_seed(0)
 
 # %% [markdown]
 # ## From words to ids to a mask
-# Names of Unicode characters come with Python: texts of very different lengths. Each
-# word gets an id from 1 on; 0 fills the rest of the row, and the mask is what is not 0.
+# Our texts are the names of Unicode characters, which come with Python. They have very
+# different lengths. Each word gets an id, from 1 on, and 0 fills the rest of the row.
+# The mask is True where the id is not 0.
 
 # %%
 names, _ = read_unicode_names()
@@ -47,11 +49,11 @@ mask = np.asarray(ops.convert_to_numpy(kp.ops.padding_mask(ids, pad_id=0)))
 assert (mask == (ids != 0)).all()
 
 fig, axes = plt.subplots(figsize=(8, 4))
-kinds = (figures.REAL, figures.MASKED)
+kinds = (figures.Kind("a word and its id", figures.SKY), figures.MASKED)
 figures.tiles(axes, np.where(mask, 0, 1), kinds)
 for row, text in enumerate(texts):
     for column, word in enumerate(text.split()):
-        label = f"{word[:11]}\n{index[word]}"
+        label = f"{word[:13]}\n{index[word]}"
         axes.text(column, row, label, ha="center", va="center", fontsize=7.5)
 axes.set(xlabel="step", ylabel="row of the batch")
 axes.set_title(f"{mask.size} tiles, {1 - mask.mean():.0%} of them padding")
@@ -60,8 +62,9 @@ plt.show()
 
 # %% [markdown]
 # ## A softmax with one score masked, by hand
-# Two real scores `a`, `b` and a masked one, filled with `f`. The softmax $p$ has the
-# Jacobian $\operatorname{diag}(p) - p\,p^\top$; sympy differentiates and agrees.
+# There are two real scores, `a` and `b`, and a masked one that is replaced by a fill
+# value `f`. The softmax $p$ has the Jacobian $\operatorname{diag}(p) - p\,p^\top$. We
+# check this with sympy, which differentiates the softmax itself.
 
 # %%
 a, b, f = sp.symbols("a b f", real=True)
@@ -72,8 +75,9 @@ assert sp.simplify(weights.jacobian(scores) - jacobian) == sp.zeros(3)
 weights.T
 
 # %% [markdown]
-# As `f` goes to $-\infty$ the last row and column vanish: the padding takes no weight,
-# gives no gradient and gets none. What is left is the softmax of the two real scores.
+# As `f` goes to $-\infty$, the last row and the last column become zero: the padding
+# takes no weight, and no gradient passes to it or from it. What is left is the softmax
+# of the two real scores.
 
 # %%
 limit = jacobian.applyfunc(lambda entry: sp.simplify(sp.limit(entry, f, -sp.oo)))
@@ -84,8 +88,8 @@ assert limit[:, 2] == sp.zeros(3, 1)
 limit
 
 # %% [markdown]
-# With a fill of 0 the padding is just another word, and how much weight it takes
-# depends on the others. No finite fill is low enough for every score:
+# With a fill of 0, padding is a word like any other, and how much weight it takes
+# depends on the real scores. No finite fill is low enough for all scores:
 
 # %%
 padding_weight = sp.lambdify((a, b, f), weights[2])
@@ -94,18 +98,19 @@ fig, axes = plt.subplots(figsize=(8, 3))
 for level in (0, -20, -40):
     axes.semilogy(fills, padding_weight(level, level, fills), label=f"a = b = {level}")
 axes.axhline(2.0**-24, color=figures.GREY, linestyle=":", linewidth=1)
-axes.text(-15, 2.0**-25, "least float16 above 0", va="top", fontsize=9)
+axes.text(-15, 2.0**-25, "smallest float16 above 0", va="top", fontsize=9)
 axes.set(xlabel="fill f", ylabel="weight of the padding", ylim=(1e-27, 10))
 share = padding_weight(0, 0, 0)
-axes.set_title(f"One pad filled with 0 takes {share:.2f} beside two scores of 0")
+axes.set_title(f"Beside two scores of 0, one pad filled with 0 takes {share:.2f}")
 axes.legend(title="real scores")
 plt.show()
 assert padding_weight(-40, -40, 0) > 0.99
 
 # %% [markdown]
 # ## Nothing real: 0/0
-# If all three are masked, every finite fill gives thirds, and so does the limit: weight
-# on padding, and a gradient too. With $-\infty$ itself there is nothing to share.
+# If all three scores are masked, every finite fill gives each a third of the weight,
+# and so does the limit. Padding then gets weight, and a gradient too. With a fill of
+# $-\infty$ itself, the softmax is 0/0.
 
 # %%
 empty = weights.subs({a: f, b: f}).applyfunc(sp.simplify)
@@ -117,13 +122,14 @@ jacobian.subs({a: f, b: f}).applyfunc(sp.simplify)
 
 # %% [markdown]
 # So we *define* it: where nothing is real, every weight is 0, and so is the Jacobian. A
-# `where(any real, softmax, 0)` at the end gives the weights, but not always the
-# gradient: on the way back, a 0 is multiplied by the NaN that the `where` has hidden.
+# final `where(any real, softmax, 0)` gives these weights, but not always this gradient.
+# On the way back, 0 is multiplied by the NaN that the `where` has hidden, and the
+# result is NaN.
 #
 # ## Seven ways in every dtype
-# The usual ways to mask a softmax, on this backend: a row with two real scores, a row
-# with none, and its gradient. A masked score may hold any number, since nothing trained
-# it. Here one of them is large.
+# Here are the usual ways to mask a softmax, tried on this backend: on a row with two
+# real scores, on a row with none, and on the gradient of that row. A masked score may
+# be any number, since nothing trained it. Here one of them is large.
 
 
 # %%
@@ -225,9 +231,10 @@ assert clean == ["kp.ops.masked_softmax"]
 
 # %% [markdown]
 # ## Padding must never change an answer
-# The same name, padded to 8, 16 and 32 steps, goes through two encoders with the same
-# weights: embedding, attention, residual, pooling. In the stock one the operator `+`
-# drops the mask silently, and the pooling averages the padding.
+# We pad one name to 8, 16 and 32 steps and run it through two encoders with the same
+# weights. Each has an embedding, attention, a residual connection and pooling. In the
+# stock one, the operator `+` silently drops the mask, and the pooling averages the
+# padding too.
 
 
 # %%
@@ -278,9 +285,9 @@ assert moved["keras_padsafe"] < 1e-6
 
 # %% [markdown]
 # ## What the loss divides by
-# The loss of a sequence is a sum over steps divided by a number of steps. Which number?
-# Here predictions and labels at real steps stay the same, and only the padding grows.
-# NumPy computes the mean over the real steps.
+# The loss of a sequence is a sum over steps, divided by a number of steps. Which
+# number? Here the predictions and labels at real steps stay the same, and only the
+# padding grows. For comparison, NumPy computes the mean over the real steps.
 
 # %%
 random = np.random.default_rng(0)
@@ -323,7 +330,7 @@ for (name, curve), marker in zip(curves.items(), "osDx", strict=True):
     axes.plot(WIDTHS, curve, marker=marker, label=name, markersize=8)
 axes.axhline(expected, color=figures.BLACK, linewidth=1, linestyle="-", zorder=0)
 axes.set(xlabel="padded width, steps", ylabel="loss", ylim=0, xticks=WIDTHS)
-axes.set_title(f"NumPy, real steps only: {expected:.3f} (thin line)")
+axes.set_title(f"Thin line: the mean over real steps, by NumPy ({expected:.3f})")
 axes.legend(loc="center right", fontsize=10)
 plt.show()
 np.testing.assert_allclose(curves["kp.losses.MaskedLoss"], expected, rtol=1e-5)
@@ -335,8 +342,9 @@ np.testing.assert_allclose(shrunk, shrunk[0], rtol=1e-5)
 
 # %% [markdown]
 # A `sample_weight` of zeros and ones keeps the padding out of the sum, but not out of
-# the number that the sum is divided by. So the loss falls as the padding grows, and
-# every gradient with it. And since it multiplies, it cannot hide a NaN in the padding:
+# the number by which the sum is divided. So the loss becomes smaller as the padding
+# grows, and so does every gradient. And because it multiplies, it cannot hide a NaN in
+# the padding:
 
 # %%
 labels, width = label_rows, label_rows.shape[1]
@@ -348,11 +356,11 @@ np.testing.assert_allclose(float(masked_loss(labels, broken)), expected, rtol=1e
 
 # %% [markdown]
 # ## What you can now do
-# - Say what a fill does: a finite one leaks where scores are low, an infinite one is
-#   0/0 where nothing is real, and both depend on the dtype.
-# - Test any model of yours with one line of data: pad the same rows further; the
-#   outputs must overlay.
+# - Say what a fill does: a finite one lets padding in where real scores are low, an
+#   infinite one gives 0/0 where nothing is real, and both depend on the dtype.
+# - Test any model of yours in one line: pad the same rows further; the outputs must not
+#   change.
 # - Know what your loss divides by: use `MaskedLoss`, or `mean_with_sample_weight`.
 #
-# **Exercise.** Put `kp.layers.MaskedAdd` alone into the stock encoder. Does it overlay?
-# Then pad the name on the left, for both encoders.
+# **Exercise.** Change only the addition in the stock encoder to `kp.layers.MaskedAdd`.
+# Do its outputs agree now? Then pad the name on the left, for both encoders.

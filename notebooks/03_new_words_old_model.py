@@ -11,8 +11,9 @@
 # %% [markdown]
 # # New words, old model
 #
-# A classifier trained on the names of Unicode's characters of 2002 meets the words that
-# Unicode has gained since; we grow its saved file, and prove that nothing old moves.
+# A classifier was trained on the names of Unicode's characters of 2002. Now it meets
+# the words that Unicode has gained since. We grow its saved file, and prove that no
+# answer to an old name changes.
 
 # %%
 import os
@@ -50,9 +51,9 @@ old_file, grown_file = folder / "old.keras", folder / "grown.keras"
 # %% [markdown]
 # ## A vocabulary that really grew
 #
-# Python ships two editions of Unicode's table of characters. From a name such as
-# `GREEK SMALL LETTER ALPHA` we predict the general category: letter, mark, number,
-# punctuation, symbol. Id 0 is padding, id 1 every unknown word.
+# Python ships two editions of Unicode's table of characters. From a name such as `GREEK
+# SMALL LETTER ALPHA` we predict the general category: letter, mark, number, punctuation
+# or symbol. Id 0 is padding, and id 1 stands for every unknown word.
 
 # %%
 shuffle = np.random.default_rng(0).permutation
@@ -122,7 +123,8 @@ print(f"new names: {accuracy(old_model, test, old_index):.1%} right")
 # %% [markdown]
 # ## It breaks
 #
-# The obvious thing: build the model again with a bigger table, and load the weights.
+# The obvious way is to build the model again with a larger table, and to load the
+# weights.
 
 # %%
 bigger = classifier(old_size + len(new_words))
@@ -135,8 +137,8 @@ except ValueError as error:
 assert not loaded
 
 # %% [markdown]
-# Then you find `skip_mismatch=True`, and the file loads. Look at the rows
-# around the border between old words and new.
+# With `skip_mismatch=True` the file does load. Look at the rows on both sides of the
+# border between old words and new.
 
 # %%
 with warnings.catch_warnings():
@@ -171,9 +173,9 @@ assert survived == 0
 assert after < 0.5 < before
 
 # %% [markdown]
-# `skip_mismatch` skips the whole table, not the rows that are missing: every word is
-# random now, the old ones too. All training is lost, and nothing stops you from
-# shipping the model.
+# `skip_mismatch` skips the whole table, not just the missing rows: now every word has a
+# random row, the old ones too. What the table had learned is lost, and nothing stops
+# you from shipping the model.
 #
 # ## The fix: plan, grow, verify
 #
@@ -189,9 +191,10 @@ for change in plan.config:
 assert len(plan.arrays) == 3
 
 # %% [markdown]
-# The table, the two slots that Adam keeps for it, and the number in the configuration:
-# all of them, or the file does not load. `grow` carries a plan like this out, and
-# `verify` proves the result, on the two files and by running both models.
+# These four have to change together, or the file does not load: the table, the two
+# slots that Adam keeps for it, and the number in the configuration. `grow` carries out
+# such a plan. `verify` proves the result: it compares the two files, and runs both
+# models.
 
 # %%
 report = kp.surgery.grow(old_file, grown_file, tokens=new_words)
@@ -228,14 +231,15 @@ assert np.array_equal(table_of(grown)[:old_size], table_of(old_model))
 assert gaps["grown"].max() == 0
 
 # %% [markdown]
-# One bar, at zero. Each new row is the mean of the old rows: a word about which nothing
-# is known yet.
+# All names grown are in one bar, at zero. Each new row is the mean of the old rows,
+# since nothing is known yet about the new word.
 #
 # ## Is it worth it?
 #
-# A few hundred new names get a label. Five ways to use them: keep the old vocabulary;
-# grow by mean rows, zeros, or numbers drawn from N(0, 1) as a careless initializer
-# would; or train from scratch, for many more epochs.
+# Now a few hundred new names get a label. We compare five ways to use them: keep the
+# old vocabulary; grow it with rows that are the mean, zeros, or numbers drawn from N(0,
+# 1), as a careless initializer would draw them; or train from scratch, for many more
+# epochs.
 
 
 # %%
@@ -298,18 +302,18 @@ assert scores["grown,\nmean"][1] > scores["from\nscratch"][1]
 assert np.allclose(scores["grown,\nmean"], scores["grown,\nzeros"], atol=0.02)
 
 # %% [markdown]
-# Growing beats the old vocabulary, and training from scratch, which never learns as
-# much about the old names. Rows from N(0, 1) drown the trained ones: see the
-# sizes printed above. Zeros do as well as the mean *here*, where rows are only read; in
-# a model that also predicts words they do not, and
-# [the next notebook](04_heads_ties_and_optimizers.ipynb) is about that.
+# Growing beats the old vocabulary. It also beats training from scratch, which never
+# learns as much about the old names. Rows from N(0, 1) drown the trained ones, as the
+# standard deviations above show. Zeros do as well as the mean *here*, where rows are
+# only read. In a model that also predicts words they do not; that is the subject of
+# [the next notebook](04_heads_ties_and_optimizers.ipynb).
 #
 # ## Train the new rows only
 #
-# Tuning the whole model moves its answers on old names too. If they must not move,
-# train the new rows and nothing else: `freeze_old_rows` returns a model in which the
-# rest stays as it is, whatever the optimizer. The trained rows then go into a file of
-# stock layers, as a matrix.
+# Fine-tuning the whole model changes its answers for old names too. If they must stay
+# as they are, train only the new rows: `freeze_old_rows` returns a model in which
+# nothing else moves, whatever the optimizer. The trained rows are then written into a
+# file of stock layers: `grow` takes them as a matrix.
 
 # %%
 grown_by("mean")
@@ -328,9 +332,10 @@ assert last > first + 0.01
 # %% [markdown]
 # ## Where the new words went
 #
-# The two directions in which old rows differ most, by the singular values of the old
-# table. A word belongs to the category that most of its names have. No one told the
-# model to put a new word with its like: it had a few labels and the old rows.
+# We draw the rows along the two directions in which the old rows differ most (by
+# singular value decomposition). The category of a word is the one that most of its
+# names have. Nobody told the model which old words a new word belongs with. It had only
+# a few labels and the old rows.
 
 # %%
 votes = defaultdict(Counter)
@@ -400,7 +405,7 @@ assert right > share + 0.1
 # %% [markdown]
 # ## When not to grow
 #
-# Growing pays when labels are few. Here is the same race with more of them.
+# Growing pays when labels are few. Here is the same comparison with more of them.
 
 # %%
 counts = [125, len(few), 4000]
@@ -419,6 +424,7 @@ for (label, found), marker in zip(race.items(), "os", strict=True):
     axes.plot(counts, found, marker=marker, label=label.replace("\n", " "))
 axes.set(xscale="log", xlabel="labelled new names", ylabel="accuracy on new names")
 axes.set_xticks(counts, counts)
+axes.set_title("the more labels, the smaller the lead")
 axes.minorticks_off()
 axes.grid(axis="y", color=PALE)
 axes.axhline(
@@ -433,13 +439,15 @@ assert lead[0] > lead[-1]
 # %% [markdown]
 # ## What you can now do
 #
-# - See why `load_weights` refuses a bigger table, and `skip_mismatch=True` is worse.
-# - `plan`, `grow` and `verify` a saved model; old outputs stay, bit for bit.
+# - Say why `load_weights` refuses a larger table, and why `skip_mismatch=True` is
+#   worse.
+# - `plan`, `grow` and `verify` a saved model, whose old outputs stay the same, bit for
+#   bit.
 # - Train new rows alone with `freeze_old_rows`, and keep a file of stock layers.
-# - Judge when it is worth it: with few labels. With many, train from scratch too and
-#   compare.
+# - Judge when growing is worth it: when labels are few. When you have many, train from
+#   scratch too and compare.
 #
 # **Exercise.** Words without a label never left the mean. Try to give them a better
-# start: pass `new_rows` a matrix in which each new word takes the mean of the old words
-# that stand beside it in new names; that takes no labels. Does it beat the plain mean,
-# before tuning and after? Measure before you believe it.
+# start: pass `new_rows` a matrix in which each new word gets the mean of the old words
+# beside it in new names. That takes no labels. Does it beat the plain mean, before
+# fine-tuning and after? Measure before you believe it.

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # Heads, ties and optimizers
 #
-# A language model reads words and predicts them. So new words can do more harm in it:
-# take probability from the old ones, break the tie of table and head, upset the
-# optimizer.
+# A language model reads words and also predicts them. So new words can do more harm in
+# it: they can take probability from the old words, break the tie between table and
+# head, and upset the optimizer.
 
 # %%
 import os
@@ -42,9 +42,9 @@ folder = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## A manual that grew
 #
-# Python carries its own manual, for `help()`. We learn to predict its next word from
-# the four before, and keep the chapter on the debugger aside: its words are new.
-# Id 0 stands for every unknown word.
+# Python carries its own manual, for `help()`. A model learns to predict its next word
+# from the four before. We keep the chapter on the debugger aside, since its words are
+# new. Id 0 stands for every unknown word.
 
 
 # %%
@@ -82,8 +82,9 @@ print(" ".join(new_words[:12]))
 assert len(new_words) > 20
 
 # %% [markdown]
-# Two models, alike but for the head. *Tied*: one table reads words and scores them.
-# *Untied*: the head is a `Dense` layer with weights of its own, and a bias.
+# We train two models that differ only in the head. *Tied*: one table reads words and
+# also scores them. *Untied*: the head is a `Dense` layer with weights of its own, and a
+# bias.
 
 
 # %%
@@ -124,9 +125,9 @@ for kind in ("tied", "untied"):
 # %% [markdown]
 # ## It breaks
 #
-# The usual recipe: build a bigger model, copy the old weights into its corner, and
-# leave the rest as initialized. Below, with three initializers. Each text continues
-# the same four words with the same random numbers; new words stand in boxes.
+# The usual recipe is to build a larger model, copy the old weights into its corner, and
+# leave the rest as initialized. Here it is with three initializers. Each text continues
+# the same four words with the same random numbers, and new words stand in boxes.
 
 
 # %%
@@ -202,13 +203,13 @@ assert share > 0.9
 #
 # ## Softmax ignores a constant, growth does not
 #
-# Add the same number to every logit, and no probability changes. So training leaves the
-# level of the logits where it happens to be; in some pretrained models it is far below
-# zero. A new word with a row of zeros has the logit 0, whatever the level.
+# If the same number is added to every logit, no probability changes. So training leaves
+# the logits at whatever level they happen to have; in some pretrained models it is far
+# below zero. A new word with a row of zeros has the logit 0, whatever that level is.
 #
-# We can move the level of our models without changing what they compute. Untied: lower
-# every bias. Tied: add one vector to every row of the table, and take it back in the
-# bias of the layer that reads the rows.
+# We can move the level of our models without changing what they compute. In the untied
+# one, we lower every bias. In the tied one, we add one vector to every row of the
+# table, and cancel it in the bias of the layer that reads the rows.
 
 
 # %%
@@ -286,15 +287,15 @@ plt.show()
 # %% [markdown]
 # With mean rows the level does not matter, and there is a bound. If the old logits are
 # $l_1, \dots, l_V$, then $n$ new words with logits $l'$ move every old prediction by a
-# Kullback-Leibler divergence of exactly $\log(1 + \sum e^{l'} / \sum e^{l})$. The logit
-# of a mean row with the mean bias is the mean of the old logits, and the exponential of
-# a mean is at most the mean of the exponentials: the divergence is at most
-# $\log(1 + n/V)$, for every input, at every level (Hewitt, 2021).
+# Kullback-Leibler divergence of exactly $\log(1 + \sum e^{l'} / \sum e^{l})$. A mean
+# row with the mean bias has a logit that is the mean of the old logits, and the
+# exponential of a mean is at most the mean of the exponentials. So the divergence is at
+# most $\log(1 + n/V)$, for every input, at every level (Hewitt, 2021).
 #
 # ## The fix
 #
 # `grow` makes mean rows, and in a head it gives them the mean bias too. For the untied
-# model it first asks a question:
+# model it needs an answer first. `plan` asks the same question:
 
 # %%
 for kind, model in low.items():
@@ -308,10 +309,10 @@ except kp.errors.AmbiguousVocabularyError as error:
 assert asked
 
 # %% [markdown]
-# Our model flattens four words and predicts one. The file does not say what: the head
-# might score topics, with by chance as many topics as words. So `plan` asks, and we
-# answer once: `also="head:1"`, axis 1 of the layer `head`. A head that scores every
-# position is found without asking.
+# Our model flattens four words and predicts one. The file does not say what the head
+# scores: it could be topics, if there happened to be as many topics as words. So `plan`
+# asks, and we answer once: `also="head:1"`, which means axis 1 of the layer `head`. A
+# head that scores every position is recognised without a question.
 
 # %%
 also = {"tied": (), "untied": ("head:1",)}
@@ -349,8 +350,8 @@ assert taken(grown["tied", "zeros"]).mean() > 0.5
 # %% [markdown]
 # ## The tie holds
 #
-# In a tied model there is one table, and after growing there must still be one: a row
-# for a new word, learned by reading it, is the row that scores it.
+# In a tied model there is one table, and after growing there must still be only one.
+# The row that a new word learns as input must also be the row that scores it.
 
 # %%
 for kind in models:
@@ -367,10 +368,12 @@ assert sum(new_size in w.shape for w in tied.weights) == 1
 # %% [markdown]
 # ## The optimizer goes on
 #
-# A saved model carries Adam's memory: two numbers for every weight. With a bigger table
-# they no longer fit, and the usual advice is to start a new optimizer. `grow` carries
-# them along; `optimizer="drop"` leaves them behind, for comparison. We go on training
-# with the new chapter mixed into the old text, and watch held-out *old* text.
+# A saved model carries Adam's memory: two numbers for every weight. With a larger table
+# they no longer fit, and the usual advice is to start with a new optimizer. `grow`
+# carries them over. For comparison, `optimizer="drop"` leaves them behind. We go on
+# training with the new chapter mixed into the old text, and watch the loss on *old*
+# text that was held out. Each line is the mean of three runs, with a band of one
+# standard deviation.
 
 # %%
 new_contexts, new_nexts = windows(new_text, everything)
@@ -411,7 +414,7 @@ for way, optimizer in (("carried", "keep"), ("reset", "drop")):
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2))
-titles = ("loss on old text, less that at the start", "length of each step")
+titles = ("loss on old text, minus its start", "length of each step")
 for part, (axes, title) in enumerate(zip(panels, titles, strict=True)):
     for (way, found), colour, line, marker in zip(
         runs.items(), (BLUE, VERMILION), ("-", "--"), "os", strict=True
@@ -441,15 +444,15 @@ assert first["reset"] > first["carried"]
 assert bump["reset"] > bump["carried"]
 
 # %% [markdown]
-# A new Adam moves *every* weight by about the learning rate in its first steps, those
-# that were settled too. What that costs in loss is printed above: in a model as small
-# as ours, and trained as briefly, it is little. Carrying the slots costs nothing.
+# In its first steps, a new Adam moves *every* weight by about the learning rate, also
+# those that had settled. What that costs in loss is printed above: little in a model as
+# small as ours that was trained so briefly. Carrying the slots over costs nothing.
 #
 # ## Alike at first, then apart
 #
-# All new rows start the same, so the model cannot tell new words apart. Does that hold
-# them back? Here is the cosine between every two of them, before and after training on
-# the new chapter; the titles give the loss on that chapter.
+# All new rows start the same, so at first the model cannot tell new words apart. Does
+# that hold them back? Here is the cosine between every two of them, before and after
+# training on the new chapter. The titles give the loss on that chapter.
 
 # %%
 model = keras.models.load_model(folder / "carried.keras")
@@ -481,16 +484,16 @@ assert chapter["after"] < chapter["before"] - 1
 # ## What you can now do
 #
 # - Say what new words take from a language model, and why zeros and small random rows
-#   are a matter of luck.
-# - Grow tied and untied heads by mean rows, with a bound that holds for every input,
-#   and read the share that new words take in `verify`.
-# - Answer the question that `plan` asks when a file does not explain itself.
+#   work only by luck.
+# - Grow tied and untied heads with mean rows, with a bound that holds for every input,
+#   and read in `verify` how much probability the new words take.
+# - Answer the question that `plan` asks when a file does not say what a head scores.
 # - Go on training where you stopped, with the optimizer's memory.
 #
 # **Reference.** John Hewitt, *Initializing New Word Embeddings for Pretrained Language
 # Models*, 2021.
 #
-# **Exercise.** Grow the tied model with `new_rows="normal:0"`, which draws from the
-# statistics of each column of the table. The expected logit is that of the mean row;
-# why is the bound gone? Compare the share that the new words take with that of mean
-# rows, at both levels.
+# **Exercise.** Grow the tied model with `new_rows="normal:0"`, which draws each column
+# with the mean and deviation that it has in the table. The expected logit is that of
+# the mean row; why is the bound gone? Compare the probability that the new words take
+# with that of mean rows, at both levels.

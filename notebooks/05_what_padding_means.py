@@ -1,7 +1,8 @@
 # %% [markdown]
 # # What padding means: the vectors that nobody asked for
-# An encoder returns a vector for every pad, too. Here we train a small one, read its
-# pads with a linear probe, see what they do to pooled vectors, and undo it.
+# An encoder returns a vector for every padded position, too. Here we train a small
+# encoder, read these vectors with a linear probe, see what they do to pooled vectors,
+# and put that right.
 
 # %%
 import os
@@ -22,8 +23,9 @@ random = np.random.default_rng(0)
 
 # %% [markdown]
 # ## The data
-# Names of Unicode characters, and their general category: letter, mark, number,
-# punctuation, symbol. They come with Python. Rows are padded to the same width.
+# Our texts are the names of Unicode characters, which come with Python. The classes are
+# their general categories: letter, mark, number, punctuation and symbol. All rows are
+# padded to the same width.
 
 # %%
 WIDTH, WIDEST, DIM = 16, 64, 32
@@ -46,9 +48,9 @@ print(f"{1 - lengths.mean() / WIDTH:.0%} of {WIDTH} steps are padding")
 
 # %% [markdown]
 # ## An encoder as it is often written
-# One block of a transformer. Padded *keys* are masked, so no word looks at a pad. Then
-# all outputs are averaged, those of pads too. The second encoder has the same sizes,
-# and layers of `keras_padsafe`.
+# It is one block of a transformer. Padded *keys* are masked, so no word looks at a pad.
+# Then all outputs are averaged, those of the pads too. The second encoder has the same
+# sizes, and layers of `keras_padsafe`.
 
 
 # %%
@@ -100,13 +102,13 @@ for name, at in seen.items():
     assert accuracy > 0.8
 
 # %% [markdown]
-# Both have learnt the task. Nothing looks broken, and no metric shows what follows.
+# Both have learned the task. Nothing looks wrong, and no metric shows what follows.
 #
 # ## Pads look like words
-# A pad is a query like any other: it looks at the real words and gets a vector. Its
-# norm is no different from that of a word. What it holds is: below, the last pad of
-# each name is compared with the words of ten names, after the mean of all outputs was
-# subtracted.
+# A pad is a query like any other: it looks at the real words and gets a vector. The
+# norm of that vector is no different from that of a word. So what does it hold? Below,
+# the last pad of each name is compared with the words of ten names. The mean of all
+# outputs is subtracted first.
 
 # %%
 REAL = ids[test, :WIDTH] != 0
@@ -136,7 +138,7 @@ for axes, (name, found) in zip(panels, outputs.items(), strict=True):
     table = cosine(centred[:, -1], (centred * inside).sum(1) / inside.sum(1))
     own[name] = np.diag(table).mean() - table.mean()
     image = axes.imshow(table, vmin=-1, vmax=1)
-    axes.set_title(f"{name}\nown name {own[name]:+.2f} over the mean", fontsize=9)
+    axes.set_title(f"{name}\nown name {own[name]:+.2f} above the mean", fontsize=9)
     axes.set(xlabel="words of name", xticks=range(10))
 labels = [f"{texts[row]} {n}" for n, row in enumerate(chosen)]
 panels[0].set_yticks(range(10), labels, fontsize=9)
@@ -148,10 +150,10 @@ assert abs(own["keras_padsafe"]) < 0.05
 
 # %% [markdown]
 # ## What a probe reads from a pad
-# Can a linear probe, fitted by least squares, tell from one output vector the category
-# of the character, the number of words, the position? All classes are equally frequent,
-# so chance is one over their number. Half of the vectors are for fitting, the others
-# for measuring.
+# From one output vector, can a linear probe tell the category of the character, the
+# number of words, or the position? The probe is fitted by least squares to half of the
+# vectors, and measured on the others. All classes are equally frequent, so chance is
+# one over their number.
 
 
 # %%
@@ -215,14 +217,15 @@ assert category[0] < category[1] + 0.15
 assert number[0] < number[1] + 0.15
 
 # %% [markdown]
-# A pad of the stock encoder is a summary of its sentence: it holds the category and
-# something of the length. A pad of ours holds its position, as every pad does, and
-# nothing of the sentence.
+# A pad of the stock encoder is a summary of its name: it holds the category, and
+# something of the length. A pad of our encoder holds its position, as every pad does,
+# and nothing of the name.
 #
 # ## What pads do to a pooled vector
 # The average over all steps is mostly pads, and the wider the batch, the more of them.
-# So a vector depends on how long the *other* names of its batch are. Here are the same
-# names, padded to the smallest and to the greatest width, with a line between the two:
+# So the vector of a name depends on how long the *other* names of its batch are. Here
+# are the same names, padded to the smallest width and to the largest, with a line
+# between the two:
 
 # %%
 WIDTHS = (WIDTH, 32, WIDEST)
@@ -262,14 +265,14 @@ narrow, wide = (vectors["keras_padsafe"][width] for width in (WIDTH, WIDEST))
 np.testing.assert_allclose(narrow, wide, atol=1e-5)
 
 # %% [markdown]
-# The accuracy hardly notices, since the pads say the same as the words. Search by
-# similarity is where it hurts.
+# The accuracy hardly changes, since the pads say the same as the words. The harm shows
+# in a search by similarity.
 #
 # ## Fixed: pool what is real
-# Names are stored padded to one width, and looked up padded to another. For how many
-# does the nearest other name change? The third curve needs no training. Words never
-# looked at pads, so it is enough to average the words alone: `kp.ops.masked_mean` of
-# what the stock encoder returns.
+# Names are stored padded to one width, and looked up padded to another. For how many of
+# them does the nearest other name change? The third curve needs no training. Words
+# never looked at pads, so it is enough to average the words alone: we apply
+# `kp.ops.masked_mean` to what the stock encoder returns.
 
 
 # %%
@@ -314,11 +317,11 @@ assert changed["keras_padsafe"][-1] < 0.005
 
 # %% [markdown]
 # ## What you can now do
-# - Expect meaning in pads: an encoder's outputs there are summaries of the sentence,
-#   and no norm or accuracy gives them away.
+# - Expect meaning in pads: what an encoder returns there is a summary of the text, and
+#   neither a norm nor the accuracy shows it.
 # - Ask a linear probe what a vector holds before you trust what is pooled from it.
 # - Pool real steps only, with `MaskedGlobalAveragePooling1D`, or with
-#   `kp.ops.masked_mean` behind an encoder that is trained already.
+#   `kp.ops.masked_mean` behind an encoder that is already trained.
 #
 # **Exercise.** Take the last step instead of the average, `outputs[:, -1]`, as is done
 # with decoders. How well does it classify, and why? What does

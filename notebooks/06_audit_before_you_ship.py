@@ -31,8 +31,9 @@ folder = Path(tempfile.mkdtemp())
 
 # %% [markdown]
 # ## The data
-# Names of Unicode characters, which come with Python, and their general category. Id 0
-# is padding. A word that training never had gets the number after the last.
+# Our texts are the names of Unicode characters, which come with Python. The classes are
+# their general categories. Id 0 is padding. A word that was not in the training data
+# gets the id after the last one.
 
 # %%
 LENGTHS, DIM = range(2, 7), 32
@@ -69,8 +70,9 @@ print(f"{len(train)} names to train on, {len(known)} words, {len(test)} names to
 
 # %% [markdown]
 # ## A model that looks fine
-# Its average of the words knows the mask, and its phrases should. Names are trained in
-# batches of one length, as is often done to save work on padding.
+# It averages its words, with the mask. It also looks at phrases, and should use the
+# mask there too. To waste no work on padding, as many people do, we train it on batches
+# of names that all have one length.
 
 
 # %%
@@ -130,8 +132,8 @@ assert looks > 0.9
 # %% [markdown]
 # ## It breaks
 # In use, a batch is padded to its longest name. What happens to short names when others
-# are long? And to three texts that no accuracy covers: a rare word,
-# nothing at all, an unknown word?
+# are long? And what happens to three texts that the accuracy does not cover: one with a
+# rare word, one with nothing at all, and one with an unknown word?
 
 # %%
 EXTRA = (0, 4, 16, 60)
@@ -173,9 +175,9 @@ for row in range(5, 8):
 
 # %% [markdown]
 # ## Seen: five audits
-# Each looks at the model from another side. Two run nothing: one reads the ids, one the
-# saved file. What they find has a code; `FINDINGS.md` says for each what it means, how
-# it happens, and how to fix it.
+# Each audit looks at the model from another side. Two of them do not run it: one reads
+# the ids, the other the saved file. Each finding has a code. `FINDINGS.md` says for
+# each code what it means, how it happens, and how to fix it.
 
 
 # %%
@@ -194,9 +196,10 @@ bad = next(f for f in found_in_file if f.code == "PS201")
 assert bad.evidence["first"][0] == [RARE, 0]
 
 # %% [markdown]
-# Three run the model on a batch, and watch every layer. `find_nonfinite` shows
-# where NaN begins, `trace_masks` follows every mask, and `check_padding`
-# asks the same question with other padding, and compares with what rounding alone does.
+# The other three run the model on a batch and watch every layer. `find_nonfinite` shows
+# where NaN begins. `trace_masks` follows every mask. `check_padding` runs the model
+# again with other padding, and compares how far the answers move with what rounding
+# alone does.
 
 # %%
 born = kp.audit.find_nonfinite(model, x[:-1], y[:-1], vocabulary=vocabulary)
@@ -212,9 +215,10 @@ assert [f.code for f in trace] == ["PS301"]
 assert {f.place for f in leaks if f.severity == "error"} == {"phrases", "top"}
 
 # %% [markdown]
-# One operation, `words + positions`, is where the mask ends: the sum of a tensor with a
-# mask and one without has none, and no layer after it can know better. The report
-# holds how far each step of one name moved, which makes a picture:
+# The mask ends at one operation, `words + positions`. One of these tensors has a mask
+# and the other has none, so Keras gives their sum none. No layer after it can know
+# which steps are padding. The report holds how far each step of one name moved, and we
+# draw that:
 
 # %%
 ADD = trace.findings[0].place
@@ -254,9 +258,9 @@ picture(leaks, "Before: padding reaches real steps, and the answer")
 
 # %% [markdown]
 # ## On the command line
-# All of it at once, for a file and a batch. It exits with 1 if there is an error or a
-# warning, with `--json` for programs to read. Where NaN hides what an audit would
-# look at, it says so.
+# One command does all of this for a file and a batch. It exits with 1 if there is an
+# error or a warning; with `--json`, programs can read what it prints. Where NaN would
+# hide what an audit looks for, the command says that it did not look.
 
 
 # %%
@@ -286,11 +290,11 @@ assert steps["as found"][0] == 1
 
 # %% [markdown]
 # ## Fixed, one by one
-# 1. `PS201` comes first, or new rows would be means of NaN. There is no checkpoint from
-#    before, so the row becomes the mean of the others.
-# 2. `PS101`: `grow` gives the table a row for unknown words, the mean again.
-# 3. `PS301`, `PS402`, `PS501`: `repair` swaps the layers in the file, weights as they
-#    are, and proves that rows without padding keep their answers.
+# 1. `PS201` comes first, because new rows would be means of NaN. There is no checkpoint
+#    from before, so the bad row becomes the mean of the others.
+# 2. `PS101`: `grow` gives the table a row for unknown words, which is the mean again.
+# 3. `PS301`, `PS402` and `PS501`: `repair` replaces the layers in the file, keeps their
+#    weights, and proves that rows without padding keep their answers.
 
 # %%
 rows[RARE] = np.delete(rows, [0, RARE], axis=0).mean(0)
@@ -324,10 +328,11 @@ np.testing.assert_allclose(after, np.broadcast_to(after[0], after.shape), atol=1
 np.testing.assert_allclose(after[0], before[0], atol=1e-5)
 
 # %% [markdown]
-# ## Trained on, with a guard
-# Two rows are means and know nothing yet. A few words are read as unknown, and all
-# lengths are mixed in a batch, which is safe now. One thing more goes wrong: one name
-# has the weight 0/0. `NonFiniteGuard` undoes that step, says why, and goes on.
+# ## Trained further, with a guard
+# Two rows are only means so far. So we train further, with all lengths mixed in a
+# batch, which is now safe, and with a few words read as unknown. One more thing goes
+# wrong: one name has the weight 0/0. `NonFiniteGuard` undoes that step, says why, and
+# goes on.
 
 # %%
 some = train[:1500]
@@ -363,8 +368,9 @@ assert [f.code for bad in guard.reports for f in bad.report] == ["PS504"]
 assert kept > looks - 0.03
 
 # %% [markdown]
-# One warning is left, and it is about the data: a text without words has no answer that
-# a model could know. It is left out, and answered elsewhere. Then the command agrees.
+# One warning is left, and it is about the data: a text without words, to which no model
+# can know the answer. We take it out of the batch; such texts are to be answered
+# elsewhere. Now the command finds nothing wrong.
 
 # %%
 tuned.save(folder / "shipped.keras")
@@ -405,8 +411,8 @@ plt.show()
 
 # %% [markdown]
 # ## Keep it so
-# A test of one's own for the next change of the model: the mask has to reach the layer
-# that pools. It fails with the reason.
+# A test of your own protects the next change of the model: the mask has to reach the
+# layer that pools. If it does not, the test fails and says why.
 
 
 # %%
@@ -426,10 +432,11 @@ assert f"'{ADD}' (Add)" in message
 
 # %% [markdown]
 # ## What you can now do
-# - Audit a model before it leaves: `keras-padsafe audit model.keras --batch batch.npz`,
+# - Audit a model before it ships: `keras-padsafe audit model.keras --batch batch.npz`,
 #   with a batch that has short names, rare words, and what users really send.
-# - Read the codes, and mend in order: weights, table, layers, data.
-# - Train on with `NonFiniteGuard`, and keep `assert_mask_reaches` among your tests.
+# - Read the codes, and fix in order: weights, table, layers, data.
+# - Train further with `NonFiniteGuard`, and keep `assert_mask_reaches` among your
+#   tests.
 #
-# **Exercise.** Write the pooling as `ops.max(x, axis=1)`, as many do. Which code do you
-# get, can `repair` mend it, and what do you write instead?
+# **Exercise.** Write the pooling as `ops.max(x, axis=1)`, as many people do. Which code
+# do you get, can `repair` fix it, and what do you write instead?

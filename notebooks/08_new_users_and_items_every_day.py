@@ -1,7 +1,7 @@
 # %% [markdown]
 # # New users and items every day
-# A recommender meets people and things that it has no rows for. We give it spare
-# rows, hand them to newcomers, take them back from who left, and never compile again.
+# A recommender meets users and items for which it has no rows. We give it spare rows,
+# assign them to newcomers, take them back from those who left, and never compile again.
 
 # %%
 import os
@@ -25,7 +25,8 @@ random = np.random.default_rng(0)
 # %% [markdown]
 # ## Five days of a shop
 # Each user and each item has a taste, in four dimensions that the model does not see. A
-# user takes what fits. Every night ten users leave and ten come; so do twenty items.
+# user takes the items that match. Every night ten users leave and ten new ones come;
+# twenty items leave and twenty come.
 
 # %%
 DAYS, USERS, ITEMS, NEW_USERS, NEW_ITEMS = 5, 60, 120, 10, 20
@@ -58,10 +59,10 @@ for day in range(2):
 
 # %% [markdown]
 # ## Two towers
-# A tower is a lookup layer and a table. The lookup layer runs in the input pipeline and
-# is kept with the model. `supports_jit` tells Keras that no string enters the compiled
-# step. The loss counts how often it is traced, which happens only when Keras compiles
-# (PyTorch compiles nothing and runs it in each step).
+# A tower is a lookup layer and a table. The lookup layer runs in the input pipeline,
+# and is saved with the model. `supports_jit` tells Keras that no string enters the
+# compiled step. The loss counts how often it is traced. That happens only when Keras
+# compiles (PyTorch compiles nothing, and runs the loss in each step).
 
 
 # %%
@@ -164,8 +165,8 @@ tests_of_new = [visits(day, 512, newcomers(day)) for day in range(DAYS)]
 
 # %% [markdown]
 # ## It breaks
-# Train once, on day 0, and serve for five days. A user without a row gets id 0,
-# the row of unknown words, and the same answers as every other newcomer.
+# We train once, on day 0, and serve for five days. A user without a row gets id 0, the
+# row of unknown words, and so the same answers as every other newcomer.
 
 # %%
 once = compiled(two_towers(0))
@@ -180,9 +181,9 @@ print("right     ", *(f"{share:5.0%}" for share in stale))
 assert stale[-1] < stale[0] - 0.1
 
 # %% [markdown]
-# The usual remedy is a new model each night: larger tables, old rows copied by hand, a
-# new optimizer. `grow` does the copying, and keeps the optimizer. How often does Keras
-# compile?
+# The usual remedy is a new model each night: a larger table, old rows copied by hand,
+# and a new optimizer. `grow` does the copying, and keeps the optimizer. How often does
+# Keras compile?
 
 # %%
 traces.clear()
@@ -201,13 +202,13 @@ print("traced, in all:", by_growth)
 print("rows of users, items:", grown.users.rows, grown.items.rows)
 
 # %% [markdown]
-# Each night has a new model with new shapes, to be compiled and deployed, and the
-# tables never become smaller.
+# Each night gives a new model with new shapes, which must be compiled and deployed, and
+# the tables never become smaller.
 #
 # ## The fix: spare rows
 # `grow(capacity=)` adds rows that no word has yet. Each night `refill` gives spare rows
-# to who comes and takes back the rows of who left. No shape changes, so the model stays
-# the same object, and nothing is compiled again.
+# to those who come, and takes back the rows of those who left. No shape changes, so the
+# model stays the same object, and nothing is compiled again.
 
 # %%
 model = two_towers(0)
@@ -275,7 +276,7 @@ plt.show()
 # %% [markdown]
 # ## Newcomers without a history
 # A new row starts as the mean of all users, so a newcomer first gets the answers of an
-# average user. One day of visits, and the row is one's own.
+# average user. After one day of visits, the row knows that user's own taste.
 
 # %%
 fig, axes = plt.subplots(figsize=(8, 3))
@@ -293,7 +294,9 @@ for part, (label, found) in enumerate(
         hatch=figures.HATCHES[part],
         edgecolor="white",
     )
-    axes.bar_label(bars, [f"{share:.0%}" for share in found], padding=2)
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    labels = [f"{share:.0%}" for share in found]
+    axes.bar_label(bars, labels, padding=3, bbox=paper)
 axes.axhline(50, color=figures.GREY, linestyle=":", label="chance")
 axes.set(xlabel="day", ylabel="right, %", ylim=(0, 110), xticks=places)
 axes.set_title("the ten users who came that day", pad=24)
@@ -303,7 +306,8 @@ assert np.mean(after_training) > np.mean(before_training) + 0.1
 
 # %% [markdown]
 # ## Saved and served
-# The words are saved with the model, in its lookup layers, with the row of each word.
+# The lookup layers are saved with the model. They hold the words, in the order of their
+# rows.
 
 # %%
 path = Path(tempfile.mkdtemp(), "day4.keras")
@@ -319,10 +323,10 @@ assert "user0" not in words
 
 # %% [markdown]
 # ## What you can now do
-# - Give a live model room with `grow(capacity=)`, once.
-# - Each night `refill`: new words in, stale words out. Nothing is compiled, and old
-#   answers and the optimizer are kept.
-# - The same on files: `keras-padsafe refill day3.keras -o day4.keras --add user99
+# - Give a live model room for newcomers, once, with `grow(capacity=)`.
+# - Each night `refill` it: new words in, stale words out. Nothing is compiled, and the
+#   old answers and the optimizer are kept.
+# - Do the same with files: `keras-padsafe refill day3.keras -o day4.keras --add user99
 #   --evict user3`.
 #
 # **Exercise.** Someone who left comes back two days later. What does the model answer,

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Padding for an old model
-# A model from the days of tf-keras has weights in an `.h5` file and no padding id: 0 is
-# a word. We bring it to Keras 3 and give it a padding token. No answer changes.
+# A model from the days of tf-keras has its weights in an `.h5` file, and no padding id:
+# 0 is a word. We bring it to Keras 3 and give it a padding token. No answer changes.
 
 # %%
 import os
@@ -30,8 +30,8 @@ folder = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## What is left of the old model
 # It sorts names of Unicode characters into letters, marks, numbers, punctuation and
-# symbols. Words are numbered from 0, the commonest first. It was trained on batches of
-# one length each, so nobody needed padding.
+# symbols. Words are numbered from 0, the commonest first. Each training batch had names
+# of one length only, so nobody needed padding.
 
 # %%
 LENGTHS, TITLES, TESTS = (3, 5), "LMNPS", 300
@@ -68,9 +68,9 @@ def old_code(**options) -> keras.Model:
 
 
 # %% [markdown]
-# We have no such file at hand, so we train the model once more and write its weights
-# as `model.save_weights("old.h5")` of tf-keras did: a group for each layer, the order
-# of layers and weights in attributes, `:0` behind every name.
+# We have no such file at hand. So we train the model once more, and write its weights
+# as `model.save_weights("old.h5")` of tf-keras did: with a group for each layer, the
+# order of layers and weights in attributes, and `:0` after every name.
 
 
 # %%
@@ -101,7 +101,8 @@ with h5py.File(folder / "old.h5") as file:
     file.visititems(lambda name, item: print(name, getattr(item, "shape", "")))
 
 # %% [markdown]
-# Keras 3 reads such a file by the order of its layers. The model answers as it did.
+# Keras 3 reads such a file layer by layer, in order. The model answers as it did
+# before.
 
 # %%
 old = old_code()
@@ -120,8 +121,8 @@ assert np.array_equal(answers[3], predict(first, test[3][0]))
 
 # %% [markdown]
 # ## It breaks
-# Now requests of all lengths come in one batch. What fills the rest of a row? The two
-# ways that come to mind are to fill it with 0, and to say `mask_zero=True` as well.
+# Now names of all lengths come in one batch. What fills the rest of a row? Two ways
+# come to mind: fill it with 0, or fill it with 0 and also set `mask_zero=True`.
 
 # %%
 EXTRA = (0, 2, 4, 8)
@@ -149,12 +150,14 @@ assert lost["filled with 0"][-1] > 0.1
 assert lost["mask_zero=True"][0] > 0.03
 
 # %% [markdown]
-# Filled with 0, a short name reads as a name with many times the commonest word behind
-# it. With `mask_zero=True` the padding is gone, and so is that word wherever it stood.
+# If the rest is just filled with 0, the model reads a short name as if the commonest
+# word followed it many times. With `mask_zero=True` the padding is hidden, but so is
+# that word, wherever it stands.
 #
 # ## The fix: an id for padding
-# `grow` puts a new id before all others: every id moves up by one, and with it all that
-# the file holds by id. `pad=True` makes it padding, a row of zeros that is masked.
+# `grow` puts a new id before all others. Every old id moves up by one, and so does
+# everything that the file holds by id. `pad=True` makes the new id padding: its row is
+# zeros, and it is masked.
 
 # %%
 old.save(folder / "old.keras")
@@ -178,7 +181,7 @@ print(
 # keras-padsafe grow old.keras -o padded.keras --add "[PAD]" --at 0 --pad --map ids.csv
 # ```
 #
-# The map lists the new id of every old one, for texts that you stored as ids.
+# The map lists the new id of every old one, for texts that you have stored as ids.
 
 # %%
 with open(folder / "ids.csv", encoding="utf-8", newline="") as file:
@@ -206,8 +209,8 @@ plt.show()
 
 # %% [markdown]
 # ## Seen: one batch of all lengths
-# What each row means to each model. The same four names, one with the word that has
-# the id 0.
+# Here is what each model reads in the same four names. One of them contains the word
+# with the id 0.
 
 # %%
 picks = [shown[0], SHORT[0], *test[5][0][:2]]
@@ -243,8 +246,8 @@ plt.show()
 
 # %% [markdown]
 # ## Checked
-# An audit looks from the other side: does the content of the padding, or its length,
-# change an answer?
+# An audit looks from the other side: does an answer change if the padding holds
+# something else, or becomes longer?
 
 # %%
 mixed = np.zeros((len(picks), width), "int32")
@@ -255,7 +258,8 @@ print("passed" if audit.passed else audit)
 assert audit.passed
 
 # %% [markdown]
-# And now it can be trained on batches of all lengths, shuffled as they should be.
+# And now the model can be trained on batches of all lengths, shuffled as they should
+# be.
 
 
 # %%
@@ -280,8 +284,8 @@ assert not pad_row.any()
 # %% [markdown]
 # ## What you can now do
 # - Load weights of tf-keras into Keras 3, and check that the model answers as before.
-# - See why id 0 is no padding only because you call it so.
+# - See why id 0 is not padding unless the model was trained so.
 # - Give a trained model a padding token in one command, and carry stored ids over.
 #
-# **Exercise.** A second vocabulary: let the model predict the next word, with a `Dense`
-# head over the same words. What does `grow` do with the head when ids move?
+# **Exercise.** Let the model predict the next word, with a `Dense` head over the same
+# words. What does `grow` do with the head when ids move?

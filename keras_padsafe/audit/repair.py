@@ -57,7 +57,7 @@ def repair(
     >>> x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
     >>> y = keras.layers.GlobalAveragePooling1D(name="top")(x)
     >>> keras.Model(ids, y).save("model.keras")
-    >>> report = keras_padsafe.audit.repair("model.keras", "mended.keras")
+    >>> report = keras_padsafe.audit.repair("model.keras", "repaired.keras")
     >>> report.swapped[0].new
     'MaskedGlobalAveragePooling1D'
     >>> report["rows without padding keep their outputs"].status

@@ -68,7 +68,7 @@ class RepairReport(AuditReport):
         ]
         lines += map(str, self.findings)
         lines += [f"not looked at: {what}" for what in self.not_looked_at]
-        return "\n".join(lines) or "nothing to mend"
+        return "\n".join(lines) or "nothing to repair"
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""

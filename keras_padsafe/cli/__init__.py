@@ -27,6 +27,6 @@ from keras_padsafe.cli.version_line import version_option
 def main() -> None:
     """Change the vocabulary of a saved Keras 3 model, or find what padding does to it.
 
-    Old ids keep their outputs, everything else its bytes, and the optimizer its
-    state. The file given is never modified.
+    A change keeps the outputs of the old ids, the state of the optimizer, and every
+    byte that need not change. The file that you give is never modified.
     """

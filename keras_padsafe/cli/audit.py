@@ -25,7 +25,10 @@ from keras_padsafe.cli.settle_target import settle_target
     "batch_file",
     type=click.Path(),
     metavar="FILE",
-    help="A batch to run: .npy, or .npz with x, or the model's inputs by name, and y.",
+    help=(
+        "A batch to run: a .npy file of inputs, or a .npz file with x (or the model's "
+        "inputs by name) and, if you like, y and sample_weight."
+    ),
 )
 @click.option(
     "--pad-id",
@@ -57,10 +60,10 @@ def audit(
 
     Without a batch, only the weights and the configuration are read; no code of the
     model runs. With a batch, Keras loads the model on the backend that KERAS_BACKEND
-    names, and every layer is watched. The last line is PROVED, or WRONG if there is an
-    error or a warning, or NOT PROVED if something could not be checked. The exit code
-    is 0 only for PROVED. Notes need no action. keras-padsafe explain CODE says more
-    about a finding.
+    names, and every layer is watched. The last line is WRONG if there is an error or a
+    warning, NOT PROVED if something could not be checked, and else PROVED. The exit
+    code is 0 only for PROVED. Notes need no action. keras-padsafe explain CODE says
+    more about a finding.
     """
     from keras_padsafe.audit.audit_file import audit_file, audit_with_batch
     from keras_padsafe.cli.audit_view import audit_view
@@ -87,6 +90,7 @@ def audit(
 
         page = audit_html(printable(document))
         write_file(html, page, overwrite=force, inputs=inputs)
+        click.echo(f"Page written to {html}", err=True)
     show(document, audit_view, kind="audit", as_json=as_json)
     if not report.passed:
         ctx.exit(FINDINGS)

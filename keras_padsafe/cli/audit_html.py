@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from keras_padsafe.audit.codes import explanation
+from keras_padsafe.audit.padding.said import said
 from keras_padsafe.cli.audit_style import STYLE
 from keras_padsafe.cli.audit_view import not_looked_at, sentence, severities
 
@@ -124,8 +125,8 @@ def _picture(
     )
     return (
         f"<h2>Row {picture['row']} of the batch, layer by layer</h2>"
-        '<p class="soft">Each column is a position in time; a bar across is an output '
-        "without a time axis. Underlined layers are named by a finding.</p>"
+        '<p class="soft">Each column is a time step. A bar across all columns is an '
+        "output without a time axis. There is a finding for each underlined layer.</p>"
         '<div class="scroll" role="region" tabindex="0" '
         'aria-label="State of each position after each layer">'
         '<table class="picture"><thead><tr><th scope="col">'
@@ -182,7 +183,7 @@ def _variants(padding: Mapping[str, Any] | None) -> str:
         return ""
     rows = [
         (
-            escape(name),
+            escape(said(name)),
             escape("" if variant["moved"] is None else _figure(variant["moved"])),
             escape(_figure(variant["noise"])),
             f"<b>{escape(variant['verdict'])}</b>",
@@ -199,12 +200,12 @@ def _pad_outputs(padding: Mapping[str, Any] | None) -> str:
     if not outputs:
         return ""
     meanings = {
-        "path": "the last sequence of vectors",
-        "padded_norm": "mean length of a vector at a padded position",
-        "real_norm": "mean length at a real position",
-        "by_position": "share of the padded vectors' variance that goes with position",
-        "by_sentence": "share that goes with the row",
-        "share_of_mean": "share of an unmasked mean over time that is padding",
+        "path": "the last output with a time axis",
+        "padded_norm": "mean norm of a vector at a padded position",
+        "real_norm": "mean norm of a vector at a real position",
+        "by_position": "share of the padded vectors' variance that position explains",
+        "by_sentence": "share of that variance that the row explains",
+        "share_of_mean": "share of padding in a mean over time without a mask",
         "cosine": "cosine between the means with and without padding",
     }
     rows = [

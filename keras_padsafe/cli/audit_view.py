@@ -101,5 +101,5 @@ def _verdict(document: Mapping[str, Any]) -> RenderableType:
         verdict,
         "",
         "To replace the layers that let padding through:",
-        command("repair", source, "-o", "mended.keras"),
+        command("repair", source, "-o", "repaired.keras"),
     )

@@ -15,7 +15,7 @@ from keras_padsafe.cli.settle_target import settle_target
 
 @click.command(
     cls=Command,
-    short_help="Show everything on one example that Python ships.",
+    short_help="Train, grow, verify and fine-tune a small model.",
     examples=["demo", "demo --keep demo-files --json"],
 )
 @click.option(
@@ -28,12 +28,13 @@ from keras_padsafe.cli.settle_target import settle_target
 @json_option
 @click.pass_context
 def demo(ctx: click.Context, keep: str | None, force: bool, as_json: bool) -> None:
-    """Show everything on one example; nothing is downloaded.
+    """Train, grow, verify and fine-tune a small model; nothing is downloaded.
 
-    The data comes with Python: the names of Unicode's characters. Trains a small
-    classifier on the names of 2002, saves it, adds the words of later names, verifies,
-    and fine-tunes on a few hundred new names. Compares this with the old vocabulary and
-    with training from scratch. The exit code is 1 if a check failed.
+    The data comes with Python: the names of Unicode's characters. The demo trains a
+    small classifier on the names of 2002, saves it, adds the words of later names,
+    verifies the new file, and fine-tunes it on a few hundred new names. It compares
+    this with the old vocabulary and with training from scratch. The exit code is 1 if a
+    check failed.
     """
     started = time.perf_counter()
     before, after = _files(keep, force=force)

@@ -32,18 +32,18 @@ from keras_padsafe.cli.writing import Writing, writing_options
     "plan_file",
     type=click.Path(),
     metavar="FILE",
-    help="Carry out a saved plan, which holds all the options above.",
+    help="Carry out a saved plan. It takes the place of all options above.",
 )
 @writing_options
 def grow(model: str, plan_file: str | None, writing: Writing, **growth: Any) -> None:
     """Add new ids to a trained model; old ids keep their outputs.
 
-    Tables, output heads and their biases, lookup layers, the state of the optimizer
-    and every number of the configuration that counts ids change together, or not at
-    all. MODEL is never modified, and OUT appears complete or not at all. If the model
-    has classes that keras-padsafe does not know, Keras builds the model to show what
-    belongs to the ids, and both models are run. OUT is kept only if that proves the
-    change; if not, the exit code is 1.
+    These change together, or not at all: tables, output heads and their biases, lookup
+    layers, the state of the optimizer, and every number of the configuration that
+    counts ids. MODEL is never modified. OUT appears complete or not at all. If the
+    model has classes that keras-padsafe does not know, Keras builds the model to show
+    what belongs to the ids. Then both models are run, and OUT is kept only if that
+    proves the change; if not, the exit code is 1.
     """
     from keras_padsafe import surgery
 

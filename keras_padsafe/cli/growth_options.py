@@ -20,13 +20,13 @@ _SETTLING = (
         "--also",
         multiple=True,
         metavar="LAYER:AXIS",
-        help="Also grow this axis of a layer: it runs over the ids. Repeatable.",
+        help="Also change this axis of a layer, which runs over the ids. Repeatable.",
     ),
     click.option(
         "--leave",
         multiple=True,
         metavar="LAYER",
-        help="Do not grow this layer or array, though its size fits. Repeatable.",
+        help="Leave this layer or array as it is, even if its size fits. Repeatable.",
     ),
     click.option(
         "--ask",
@@ -48,14 +48,14 @@ _TARGET = (
 _VOCABULARY = click.option(
     "--vocabulary",
     metavar="NAME",
-    help="The vocabulary, or one of its layers, if the model has several.",
+    help="Which vocabulary, if the model has several: its name, or that of a layer.",
 )
 _OPTIMIZER = click.option(
     "--optimizer",
     type=click.Choice(["keep", "drop"]),
     default="keep",
     show_default=True,
-    help="keep: the state of the optimizer grows too; drop: it is removed.",
+    help="keep: the state of the optimizer changes too; drop: it is removed.",
 )
 _ADDING = (
     click.option(
@@ -65,7 +65,7 @@ _ADDING = (
         "--add-file",
         type=click.File(encoding="utf-8-sig"),
         metavar="FILE",
-        help="Add the words of a UTF-8 text file, one a line; - reads stdin.",
+        help="Add the words of a UTF-8 text file, one per line; - reads stdin.",
     ),
 )
 _NEW_ROWS = click.option(
@@ -73,9 +73,10 @@ _NEW_ROWS = click.option(
     default="mean",
     show_default=True,
     metavar="SPEC",
-    help="mean, zeros, normal[:SEED], constant:VALUE, covariance[:SCALE[:SEED]], "
-    "like:WORD, unknown, pieces, a .npy or .safetensors[:NAME] file of rows, or a "
-    ".json file that says which old words a new one is like.",
+    help="What new rows hold: mean, zeros, normal[:SEED], constant:VALUE, "
+    "covariance[:SCALE[:SEED]], like:WORD, unknown, pieces, a .npy or "
+    ".safetensors[:NAME] file of rows, or a .json file that lists for each new word "
+    "the old words that it is like.",
 )
 _GROWTH = (
     click.option("--rows", type=int, metavar="N", help="Add N ids."),
@@ -86,7 +87,7 @@ _GROWTH = (
         "--capacity",
         type=int,
         metavar="N",
-        help="Add N spare rows for later words; a softmax gives them nothing.",
+        help="Add N spare rows for later words; a softmax gives them no probability.",
     ),
     click.option(
         "--multiple-of",
@@ -95,13 +96,14 @@ _GROWTH = (
         help="Round the number of rows up to a multiple of K.",
     ),
     click.option(
-        "--at", type=int, metavar="ID", help="Put new ids here; later ones move up."
+        "--at", type=int, metavar="ID", help="Put the new ids here; later ids move up."
     ),
-    click.option("--before", metavar="WORD", help="Put new ids before this word."),
+    click.option("--before", metavar="WORD", help="Put the new ids before this word."),
     click.option(
         "--pad",
         is_flag=True,
-        help="The one new id means padding: a row of zeros, masked. Usually --at 0.",
+        help="The new id is for padding: a row of zeros that is masked. Usually with "
+        "--at 0.",
     ),
     *_SETTLING,
     _OPTIMIZER,
@@ -204,14 +206,14 @@ def read_lines(option: str, file: Any, *, empty: bool = False) -> list[Any]:
         if len(text) > _MOST_SIGNS:
             raise Failure(
                 f"{option} {file.name}: it has more than {_MOST_SIGNS} characters. "
-                "Expected: one word a line."
+                "Expected: one word per line."
             )
         lines = text.removesuffix("\n").split("\n")
         return lines if empty else [line for line in lines if line]
     except UnicodeDecodeError as error:
         raise Failure(
             f"{option} {file.name}: it is not UTF-8 ({error.reason} at byte "
-            f"{error.start}). Expected: one word a line, as UTF-8 text."
+            f"{error.start}). Expected: one word per line, as UTF-8 text."
         ) from None
 
 

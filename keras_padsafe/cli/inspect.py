@@ -35,8 +35,8 @@ def inspect(
     MODEL is a .keras file, its unzipped folder or a preset of KerasHub. No array is
     loaded and no code in the file is run. If the model has classes that keras-padsafe
     does not know, Keras builds it without weights, to show what belongs to the ids.
-    The exit code is 1 if you have to answer a question before the vocabulary can grow;
-    the option that answers it is shown.
+    If you have to answer a question before the vocabulary can grow, the option that
+    answers it is shown, and the exit code is 1.
     """
     from keras_padsafe import surgery
     from keras_padsafe.cli.inventory_view import inventory_view

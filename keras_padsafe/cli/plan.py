@@ -44,8 +44,8 @@ def plan(
 ) -> None:
     """Show what growing a vocabulary would change; change nothing.
 
-    A saved plan can be read, kept under version control, and carried out on this
-    model or on another checkpoint of it: keras-padsafe grow --plan FILE.
+    You can read a saved plan, keep it under version control, and carry it out with
+    keras-padsafe grow --plan FILE, on this model or on another checkpoint of it.
     """
     from keras_padsafe.cli.plan_view import plan_view
 

@@ -36,7 +36,7 @@ from keras_padsafe.cli.writing import Writing, writing_options
     "--evict-file",
     type=click.File(encoding="utf-8-sig"),
     metavar="FILE",
-    help="Evict the words of a UTF-8 text file, one a line.",
+    help="Evict the words of a UTF-8 text file, one per line.",
 )
 @vocabulary_options
 @writing_options
@@ -54,8 +54,8 @@ def refill(
 
     New words take spare rows, which grow --capacity N makes, and the rows of evicted
     words. Rows that are left over stay spare: a softmax gives them no probability. All
-    other words keep their ids and rows. An evicted word is an unknown word from then
-    on.
+    other words keep their ids and rows. From then on, an evicted word is an unknown
+    word.
     """
     added = [*add, *read_lines("--add-file", add_file)]
     gone = [*evict, *read_lines("--evict-file", evict_file)]

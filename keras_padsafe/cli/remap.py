@@ -32,21 +32,21 @@ from keras_padsafe.cli.writing import Writing, writing_options
     type=click.File(encoding="utf-8-sig"),
     metavar="FILE",
     required=True,
-    help="The word of each old id, from 0 on, one a line.",
+    help="The word of each old id, from id 0 on, one per line.",
 )
 @click.option(
     "--new-vocabulary",
     type=click.File(encoding="utf-8-sig"),
     metavar="FILE",
     required=True,
-    help="The word of each new id. Words that are not in the other file are new.",
+    help="The word of each new id, likewise. Words that the old file lacks are new.",
 )
 @click.option(
     "--new-rows",
     default="mean",
     show_default=True,
     metavar="SPEC",
-    help="mean, zeros, normal[:SEED] or constant:VALUE.",
+    help="What new rows hold: mean, zeros, normal[:SEED] or constant:VALUE.",
 )
 @vocabulary_options
 @writing_options
@@ -60,7 +60,7 @@ def remap(
 ) -> None:
     """Give the ids of a trained model new numbers; rows follow their words.
 
-    Each word keeps its outputs. Each line of a file is a word; an empty first line
+    Each word keeps its outputs. Both files have one word per line. An empty first line
     stands for padding.
     """
     old = read_lines("--old-vocabulary", old_vocabulary, empty=True)

@@ -17,8 +17,8 @@ from keras_padsafe.cli.settle_target import settle_target
     cls=Command,
     short_help="Replace layers that let padding through with safe ones.",
     examples=[
-        "repair model.keras -o mended.keras",
-        "repair model.keras -o mended.keras --import my_layers --json",
+        "repair model.keras -o repaired.keras",
+        "repair model.keras -o repaired.keras --import my_layers --json",
     ],
 )
 @model_argument
@@ -34,14 +34,14 @@ def repair(
     modules: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Replace the layers of a trained model that let padding through by safe ones.
+    """Replace layers of a trained model that let padding through with safe ones.
 
     Weights, names and the optimizer stay. Only layers that a mask reaches are replaced.
     Then Keras loads both models, on the backend that KERAS_BACKEND names, to prove that
-    rows without padding keep their outputs. The last line is PROVED, or WRONG if
-    something could not be repaired or a check failed, or NOT PROVED if something could
-    not be checked. The exit code is 0 only for PROVED. Code that loads the new file
-    must import keras_padsafe.
+    rows without padding keep their outputs. The last line is WRONG if something could
+    not be repaired or a check failed, NOT PROVED if something could not be checked, and
+    else PROVED. The exit code is 0 only for PROVED. Code that loads the new file must
+    import keras_padsafe.
     """
     from keras_padsafe import audit
     from keras_padsafe.cli.repair_view import repair_view

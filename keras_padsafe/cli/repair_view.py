@@ -18,12 +18,12 @@ def repair_view(document: dict[str, Any]) -> RenderableType:
     return Group(
         heading(document["target"], f" from {document['source']}"),
         table(
-            "Swapped",
+            "Replaced",
             ("layer", "was", "is"),
             ((one["place"], one["old"], one["new"]) for one in document["swapped"]),
         ),
         table(
-            "Not mended",
+            "Not repaired",
             ("", "layer", "why"),
             (
                 (one["code"], one["place"], f"{one['message']} {one['fix']}")
@@ -43,6 +43,6 @@ def _outcome(document: dict[str, Any]) -> Text:
     if document["findings"]:
         return Text("Not everything could be repaired.")
     if document["swapped"]:
-        return Text("Mended.")
+        return Text("Repaired.")
     unseen = document["not_looked_at"]
-    return Text("Nothing could be repaired." if unseen else "Nothing to mend.")
+    return Text("Nothing could be repaired." if unseen else "Nothing to repair.")

@@ -30,12 +30,12 @@ from keras_padsafe.cli.writing import Writing, writing_options
     type=click.File(encoding="utf-8-sig"),
     metavar="FILE",
     required=True,
-    help="The words to keep, or the ids, one a line, as UTF-8; - reads stdin.",
+    help="The words or ids to keep, one per line, as UTF-8; - reads stdin.",
 )
 @vocabulary_options
 @writing_options
 def trim(model: str, keep_file: Any, writing: Writing, **settled: Any) -> None:
-    """Keep some ids of a trained model with their outputs; remove all others.
+    """Keep some ids of a trained model, with their outputs; remove all others.
 
     The kept ids get new numbers, in the order of the old ones. The ids for padding and
     unknown words are always kept. If the model knows words, each line of the file is a

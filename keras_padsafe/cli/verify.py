@@ -39,8 +39,8 @@ def verify(
 
     The kept rows and everything else are compared bit for bit. Then Keras loads both
     models, on the backend that KERAS_BACKEND names, and their outputs are compared.
-    The last line is PROVED, WRONG, or NOT PROVED if something could not be checked. The
-    exit code is 0 only for PROVED.
+    The last line is WRONG if a check failed, NOT PROVED if something could not be
+    checked, and else PROVED. The exit code is 0 only for PROVED.
     """
     from keras_padsafe import surgery
     from keras_padsafe.cli.certificate_view import certificate_view

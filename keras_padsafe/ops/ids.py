@@ -33,7 +33,10 @@ def as_ids(ids: Tensor) -> Tensor:
     """
     if not ops.is_tensor(ids) and not backend.is_keras_tensor(ids):
         ids = _without_huge(np.asarray(ids))
-    ids = ops.convert_to_tensor(ids, sparse=False)
+    if not (
+        backend.is_keras_tensor(ids) and not ids.sparse
+    ):  # Else it is a box in a plot.
+        ids = ops.convert_to_tensor(ids, sparse=False)
     dtype = backend.standardize_dtype(ids.dtype)
     if dtype in ("int32", "int64"):
         return ids
@@ -139,7 +142,7 @@ def _raise_if_bad(
     if pad_id:
         expected += f", or pad ids {pad_id}"
     fix = (
-        "Mend the ids, give the table more rows, or set `out_of_range` to 'pad' or "
+        "Correct the ids, give the table more rows, or set `out_of_range` to 'pad' or "
         "to the id of the unknown token."
     )
 

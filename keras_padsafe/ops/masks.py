@@ -32,10 +32,10 @@ def padding_mask(ids: Tensor, pad_id: int | Iterable[int]) -> Tensor:
     [[True, True, False], [True, False, False]]
     """
     ids = as_ids(ids)
-    mask = ops.ones_like(ids, dtype="bool")
-    for pad in as_pad_ids(pad_id):
-        mask = ops.logical_and(mask, ops.not_equal(ids, pad))
-    return mask
+    masks = [ops.not_equal(ids, pad) for pad in as_pad_ids(pad_id)]
+    if not masks:
+        return ops.ones_like(ids, dtype="bool")
+    return functools.reduce(ops.logical_and, masks)
 
 
 def mask_from_lengths(lengths: Tensor, time: int) -> Tensor:
@@ -168,7 +168,8 @@ def as_bool_mask(mask: Tensor, name: str) -> Tensor:
     >>> keras.ops.convert_to_numpy(mask).tolist()
     [True, True, False]
     """
-    mask = ops.convert_to_tensor(mask)
+    if not backend.is_keras_tensor(mask):  # Else each reading is a box in a plot.
+        mask = ops.convert_to_tensor(mask)
     dtype = backend.standardize_dtype(mask.dtype)
     if dtype == "bool":
         return mask

@@ -30,7 +30,7 @@ def read_layer_tree(archive: Archive) -> LayerNode:
         raise SurgeryError(
             f"{archive.path}: this file holds weights only, without the config.json "
             "that says what the arrays are. Expected: a `.keras` file or its "
-            "unzipped folder. To mend it, build the model in Keras, call "
+            "unzipped folder. To repair it, build the model in Keras, call "
             "`model.load_weights(...)` and save it with `model.save('model.keras')`."
         )
     _check_model(archive.config)

@@ -199,7 +199,7 @@ def test_nothing_to_mend_is_a_copy(build: Build, tmp_path: Path) -> None:
     report = kp.audit.repair(tmp_path / "old.keras", tmp_path / "new.keras")
     assert (report.swapped, report.findings, report.checks) == ((), (), ())
     assert report.passed
-    assert str(report) == "nothing to mend"
+    assert str(report) == "nothing to repair"
     old, new = read(tmp_path / "old.keras"), read(tmp_path / "new.keras")
     assert old.config == new.config
     assert old.arrays.keys() == new.arrays.keys()

@@ -40,7 +40,7 @@ def test_shows_what_it_did(run: Run, leaky: Path) -> None:
     row = "top    GlobalAveragePooling1D  MaskedGlobalAveragePooling1D"
     assert row in result.stdout
     assert re.search("passed +rows without padding keep their", result.stdout)
-    assert result.stdout.endswith("Mended.\nPROVED\n")
+    assert result.stdout.endswith("Repaired.\nPROVED\n")
     top = keras.models.load_model(target).get_layer("top")
     assert type(top).__name__ == "MaskedGlobalAveragePooling1D"
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_mended_is_a_finding(run: Run, tmp_path: Path) -> None:
 def test_nothing_to_mend(run: Run, model: Path) -> None:
     result = run("repair", model, "-o", model.with_name("same.keras"))
     assert result.exit_code == 0
-    assert result.stdout.endswith("Nothing to mend.\nPROVED\n")
+    assert result.stdout.endswith("Nothing to repair.\nPROVED\n")
 
 
 def test_overwrites_only_by_force(run: Run, leaky: Path) -> None:
@@ -99,4 +99,4 @@ def test_a_class_of_the_user(models: Path, tmp_path: Path) -> None:
         env=os.environ,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("Nothing to mend.\nPROVED\n")
+    assert done.stdout.endswith("Nothing to repair.\nPROVED\n")

@@ -8,6 +8,7 @@ import copy
 import inspect
 import io
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 import keras_padsafe as kp
 from tests.compiled import read_by_tensorflow
@@ -64,7 +66,12 @@ def model() -> Any:
 def of_saved_model(path: Path) -> Any:
     tf = pytest.importorskip("tensorflow")
     loaded = tf.saved_model.load(str(path))  # Held: it owns the variables.
-    return loaded.serve(tf.constant(IDS)).numpy()
+    try:
+        return loaded.serve(tf.constant(IDS)).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        if "Cannot deserialize computation" not in str(error):
+            raise
+        pytest.skip("this TensorFlow does not read what this JAX writes")
 
 
 def of_litert(path: Path) -> Any:
@@ -121,8 +128,8 @@ def test_an_exported_model_answers_as_the_model_does(to: str, tmp_path: Path) ->
         path = tmp_path / make.__name__ / name
         path.parent.mkdir()
         expected = answers(model)
-        try:
-            model.export(path, format=to, verbose=False)
+        try:  # Keras 3.14 writes LiteRT to a string only.
+            model.export(str(path), format=to, verbose=False)
         except ValueError as error:
             if "Unrecognized format" not in str(error):
                 raise
@@ -218,6 +225,48 @@ def test_a_summary_and_a_plot_name_every_layer(model: Any) -> None:
     pytest.importorskip("pydot")
     dot = keras.utils.model_to_dot(model, show_shapes=True).to_string()
     assert "MaskedGroupedQueryAttention" in dot
+
+
+def short(embedding: Any, attention: Any, pooling: Any) -> Any:
+    ids = keras.Input((5,), dtype="int32")
+    x = embedding(ids)
+    return keras.Model(ids, pooling(attention(x, x)))
+
+
+def short_stock() -> Any:
+    return short(
+        layers.Embedding(50, DIM, mask_zero=True),
+        layers.MultiHeadAttention(2, 8),
+        layers.GlobalAveragePooling1D(),
+    )
+
+
+def short_ours() -> Any:
+    return short(
+        kp.layers.ExtendableEmbedding(50, DIM, pad_id=0),
+        kp.layers.MaskedMultiHeadAttention(2, 8),
+        kp.layers.MaskedGlobalAveragePooling1D(),
+    )
+
+
+def test_a_summary_has_no_more_rows_than_that_of_keras() -> None:
+    """What makes a mask is a row of it; reading a mask adds none."""
+    for model in (short_stock(), short_ours()):
+        beside = [one for one in model.operations if one not in model.layers]
+        assert [type(one).__name__ for one in beside] == ["NotEqual"]
+
+
+@pytest.mark.skipif(not shutil.which("dot"), reason="Keras draws with Graphviz's dot")
+def test_a_plot_is_as_large_as_that_of_keras(tmp_path: Path) -> None:
+    pytest.importorskip("pydot")
+    sizes = []
+    for make in (short_stock, short_ours):
+        path = tmp_path / f"{make.__name__}.png"
+        keras.utils.plot_model(make(), str(path))
+        with Image.open(path) as picture:
+            assert len(picture.convert("L").getcolors()) > 1  # ink on paper
+            sizes.append(picture.height)
+    assert sizes[0] == sizes[1] > 100
 
 
 def test_low_rank_updates_train() -> None:

@@ -35,7 +35,7 @@ def test_the_error_names_the_id_its_position_the_count_and_the_table():
     message = (
         r"2 of 6 ids are outside the table of 'words'\. The first is 9, at position "
         r"\(0, 1\) of ids of shape \(2, 3\)\. Expected: ids from 0 to 4, or pad ids "
-        r"\(-1,\)\. Mend the ids"
+        r"\(-1,\)\. Correct the ids"
     )
     with pytest.raises(ValueError, match=message):
         kp.ops.apply_out_of_range(IDS, 5, "raise", (-1,), "the table of 'words'")

@@ -121,6 +121,10 @@ def test_every_task_of_the_folder_loads(preset: Find, tmp_path: Path) -> None:
 def test_ids_behind_the_file_move_up(preset: Find, tmp_path: Path) -> None:
     """The mask of XLM-RoBERTa has the last id, whatever the file lists."""
     source, target = preset("xlm_roberta"), tmp_path / "grown"
+    try:
+        tokenizer_of(source).get_vocabulary()
+    except AttributeError:
+        pytest.skip("this KerasHub fails on a word of its own tokenizer, as 0.29 does")
     report = kp.surgery.grow(source, target, tokens=TOKENS)
     assert report.plan.row_map.to_json() == [[0, 31], [-1, 2], [31, 1]]
     old, new = tokenizer_of(source), tokenizer_of(target)

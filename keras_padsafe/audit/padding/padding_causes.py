@@ -9,6 +9,8 @@ import numpy as np
 from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.padding.padding_answers import CONTENT, Answer, Answers
+from keras_padsafe.audit.padding.said import said
+from keras_padsafe.audit.padding_report import PaddingVariant
 from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, parameters
@@ -129,9 +131,9 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
         code,
         path,
         f"{CODES[code].title[0].upper()}{CODES[code].title[1:]}: real positions "
-        f"first change in {kind}{where} ({', '.join(cause.names)}). The output of "
-        f"the model changes by {worst.moved:.3g} with {shown}; rounding alone "
-        f"changes it by {worst.noise:.3g}.{mask}",
+        f"first change in {kind}{where}, with {', '.join(map(said, cause.names))}. "
+        f"{_measured(shown, worst)}; rounding alone changes it by "
+        f"{worst.noise:.3g}.{mask}",
         _fix(code, cause, _instead(answers, call) if call else ""),
         evidence,
     )
@@ -169,6 +171,13 @@ def _evidence(answer: Answer) -> dict[str, Any]:
 def _share(answer: Answer) -> float:
     moved, noise = answer.variant.moved or 0.0, answer.variant.noise
     return moved / noise if noise else float("inf")
+
+
+def _measured(name: str, variant: PaddingVariant) -> str:
+    if name == "gradient":
+        share = f"{variant.moved:.3g} times that at real positions"
+        return f"The gradient at padded positions is {share}"
+    return f"The output of the model changes by {variant.moved:.3g} with {said(name)}"
 
 
 def _telling(name: str) -> bool:
