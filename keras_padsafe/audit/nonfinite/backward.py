@@ -6,7 +6,7 @@ gradients and hands on others, or gives them to its weights.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,8 +14,10 @@ import numpy as np
 
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun, unrolled
+from keras_padsafe.audit.nonfinite.births import spoils_spots
 from keras_padsafe.audit.nonfinite.cause import Cause, diverged, of_operation
 from keras_padsafe.audit.nonfinite.experiments import JITTER, jittered, jittered_back
+from keras_padsafe.audit.nonfinite.forward import settled
 from keras_padsafe.audit.nonfinite.own_code import (
     OwnCode,
     agreed,
@@ -104,13 +106,15 @@ class Backward:
         if loops:
             with unrolled(loops):
                 return Backward(self._run, self._tokens).findings()
+        made_by = self._births_behind(fault)
+        if made_by:
+            return made_by
         more: dict[str, Any] = {}
         if fault.weights:
             more["weights"] = list(fault.weights)
         if fault.after is not None:
             more["after"] = fault.after
-        place = fault.call.path if fault.call else "loss"
-        cause = self._cause(fault)
+        cause, place = self._cause(fault), _place(fault)
         return [
             nonfinite_finding(cause, place, "backward", fault.bad, self._tokens, more)
         ]
@@ -232,17 +236,39 @@ class Backward:
         outputs, _ = self._run(Observer())
         return own_code_of(lambda: self._run.loss_of(outputs))
 
+    def _births_behind(self, fault: _Fault) -> list[Finding]:
+        """What made the values that outputs and loss hide and the gradient does not."""
+        calls = self._look.calls
+        spots = {(calls[i].path, moment) for i, moment in self._given(fault)}
+        if not spots:
+            return []
+        spoils = spoils_spots(self._run, spots)
+        found, _ = settled(self._run, self._tokens, spoils).that_count()
+        at = _place(fault)
+        hidden = f"A mask hides it, but the gradient is lost at {at}: 0 * NaN is NaN."
+        return [
+            replace(
+                finding,
+                message=f"{finding.message} {hidden}",
+                evidence={**finding.evidence, "crosses_at": at},
+            )
+            for finding in found
+            if finding.place != "input" and "input" not in finding.evidence
+        ]
+
     def _nan_behind_mask(self, fault: _Fault) -> BadValues | None:
+        bad = [self._look.noted[spot].bad[-1] for spot in self._given(fault)]
+        return next((one for one in bad if one.only_in_padding), None)
+
+    def _given(self, fault: _Fault) -> list[Spot]:
+        """The spots before the fault where something is not finite."""
         around: list[Spot] = []
         call = fault.call
         while call is not None:
             around.append((call.index, "enter"))
             call = call.parent
-        for spot in [*sorted(fault.feeds), *around]:
-            noted = self._look.noted.get(spot)
-            if noted is not None and noted.bad[-1].only_in_padding:
-                return noted.bad[-1]
-        return None
+        spots = [*sorted(fault.feeds), *around]
+        return [spot for spot in spots if spot in self._look.noted]
 
     def _has_pole(self, fault: _Fault) -> bool:
         """Whether a little noise moves the outputs far: a guarded 1/0 is 1/noise."""
@@ -254,6 +280,10 @@ class Backward:
         pairs = [pair for other in moved for pair in zip(still, other, strict=True)]
         apart = [abs(to_numpy(after) - to_numpy(before)) for before, after in pairs]
         return any(float(far.max(initial=0.0)) > _POLE * JITTER for far in apart)
+
+
+def _place(fault: _Fault) -> str:
+    return fault.call.path if fault.call else "loss"
 
 
 def _zeros(flow: Flow) -> Tensor:

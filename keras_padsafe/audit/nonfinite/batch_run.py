@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_padsafe.audit.run.bad_values import to_numpy
 from keras_padsafe.audit.run.model_runs import ModelRuns, Values, as_tensors
 from keras_padsafe.audit.run.watch import (
     Change,
@@ -17,6 +19,7 @@ from keras_padsafe.audit.run.watch import (
     map_tensors,
     tensors_in,
 )
+from keras_padsafe.compat import labels_pass
 from keras_padsafe.errors import AuditError
 from keras_padsafe.types import Tensor
 
@@ -29,6 +32,8 @@ class BatchRun(ModelRuns):
     Attributes:
         targets: The targets and sample weights, by name.
         has_loss: Whether there are targets, and so a loss.
+        labels: What the loss was given for labels and for how many classes, once it ran
+            and some of them are of none.
 
     Raises:
         AuditError: if targets were given and nothing says which loss they have.
@@ -61,6 +66,7 @@ class BatchRun(ModelRuns):
                 )
         self.targets = {"targets": self._y, "sample_weight": self._weights}
         self.has_loss = y is not None
+        self.labels: tuple[np.ndarray, int] | None = None
         self._loss = self._loss_function(loss)
 
     @property
@@ -140,7 +146,21 @@ class BatchRun(ModelRuns):
             named = {} if weights is None else {"sample_weight": _rows(weights, rows)}
             return keras.ops.mean(given(_rows(y, rows), outputs, **named))
 
-        return of_rows
+        def of_labels(outputs: Any, rows: slice) -> Tensor:
+            with labels_pass(self._within):
+                return of_rows(outputs, rows)
+
+        return of_labels
+
+    def _within(self, labels: Any, classes: int) -> Any:
+        """Labels, with 0 for what is none: there backends raise, or give NaN or 0."""
+        array = to_numpy(keras.ops.convert_to_tensor(labels))
+        inside = (array >= 0) & (array < classes)
+        if inside.all():
+            return labels
+        if self.labels is None:
+            self.labels = array, classes
+        return keras.ops.convert_to_tensor(np.where(inside, array, 0))
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Where non-finite values are born in a forward run.
 
 Every value that is seen to be non-finite is replaced by zero at once, so that whatever
-is non-finite later was born anew. A birth counts if the outputs or the loss are not
-finite when it alone is let through; the -inf of an attention score does not.
+is non-finite later was born anew. A birth counts if something is not finite when it
+alone is let through: the outputs, the loss, or what enters a layer that loses the
+gradient. The -inf of an attention score does not.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,13 @@ from keras_padsafe.audit.run.bad_values import (
 from keras_padsafe.audit.run.look import Look, Noted
 from keras_padsafe.audit.run.watch import LayerCall, Moment, Spot, Vary
 from keras_padsafe.types import Tensor
+
+At = Callable[[LayerCall, Moment, Any], Any]
+"""What `Vary` takes: what to do at each spot of a run."""
+
+Spoils = Callable[[At, bool], bool]
+"""Runs the batch so changed, and says whether something is lost; whether infinities may
+be there is the second argument."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +83,40 @@ def births_in(look: Look) -> list[Birth]:
 
 
 def births_that_count(
-    run: BatchRun, births: list[Birth], *, allow_infinities: bool = False
+    births: list[Birth], spoils: Spoils, allow_infinities: bool
 ) -> list[Birth]:
-    """Those that alone spoil the outputs or the loss, in order; see `spoilt`."""
-    found = []
-    for birth in births:
-        outputs, loss = run(_without([b for b in births if b is not birth]))
-        if spoilt(outputs, loss, allow_infinities=allow_infinities):
-            found.append(birth)
-    return found
+    """Those that alone spoil something, in order."""
+    return [
+        birth
+        for birth in births
+        if spoils(_without([b for b in births if b is not birth]), allow_infinities)
+    ]
+
+
+def spoils_answers(run: BatchRun) -> Spoils:
+    """Whether the outputs or the loss are lost."""
+    return lambda at, allow: spoilt(*run(Vary(at)), allow_infinities=allow)
+
+
+def spoils_spots(run: BatchRun, spots: Collection[tuple[str, Moment]]) -> Spoils:
+    """Whether something is lost before or after the calls at some paths."""
+
+    def spoils(changed: At, allow_infinities: bool) -> bool:
+        lost: list[bool] = []
+
+        def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
+            structure = changed(call, moment, structure)
+            if (call.path, moment) in spots:
+                for tensor in floats_in(structure):
+                    array = to_numpy(tensor)
+                    bad = np.isnan(array) if allow_infinities else ~np.isfinite(array)
+                    lost.append(bool(bad.any()))
+            return structure
+
+        run(Vary(at))
+        return any(lost)
+
+    return spoils
 
 
 def spoilt(outputs: Any, loss: Tensor | None, *, allow_infinities: bool) -> bool:
@@ -103,7 +137,7 @@ def spoilt(outputs: Any, loss: Tensor | None, *, allow_infinities: bool) -> bool
     return any(np.isnan(r).any() or np.isinf(r).all(1).any() for r in rows)
 
 
-def _without(births: list[Birth]) -> Vary:
+def _without(births: list[Birth]) -> At:
     """Replaces some births by zeros, but not what came to them from elsewhere."""
     by_spot = {birth.spot: birth for birth in births}
     watched = {spot for birth in births for spot in birth.feeds}
@@ -118,7 +152,7 @@ def _without(births: list[Birth]) -> Vary:
             reached.add(spot)
         return structure
 
-    return Vary(at)
+    return at
 
 
 def _birth(look: Look, noted: Noted) -> Birth:

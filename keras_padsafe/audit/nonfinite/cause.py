@@ -62,19 +62,33 @@ def bad_id(call: LayerCall) -> Cause | None:
             ids = to_numpy(tensor).astype("int64")
             outside = (ids >= rows) | (ids < -rows)
             if outside.any():
-                where = np.argwhere(outside)[:8]
-                return Cause(
-                    "PS502",
-                    f"id {int(ids[outside][0])} was looked up in a table of {rows} "
-                    "rows",
-                    {
-                        "table_rows": int(rows),
-                        "ids": sorted({int(i) for i in ids[outside]})[:8],
-                        "at": where.tolist(),
-                        "rows": sorted({int(row) for row in where[:, 0]}),
-                    },
-                )
+                because = f"was looked up in a table of {rows} rows"
+                return _out_of_range(ids, outside, "id", because, table_rows=int(rows))
     return None
+
+
+def no_class(labels: np.ndarray, classes: int) -> Cause:
+    """What labels of classes that no score stands for are."""
+    because = (
+        f"was looked up among the scores of {classes} classes; there, backends raise "
+        "an error, or give NaN or 0"
+    )
+    outside = ~((labels >= 0) & (labels < classes))
+    return _out_of_range(labels, outside, "label", because, classes=classes)
+
+
+def _out_of_range(
+    numbers: np.ndarray, outside: np.ndarray, what: str, because: str, **size: int
+) -> Cause:
+    where = np.argwhere(outside)[:8]
+    evidence = {
+        **size,
+        f"{what}s": sorted({int(i) for i in numbers[outside]})[:8],
+        "at": where.tolist(),
+        "rows": sorted({int(at[0]) for at in where}),
+    }
+    first = int(numbers[outside][0])
+    return Cause("PS502", f"{what} {first} {because}", evidence)
 
 
 def bad_weight(

@@ -11,8 +11,10 @@ from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun, unrolled
 from keras_padsafe.audit.nonfinite.births import (
     Birth,
+    Spoils,
     births_in,
     births_that_count,
+    spoils_answers,
 )
 from keras_padsafe.audit.nonfinite.cause import (
     DIVERGED,
@@ -66,32 +68,42 @@ class Forward:
         run: The batch.
         look: A settled run of it.
         tokens: Spells its rows.
+        spoils: Which births count; by default those that spoil outputs or loss.
     """
 
-    def __init__(self, run: BatchRun, look: Look, tokens: Tokens) -> None:
+    def __init__(
+        self, run: BatchRun, look: Look, tokens: Tokens, spoils: Spoils | None = None
+    ) -> None:
         self._run, self._look, self._tokens = run, look, tokens
+        self._spoils = spoils or spoils_answers(run)
         self.births = births_in(look)
 
-    def meant(self, births: list[Birth]) -> set[Spot]:
-        """Where code put infinities that no operation made, as a mask of scores does.
+    def that_count(self) -> tuple[list[Finding], "Forward"]:
+        """What the births are that count, and the last run that was looked at.
 
-        Not those are at fault, but what cannot bear them.
+        Where code put infinities that no operation made, as a mask of scores does, not
+        those are at fault, but what cannot bear them; another run lets them be.
         """
-        return {birth.spot for birth in births if self._is_meant(birth)}
+        births = self._births_that_count()
+        meant = {birth.spot for birth in births if self._is_meant(birth)}
+        found = self.findings([b for b in births if b.spot not in meant])
+        if not meant:
+            return found, self
+        again = settled(self._run, self._tokens, self._spoils, meant)
+        known = {birth.spot for birth in births}
+        more = [b for b in again._births_that_count() if b.spot not in known]
+        places = {(finding.code, finding.place) for finding in found}
+        found += [f for f in again.findings(more) if (f.code, f.place) not in places]
+        return found, again
 
     def findings(self, births: list[Birth]) -> list[Finding]:
         """What some births are."""
         loops = [loop for birth in births for loop in _loops_at(birth)]
         if loops:
             with unrolled(loops):
-                again = settled(self._run, self._tokens)
-                if allow := bool(self._look.meant):
-                    births = births_that_count(self._run, again.births)
-                    again = settled(self._run, self._tokens, again.meant(births))
-                births = births_that_count(
-                    self._run, again.births, allow_infinities=allow
-                )
-                return again.findings(births or again.births[:1])
+                again = settled(self._run, self._tokens, self._spoils)
+                found, again = again.that_count()
+                return found or again.findings(again.births[:1])
         found: list[Finding] = []
         for number, birth in enumerate(births):
             if number and not self._happens_anyway(birth, births[:number]):
@@ -105,6 +117,9 @@ class Forward:
             elif not any(f.code == finding.code == "PS509" for f in found):
                 found.append(finding)
         return found
+
+    def _births_that_count(self) -> list[Birth]:
+        return births_that_count(self.births, self._spoils, bool(self._look.meant))
 
     def raised(self) -> Finding | None:
         """What an exception in a model has to do with ids, if it has."""
@@ -297,17 +312,20 @@ class Forward:
         return []
 
 
-def settled(run: BatchRun, tokens: Tokens, meant: Collection[Spot] = ()) -> Forward:
+def settled(
+    run: BatchRun, tokens: Tokens, spoils: Spoils, meant: Collection[Spot] = ()
+) -> Forward:
     """A forward run in which zeros take the place of what is not finite.
 
     Args:
         run: The batch.
         tokens: Spells its rows.
+        spoils: Which births count.
         meant: The spots where infinities are let be.
     """
     look = Look(settle=True, meant=meant)
     run(look)
-    return Forward(run, look, tokens)
+    return Forward(run, look, tokens, spoils)
 
 
 def _loops_at(birth: Birth) -> list[keras.layers.RNN]:

@@ -1,4 +1,4 @@
-"""Why a loss is not finite though the outputs are."""
+"""Why a loss is not finite, or has no score for a label, though the outputs are."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from keras_padsafe.audit.nonfinite.cause import (
     UNDEFINED,
     Cause,
     bad_weight,
+    no_class,
     of_operation,
 )
 from keras_padsafe.audit.nonfinite.experiments import jittered, shrunk
@@ -48,7 +49,12 @@ class Lossy:
 
     def finding(self) -> Finding:
         """Says why the loss is not finite, and in which rows."""
-        return self._of_layers() or self._of_targets() or self._of_loss()
+        return (
+            self._of_layers()
+            or self._of_targets()
+            or self._of_labels()
+            or self._of_loss()
+        )
 
     def _of_layers(self) -> Finding | None:
         """The first layer that adds a loss that is not finite, of finite values."""
@@ -78,6 +84,12 @@ class Lossy:
                     cause, name = Cause("PS506", because), "loss"
                 return nonfinite_finding(cause, name, "loss", bad, self._tokens)
         return None
+
+    def _of_labels(self) -> Finding | None:
+        if self._run.labels is None:
+            return None
+        cause = no_class(*self._run.labels)
+        return nonfinite_finding(cause, "targets", "loss", None, self._tokens)
 
     def _of_loss(self) -> Finding:
         bad = bad_values(self._run.loss_of(self._outputs), None)

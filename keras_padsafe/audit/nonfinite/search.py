@@ -4,9 +4,9 @@ from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.backward import Backward
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
-from keras_padsafe.audit.nonfinite.births import births_that_count, spoilt
+from keras_padsafe.audit.nonfinite.births import spoilt
 from keras_padsafe.audit.nonfinite.cause import bad_weight
-from keras_padsafe.audit.nonfinite.forward import Forward, settled
+from keras_padsafe.audit.nonfinite.forward import Forward
 from keras_padsafe.audit.nonfinite.lossy import Lossy
 from keras_padsafe.audit.nonfinite.wording import Tokens
 from keras_padsafe.audit.run.bad_values import all_finite, floats_in
@@ -27,27 +27,19 @@ def search(run: BatchRun, tokens: Tokens) -> AuditReport:
         if raised is None:
             raise
         return AuditReport((raised,))
-    first = forward = Forward(run, look, tokens)
-    births = births_that_count(run, first.births)
-    meant = first.meant(births)
-    found = first.findings([b for b in births if b.spot not in meant])
-    if meant:
-        known = {birth.spot for birth in births}
-        forward = settled(run, tokens, meant)
-        births = births_that_count(run, forward.births, allow_infinities=True)
-        more = forward.findings([b for b in births if b.spot not in known])
-        places = {(finding.code, finding.place) for finding in found}
-        found += [f for f in more if (f.code, f.place) not in places]
+    first = Forward(run, look, tokens)
+    found, forward = first.that_count()
     if found:
         return AuditReport(tuple(found))
+    meant = forward is not first
     if forward.births or meant:
         outputs, loss = run(Observer())
-    if spoilt(outputs, None, allow_infinities=bool(meant)):
+    if spoilt(outputs, None, allow_infinities=meant):
         # Each alone does no harm, so that all of them together do; or infinities that
         # were meant are all that a row has.
         told = forward if forward.births else first
         return AuditReport(tuple(told.findings(told.births[:1])))
-    if loss is not None and not all_finite(loss):
+    if loss is not None and (run.labels or not all_finite(loss)):
         return AuditReport((Lossy(run, outputs, tokens).finding(),))
     found, missing = _backward(run, tokens)
     # A kernel may make zeros of the NaN of a weight, but none of its gradient.

@@ -15,6 +15,10 @@ from keras_padsafe.audit.run.watch import tensors_in
 
 _SHOWN, _WORDS_SHOWN = 8, 12
 
+_FIX_LABELS = (
+    "Number the classes from 0, and give the head a score for each. A label that "
+    "means nothing is the ignore_class of the loss, or the pad_label of MaskedLoss."
+)
 FIXES: Mapping[str, str] = {
     "PS501": (
         "Use a layer that returns zeros there, such as MaskedGlobalAveragePooling1D "
@@ -80,7 +84,8 @@ def nonfinite_finding(
     positions = evidence.get("positions", [])
     evidence |= tokens.evidence(evidence.get("rows", []), positions)
     message = _message(evidence, cause.because)
-    return Finding(cause.code, place, message, FIXES[cause.code], evidence)
+    fix = _FIX_LABELS if "labels" in evidence else FIXES[cause.code]
+    return Finding(cause.code, place, message, fix, evidence)
 
 
 def joined(first: Finding, again: Finding, tokens: "Tokens") -> Finding:
@@ -98,8 +103,11 @@ def joined(first: Finding, again: Finding, tokens: "Tokens") -> Finding:
 
 def _message(evidence: Mapping[str, Any], because: str) -> str:
     what = "a gradient" if evidence["direction"] == "backward" else "a value"
+    what += " is first non-finite here"
+    if "labels" in evidence:
+        what = "a label stands for no class"
     between = f", after {evidence['after']}" if "after" in evidence else ""
-    return f"{what} is first non-finite here{between}{_rows(evidence)}: {because}."
+    return f"{what}{between}{_rows(evidence)}: {because}."
 
 
 def _rows(evidence: Mapping[str, Any]) -> str:
