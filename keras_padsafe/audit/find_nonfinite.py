@@ -88,4 +88,6 @@ def find_nonfinite(
     words = vocabulary
     if words is not None and not isinstance(words, Mapping):
         words = read_words(words, "vocabulary", AuditError)
-    return search(run, Tokens(run.x, words))
+    found, missing = search(run)
+    worded = map(Tokens(run.x, words).worded, found)
+    return AuditReport(tuple(worded), not_looked_at=tuple(missing))

@@ -15,16 +15,15 @@ import numpy as np
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun, unrolled
 from keras_padsafe.audit.nonfinite.births import spoils_spots
-from keras_padsafe.audit.nonfinite.cause import Cause, diverged, of_operation
+from keras_padsafe.audit.nonfinite.cause import Cause, diverged
 from keras_padsafe.audit.nonfinite.experiments import JITTER, jittered, jittered_back
 from keras_padsafe.audit.nonfinite.forward import settled
 from keras_padsafe.audit.nonfinite.own_code import (
     OwnCode,
-    agreed,
     own_code,
     own_code_of,
 )
-from keras_padsafe.audit.nonfinite.wording import Tokens, nonfinite_finding
+from keras_padsafe.audit.nonfinite.wording import nonfinite_finding
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
     bad_values,
@@ -86,11 +85,10 @@ class Backward:
 
     Args:
         run: The batch; its forward run is finite.
-        tokens: Spells its rows.
     """
 
-    def __init__(self, run: BatchRun, tokens: Tokens) -> None:
-        self._run, self._tokens = run, tokens
+    def __init__(self, run: BatchRun) -> None:
+        self._run = run
         self._look = Look()
         run(self._look)
 
@@ -105,7 +103,7 @@ class Backward:
         loops = [x for x in loops if isinstance(x, keras.layers.RNN) and not x.unroll]
         if loops:
             with unrolled(loops):
-                return Backward(self._run, self._tokens).findings()
+                return Backward(self._run).findings()
         made_by = self._births_behind(fault)
         if made_by:
             return made_by
@@ -115,9 +113,7 @@ class Backward:
         if fault.after is not None:
             more["after"] = fault.after
         cause, place = self._cause(fault), _place(fault)
-        return [
-            nonfinite_finding(cause, place, "backward", fault.bad, self._tokens, more)
-        ]
+        return [nonfinite_finding(cause, place, "backward", fault.bad, more)]
 
     def _flowing(
         self, changes: Mapping[Spot, Change] | None = None, scale: float = 1.0
@@ -207,15 +203,14 @@ class Backward:
             grown = diverged(self._run.trainable, self._run.x)
             return grown or Cause("PS503", because)
         code = self._own_code(fault)
-        made = agreed(code)
         if code.made and code.hides:
             because = (
                 "`where` hides a value that is not finite, but in the gradient 0 * "
                 "inf is NaN"
             )
-            return Cause("PS507", because, {"operation": code.made[0].name})
-        if made is not None:
-            return of_operation(made)
+            return Cause("PS507", because, code.made[0].evidence)
+        if code.cause is not None:
+            return code.cause
         at_zero = Cause("PS508", "the derivative at exactly zero divides by zero")
         if code.ran and not code.chooses:
             return at_zero
@@ -232,26 +227,21 @@ class Backward:
         if fault.call is not None:
             return own_code(self._run, fault.call.index)
         if not self._run.has_loss:
-            return OwnCode(-1, {})
+            return OwnCode()
         outputs, _ = self._run(Observer())
         return own_code_of(lambda: self._run.loss_of(outputs))
 
     def _births_behind(self, fault: _Fault) -> list[Finding]:
         """What made the values that outputs and loss hide and the gradient does not."""
-        calls = self._look.calls
-        spots = {(calls[i].path, moment) for i, moment in self._given(fault)}
-        if not spots:
+        given = [self._look.noted[spot] for spot in self._given(fault)]
+        if not given:
             return []
+        spots = {(noted.call.path, noted.moment) for noted in given}
         spoils = spoils_spots(self._run, spots)
-        found, _ = settled(self._run, self._tokens, spoils).that_count()
-        at = _place(fault)
-        hidden = f"A mask hides it, but the gradient is lost at {at}: 0 * NaN is NaN."
+        found, _ = settled(self._run, spoils).that_count()
+        lost = {"gradient_lost_at": _place(fault)}
         return [
-            replace(
-                finding,
-                message=f"{finding.message} {hidden}",
-                evidence={**finding.evidence, "crosses_at": at},
-            )
+            replace(finding, evidence=finding.evidence | lost)
             for finding in found
             if finding.place != "input" and "input" not in finding.evidence
         ]

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.nonfinite.births import Birth
-from keras_padsafe.audit.nonfinite.own_code import Primitive
 from keras_padsafe.audit.run.bad_values import (
     is_finite,
     is_float,
@@ -42,13 +41,6 @@ DIVISION_BY_ZERO = Cause("PS508", "it divides by zero, or takes the logarithm of
 
 UNDEFINED = Cause("PS510", "an operation is not defined for its input")
 """What nothing mends."""
-
-
-def of_operation(made: Primitive) -> Cause:
-    """What an operation that made a non-finite value of finite ones says of it."""
-    codes = {"nothing left": "PS501", "large": "PS503", "zero": "PS508"}
-    code = codes.get(made.verdict or "", "PS510")
-    return Cause(code, made.because, {"operation": made.name})
 
 
 def bad_id(call: LayerCall) -> Cause | None:

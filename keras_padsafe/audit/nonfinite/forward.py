@@ -24,7 +24,6 @@ from keras_padsafe.audit.nonfinite.cause import (
     bad_id,
     bad_weight,
     empty_row,
-    of_operation,
 )
 from keras_padsafe.audit.nonfinite.experiments import (
     in_float64,
@@ -34,8 +33,8 @@ from keras_padsafe.audit.nonfinite.experiments import (
     widened,
     without_zeros,
 )
-from keras_padsafe.audit.nonfinite.own_code import Primitive, agreed, own_code
-from keras_padsafe.audit.nonfinite.wording import Tokens, joined, nonfinite_finding
+from keras_padsafe.audit.nonfinite.own_code import own_code
+from keras_padsafe.audit.nonfinite.wording import joined, nonfinite_finding
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
     all_finite,
@@ -67,14 +66,11 @@ class Forward:
     Args:
         run: The batch.
         look: A settled run of it.
-        tokens: Spells its rows.
         spoils: Which births count; by default those that spoil outputs or loss.
     """
 
-    def __init__(
-        self, run: BatchRun, look: Look, tokens: Tokens, spoils: Spoils | None = None
-    ) -> None:
-        self._run, self._look, self._tokens = run, look, tokens
+    def __init__(self, run: BatchRun, look: Look, spoils: Spoils | None = None) -> None:
+        self._run, self._look = run, look
         self._spoils = spoils or spoils_answers(run)
         self.births = births_in(look)
 
@@ -89,7 +85,7 @@ class Forward:
         found = self.findings([b for b in births if b.spot not in meant])
         if not meant:
             return found, self
-        again = settled(self._run, self._tokens, self._spoils, meant)
+        again = settled(self._run, self._spoils, meant)
         known = {birth.spot for birth in births}
         more = [b for b in again._births_that_count() if b.spot not in known]
         places = {(finding.code, finding.place) for finding in found}
@@ -101,7 +97,7 @@ class Forward:
         loops = [loop for birth in births for loop in _loops_at(birth)]
         if loops:
             with unrolled(loops):
-                again = settled(self._run, self._tokens, self._spoils)
+                again = settled(self._run, self._spoils)
                 found, again = again.that_count()
                 return found or again.findings(again.births[:1])
         found: list[Finding] = []
@@ -112,7 +108,7 @@ class Forward:
             place = finding.code, finding.place
             same = [f for f in found if (f.code, f.place) == place]
             if same:
-                found[found.index(same[0])] = joined(same[0], finding, self._tokens)
+                found[found.index(same[0])] = joined(same[0], finding)
             # All that comes after weights that diverged is lost for the same reason.
             elif not any(f.code == finding.code == "PS509" for f in found):
                 found.append(finding)
@@ -126,9 +122,7 @@ class Forward:
         for call in reversed(self._look.unfinished):
             cause = bad_id(call)
             if cause is not None:
-                return nonfinite_finding(
-                    cause, call.path, "forward", None, self._tokens
-                )
+                return nonfinite_finding(cause, call.path, "forward")
         return None
 
     def _is_meant(self, birth: Birth) -> bool:
@@ -158,22 +152,18 @@ class Forward:
             more["step"] = birth.step
         if crossed is not None:
             more["crosses_at"] = crossed.place
-        return nonfinite_finding(cause, place, "forward", bad, self._tokens, more)
+        return nonfinite_finding(cause, place, "forward", bad, more)
 
     def _of_input(self, birth: Birth, crossed: _At | None) -> Finding:
         if crossed is None:
             cause = Cause("PS504", "the batch itself holds that value")
-            return nonfinite_finding(
-                cause, birth.place, "forward", birth.bad, self._tokens
-            )
+            return nonfinite_finding(cause, birth.place, "forward", birth.bad)
         cause = Cause(
             "PS506",
             "it comes from padded positions of the input, which the mask should hide",
         )
         more = {"input": birth.bad.evidence()}
-        return nonfinite_finding(
-            cause, crossed.place, "forward", crossed.bad, self._tokens, more
-        )
+        return nonfinite_finding(cause, crossed.place, "forward", crossed.bad, more)
 
     def _happens_anyway(self, birth: Birth, earlier: list[Birth]) -> bool:
         """Whether a birth has nothing to do with the zeros put in for earlier ones."""
@@ -242,9 +232,9 @@ class Forward:
 
     def _by_experiment(self, birth: Birth) -> Cause:
         bad, others = birth.bad, self._others(birth)
-        made = agreed(own_code(self._run, birth.scope.index, others, birth.spot))
-        if made is not None:
-            return self._of_operation(birth, made)
+        code = own_code(self._run, birth.scope.index, others, birth.spot)
+        if code.cause is not None:
+            return self._of_operation(birth, code.cause)
         if self._finite_when_wider(birth):
             return self._too_large(birth)
         if self._finite_with(birth, jittered):
@@ -258,15 +248,15 @@ class Forward:
             return DIVISION_BY_ZERO
         return UNDEFINED
 
-    def _of_operation(self, birth: Birth, made: Primitive) -> Cause:
-        if made.verdict == "large":
-            return self._too_large(birth, {"operation": made.name})
-        if made.verdict in ("zero", "nothing left"):
+    def _of_operation(self, birth: Birth, made: Cause) -> Cause:
+        if made.code == "PS503":
+            return self._too_large(birth, made.evidence)
+        if made.code in ("PS501", "PS508"):
             empty = self._rows_of_zeros(birth)
             if empty:
-                because = "these rows of the batch are all zeros, like an empty "
-                return Cause("PS501", because + "row", {"empty_rows": empty[:8]})
-        return of_operation(made)
+                because = "these rows of the batch are all zeros, like an empty row"
+                return Cause("PS501", because, {"empty_rows": empty[:8]})
+        return made
 
     def _finite_with(self, birth: Birth, change: Change, values: Values = ()) -> bool:
         """Whether a birth does not happen once what feeds it is changed."""
@@ -312,20 +302,17 @@ class Forward:
         return []
 
 
-def settled(
-    run: BatchRun, tokens: Tokens, spoils: Spoils, meant: Collection[Spot] = ()
-) -> Forward:
+def settled(run: BatchRun, spoils: Spoils, meant: Collection[Spot] = ()) -> Forward:
     """A forward run in which zeros take the place of what is not finite.
 
     Args:
         run: The batch.
-        tokens: Spells its rows.
         spoils: Which births count.
         meant: The spots where infinities are let be.
     """
     look = Look(settle=True, meant=meant)
     run(look)
-    return Forward(run, look, tokens, spoils)
+    return Forward(run, look, spoils)
 
 
 def _loops_at(birth: Birth) -> list[keras.layers.RNN]:

@@ -12,16 +12,14 @@ from keras_padsafe.audit.nonfinite.cause import (
     Cause,
     bad_weight,
     no_class,
-    of_operation,
 )
 from keras_padsafe.audit.nonfinite.experiments import jittered, shrunk
 from keras_padsafe.audit.nonfinite.own_code import (
     OwnCode,
-    agreed,
     own_code,
     own_code_of,
 )
-from keras_padsafe.audit.nonfinite.wording import Tokens, nonfinite_finding
+from keras_padsafe.audit.nonfinite.wording import nonfinite_finding
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
     bad_values,
@@ -41,11 +39,10 @@ class Lossy:
     Args:
         run: The batch.
         outputs: The outputs.
-        tokens: Spells its rows.
     """
 
-    def __init__(self, run: BatchRun, outputs: Any, tokens: Tokens) -> None:
-        self._run, self._outputs, self._tokens = run, outputs, tokens
+    def __init__(self, run: BatchRun, outputs: Any) -> None:
+        self._run, self._outputs = run, outputs
 
     def finding(self) -> Finding:
         """Says why the loss is not finite, and in which rows."""
@@ -65,9 +62,9 @@ class Lossy:
             return None
         cause = bad_weight(call.layer_variables, self._run.trainable)
         if cause is None:
-            made = agreed(seen.regularizing or own_code(self._run, call.index))
-            cause = of_operation(made) if made is not None else UNDEFINED
-        return nonfinite_finding(cause, call.path, "loss", bad, self._tokens)
+            code = seen.regularizing or own_code(self._run, call.index)
+            cause = code.cause or UNDEFINED
+        return nonfinite_finding(cause, call.path, "loss", bad)
 
     def _of_targets(self) -> Finding | None:
         known = KnownMasks()
@@ -82,30 +79,30 @@ class Lossy:
                 if bad.only_in_padding:
                     because = f"the mask hides a NaN in the {name}, but 0 * NaN is NaN"
                     cause, name = Cause("PS506", because), "loss"
-                return nonfinite_finding(cause, name, "loss", bad, self._tokens)
+                return nonfinite_finding(cause, name, "loss", bad)
         return None
 
     def _of_labels(self) -> Finding | None:
         if self._run.labels is None:
             return None
         cause = no_class(*self._run.labels)
-        return nonfinite_finding(cause, "targets", "loss", None, self._tokens)
+        return nonfinite_finding(cause, "targets", "loss")
 
     def _of_loss(self) -> Finding:
         bad = bad_values(self._run.loss_of(self._outputs), None)
         if bad is None:
             raise RuntimeError("Lossy: the loss is finite")
         cause, rows = self._cause(bad), self._rows()
-        return nonfinite_finding(cause, "loss", "loss", bad, self._tokens, rows)
+        return nonfinite_finding(cause, "loss", "loss", bad, rows)
 
     def _cause(self, bad: BadValues) -> Cause:
         run, outputs = self._run, self._outputs
         weight = bad_weight(run.model.variables, run.trainable)
         if weight is not None:
             return weight
-        made = agreed(own_code_of(lambda: run.loss_of(outputs)))
-        if made is not None:
-            return of_operation(made)
+        code = own_code_of(lambda: run.loss_of(outputs))
+        if code.cause is not None:
+            return code.cause
         if is_finite(run.loss_of(jittered(outputs))):
             return DIVISION_BY_ZERO
         if bad.has_inf and is_finite(run.loss_of(shrunk(outputs))):
