@@ -66,9 +66,9 @@ def check_ids(
         place = f"batch {number}"
         name, ids = ids_of(batch, input_name, place)
         tally.batch, row = number, 0
-        for block in blocks_of(ids, f"{place}, {name}"):
-            tally.add(block, row)
-            row += len(block.ids)
+        for block, present in blocks_of(ids, f"{place}, {name}"):
+            tally.add(block, present, row)
+            row += len(block)
     if not tally.rows:
         raise IdError(
             "batches: they hold no row of ids. Expected: at least one batch with a "

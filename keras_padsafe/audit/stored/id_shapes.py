@@ -1,7 +1,6 @@
 """Reads one batch of ids, whatever holds them, as blocks of NumPy rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,8 @@ from keras_padsafe.errors import IdError
 # Rows are looked at in blocks of about so many ids, however large the array is.
 _BLOCK = 1 << 20
 
-
-@dataclass(frozen=True)
-class Block:
-    """Some rows of a batch, side by side.
-
-    Attributes:
-        ids: Integers, `(rows, ..., time)`.
-        present: Where `ids` are the row's own, if rows differ in length; else `None`.
-    """
-
-    ids: np.ndarray
-    present: np.ndarray | None = None
+Block = tuple[np.ndarray, np.ndarray]
+"""Ids, `(rows, ..., time)`, and which of them are a row's own, if rows differ."""
 
 
 def depth(value: Any) -> int:
@@ -43,9 +32,6 @@ def blocks_of(ids: Any, place: str) -> Iterator[Block]:
     """The rows of a batch: an array, or a list of rows of any lengths.
 
     One sequence is one row, and one id a row with one id in it.
-
-    Raises:
-        IdError: if they are no ids; the message begins with `place`.
     """
     if hasattr(ids, "row_splits") and hasattr(ids, "to_list"):
         ids = ids.to_list()  # a RaggedTensor
@@ -58,7 +44,8 @@ def blocks_of(ids: Any, place: str) -> Iterator[Block]:
     array = array.reshape(1, -1) if array.ndim < 2 else array
     step = max(1, _BLOCK // max(array[:1].size, 1))
     for start in range(0, len(array), step):
-        yield Block(array[start : start + step])
+        block = array[start : start + step]
+        yield block, np.ones(block.shape, bool)
 
 
 def _ragged_blocks(rows: Sequence[Any], place: str) -> Iterator[Block]:
@@ -90,7 +77,7 @@ def _side_by_side(rows: list[np.ndarray]) -> Block:
         rows = [row.astype(object) for row in rows]
     ids = np.zeros(present.shape, dtype)
     ids[present] = np.concatenate(rows)
-    return Block(ids, present)
+    return ids, present
 
 
 def _read_array(values: Any, place: str) -> np.ndarray:
