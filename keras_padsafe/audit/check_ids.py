@@ -6,8 +6,7 @@ from typing import Any
 from keras_padsafe.arguments import as_integer, read_count
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.stored.id_batches import batches_of, ids_of
-from keras_padsafe.audit.stored.id_shapes import blocks_of
+from keras_padsafe.audit.stored.id_batches import batches_of, blocks_of, ids_of
 from keras_padsafe.audit.stored.id_tally import IdTally, Tally
 from keras_padsafe.errors import IdError
 

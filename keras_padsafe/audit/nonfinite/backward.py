@@ -16,7 +16,7 @@ from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun, unrolled
 from keras_padsafe.audit.nonfinite.births import spoils_spots
 from keras_padsafe.audit.nonfinite.cause import Cause, diverged
-from keras_padsafe.audit.nonfinite.experiments import JITTER, jittered, jittered_back
+from keras_padsafe.audit.nonfinite.experiments import jittered
 from keras_padsafe.audit.nonfinite.forward import settled
 from keras_padsafe.audit.nonfinite.own_code import (
     OwnCode,
@@ -30,7 +30,6 @@ from keras_padsafe.audit.run.bad_values import (
     floats_in,
     is_finite,
     is_float,
-    to_numpy,
     transform_floats,
 )
 from keras_padsafe.audit.run.look import Flow, Look
@@ -44,9 +43,6 @@ from keras_padsafe.audit.run.watch import (
 )
 from keras_padsafe.backends.running import gradients
 from keras_padsafe.types import Tensor
-
-# A value that moves by more than this many times the noise put in has a pole there.
-_POLE = 100.0
 
 # What overflows in float16 vanishes by the second, which float32 may need.
 _SCALES = (2.0**-12, 2.0**-64)
@@ -81,11 +77,7 @@ class _Fault:
 
 
 class Backward:
-    """The gradients of a batch.
-
-    Args:
-        run: The batch; its forward run is finite.
-    """
+    """The gradients of a batch whose forward run is finite."""
 
     def __init__(self, run: BatchRun) -> None:
         self._run = run
@@ -107,25 +99,17 @@ class Backward:
         made_by = self._births_behind(fault)
         if made_by:
             return made_by
-        more: dict[str, Any] = {}
-        if fault.weights:
-            more["weights"] = list(fault.weights)
-        if fault.after is not None:
-            more["after"] = fault.after
+        more = {"weights": list(fault.weights), "after": fault.after}
+        more = {name: value for name, value in more.items() if value}
         cause, place = self._cause(fault), _place(fault)
         return [nonfinite_finding(cause, place, "backward", fault.bad, more)]
 
     def _flowing(
         self, changes: Mapping[Spot, Change] | None = None, scale: float = 1.0
     ) -> _Flowing:
-        """Differentiates the loss, or without targets a weighted sum of the outputs.
-
-        Args:
-            changes: What to do to the tensors of some spots.
-            scale: What to multiply the loss with.
-        """
-        flows = self._look.flows
-        taps = [_zeros(flow) for spot in flows for flow in flows[spot]]
+        """Differentiates the loss, or without targets a weighted sum of the outputs."""
+        every = self._look.flows
+        taps = [_zeros(flow) for flows in every.values() for flow in flows]
         variables = [v for v in self._run.trainable if is_float(v)]
 
         def scalar(taps: list[Tensor], values: list[Tensor]) -> Tensor:
@@ -135,7 +119,7 @@ class Backward:
                 variables=list(zip(variables, values, strict=True)),
             )
             if loss is None:
-                loss = _weighted_sum(outputs, flows[0, "leave"])
+                loss = _weighted_sum(outputs, every[0, "leave"])
             return keras.ops.cast(loss, "float32") * scale
 
         by_taps, by_values = gradients(scalar, taps, variables)
@@ -182,13 +166,9 @@ class Backward:
         return tuple(sorted(own & set(flowing.bad_weights)))
 
     def _bad_gradient(self, spot: Spot, flowing: _Flowing) -> BadValues | None:
-        flows = self._look.flows[spot]
-        for gradient, flow in zip(flowing.at[spot], flows, strict=True):
-            if gradient is not None:
-                bad = bad_values(gradient, flow.mask, flow.each)
-                if bad is not None:
-                    return bad
-        return None
+        pairs = zip(flowing.at[spot], self._look.flows[spot], strict=True)
+        every = [bad_values(g, f.mask, f.each) for g, f in pairs if g is not None]
+        return next((bad for bad in every if bad is not None), None)
 
     def _cause(self, fault: _Fault) -> Cause:
         """Tells why, by what flowed forward and by experiments."""
@@ -215,7 +195,7 @@ class Backward:
         if code.ran and not code.chooses:
             return at_zero
         noise = dict.fromkeys(fault.feeds, jittered)
-        if self._flowing(noise).all_finite and not self._has_pole(fault):
+        if self._flowing(noise).all_finite:
             return at_zero
         because = (
             "a branch that `where` does not take has an infinite derivative, and 0 * "
@@ -236,7 +216,7 @@ class Backward:
         given = [self._look.noted[spot] for spot in self._given(fault)]
         if not given:
             return []
-        spots = {(noted.call.path, noted.moment) for noted in given}
+        spots: set[tuple[str, Moment]] = {(n.call.path, n.moment) for n in given}
         spoils = spoils_spots(self._run, spots)
         found, _ = settled(self._run, spoils).that_count()
         lost = {"gradient_lost_at": _place(fault)}
@@ -259,17 +239,6 @@ class Backward:
             call = call.parent
         spots = [*sorted(fault.feeds), *around]
         return [spot for spot in spots if spot in self._look.noted]
-
-    def _has_pole(self, fault: _Fault) -> bool:
-        """Whether a little noise moves the outputs far: a guarded 1/0 is 1/noise."""
-        spot: Spot = (fault.call.index if fault.call else 0, "leave")
-        still, *moved = (
-            floats_in(self._run.kept(spot, dict.fromkeys(fault.feeds, change)))
-            for change in (lambda structure: structure, jittered, jittered_back)
-        )
-        pairs = [pair for other in moved for pair in zip(still, other, strict=True)]
-        apart = [abs(to_numpy(after) - to_numpy(before)) for before, after in pairs]
-        return any(float(far.max(initial=0.0)) > _POLE * JITTER for far in apart)
 
 
 def _place(fault: _Fault) -> str:

@@ -92,13 +92,7 @@ class BatchRun(ModelRuns):
     def kept(
         self, spot: Spot, changes: Mapping[Spot, Change], variables: Values = ()
     ) -> list[Tensor]:
-        """The tensors at one spot when some are changed; those of the spot too.
-
-        Args:
-            spot: Where to look.
-            changes: What to do to the tensors of some spots.
-            variables: What some variables are taken to hold meanwhile.
-        """
+        """The tensors at one spot when some spots are changed, this one too."""
         kept: list[Tensor] = []
 
         def at(call: LayerCall, moment: Moment, structure: Any) -> Any:

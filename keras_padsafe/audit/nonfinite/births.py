@@ -45,7 +45,6 @@ class Birth:
         bad: What is not finite.
         feeds: The spots whose tensors it was made of.
         after: The path of the sibling that ran last before it, if there is one.
-        is_leaf: Whether no other call happened inside `call`.
         empty_rows: The rows of the batch in which no position is real.
         variables: Those of the layer whose code made it, without its sublayers'.
         step: Which call of the same layer it is, in the same parent, from 0.
@@ -58,7 +57,6 @@ class Birth:
     bad: BadValues
     feeds: frozenset[Spot]
     after: str | None
-    is_leaf: bool
     empty_rows: frozenset[int]
     variables: tuple[keras.Variable, ...]
     step: int
@@ -120,14 +118,7 @@ def spoils_spots(run: BatchRun, spots: Collection[tuple[str, Moment]]) -> Spoils
 
 
 def spoilt(outputs: Any, loss: Tensor | None, *, allow_infinities: bool) -> bool:
-    """Whether outputs or loss are not finite.
-
-    Args:
-        outputs: What the model gave.
-        loss: The loss; `None` if there is none.
-        allow_infinities: Whether outputs may hold them, beside finite numbers in each
-            row.
-    """
+    """Whether they are not finite; infinities may be allowed beside finite numbers."""
     if loss is not None and not is_finite(loss):
         return True
     if not allow_infinities:
@@ -163,10 +154,6 @@ def _birth(look: Look, noted: Noted) -> Birth:
     feeds: set[Spot] = {(sibling.index, "leave") for sibling in before}
     if made_in is not None:
         feeds.add((made_in.index, "enter"))
-    is_leaf = noted.moment == "leave" and not inside
-    place = noted.place
-    if noted.is_input:
-        place = "input"
     batch = len(bad.bad) if bad.bad.ndim else 0
     beside = [c for c in look.children(call.parent) if c.index < call.index]
     below = {id(v) for child in inside for v in child.layer_variables}
@@ -177,7 +164,6 @@ def _birth(look: Look, noted: Noted) -> Birth:
         bad=bad,
         feeds=frozenset(feeds),
         after=before[-1].path if before else None,
-        is_leaf=is_leaf,
         empty_rows=frozenset(
             row
             for mask in noted.masks
@@ -188,5 +174,5 @@ def _birth(look: Look, noted: Noted) -> Birth:
         variables=tuple(v for v in own if id(v) not in below),
         step=sum(sibling.layer is call.layer for sibling in beside),
         is_input=noted.is_input,
-        place=place,
+        place="input" if noted.is_input else noted.place,
     )

@@ -1,7 +1,7 @@
 """What a batch loses on its way forward: each birth, its cause and where it crosses."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -51,13 +51,8 @@ from keras_padsafe.audit.run.model_runs import Values
 from keras_padsafe.audit.run.watch import Change, Spot, tensors_in
 from keras_padsafe.backends.running import double_precision
 
-
-@dataclass(frozen=True)
-class _At:
-    """Something not finite, and the path of the layer that it is seen in."""
-
-    place: str
-    bad: BadValues
+_At = tuple[str, BadValues]
+"""The path of a layer, and what is not finite there."""
 
 
 class Forward:
@@ -128,9 +123,6 @@ class Forward:
     def _is_meant(self, birth: Birth) -> bool:
         if birth.is_input or birth.bad.has_nan or _loops_at(birth):
             return False
-        weights = birth.scope.layer_variables  # Code may use those of a child.
-        if bad_id(birth.call) or bad_weight(weights, self._run.trainable):
-            return False
         if self._weight_elsewhere(birth):
             return False
         others = self._others(birth)
@@ -151,19 +143,19 @@ class Forward:
         if above is not None and isinstance(above.layer, keras.layers.RNN):
             more["step"] = birth.step
         if crossed is not None:
-            more["crosses_at"] = crossed.place
+            more["crosses_at"] = crossed[0]
         return nonfinite_finding(cause, place, "forward", bad, more)
 
     def _of_input(self, birth: Birth, crossed: _At | None) -> Finding:
-        if crossed is None:
-            cause = Cause("PS504", "the batch itself holds that value")
-            return nonfinite_finding(cause, birth.place, "forward", birth.bad)
-        cause = Cause(
-            "PS506",
-            "it comes from padded positions of the input, which the mask should hide",
-        )
-        more = {"input": birth.bad.evidence()}
-        return nonfinite_finding(cause, crossed.place, "forward", crossed.bad, more)
+        because, more = "the batch itself holds that value", None
+        code, place, bad = "PS504", birth.place, birth.bad
+        if crossed is not None:
+            because = (
+                "it comes from padded positions of the input, which the mask should "
+                "hide"
+            )
+            more, code, (place, bad) = {"input": bad.evidence()}, "PS506", crossed
+        return nonfinite_finding(Cause(code, because), place, "forward", bad, more)
 
     def _happens_anyway(self, birth: Birth, earlier: list[Birth]) -> bool:
         """Whether a birth has nothing to do with the zeros put in for earlier ones."""
@@ -206,9 +198,9 @@ class Forward:
                     continue
                 bad = replace(bad, mask=mask)
                 if not bad.only_in_padding:
-                    return _At(noted.place, bad)
+                    return noted.place, bad
         bad = None if loss is None else bad_values(loss, None)
-        return None if bad is None else _At("loss", bad)
+        return None if bad is None else ("loss", bad)
 
     # Why it happens.
 
@@ -303,13 +295,7 @@ class Forward:
 
 
 def settled(run: BatchRun, spoils: Spoils, meant: Collection[Spot] = ()) -> Forward:
-    """A forward run in which zeros take the place of what is not finite.
-
-    Args:
-        run: The batch.
-        spoils: Which births count.
-        meant: The spots where infinities are let be.
-    """
+    """A run with zeros for what is not finite, but infinities where they are meant."""
     look = Look(settle=True, meant=meant)
     run(look)
     return Forward(run, look, spoils)
@@ -317,6 +303,7 @@ def settled(run: BatchRun, spoils: Spoils, meant: Collection[Spot] = ()) -> Forw
 
 def _loops_at(birth: Birth) -> list[keras.layers.RNN]:
     """The recurrent layer that a birth is in, if its steps were not seen one by one."""
-    at = [birth.call.layer] if birth.is_leaf else []
+    is_leaf = birth.moment == "leave" and birth.after is None
+    at = [birth.call.layer] if is_leaf else []
     at += [birth.call.parent.layer] if birth.call.parent else []
     return [x for x in at if isinstance(x, keras.layers.RNN) and not x.unroll]

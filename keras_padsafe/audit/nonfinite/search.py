@@ -6,7 +6,7 @@ from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.births import spoilt
 from keras_padsafe.audit.nonfinite.cause import bad_weight
 from keras_padsafe.audit.nonfinite.forward import Forward
-from keras_padsafe.audit.nonfinite.lossy import Lossy
+from keras_padsafe.audit.nonfinite.lossy import loss_finding
 from keras_padsafe.audit.run.bad_values import all_finite, floats_in
 from keras_padsafe.audit.run.look import Look
 from keras_padsafe.audit.run.model_runs import what_was_said
@@ -14,11 +14,7 @@ from keras_padsafe.audit.run.watch import Observer, tensors_in
 
 
 def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
-    """Every place where a value of the batch, or else a gradient, is lost.
-
-    Returns:
-        What was found, and what could not be looked at.
-    """
+    """Where values or gradients are lost, and what could not be looked at."""
     look = Look(settle=True)
     try:
         run.build(look)
@@ -42,7 +38,7 @@ def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
         told = forward if forward.births else first
         return told.findings(told.births[:1]), []
     if loss is not None and (run.labels or not all_finite(loss)):
-        return [Lossy(run, outputs).finding()], []
+        return [loss_finding(run, outputs)], []
     found, missing = _backward(run)
     # A kernel may make zeros of the NaN of a weight, but none of its gradient.
     by_weights = [b for b in forward.births if bad_weight(b.variables, run.trainable)]

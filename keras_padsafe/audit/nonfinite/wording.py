@@ -66,15 +66,7 @@ def nonfinite_finding(
     bad: BadValues | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Finding:
-    """One finding of `find_nonfinite`, not yet worded; see `Tokens`.
-
-    Args:
-        cause: Why it happened.
-        place: The path of the layer, or `"input"`, `"targets"`, `"loss"`.
-        direction: `"forward"`, `"loss"` or `"backward"`.
-        bad: Where the values are; `None` if only the gradient of a weight is bad.
-        more: Evidence to add.
-    """
+    """One finding of `find_nonfinite`, not yet worded; see `Tokens`."""
     evidence = {"direction": direction, **(bad.evidence() if bad else {})}
     evidence |= {**cause.evidence, **(more or {})}
     fix = _FIX_LABELS if "labels" in evidence else FIXES[cause.code]
@@ -126,12 +118,7 @@ def _rows(evidence: Mapping[str, Any]) -> str:
 
 
 class Tokens:
-    """Spells rows and positions of the ids of a batch.
-
-    Args:
-        x: The batch; its first integer input of `(batch, time)` holds the ids.
-        vocabulary: The words by id; `None` if they are not known.
-    """
+    """Words findings; the first integer input of `(batch, time)` holds the ids."""
 
     def __init__(
         self, x: Any, vocabulary: Sequence[Word] | Mapping[int, str] | None
