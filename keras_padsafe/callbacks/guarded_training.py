@@ -29,10 +29,7 @@ class BadStep:
 
 
 class GuardedTraining:
-    """Replaces the training function of a model by one that undoes bad steps.
-
-    Args:
-        model: A compiled and built model.
+    """Replaces the training function of a compiled model by one that undoes bad steps.
 
     Attributes:
         state: The variables of the model.
@@ -70,20 +67,18 @@ class GuardedTraining:
             elif name in vars(self._model):
                 delattr(self._model, name)
 
-    def run(self, function: Step, data: Any) -> Any:
+    def run(self, function: Step, *given: Any) -> Any:
         """Calls a training function; an exception in it ends the training."""
         try:
-            return function(data)
+            return function(*given)
         except BaseException:
             self.remove()
             raise
 
     def sift(self, logs: dict[str, Any], data: Any) -> dict[str, Any]:
-        """Takes the flags out of the logs of a step.
+        """The logs that `fit` and the other callbacks see, without the flags.
 
-        Returns:
-            The logs that `fit` and the other callbacks see. After a step that was
-            undone they are those of the last good step of this epoch.
+        After a step that was undone they are those of the last good step of this epoch.
         """
         if FLAGS not in logs:
             self.remove()
@@ -115,7 +110,7 @@ def _jax_function(training: GuardedTraining, model: Any) -> Step:
 
     def train_function(state: Any, iterator: Any) -> Any:
         data = next(iterator)
-        logs, state = training.run(lambda data: function(state, iter((data,))), data)
+        logs, state = training.run(function, state, iter((data,)))
         return training.sift(logs, data), state
 
     return train_function
@@ -141,7 +136,7 @@ def _tensorflow_function(training: GuardedTraining, model: Any) -> Step:
             built = True
             _build(model, data)
             training.state.add_weights(model)
-        logs = training.run(lambda data: function(iter((data,))), data)
+        logs = training.run(function, iter((data,)))
         # A part that a data set does not have arrives as an empty `Optional`.
         none = tf.experimental.Optional
         logs = training.sift(

@@ -16,9 +16,6 @@ class TrainingState:
     float dtype. A constant that is infinite by design is not watched, nor are
     metrics, which may divide by zero as they like.
 
-    Args:
-        model: A built model.
-
     Attributes:
         variables: The variables.
         watched: Whether each of them is watched.

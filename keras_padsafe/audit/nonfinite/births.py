@@ -35,33 +35,28 @@ be there is the second argument."""
 
 
 @dataclass(frozen=True)
-class Birth:
-    """A place where non-finite values are born.
+class Birth(Noted):
+    """A place where non-finite values are born: seen after the call that made them, or
+    before one, if an operation in the code of its parent did.
 
     Attributes:
-        call: The call that it was seen at.
-        moment: `"leave"` if the call made it, `"enter"` if it was made before it, by
-            an operation in the parent's own code.
-        bad: What is not finite.
+        scope: The call whose own code made it.
         feeds: The spots whose tensors it was made of.
         after: The path of the sibling that ran last before it, if there is one.
-        empty_rows: The rows of the batch in which no position is real.
         variables: Those of the layer whose code made it, without its sublayers'.
         step: Which call of the same layer it is, in the same parent, from 0.
-        is_input: Whether it came with the batch.
-        place: The path of the layer whose code made it.
     """
 
-    call: LayerCall
-    moment: Moment
-    bad: BadValues
+    scope: LayerCall
     feeds: frozenset[Spot]
     after: str | None
-    empty_rows: frozenset[int]
     variables: tuple[keras.Variable, ...]
     step: int
-    is_input: bool
-    place: str
+
+    @property
+    def lost(self) -> BadValues:
+        """What is not finite, in the first tensor."""
+        return self.bad[0]
 
     @property
     def spot(self) -> Spot:
@@ -69,10 +64,9 @@ class Birth:
         return self.call.index, self.moment
 
     @property
-    def scope(self) -> LayerCall:
-        """The call whose own code made it."""
-        entered = self.moment == "enter" and self.call.parent is not None
-        return self.call.parent if entered and self.call.parent else self.call
+    def place(self) -> str:
+        """The path of the layer whose code made it, or `"input"`."""
+        return "input" if self.is_input else self.scope.path
 
 
 def births_in(look: Look) -> list[Birth]:
@@ -147,32 +141,21 @@ def _without(births: list[Birth]) -> At:
 
 
 def _birth(look: Look, noted: Noted) -> Birth:
-    call, bad = noted.call, noted.bad[0]
-    made_in = call if noted.moment == "leave" else call.parent
+    call, leaves = noted.call, noted.moment == "leave"
+    made_in = call if leaves else call.parent
     inside = look.children(made_in)
-    before = [c for c in inside if noted.moment == "leave" or c.index < call.index]
+    before = [c for c in inside if leaves or c.index < call.index]
     feeds: set[Spot] = {(sibling.index, "leave") for sibling in before}
     if made_in is not None:
         feeds.add((made_in.index, "enter"))
-    batch = len(bad.bad) if bad.bad.ndim else 0
     beside = [c for c in look.children(call.parent) if c.index < call.index]
     below = {id(v) for child in inside for v in child.layer_variables}
     own = made_in.layer_variables if made_in is not None else []
     return Birth(
-        call=call,
-        moment=noted.moment,
-        bad=bad,
+        **vars(noted),
+        scope=made_in or call,
         feeds=frozenset(feeds),
         after=before[-1].path if before else None,
-        empty_rows=frozenset(
-            row
-            for mask in noted.masks
-            if len(mask) == batch
-            for row in range(batch)
-            if not mask[row].any()
-        ),
         variables=tuple(v for v in own if id(v) not in below),
         step=sum(sibling.layer is call.layer for sibling in beside),
-        is_input=noted.is_input,
-        place="input" if noted.is_input else noted.place,
     )

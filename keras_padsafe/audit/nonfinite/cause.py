@@ -104,26 +104,27 @@ def bad_weight(
 
 def empty_row(birth: Birth) -> Cause | None:
     """Whether it happened just where nothing is real."""
-    rows = {int(row) for row in birth.bad.own_rows}
-    if rows and rows <= birth.empty_rows:
-        each = birth.bad.each
-        empty = {"empty_rows": sorted({row // each for row in birth.empty_rows})[:8]}
-        return Cause("PS501", "these rows have no real position", empty)
+    lost = birth.lost
+    batch = len(lost.bad) if lost.bad.ndim else 0
+    of_batch = [mask for mask in birth.masks if len(mask) == batch]
+    empty = {int(r) for mask in of_batch for r in np.flatnonzero(~mask.any(axis=1))}
+    rows = {int(row) for row in lost.own_rows}
+    if rows and rows <= empty:
+        evidence = {"empty_rows": sorted({row // lost.each for row in empty})[:8]}
+        return Cause("PS501", "these rows have no real position", evidence)
+    where = lost.positions
     for mask in _attention_masks(birth.call):
         hidden = ~mask.any(axis=-1)
-        if hidden.ndim == 3:
-            hidden = hidden.all(axis=1)
-        where = birth.bad.positions
-        if len(where) and hidden.ndim == 2 and where[:, 1].max() < hidden.shape[1]:
-            steps = np.broadcast_to(hidden, (len(birth.bad.bad), hidden.shape[1]))
+        hidden = hidden.all(axis=1) if hidden.ndim == 3 else hidden
+        if len(where) and where[:, 1].max() < hidden.shape[1]:
+            steps = np.broadcast_to(hidden, (batch, hidden.shape[1]))
             if steps[tuple(where.T)].all():
                 because = "the attention mask hides every key from these positions"
                 return Cause("PS501", because, {"empty_queries": where[:8].tolist()})
-    if any(0 in tensor.shape for tensor in birth.call.inputs):
-        shapes = [list(tensor.shape) for tensor in birth.call.inputs]
-        return Cause(
-            "PS501", "an axis of its input has length zero", {"shapes": shapes}
-        )
+    shapes = [list(tensor.shape) for tensor in birth.call.inputs]
+    if any(0 in shape for shape in shapes):
+        because = "an axis of its input has length zero"
+        return Cause("PS501", because, {"shapes": shapes})
     return None
 
 

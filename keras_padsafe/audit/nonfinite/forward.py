@@ -33,7 +33,7 @@ from keras_padsafe.audit.nonfinite.experiments import (
     widened,
     without_zeros,
 )
-from keras_padsafe.audit.nonfinite.own_code import own_code
+from keras_padsafe.audit.nonfinite.own_code import OwnCode, own_code
 from keras_padsafe.audit.nonfinite.wording import joined, nonfinite_finding
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
@@ -121,12 +121,11 @@ class Forward:
         return None
 
     def _is_meant(self, birth: Birth) -> bool:
-        if birth.is_input or birth.bad.has_nan or _loops_at(birth):
+        if birth.is_input or birth.lost.has_nan or _loops_at(birth):
             return False
         if self._weight_elsewhere(birth):
             return False
-        others = self._others(birth)
-        code = own_code(self._run, birth.scope.index, others, birth.spot)
+        code = self._own_code(birth)
         # Calls in a loop that was staged before are seen one by one now.
         whole = code.inner == len(self._look.children(birth.scope))
         return whole and code.passes and not code.made
@@ -136,7 +135,7 @@ class Forward:
         if birth.is_input:
             return self._of_input(birth, crossed)
         cause = self._cause(birth)
-        place, bad, more = birth.place, birth.bad, {}
+        place, bad, more = birth.place, birth.lost, {}
         if birth.moment == "enter" and birth.after is not None:
             more["after"] = birth.after
         above = birth.call.parent
@@ -148,7 +147,7 @@ class Forward:
 
     def _of_input(self, birth: Birth, crossed: _At | None) -> Finding:
         because, more = "the batch itself holds that value", None
-        code, place, bad = "PS504", birth.place, birth.bad
+        code, place, bad = "PS504", birth.place, birth.lost
         if crossed is not None:
             because = (
                 "it comes from padded positions of the input, which the mask should "
@@ -167,6 +166,9 @@ class Forward:
         spots = [other.spot for other in self.births if other.spot != birth.spot]
         return dict.fromkeys(spots, replace_nonfinite)
 
+    def _own_code(self, birth: Birth) -> OwnCode:
+        return own_code(self._run, birth.scope.index, self._others(birth), birth.spot)
+
     # Where it goes.
 
     def _crossing(self, birth: Birth) -> _At | None:
@@ -175,22 +177,19 @@ class Forward:
         `None` if it is at real positions already, or never leaves the padded ones.
         """
         known, look = self._look.masks, Look(self._others(birth))
-        shape, loss = birth.bad.bad.shape, None
+        _, loss = self._run(look)
+        shape = birth.lost.bad.shape
         if birth.is_input:
-            _, loss = self._run(look)
             # A layer may read the mask off the NaN itself, which zeros took away.
             known = look.masks
             masks = [m for m in known.all() if m.shape == shape[:2] and len(shape) > 2]
-        elif birth.bad.mask is not None:
-            masks = [birth.bad.mask]
+        elif birth.lost.mask is not None:
+            masks = [birth.lost.mask]
         else:
             given = [t for t in floats_in(birth.call.args) if tuple(t.shape) == shape]
             masks = [mask for t in given if (mask := known.of(t)) is not None]
-        hidden = masks and replace(birth.bad, mask=masks[0]).only_in_padding
-        if not hidden:
+        if not masks or not replace(birth.lost, mask=masks[0]).only_in_padding:
             return None
-        if not birth.is_input:
-            _, loss = self._run(look)
         for noted in look.noted.values():
             for bad in noted.bad:
                 mask = known.like(bad.bad.shape) if bad.mask is None else bad.mask
@@ -223,10 +222,9 @@ class Forward:
         return bad_weight(bad, self._run.trainable)
 
     def _by_experiment(self, birth: Birth) -> Cause:
-        bad, others = birth.bad, self._others(birth)
-        code = own_code(self._run, birth.scope.index, others, birth.spot)
-        if code.cause is not None:
-            return self._of_operation(birth, code.cause)
+        bad, made = birth.lost, self._own_code(birth).cause
+        if made is not None:
+            return self._of_operation(birth, made)
         if self._finite_when_wider(birth):
             return self._too_large(birth)
         if self._finite_with(birth, jittered):
@@ -278,19 +276,20 @@ class Forward:
         if weights > DIVERGED and weights >= min(inputs, given):
             because = f"its weights have grown to {weights:.3g}"
             return Cause("PS509", because, evidence)
-        because = f"the result is too large for {birth.bad.dtype}"
+        because = f"the result is too large for {birth.lost.dtype}"
         return Cause("PS503", because, evidence)
 
     def _rows_of_zeros(self, birth: Birth) -> list[int]:
         """The bad rows, if ids or a mask of the batch are zero throughout there."""
-        bad, count = birth.bad.own_rows, len(birth.bad.bad) if birth.bad.bad.ndim else 0
+        lost = birth.lost
+        bad, count = lost.own_rows, len(lost.bad) if lost.bad.ndim else 0
         for tensor in tensors_in(self._run.x):
             if count in np.cumprod(tensor.shape)[:-1]:
                 array = to_numpy(tensor)
                 if not is_float(tensor) or np.isin(array, (0, 1)).all():
                     rows = array.reshape(count, -1).astype(bool)
                     if len(bad) and not rows[bad].any():
-                        return birth.bad.rows.tolist()
+                        return lost.rows.tolist()
         return []
 
 

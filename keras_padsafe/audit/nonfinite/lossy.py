@@ -21,13 +21,19 @@ from keras_padsafe.audit.nonfinite.own_code import (
 )
 from keras_padsafe.audit.nonfinite.wording import nonfinite_finding
 from keras_padsafe.audit.run.bad_values import (
-    BadValues,
     bad_values,
     floats_in,
     is_finite,
 )
 from keras_padsafe.audit.run.look import KnownMasks
-from keras_padsafe.audit.run.watch import LayerCall, Observer, map_tensors, tensors_in
+from keras_padsafe.audit.run.watch import (
+    LayerCall,
+    Moment,
+    Vary,
+    map_tensors,
+    tensors_in,
+)
+from keras_padsafe.types import Tensor
 
 # Rows beyond this are not tried one by one.
 _ROWS_TRIED = 512
@@ -45,14 +51,23 @@ def loss_finding(run: BatchRun, outputs: Any) -> Finding:
 
 def _of_layers(run: BatchRun) -> Finding | None:
     """The first layer that adds a loss that is not finite, of finite values."""
-    seen = _LooksAtLosses()
-    run(seen)
-    call, bad = seen.call, seen.bad
-    if call is None or bad is None:
-        return None
-    cause = bad_weight(call.layer_variables, run.trainable)
-    cause = cause or (seen.regularizing or own_code(run, call.index)).cause
-    return nonfinite_finding(cause or UNDEFINED, call.path, "loss", bad)
+    seen: list[tuple[LayerCall, Tensor, OwnCode]] = []
+
+    def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
+        if moment == "leave" and isinstance(call.layer, keras.layers.Layer):
+            losses = [loss for loss in call.layer.losses if not is_finite(loss)]
+            if losses and not seen:
+                regularizing = own_code_of(lambda: call.layer.losses)
+                seen.append((call, losses[0], regularizing))
+        return structure
+
+    run(Vary(at))
+    for call, loss, regularizing in seen:
+        code = regularizing if regularizing.made else own_code(run, call.index)
+        cause = bad_weight(call.layer_variables, run.trainable) or code.cause
+        bad = bad_values(loss, None)
+        return nonfinite_finding(cause or UNDEFINED, call.path, "loss", bad)
+    return None
 
 
 def _of_targets(run: BatchRun, outputs: Any) -> Finding | None:
@@ -109,21 +124,3 @@ def _rows(run: BatchRun, outputs: Any) -> dict[str, Any]:
         return {}
     rows = [*filter(lost, range(batch))]
     return {"rows": rows[:8], "row_count": len(rows)}
-
-
-class _LooksAtLosses(Observer):
-    """Finds the first call that adds a loss that is not finite."""
-
-    def __init__(self) -> None:
-        self.call: LayerCall | None = None
-        self.bad: BadValues | None = None
-        self.regularizing: OwnCode | None = None
-
-    def leave(self, call: LayerCall) -> None:
-        if self.call is not None or not isinstance(call.layer, keras.layers.Layer):
-            return
-        bad = [loss for loss in call.layer.losses if not is_finite(loss)]
-        if bad:
-            self.call, self.bad = call, bad_values(bad[0], None)
-            code = own_code_of(lambda: call.layer.losses)
-            self.regularizing = code if code.made else None
