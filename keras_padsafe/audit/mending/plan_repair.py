@@ -1,6 +1,6 @@
 """Decides which layers of a saved model to swap, and says why not the others."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,15 +74,12 @@ def plan_repair(root: LayerNode, graph: Graph) -> RepairPlan:
     for meeting in follow_masks(graph):
         met.setdefault(meeting.layer, []).append(meeting)
     orderly = {node for node in root.walk() if node.is_graph and named_by_rule(node)}
-    edits: list[Edit] = []
-    unmended: list[Finding] = []
-    for layer, meetings in met.items():
-        outcome = _judge(layer, meetings, orderly)
-        if isinstance(outcome, Edit):
-            edits.append(outcome)
-        elif outcome is not None:
-            unmended.append(outcome)
-    return RepairPlan(tuple(edits), tuple(unmended), tuple(_unseen(graph, met)))
+    outcomes = [_judge(layer, meetings, orderly) for layer, meetings in met.items()]
+    return RepairPlan(
+        tuple(outcome for outcome in outcomes if isinstance(outcome, Edit)),
+        tuple(outcome for outcome in outcomes if isinstance(outcome, Finding)),
+        () if met else tuple(_unseen(graph)),
+    )
 
 
 def place_of(layer: LayerNode) -> str:
@@ -91,19 +88,12 @@ def place_of(layer: LayerNode) -> str:
     return "/".join(reversed(names)) or layer.name
 
 
-def _unseen(graph: Graph, met: Collection[LayerNode]) -> Iterator[str]:
+def _unseen(graph: Graph) -> Iterator[str]:
     """The tables whose ids no mask follows, and the layers that read each step."""
-    tables = [
-        call.layer
-        for call in graph.calls
-        if call.layer.class_name in TABLES and not makes_mask(call)
-    ]
-    readers = [
-        call.layer
-        for call in graph.calls
-        if call.layer.class_name in masks.READS_STEPS and call.layer not in met
-    ]
-    if tables and readers and not met:
+    calls = [(call, call.layer.class_name) for call in graph.calls]
+    tables = [c.layer for c, kind in calls if kind in TABLES and not makes_mask(c)]
+    readers = [call.layer for call, kind in calls if kind in masks.READS_STEPS]
+    if tables and readers:
         names = ", ".join(dict.fromkeys(f"'{place_of(node)}'" for node in readers))
         yield (
             "no layer makes a mask, so nothing in the file says what padding is, and "

@@ -1,8 +1,9 @@
 """One batch through a model and its loss."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -158,14 +159,10 @@ class BatchRun(ModelRuns):
 @contextmanager
 def unrolled(layers: Iterable[keras.layers.RNN]) -> Iterator[None]:
     """While it lasts, these layers loop in Python, so that each step is seen."""
-    before = [(layer, layer.unroll) for layer in layers]
-    for layer, _ in before:
-        layer.unroll = True
-    try:
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(mock.patch.object(layer, "unroll", True))
         yield
-    finally:
-        for layer, unroll in before:
-            layer.unroll = unroll
 
 
 def _rows(structure: Any, rows: slice) -> Any:

@@ -95,19 +95,18 @@ class Forward:
                 again = settled(self._run, self._spoils)
                 found, again = again.that_count()
                 return found or again.findings(again.births[:1])
-        found: list[Finding] = []
+        found: dict[tuple[str, str], Finding] = {}
         for number, birth in enumerate(births):
             if number and not self._happens_anyway(birth, births[:number]):
                 continue
             finding = self._finding(birth)
             place = finding.code, finding.place
-            same = [f for f in found if (f.code, f.place) == place]
-            if same:
-                found[found.index(same[0])] = joined(same[0], finding)
+            if place in found:
+                found[place] = joined(found[place], finding)
             # All that comes after weights that diverged is lost for the same reason.
-            elif not any(f.code == finding.code == "PS509" for f in found):
-                found.append(finding)
-        return found
+            elif finding.code != "PS509" or all(code != "PS509" for code, _ in found):
+                found[place] = finding
+        return [*found.values()]
 
     def _births_that_count(self) -> list[Birth]:
         return births_that_count(self.births, self._spoils, bool(self._look.meant))

@@ -121,7 +121,7 @@ class OwnCode:
         self.passes = True
         if _nothing_left(plain, operands, floats[0]):
             self.made.append(_cause(name, "PS501"))
-        elif _without_nan(operands) and not _without_nan(floats):
+        elif _have_nan(floats) and not _have_nan(operands):
             self.unsure = self.unsure or self.hides
 
 
@@ -182,8 +182,8 @@ def _all_finite(operands: list[Any]) -> bool:
     )
 
 
-def _without_nan(tensors: list[Any]) -> bool:
-    return not any(np.isnan(to_numpy(t)).any() for t in tensors if is_float(t))
+def _have_nan(tensors: list[Any]) -> bool:
+    return any(np.isnan(to_numpy(t)).any() for t in tensors if is_float(t))
 
 
 def _is_other(tensor: Any) -> bool:
@@ -194,7 +194,7 @@ def _is_other(tensor: Any) -> bool:
 
 def _code(name: str, ins: list[Any], operands: list[Any], results: list[Any]) -> str:
     """PS508 at a pole, PS503 too large, PS510 undefined; else nothing."""
-    has_nan = any(np.isnan(to_numpy(result)).any() for result in results)
+    has_nan = _have_nan(results)
     if name in _DIVISIONS:
         below = [x for x in ins if keras.ops.is_tensor(x) or _is_number(x)][-1]
         below = to_numpy(below) if keras.ops.is_tensor(below) else np.asarray(below)

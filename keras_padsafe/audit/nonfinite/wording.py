@@ -104,10 +104,9 @@ def _rows(evidence: Mapping[str, Any]) -> str:
     rows = evidence.get("rows", [])
     if not rows:
         return ""
-    named = []
-    for number, row in enumerate(rows[:3]):
-        text = evidence.get("text", [])
-        named.append(f"{row} ({text[number]!r})" if number < len(text) else str(row))
+    text = evidence.get("text", [])
+    spelled = {row: f"{row} ({text[n]!r})" for n, row in enumerate(rows[: len(text)])}
+    named = [spelled.get(row, str(row)) for row in rows[:3]]
     count = evidence.get("row_count", len(rows))
     rest = " and more" if count > len(named) else ""
     padded = ""

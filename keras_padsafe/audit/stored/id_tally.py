@@ -77,20 +77,9 @@ class Tally:
 
 @dataclass
 class IdTally:
-    """What was found in all ids so far.
+    """What was found in all ids so far, and in which batch we are.
 
-    Attributes:
-        input_dim: Number of rows of the table.
-        pad_ids: Ids that mean padding.
-        batch: The number of the batch that is read.
-        rows: Rows seen.
-        ids: Ids seen.
-        too_large: Ids past the end of the table.
-        negative: Ids below zero.
-        empty: Rows without a real id.
-        inside: Pad ids between real ones.
-        left: Rows padded before the first real id.
-        right: Rows padded after the last.
+    `inside` are pad ids between real ones; `left` and `right` rows padded there.
     """
 
     input_dim: int

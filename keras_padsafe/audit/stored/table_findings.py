@@ -1,5 +1,7 @@
 """What there is to say of the tables of one vocabulary."""
 
+import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,16 +9,14 @@ import numpy as np
 
 from keras_padsafe.archive import Archive, StoredArray, decode, encode
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.stored.stored_values import (
-    FLOATS,
-    chance_makes_equal_rows,
-    row_blocks,
-    row_digests,
-)
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 
 _SHOWN = 8
+PIECE_BYTES = 1 << 22
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+# Bits of a float's fraction: how many values chance has to choose from, at the least.
+_FRACTION_BITS = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}
 
 
 def table_findings(
@@ -44,7 +44,7 @@ def table_findings(
         pads = [pad for pad in vocabulary.pad_ids if 0 <= pad < site.size]
         padding = np.isin(np.arange(site.size), pads)
         yield from _never_trained(array, vocabulary, untrained & ~padding)
-        if chance_makes_equal_rows(array):
+        if _chance_makes_equal_rows(array):
             not_checked.append(
                 f"equal rows of {site.path}: with {site.size} rows of "
                 f"{site.shape[1]} values in {site.dtype}, some are equal by chance"
@@ -201,7 +201,7 @@ def _untrained_rows(
         with_slot[list(slot.skips)] = False
         rows = np.flatnonzero(with_slot)
         start = decode(encode(np.array([slot.fill]), slot.dtype), slot.dtype)[0]
-        for first, block in row_blocks(arrays[slot.path]):
+        for first, block in _row_blocks(arrays[slot.path]):
             moved = decode(block, slot.dtype) != start
             moved = moved.reshape(len(block), -1).any(axis=1)
             trained[rows[first : first + len(block)]] |= moved
@@ -216,7 +216,7 @@ def _equal_rows(array: StoredArray, ignored: np.ndarray) -> list[tuple[int, list
     There is none if all rows are one, as in a table that starts as zeros.
     """
     rows = np.flatnonzero(~ignored)
-    digests = row_digests(array)[rows]
+    digests = _row_digests(array)[rows]
     order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: rows stay in order
     ordered = digests[order]
     same = (ordered[1:] == ordered[:-1]).all(axis=1)
@@ -227,3 +227,29 @@ def _equal_rows(array: StoredArray, ignored: np.ndarray) -> list[tuple[int, list
         if end - start + 1 < len(rows)
     ]
     return sorted(groups, key=lambda group: group[1][0])
+
+
+def _row_digests(array: StoredArray) -> np.ndarray:
+    """Sixteen bytes for each row as `(rows, 2)`; equal for rows of equal bits only."""
+    digests = np.empty((array.shape[0], 2), "<u8")
+    for start, block in _row_blocks(array):
+        flat = np.ascontiguousarray(block).reshape(len(block), -1)
+        for number, row in enumerate(flat):
+            digest = hashlib.blake2b(row.data, digest_size=16).digest()
+            digests[start + number] = np.frombuffer(digest, "<u8")
+    return digests
+
+
+def _row_blocks(array: StoredArray) -> Iterator[tuple[int, np.ndarray]]:
+    """Whole rows as stored, a block at a time, each with the number of its first."""
+    row = max(array.nbytes // max(array.shape[0], 1), 1)
+    step = max(1, PIECE_BYTES // row)
+    for start in range(0, array.shape[0], step):
+        yield start, array.read(start, start + step)
+
+
+def _chance_makes_equal_rows(array: StoredArray) -> bool:
+    """Whether rows may well be equal by chance: many of them, narrow and coarse."""
+    pairs = array.shape[0] ** 2 / 2
+    bits = _FRACTION_BITS[array.dtype] * math.prod(array.shape[1:])
+    return pairs > 1e-6 * 2.0 ** min(bits, 1000)
