@@ -115,8 +115,9 @@ def empty_row(birth: Birth) -> Cause | None:
     where = lost.positions
     for mask in _attention_masks(birth.call):
         hidden = ~mask.any(axis=-1)
-        hidden = hidden.all(axis=1) if hidden.ndim == 3 else hidden
-        if len(where) and where[:, 1].max() < hidden.shape[1]:
+        if hidden.ndim == 3:
+            hidden = hidden.all(axis=1)
+        if len(where) and hidden.ndim == 2 and where[:, 1].max() < hidden.shape[1]:
             steps = np.broadcast_to(hidden, (batch, hidden.shape[1]))
             if steps[tuple(where.T)].all():
                 because = "the attention mask hides every key from these positions"

@@ -95,18 +95,18 @@ class Forward:
                 again = settled(self._run, self._spoils)
                 found, again = again.that_count()
                 return found or again.findings(again.births[:1])
-        found: dict[tuple[str, str], Finding] = {}
+        by_place: dict[tuple[str, str], Finding] = {}
         for number, birth in enumerate(births):
             if number and not self._happens_anyway(birth, births[:number]):
                 continue
             finding = self._finding(birth)
             place = finding.code, finding.place
-            if place in found:
-                found[place] = joined(found[place], finding)
+            if place in by_place:
+                by_place[place] = joined(by_place[place], finding)
             # All that comes after weights that diverged is lost for the same reason.
-            elif finding.code != "PS509" or all(code != "PS509" for code, _ in found):
-                found[place] = finding
-        return [*found.values()]
+            elif finding.code != "PS509" or all(c != "PS509" for c, _ in by_place):
+                by_place[place] = finding
+        return [*by_place.values()]
 
     def _births_that_count(self) -> list[Birth]:
         return births_that_count(self.births, self._spoils, bool(self._look.meant))
