@@ -62,12 +62,12 @@ def _of_layers(run: BatchRun) -> Finding | None:
         return structure
 
     run(Vary(at))
-    for call, loss, regularizing in seen:
-        code = regularizing if regularizing.made else own_code(run, call.index)
-        cause = bad_weight(call.layer_variables, run.trainable) or code.cause
-        bad = bad_values(loss, None)
-        return nonfinite_finding(cause or UNDEFINED, call.path, "loss", bad)
-    return None
+    if not seen:
+        return None
+    call, loss, regularizing = seen[0]
+    code = regularizing if regularizing.made else own_code(run, call.index)
+    cause = bad_weight(call.layer_variables, run.trainable) or code.cause or UNDEFINED
+    return nonfinite_finding(cause, call.path, "loss", bad_values(loss, None))
 
 
 def _of_targets(run: BatchRun, outputs: Any) -> Finding | None:
