@@ -334,6 +334,13 @@ def nan_in_the_targets() -> tuple[Any, ...]:
     return model, np.ones((3, 2), "float32"), y, "mse"
 
 
+@fault("PS504", "targets", [2])
+def nan_among_labels() -> tuple[Any, ...]:
+    y = np.array([0, 1, np.nan], "float32")
+    model = keras.Sequential([layers.Dense(2, activation="softmax")])
+    return model, np.ones((3, 4), "float32"), y, "sparse_categorical_crossentropy"
+
+
 @fault("PS504", "sample_weight", [0])
 def nan_in_the_sample_weight() -> tuple[Any, ...]:
     model = keras.Sequential([layers.Dense(1)])

@@ -1,8 +1,9 @@
-"""Why a loss is not finite, or has no score for a label, though the outputs are."""
+"""Why a loss is not finite though the outputs are, and labels that have no score."""
 
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
@@ -40,13 +41,18 @@ _ROWS_TRIED = 512
 
 
 def loss_finding(run: BatchRun, outputs: Any) -> Finding:
-    """Why the loss of finite outputs is not finite or has no score, and where."""
-    return (
-        _of_layers(run)
-        or _of_targets(run, outputs)
-        or _of_labels(run)
-        or _of_loss(run, outputs)
-    )
+    """Why the loss of finite outputs is not finite, and in which rows."""
+    return _of_layers(run) or _of_targets(run, outputs) or _of_loss(run, outputs)
+
+
+def label_findings(run: BatchRun, outputs: Any) -> list[Finding]:
+    """What labels are that the loss has no score for; it was given others for them."""
+    if run.labels is None:
+        return []
+    labels, classes = run.labels
+    found = None if np.isfinite(labels).all() else _of_targets(run, outputs)
+    cause = no_class(np.nan_to_num(labels, nan=-1), classes)
+    return [found or nonfinite_finding(cause, "targets", "loss")]
 
 
 def _of_layers(run: BatchRun) -> Finding | None:
@@ -85,12 +91,6 @@ def _of_targets(run: BatchRun, outputs: Any) -> Finding | None:
                 cause, name = Cause("PS506", because), "loss"
             return nonfinite_finding(cause, name, "loss", bad)
     return None
-
-
-def _of_labels(run: BatchRun) -> Finding | None:
-    if run.labels is None:
-        return None
-    return nonfinite_finding(no_class(*run.labels), "targets", "loss")
 
 
 def _of_loss(run: BatchRun, outputs: Any) -> Finding:

@@ -6,7 +6,7 @@ from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.births import spoilt
 from keras_padsafe.audit.nonfinite.cause import bad_weight
 from keras_padsafe.audit.nonfinite.forward import Forward
-from keras_padsafe.audit.nonfinite.lossy import loss_finding
+from keras_padsafe.audit.nonfinite.lossy import label_findings, loss_finding
 from keras_padsafe.audit.run.bad_values import all_finite, floats_in
 from keras_padsafe.audit.run.look import Look
 from keras_padsafe.audit.run.model_runs import what_was_said
@@ -25,10 +25,11 @@ def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
         if raised is None:
             raise
         return [raised], []
+    labels = label_findings(run, outputs)
     first = Forward(run, look)
     found, forward = first.that_count()
     if found:
-        return found, []
+        return [*found, *labels], []
     meant = forward is not first
     if forward.births or meant:
         outputs, loss = run(Observer())
@@ -36,9 +37,9 @@ def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
         # Each alone does no harm, so that all of them together do; or infinities that
         # were meant are all that a row has.
         told = forward if forward.births else first
-        return told.findings(told.births[:1]), []
-    if loss is not None and (run.labels or not all_finite(loss)):
-        return [loss_finding(run, outputs)], []
+        return [*told.findings(told.births[:1]), *labels], []
+    if loss is not None and not all_finite(loss):
+        return [*labels, loss_finding(run, outputs)], []
     found, missing = _backward(run)
     # A kernel may make zeros of the NaN of a weight, but none of its gradient.
     by_weights = [b for b in forward.births if bad_weight(b.variables, run.trainable)]
@@ -53,7 +54,7 @@ def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
             "of the model holds floats. Pass y and a loss, or the model without its "
             "argmax"
         )
-    return found, missing
+    return [*labels, *found], missing
 
 
 def _backward(run: BatchRun) -> tuple[list[Finding], list[str]]:
