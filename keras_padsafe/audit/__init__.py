@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from keras_padsafe.audit.find_nonfinite import find_nonfinite as find_nonfinite
     from keras_padsafe.audit.finding import Finding as Finding
     from keras_padsafe.audit.padding_report import PaddingReport as PaddingReport
+    from keras_padsafe.audit.repair import RepairReport as RepairReport
     from keras_padsafe.audit.repair import repair as repair
-    from keras_padsafe.audit.repair_report import RepairReport as RepairReport
     from keras_padsafe.audit.trace_masks import MaskRow as MaskRow
     from keras_padsafe.audit.trace_masks import MaskTrace as MaskTrace
     from keras_padsafe.audit.trace_masks import trace_masks as trace_masks
@@ -40,7 +40,7 @@ open_room(
         "Finding": "audit.finding",
         "PaddingReport": "audit.padding_report",
         "repair": "audit.repair",
-        "RepairReport": "audit.repair_report",
+        "RepairReport": "audit.repair",
         "MaskRow": "audit.trace_masks",
         "MaskTrace": "audit.trace_masks",
         "trace_masks": "audit.trace_masks",

@@ -64,14 +64,12 @@ class FileAudit(AuditReport):
 
 
 def audit_file(path: str | os.PathLike[str]) -> FileAudit:
-    """Audits the weights and the configuration of a file; no model is run.
-
-    Args:
-        path: A `.keras` file, its unzipped folder, or weights alone.
-    """
+    """Audits the weights and the configuration of a file; no model is run."""
     audit = _Audit(str(path))
-    audit.make("weights", lambda: check_weights(path))
-    if _has_config(path):
+    audit.checks["weights"] = check_weights(path)
+    with open_archive(path) as archive:
+        has_config = archive.config is not None
+    if has_config:
         audit.make("layers", lambda: check_config(path))
     else:
         audit.skipped["layers"] = (
@@ -91,16 +89,8 @@ def audit_with_batch(
 ) -> FileAudit:
     """Audits a file and what its model makes of a batch, on the running backend.
 
-    Args:
-        path: A `.keras` file or its unzipped folder.
-        x: One batch, as the model takes it.
-        y: Its targets, for the loss that the model was compiled with.
-        sample_weight: The weights of its rows.
-        pad_id: The id of padding; by default those that the model itself knows.
-        batch_name: Where the batch came from.
-
-    Raises:
-        AuditError: if Keras cannot load the model.
+    The loss is the one that the model was compiled with; padding is what the file
+    itself says, if `pad_id` is left out.
     """
     import keras
 
@@ -115,7 +105,7 @@ def audit_with_batch(
         ) from None
     pad = pad_id if pad_id is not None else _pad_ids(path)
     audit = _Audit(str(path))
-    audit.make("weights", lambda: check_weights(path))
+    audit.checks["weights"] = check_weights(path)
     audit.make("ids", lambda: _check_ids(model, x, pad))
     audit.make(
         "non-finite values",
@@ -124,7 +114,9 @@ def audit_with_batch(
     picture = None
     if ModelRuns(model, x).refusal() is None:
         audit.make("masks", lambda: trace_masks(model, x))
-        if pad != [] or _shows_padding(audit.checks.get("masks")):
+        masks = audit.checks.get("masks")
+        # A model without masks and pad ids has no padding.
+        if pad != [] or not isinstance(masks, MaskTrace) or masks.rows:
             audit.make("padding", lambda: check_padding(model, x, pad))
         picture = _picture(model, x, audit.checks)
     else:
@@ -144,8 +136,6 @@ class _Audit:
         try:
             self.checks[name] = check()
         except PadsafeError as error:
-            if name == "weights":
-                raise
             self.skipped[name] = str(error)
         except Exception as error:
             # Only a model raises anything else, and then on its own account.
@@ -172,17 +162,6 @@ class _Audit:
             skipped=self.skipped,
             picture=picture,
         )
-
-
-def _has_config(path: str | os.PathLike[str]) -> bool:
-    """Whether there is more than weights."""
-    with open_archive(path) as archive:
-        return archive.config is not None
-
-
-def _shows_padding(masks: AuditReport | None) -> bool:
-    """Whether a mask was seen; a model without masks and pad ids has no padding."""
-    return masks is None or (isinstance(masks, MaskTrace) and bool(masks.rows))
 
 
 def _pad_ids(path: str | os.PathLike[str]) -> list[int]:
@@ -216,29 +195,20 @@ def _picture(
     findings = [finding for report in checks.values() for finding in report]
     padding = checks.get("padding")
     lost = checks.get("non-finite values", ())
-    rows = [row for finding in lost for row in finding.evidence.get("rows", [])]
-    row = rows[0] if rows else 0
+    row = next((row for one in lost for row in one.evidence.get("rows", [])), 0)
     if isinstance(padding, PaddingReport) and not padding.passed:
         row = padding.row
     document = layer_picture(model, x, row, {finding.place for finding in findings})
     if isinstance(padding, PaddingReport) and row == padding.row:
-        moved = {
-            layer.path: np.asarray(layer.positions) > MULTIPLE * layer.noise
-            for layer in padding.layers
-            if layer.positions is not None
-        }
-        whole = {
-            layer.path
-            for layer in padding.layers
-            if layer.positions is None and layer.moved > MULTIPLE * layer.noise
-        }
-        for layer in document["layers"]:
-            marks = moved.get(layer["path"], [])
-            layer["moved"] = layer["path"] in whole
-            layer["states"] = [
-                "moved"
-                if state == "real" and step < len(marks) and marks[step]
-                else state
-                for step, state in enumerate(layer["states"])
-            ]
+        layers = {layer.path: layer for layer in padding.layers}
+        for shown in document["layers"]:
+            shown["moved"], marks = False, np.zeros(0, bool)
+            layer = layers.get(shown["path"])
+            if layer is not None and layer.positions is not None:
+                marks = np.asarray(layer.positions) > MULTIPLE * layer.noise
+            elif layer is not None:
+                shown["moved"] = layer.moved > MULTIPLE * layer.noise
+            for step in np.flatnonzero(marks[: len(shown["states"])]):
+                if shown["states"][step] == "real":
+                    shown["states"][step] = "moved"
     return document

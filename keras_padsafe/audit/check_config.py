@@ -47,21 +47,22 @@ def check_config(path: str | os.PathLike[str]) -> AuditReport:
 
 
 def _of_edit(edit: Edit) -> Finding:
-    kind = edit.layer.class_name
-    ours = edit.swap.class_name
-    fix = (
-        f"keras-padsafe repair replaces it with {ours}; check_padding measures the "
-        "effect."
-    )
-    evidence = {"class": kind, "replacement": ours}
+    kind, ours = edit.layer.class_name, edit.swap.class_name
     if edit.layer.is_operation or kind == "Add":
-        what = f"{kind} drops the mask of its input, so later layers read padding."
-        return Finding("PS301", place_of(edit.layer), what, fix, evidence)
-    if kind in USES:
-        what = (
-            f"{kind} is safe for ordinary rows, but not for empty rows or NaN in "
-            "padding."
+        code, what = (
+            "PS301",
+            "drops the mask of its input, so later layers read padding",
         )
-        return Finding("PS307", place_of(edit.layer), what, fix, evidence)
-    what = f"{kind} ignores the mask that it gets, so it reads padding."
-    return Finding("PS302", place_of(edit.layer), what, fix, evidence)
+    elif kind in USES:
+        code = "PS307"
+        what = "is safe for ordinary rows, but not for empty rows or NaN in padding"
+    else:
+        code, what = "PS302", "ignores the mask that it gets, so it reads padding"
+    return Finding(
+        code,
+        place_of(edit.layer),
+        f"{kind} {what}.",
+        f"keras-padsafe repair replaces it with {ours}; check_padding measures the "
+        "effect.",
+        {"class": kind, "replacement": ours},
+    )

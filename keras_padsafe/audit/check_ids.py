@@ -6,8 +6,7 @@ from typing import Any
 from keras_padsafe.arguments import as_integer, read_count
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.stored.id_batches import batches_of, ids_of
-from keras_padsafe.audit.stored.id_shapes import blocks_of
+from keras_padsafe.audit.stored.id_batches import batches_of, blocks_of, ids_of
 from keras_padsafe.audit.stored.id_tally import IdTally, Tally
 from keras_padsafe.errors import IdError
 
@@ -66,9 +65,9 @@ def check_ids(
         place = f"batch {number}"
         name, ids = ids_of(batch, input_name, place)
         tally.batch, row = number, 0
-        for block in blocks_of(ids, f"{place}, {name}"):
-            tally.add(block, row)
-            row += len(block.ids)
+        for block, present in blocks_of(ids, f"{place}, {name}"):
+            tally.add(block, present, row)
+            row += len(block)
     if not tally.rows:
         raise IdError(
             "batches: they hold no row of ids. Expected: at least one batch with a "

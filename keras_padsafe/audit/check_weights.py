@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 
 from keras_padsafe.archive import Archive, StoredArray, open_archive
+from keras_padsafe.archive.dtypes import storage_dtype
+from keras_padsafe.archive.refusal import refusing
 from keras_padsafe.arguments import read_path
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.stored.stored_values import FLOATS, is_nan, not_finite, pieces
-from keras_padsafe.audit.stored.table_findings import table_findings
+from keras_padsafe.audit.stored.table_findings import (
+    FLOATS,
+    PIECE_BYTES,
+    table_findings,
+)
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.surgery.finding.contradicted_tables import contradicted_tables
@@ -136,12 +141,12 @@ def _non_finite(archive: Archive) -> Iterator[Finding]:
 def _look(array: StoredArray) -> _NonFinite:
     found, last_row = _NonFinite(), -1
     row_size = max(math.prod(array.shape[1:]), 1)
-    for start, values in pieces(array):
-        bad = not_finite(values, array.dtype)
+    for start, values in _pieces(array):
+        bad, is_nan = _marks(values, array.dtype)
         if not bad.any():
             continue
         numbers = np.flatnonzero(bad) + start
-        nan = int(is_nan(values, array.dtype).sum())
+        nan = int(is_nan.sum())
         found.nan += nan
         found.infinite += len(numbers) - nan
         rows = np.unique(numbers // row_size)
@@ -186,3 +191,23 @@ def _of_optimizer(slots: dict[str, _NonFinite]) -> Finding:
         "compile with a new optimizer.",
         {"arrays": len(slots), "first": shown},
     )
+
+
+def _pieces(array: StoredArray) -> Iterator[tuple[int, np.ndarray]]:
+    """The stored values in order, flat, each piece with the number of its first.
+
+    Unlike `StoredArray.read` it cuts within a row, however long one is.
+    """
+    dtype = storage_dtype(array.dtype)
+    for start in range(0, array.nbytes, PIECE_BYTES):
+        count = min(PIECE_BYTES, array.nbytes - start)
+        with refusing(array.data.name):
+            values = np.frombuffer(array.data.read(start, count), dtype)
+        yield start // dtype.itemsize, values
+
+
+def _marks(stored: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where stored floats are not finite, and where they are NaN."""
+    if dtype == "bfloat16":
+        return (stored & 0x7F80) == 0x7F80, (stored & 0x7FFF) > 0x7F80
+    return ~np.isfinite(stored), np.isnan(stored)

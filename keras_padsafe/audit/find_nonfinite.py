@@ -31,7 +31,8 @@ def find_nonfinite(
     non-finite, so that the `-inf` of an attention score is no finding. Causes are told
     apart by the single operation that made the value, and where that is not seen, by
     running the model again with what feeds the layer made smaller, wider or noisier. If
-    outputs and loss are finite, the gradients are looked at alike.
+    outputs and loss are finite, the gradients are looked at alike; where they are lost
+    to a value that a mask hides, the layer that made it is named.
 
     The model stays as it is: weights, BatchNorm statistics, seeds, compiled functions.
 
@@ -47,10 +48,10 @@ def find_nonfinite(
         vocabulary: The words by id, a list or a dictionary; findings then show text.
 
     Returns:
-        An `AuditReport`, the first place first. Codes are PS501 empty row, PS502 id out
-        of range, PS503 overflow, PS504 NaN in the input, PS505 NaN in a weight, PS506
-        NaN crossing a mask, PS507 unsafe-where gradient, PS508 division by zero, PS509
-        diverged weights, PS510 undefined operation.
+        An `AuditReport`, the first place first. Codes are PS501 empty row, PS502 id or
+        label out of range, PS503 overflow, PS504 NaN in the input, PS505 NaN in a
+        weight, PS506 NaN crossing a mask, PS507 unsafe-where gradient, PS508 division
+        by zero, PS509 diverged weights, PS510 undefined operation.
 
     Raises:
         AuditError: if targets are given and no loss is known, or `x` holds no numbers.
@@ -87,4 +88,6 @@ def find_nonfinite(
     words = vocabulary
     if words is not None and not isinstance(words, Mapping):
         words = read_words(words, "vocabulary", AuditError)
-    return search(run, Tokens(run.x, words))
+    found, missing = search(run)
+    worded = map(Tokens(run.x, words).worded, found)
+    return AuditReport(tuple(worded), not_looked_at=tuple(missing))

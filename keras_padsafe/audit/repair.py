@@ -3,18 +3,87 @@
 import copy
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keras_padsafe.archive import open_archive, write_archive
 from keras_padsafe.arguments import read_flag, read_path
+from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.mending.plan_repair import Edit, place_of, plan_repair
-from keras_padsafe.audit.repair_report import RepairReport, Swapped
+from keras_padsafe.proof.certificate import Check, Verdict, verdict_of
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.group_names import renamed_groups
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.saved_model.rename_operations import rename_operations
 from keras_padsafe.saved_model.swap_class import swap_class
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """A layer or operation that a layer of another class took the place of.
+
+    Attributes:
+        place: The path of the layer.
+        old: Its class before.
+        new: Its class now.
+    """
+
+    place: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class RepairReport(AuditReport):
+    """What a repair did; its findings are what it could not mend.
+
+    Attributes:
+        source: The file before.
+        target: The file after.
+        swapped: What was swapped; empty if there was nothing to mend.
+        checks: What both models, run side by side, have shown.
+    """
+
+    source: Path
+    target: Path
+    swapped: tuple[Swapped, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """`"wrong"` if something was not mended or a check failed.
+
+        `"not proved"` if something could not be looked at, or nothing was.
+        """
+        if self.findings:
+            return "wrong"
+        unseen = (self.swapped and not self.checks) or self.not_looked_at
+        return "not proved" if unseen else verdict_of(self.checks)
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was mended and that is proved."""
+        return self.verdict == "proved"
+
+    def __getitem__(self, name: str) -> Check:
+        for check in self.checks:
+            if check.name == name:
+                return check
+        raise KeyError(name)
+
+    def __str__(self) -> str:
+        lines = [f"{one.place}: {one.old} -> {one.new}" for one in self.swapped]
+        lines += [
+            f"{check.status}: {check.name}: {check.detail}" for check in self.checks
+        ]
+        lines += map(str, self.findings)
+        lines += [f"not looked at: {what}" for what in self.not_looked_at]
+        return "\n".join(lines) or "nothing to repair"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return super().to_json() | {"verdict": self.verdict}
 
 
 def repair(
@@ -67,17 +136,17 @@ def repair(
     prove = read_flag(prove, "prove")
     with open_archive(source) as archive:
         root = read_layer_tree(archive)
-        graph = read_graph(root)
-        plan = plan_repair(root, graph)
-        new_classes = {edit.layer: edit.swap.class_name for edit in plan.edits}
-        config = (
-            rewrite_config(archive.config or {}, plan.edits) if plan.edits else None
-        )
+        plan = plan_repair(root, read_graph(root))
+        config, rename = None, {}
+        if plan.edits:
+            config = rewrite_config(archive.config or {}, plan.edits)
+            new_classes = {edit.layer: edit.swap.class_name for edit in plan.edits}
+            rename = renamed_groups(root, new_classes)
         write_archive(
             target,
             archive,
             config=config,
-            rename=renamed_groups(root, new_classes) if plan.edits else {},
+            rename=rename,
             overwrite=overwrite,
             progress=progress,
         )
@@ -110,14 +179,10 @@ def rewrite_config(config: dict[str, Any], edits: tuple[Edit, ...]) -> dict[str,
         swap = edit.swap
         names = (swap.module, swap.class_name, swap.registered_name)
         for entry in swap_class(new, edit.layer, *names):
-            _rewrite(entry, edit)
+            if edit.config is not None:
+                entry["config"] = copy.deepcopy(edit.config)
+            if edit.arguments is not None:
+                (call,) = entry["inbound_nodes"]
+                call["args"], call["kwargs"] = copy.deepcopy(edit.arguments), {}
     rename_operations(new)
     return new
-
-
-def _rewrite(entry: dict[str, Any], edit: Edit) -> None:
-    if edit.config is not None:
-        entry["config"] = copy.deepcopy(edit.config)
-    if edit.arguments is not None:
-        (call,) = entry["inbound_nodes"]
-        call["args"], call["kwargs"] = copy.deepcopy(edit.arguments), {}

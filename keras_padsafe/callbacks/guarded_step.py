@@ -91,7 +91,7 @@ def guarded_torch_function(function: Step, state: TrainingState, model: Any) -> 
     def guarded(data: Any) -> Any:
         before = [variable.value.detach().clone() for variable in state.variables]
         buffers_before = [buffer.clone() for buffer in buffers]
-        random_state = _torch_random_state()
+        restore_random_state = _torch_random_state()
         with state.noting_new_variables(
             lambda v: before.append(v.value.detach().clone())
         ):
@@ -105,23 +105,22 @@ def guarded_torch_function(function: Step, state: TrainingState, model: Any) -> 
                 old = before + buffers_before
                 for value, kept in zip(values + buffers, old, strict=True):
                     value.copy_(kept)
-                _set_torch_random_state(*random_state)
+                restore_random_state()
         return {**logs, FLAGS: flags}
 
     return guarded
 
 
-# Layers of Keras draw from the random state of PyTorch unless they are given a seed.
-def _torch_random_state() -> tuple[Any, list[Any]]:
+def _torch_random_state() -> Callable[[], None]:
+    """Puts back what layers draw from that are not given a seed, as it is now."""
     import torch
 
+    state = torch.get_rng_state()
     on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return torch.get_rng_state(), on_devices
 
+    def restore() -> None:
+        torch.set_rng_state(state)
+        if on_devices:
+            torch.cuda.set_rng_state_all(on_devices)
 
-def _set_torch_random_state(state: Any, on_devices: list[Any]) -> None:
-    import torch
-
-    torch.set_rng_state(state)
-    if on_devices:
-        torch.cuda.set_rng_state_all(on_devices)
+    return restore

@@ -21,13 +21,7 @@ _REPLACED = ("train_step", "train_function", "make_train_function")
 
 @dataclass(frozen=True)
 class BadStep:
-    """A training step that was undone.
-
-    Attributes:
-        data: The batch, as `fit` handed it to the model.
-        loss_is_finite: Whether the loss was finite.
-        names: The variables that would have been lost.
-    """
+    """A step that was undone, its batch, and the variables that would be lost."""
 
     data: Any
     loss_is_finite: bool
@@ -35,10 +29,7 @@ class BadStep:
 
 
 class GuardedTraining:
-    """Replaces the training function of a model by one that undoes bad steps.
-
-    Args:
-        model: A compiled and built model.
+    """Replaces the training function of a compiled model by one that undoes bad steps.
 
     Attributes:
         state: The variables of the model.
@@ -76,20 +67,18 @@ class GuardedTraining:
             elif name in vars(self._model):
                 delattr(self._model, name)
 
-    def run(self, function: Step, data: Any) -> Any:
+    def run(self, function: Step, *given: Any) -> Any:
         """Calls a training function; an exception in it ends the training."""
         try:
-            return function(data)
+            return function(*given)
         except BaseException:
             self.remove()
             raise
 
     def sift(self, logs: dict[str, Any], data: Any) -> dict[str, Any]:
-        """Takes the flags out of the logs of a step.
+        """The logs that `fit` and the other callbacks see, without the flags.
 
-        Returns:
-            The logs that `fit` and the other callbacks see. After a step that was
-            undone they are those of the last good step of this epoch.
+        After a step that was undone they are those of the last good step of this epoch.
         """
         if FLAGS not in logs:
             self.remove()
@@ -121,7 +110,7 @@ def _jax_function(training: GuardedTraining, model: Any) -> Step:
 
     def train_function(state: Any, iterator: Any) -> Any:
         data = next(iterator)
-        logs, state = training.run(lambda data: function(state, iter((data,))), data)
+        logs, state = training.run(function, state, iter((data,)))
         return training.sift(logs, data), state
 
     return train_function
@@ -138,9 +127,7 @@ def _tensorflow_function(training: GuardedTraining, model: Any) -> Step:
         function, model.train_function = model.train_function, in_place
         return function
 
-    function = compiled()
-
-    built = False
+    function, built = compiled(), False
 
     def train_function(iterator: Any) -> Any:
         nonlocal function, built
@@ -149,13 +136,15 @@ def _tensorflow_function(training: GuardedTraining, model: Any) -> Step:
             built = True
             _build(model, data)
             training.state.add_weights(model)
-        logs = training.run(lambda data: function(iter((data,))), data)
+        logs = training.run(function, iter((data,)))
         # A part that a data set does not have arrives as an empty `Optional`.
         none = tf.experimental.Optional
-        parts = keras.tree.map_structure(
-            lambda part: None if isinstance(part, none) else part, data
+        logs = training.sift(
+            logs,
+            keras.tree.map_structure(
+                lambda part: None if isinstance(part, none) else part, data
+            ),
         )
-        logs = training.sift(logs, parts)
         if training.state.late_metrics:
             if training.bad is not None:
                 for metric in training.state.late_metrics:
@@ -211,25 +200,20 @@ def _refuse_what_cannot_be_guarded(model: Any) -> None:
             "each execution. Expected: `steps_per_execution=1`. Received: "
             f"{model.steps_per_execution}. Compile the model without it."
         )
-    devices, what = _several_devices(model)
+    backend, devices, what = keras.backend.backend(), 1, "replica"
+    if backend == "tensorflow":
+        devices = model.distribute_strategy.num_replicas_in_sync
+    elif backend == "jax":
+        import jax
+
+        devices, what = jax.process_count(), "process"
     if devices > 1:
         raise GuardError(
             f"NonFiniteGuard expects one {what}, received {devices}. Each would see "
             "only its own part of the batch. Train on one, or without the guard."
         )
-    if keras.backend.backend() == "jax" and keras.config.is_nnx_enabled():
+    if backend == "jax" and keras.config.is_nnx_enabled():
         raise GuardError(
             "NonFiniteGuard cannot replace the training step of a model while Keras "
             "runs on NNX. Set KERAS_NNX_ENABLED=false, or train without the guard."
         )
-
-
-def _several_devices(model: Any) -> tuple[int, str]:
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return model.distribute_strategy.num_replicas_in_sync, "replica"
-    if backend == "jax":
-        import jax
-
-        return jax.process_count(), "process"
-    return 1, ""

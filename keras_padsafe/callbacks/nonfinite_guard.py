@@ -1,6 +1,7 @@
 """The callback that keeps the last good weights."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import keras
@@ -16,8 +17,7 @@ _DONE = {
     "skip": "The batch is skipped.",
     "raise": "Training ends here.",
 }
-_SHOWN = 3
-_NAMED = 3
+_SHOWN, _NAMED = 3, 3
 
 
 class GuardedBatch(NamedTuple):
@@ -120,14 +120,12 @@ class NonFiniteGuard(keras.callbacks.Callback):
         if training.bad is None:
             self._last_good = step
             return
-        report, problem = None, None
-        told = len(self.reports) < _SHOWN
-        if told:
-            report, problem = self._replay(training.bad.data)
-        self.reports.append(GuardedBatch(self._epoch, batch, report))
-        if not told:
+        if len(self.reports) >= _SHOWN:
+            self.reports.append(GuardedBatch(self._epoch, batch, None))
             return
-        message = self._message(step, training, training.bad, report, problem)
+        report, found = self._replay(training.bad)
+        self.reports.append(GuardedBatch(self._epoch, batch, report))
+        message = self._message(step, training.bad, training.state.lost, found)
         if self.policy == "raise":
             training.remove()
             raise NonFiniteError(message, report)
@@ -142,38 +140,36 @@ class NonFiniteGuard(keras.callbacks.Callback):
         if len(self.reports) > _SHOWN:
             _say(f"NonFiniteGuard: {len(self.reports)} steps were undone in total.")
 
-    def _message(
-        self,
-        step: str,
-        training: GuardedTraining,
-        bad: BadStep,
-        report: AuditReport | None,
-        problem: str | None,
-    ) -> str:
+    def _message(self, step: str, bad: BadStep, lost: list[str], found: str) -> str:
+        what = f"the update would have made {_listed(bad.names)} infinite or NaN"
+        if bad.loss_is_finite:
+            what = f"the loss is finite, but {what}"
+        else:
+            what = "the loss is not finite" + (f", and {what}" if bad.names else "")
         back = f"those of {self._last_good}" if self._last_good else "as they began"
         parts = [
-            f"NonFiniteGuard: {_what_happened(step, bad.loss_is_finite, bad.names)}.",
+            f"NonFiniteGuard: {step}: {what}.",
             f"The weights are {back}. {_DONE[self.policy]}",
-            _what_was_found(report, problem, bad.loss_is_finite),
+            found,
         ]
-        if training.state.lost:
-            parts.append(_lost_before(training.state.lost))
-        return "\n".join(parts)
+        return "\n".join([*parts, *([_lost_before(lost)] if lost else [])])
 
-    def _replay(self, data: Any) -> tuple[AuditReport | None, str | None]:
-        """Returns what was found in a batch, or why that cannot be known."""
+    def _replay(self, bad: BadStep) -> tuple[AuditReport | None, str]:
+        """What was found in a batch, and in words, or why that cannot be known."""
         from keras_padsafe.audit.find_nonfinite import find_nonfinite
 
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(bad.data)
         try:
-            return find_nonfinite(
+            report = find_nonfinite(
                 self.model, x, y, sample_weight=sample_weight, training=True
-            ), None
+            )
         # A model with a training step of its own need not be one that can be called
         # on a batch. The weights are safe; what is said of the batch is not worth
         # the training.
         except Exception as error:
-            return None, f"{type(error).__name__}: {error}"
+            said = f"{type(error).__name__}: {error}"
+            return None, f"The batch could not be run again: {said}"
+        return report, _what_was_found(report, bad.loss_is_finite)
 
 
 def _say(message: str) -> None:
@@ -181,15 +177,13 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def _listed(names: list[str] | tuple[str, ...]) -> str:
-    """The first names, and how many there are."""
+def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
     more = len(names) - _NAMED
     return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _lost_before(names: list[str]) -> str:
-    """Says that training begins with weights that are lost already."""
     were = "were" if len(names) > 1 else "was"
     return (
         f"{_listed(names)} {were} not finite when training began, so there is no "
@@ -197,26 +191,7 @@ def _lost_before(names: list[str]) -> str:
     )
 
 
-def _what_happened(step: str, loss_is_finite: bool, names: tuple[str, ...]) -> str:
-    """Says what was not finite in a step."""
-    lost = f"the update would have made {_listed(names)} infinite or NaN"
-    if not loss_is_finite:
-        return f"{step}: the loss is not finite" + (f", and {lost}" if names else "")
-    return f"{step}: the loss is finite, but {lost}"
-
-
-def _what_was_found(
-    report: AuditReport | None, problem: str | None, loss_is_finite: bool
-) -> str:
-    """Says what the replay of the batch found.
-
-    Args:
-        report: What it found.
-        problem: Why there was no replay, if there was none.
-        loss_is_finite: Whether the loss was finite.
-    """
-    if report is None:
-        return f"The batch could not be run again: {problem}"
+def _what_was_found(report: AuditReport, loss_is_finite: bool) -> str:
     if len(report):
         return "\n".join(["In this batch:", *(f"  {finding}" for finding in report)])
     if report.not_looked_at:

@@ -16,9 +16,6 @@ class TrainingState:
     float dtype. A constant that is infinite by design is not watched, nor are
     metrics, which may divide by zero as they like.
 
-    Args:
-        model: A built model.
-
     Attributes:
         variables: The variables.
         watched: Whether each of them is watched.
@@ -37,10 +34,9 @@ class TrainingState:
         self._unbuilt = [o for o in owners if not getattr(o, "built", True)]
         self.add_weights(model)
         for owner in owners:
-            if isinstance(owner, keras.metrics.Metric):
-                continue
-            for variable in owner.variables:
-                self._append_checked(variable)
+            if not isinstance(owner, keras.metrics.Metric):
+                for variable in owner.variables:
+                    self._append_checked(variable)
         for variable in model.metrics_variables:
             self._append(variable, watched=False)
 
@@ -75,11 +71,7 @@ class TrainingState:
 
     @contextmanager
     def noting_new_variables(self, note: Callable[[Any], None]) -> Iterator[None]:
-        """Adds the variables that optimizers and metrics make in their first step.
-
-        Args:
-            note: Called with each new variable before anything is written to it.
-        """
+        """Adds what a first step makes; `note` sees each before it is written to."""
 
         def noted(owner: Any) -> Callable[..., None]:
             build, known = owner.build, {id(v) for v in owner.variables}

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+import keras_padsafe as kp
+
 IDS = np.array([[5, 3, 0, 0], [1, 2, 6, 0], [4, 7, 0, 0]], "int32")
 EMPTY = np.array([[5, 3, 0, 0], [0, 0, 0, 0], [4, 7, 8, 0]], "int32")
 STEPS = np.random.default_rng(0).normal(size=(3, 4, 6)).astype("float32")
@@ -143,6 +145,49 @@ def empty_row_in_a_hand_made_softmax() -> tuple[Any, ...]:
     return keras.Sequential([*parts, layers.Dense(2)]), x
 
 
+def hidden_attention(soften: Any = ops.softmax) -> tuple[Any, ...]:
+    """Ids with an empty row, and what attention by hand with -inf makes of them."""
+
+    class Attend(layers.Layer):
+        supports_masking = True
+
+        def __init__(self) -> None:
+            super().__init__(name="attend")
+            self.value, self.soften = layers.Dense(6, name="value"), soften
+
+        def build(self, shape: Any) -> None:
+            self.value.build(shape)
+
+        def call(self, x: Any, mask: Any = None) -> Any:
+            scores = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+            scores = ops.where(mask[:, None], scores, -np.inf)
+            return ops.matmul(self.soften(scores), self.value(x))
+
+    ids = keras.Input((4,), dtype="int32")
+    return ids, Attend()(embedding()(ids))
+
+
+@fault("PS501", "attend", [1])
+def empty_row_of_attention_before_a_recurrent_layer() -> tuple[Any, ...]:
+    """Its mask hides the NaN from the answer, and not from the gradient."""
+    ids, x = hidden_attention()
+    return keras.Model(ids, layers.GRU(3)(x)), EMPTY
+
+
+@fault("PS501", "attend", [1])
+def empty_row_of_attention_before_a_loss_that_selects() -> tuple[Any, ...]:
+    ids, x = hidden_attention()
+    model = keras.Model(ids, layers.Dense(1)(layers.Dense(2)(x)))
+    return model, EMPTY, np.zeros((3, 4, 1), "float32"), kp.losses.MaskedLoss("mse")
+
+
+@fault("PS501", "attend/softmax", [1])
+def empty_row_of_attention_with_a_softmax_layer() -> tuple[Any, ...]:
+    """Not the code that put -inf there, as masks of scores do, is at fault."""
+    ids, x = hidden_attention(layers.Softmax(name="softmax"))
+    return keras.Model(ids, layers.Bidirectional(layers.LSTM(3))(x)), EMPTY
+
+
 # Ids
 
 
@@ -172,6 +217,28 @@ def id_beyond_a_table_of_ones_own() -> tuple[Any, ...]:
 
     ids = np.array([[1, 2], [3, 7]], "int32")
     return Chain(Lookup(name="lookup"), layers.Flatten()), ids
+
+
+@fault("PS502", "targets", [1])
+def label_of_a_step_beyond_the_classes() -> tuple[Any, ...]:
+    scores = layers.Dense(5, activation="softmax")
+    model = keras.Sequential(
+        [embedding(), layers.GRU(3, return_sequences=True), scores]
+    )
+    y = np.ones((3, 4), "int32")
+    y[1, 2] = 5
+    return model, IDS, y, "sparse_categorical_crossentropy"
+
+
+@fault("PS502", "targets", [0, 2])
+def labels_below_zero_in_a_loss_of_ones_own() -> tuple[Any, ...]:
+    class Model(Chain):
+        def compute_loss(self, x: Any, y: Any, y_pred: Any, *args: Any) -> Any:
+            return ops.mean(ops.sparse_categorical_crossentropy(y, y_pred, True))
+
+    model = Model(layers.Dense(3))
+    model.compile("sgd")
+    return model, np.ones((3, 4), "float32"), np.array([-1, 2, -100])
 
 
 # Overflow
@@ -265,6 +332,13 @@ def nan_in_the_targets() -> tuple[Any, ...]:
     y = np.array([[1.0], [np.nan], [0.0]], "float32")
     model = keras.Sequential([layers.Dense(1)])
     return model, np.ones((3, 2), "float32"), y, "mse"
+
+
+@fault("PS504", "targets", [2])
+def nan_among_labels() -> tuple[Any, ...]:
+    y = np.array([0, 1, np.nan], "float32")
+    model = keras.Sequential([layers.Dense(2, activation="softmax")])
+    return model, np.ones((3, 4), "float32"), y, "sparse_categorical_crossentropy"
 
 
 @fault("PS504", "sample_weight", [0])

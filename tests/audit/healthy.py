@@ -249,6 +249,20 @@ def scores_that_are_hidden_in_the_answer() -> tuple[Any, ...]:
 
 
 @healthy
+def labels_that_the_loss_leaves_out() -> tuple[Any, ...]:
+    y = np.array([[0, 1, -1, -1], [2, 0, 1, -1], [1, 1, -1, -1]])
+    model = keras.Sequential([embedding(), layers.Dense(3, activation="softmax")])
+    return model, IDS, y, keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)
+
+
+@healthy
+def labels_that_a_masked_loss_leaves_out() -> tuple[Any, ...]:
+    model, x, y, _ = labels_that_the_loss_leaves_out()
+    loss = kp.losses.MaskedLoss("sparse_categorical_crossentropy", pad_label=-1)
+    return model, x, y, loss
+
+
+@healthy
 def logarithm_of_distances_in_buckets() -> tuple[Any, ...]:
     """log(0) is -inf, and is not taken: no gradient goes through an integer."""
 

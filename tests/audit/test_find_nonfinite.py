@@ -162,6 +162,24 @@ def test_zeros_put_in_for_a_fault_are_no_fault() -> None:
     assert finding.place == "first"
 
 
+def test_a_label_of_no_class_hides_no_other_fault() -> None:
+    unsafe = Calls(lambda x: keras.ops.where(x > 0, keras.ops.log(x), 0.0), name="log")
+    first = layers.Dense(4, kernel_initializer="identity")
+    model = keras.Sequential([first, unsafe, layers.Dense(2)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    report = find_nonfinite(model, with_row(1, 0), np.array([0, 2, 1]), loss)
+    assert [(f.code, f.place) for f in report] == [
+        ("PS502", "targets"),
+        ("PS507", "log"),
+    ]
+    log = keras.Sequential([Calls(keras.ops.log, name="log"), layers.Dense(2)])
+    report = find_nonfinite(log, with_row(1, 0), np.array([0, 2, 1]), loss)
+    assert [(f.code, f.place) for f in report] == [
+        ("PS508", "log"),
+        ("PS502", "targets"),
+    ]
+
+
 def test_the_operation_that_made_it_is_named() -> None:
     division = Calls(lambda x: x / keras.ops.sum(x, -1, keepdims=True))
     (finding,) = find_nonfinite(keras.Sequential([division]), with_row(1, 0))

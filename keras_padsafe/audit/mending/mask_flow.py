@@ -112,12 +112,6 @@ def makes_mask(call: Call) -> bool:
     return bool(config.get("mask_zero")) and not is_reverse(call)
 
 
-def returns_sequences(layer: LayerNode) -> bool:
-    """Whether a recurrent layer gives an output for each step."""
-    inside = (child for child in layer.children if child.attribute == "layer")
-    return bool(next(inside, layer).config.get("return_sequences"))
-
-
 def mixes_steps(layer: LayerNode, rank: int | None) -> bool:
     """Whether a layer that keeps masks mixes values of one step into another."""
     if layer.class_name in masks.MIXES_STEPS:
@@ -136,33 +130,33 @@ def covers_time(axis: Any, rank: int | None) -> bool:
 
 
 def _mask_after(meeting: Meeting, home: LayerNode | None, graph: Graph) -> Mask | None:
-    call, layer = meeting.call, meeting.layer
+    call, layer, first = meeting.call, meeting.layer, meeting.first
     kind = layer.class_name
+    joins = kind in masks.MERGES or kind in masks.KEEPS_ANY
     if makes_mask(call):
-        return Mask(frozenset((call,)), max(2, _source_rank(meeting)), home)
+        # The mask of a table has the rank of the ids; that of values, one less.
+        rank = (meeting.input_rank or 2) - (kind in masks.READS_VALUES)
+        return Mask(frozenset((call,)), max(2, rank), home)
+    anew = Mask(frozenset((call,)), 2, home)
     if is_opaque(layer):
-        looks_up = not meeting.known and _looks_like_a_table(meeting, graph)
-        return Mask(frozenset((call,)), 2, home) if looks_up else meeting.first
+        # What makes vectors of ids may make a mask of them too.
+        like_a_table = meeting.input_rank == 2 and _rank(call, graph) in (3, None)
+        return anew if like_a_table and not meeting.known else first
     if layer.is_operation:
-        return _mask_after_operation(meeting)
-    if kind in masks.MERGES or kind in masks.KEEPS_ANY:
-        return meeting.known[0].joined(*meeting.known) if meeting.known else None
+        joins = kind in masks.WITHOUT_MASK or layer_for(meeting) is not None
+    if joins or layer.is_operation:
+        known = meeting.known if joins else []
+        return known[0].joined(*known) if known else None
     if kind in masks.RECURRENT:
-        return meeting.first if returns_sequences(layer) else None
-    if kind in ("Conv1D", "MaskedConv1D") and meeting.first is not None:
-        return Mask(frozenset((call,)), 2, home)
+        inside = (child for child in layer.children if child.attribute == "layer")
+        return first if next(inside, layer).config.get("return_sequences") else None
+    if kind in ("Conv1D", "MaskedConv1D") and first is not None:
+        return anew
     if kind in masks.KEEPS or layer.key.startswith(_OURS):
-        first = meeting.first
         if first is None and {"mask", "query_mask"} & meeting.given.keys():
-            return Mask(frozenset((call,)), 2, home)
+            return anew
         return None if kind in POOLING_OVER_TIME else first
     return None
-
-
-def _mask_after_operation(meeting: Meeting) -> Mask | None:
-    if not meeting.known or not keeps_mask(meeting):
-        return None
-    return meeting.known[0].joined(*meeting.known)
 
 
 def _inner(layer: LayerNode) -> LayerNode:
@@ -187,19 +181,17 @@ def _seen_from(mask: Mask | None, home: LayerNode | None) -> Mask | None:
 
 def _given(call: Call) -> Iterator[tuple[str, int]]:
     for name, value in call.arguments.items():
-        if name.endswith("mask"):
-            shapes = list(_shapes(value))
-            if shapes:
-                yield name, len(shapes[0])
+        shape = _shape(value) if name.endswith("mask") else None
+        if shape is not None:
+            yield name, len(shape)
 
 
-def _shapes(value: Any) -> Iterator[list[Any]]:
-    if isinstance(value, dict):
-        if value.get("class_name") == "__keras_tensor__":
-            yield value["config"].get("shape") or []
-    elif isinstance(value, list):
-        for item in value:
-            yield from _shapes(item)
+def _shape(value: Any) -> list[Any] | None:
+    """That of the first tensor in a structure."""
+    if _is_tensor(value):
+        return value["config"].get("shape") or []
+    shapes = map(_shape, value if isinstance(value, list) else ())
+    return next((shape for shape in shapes if shape is not None), None)
 
 
 def _rank(call: Call, graph: Graph) -> int | None:
@@ -209,66 +201,47 @@ def _rank(call: Call, graph: Graph) -> int | None:
     return None if shape is None else len(shape)
 
 
-def _source_rank(meeting: Meeting) -> int:
-    """The mask of a table has the rank of the ids; that of values, one less."""
-    values = meeting.layer.class_name in masks.READS_VALUES
-    return (meeting.input_rank or 2) - values
-
-
-def _looks_like_a_table(meeting: Meeting, graph: Graph) -> bool:
-    """Whether a class unknown makes vectors of ids; such a one may make a mask."""
-    return meeting.input_rank == 2 and _rank(meeting.call, graph) in (3, None)
-
-
 def layer_for(meeting: Meeting) -> tuple[Swap, dict[str, Any], list[Any]] | None:
     """The layer that does what an operation does, and keeps the mask.
 
     Returns:
-        The class, its configuration but for name and dtype, and the arguments of its
-        call; `None` if there is none.
+        The class, its configuration but for the name, and the arguments of its call;
+        `None` if there is none.
     """
     kind = meeting.layer.class_name
     values = list(meeting.call.arguments.values())
     tensors = [value for value in values if _is_tensor(value)]
-    if not tensors or any(_dtype(tensor) not in _FLOATS for tensor in tensors):
+    dtypes = {str(tensor["config"].get("dtype")) for tensor in tensors}
+    if len(dtypes) != 1 or not dtypes <= _FLOATS:
         return None
+    own = {"dtype": dtypes.pop()}
     if kind in ACTIVATIONS and len(values) == 1:
-        return ACTIVATION, {"activation": ACTIVATIONS[kind]}, tensors
+        return ACTIVATION, {**own, "activation": ACTIVATIONS[kind]}, tensors
     if kind == "Add" and len(values) == len(tensors) == 2:
-        return MASKED_ADD, {}, [tensors]
-    if len(values) == 2 and len(tensors) == 1:
-        number = next(value for value in values if not _is_tensor(value))
-        if not _is_number(number):
-            return None
+        return MASKED_ADD, own, [tensors]
+    numbers = [value for value in values if _is_number(value)]
+    if len(values) == 2 and len(tensors) == len(numbers) == 1:
+        number, scaled = numbers[0], None
         if kind == "Multiply":
-            return RESCALING, {"scale": number, "offset": 0.0}, tensors
-        if kind == "Add":
-            return RESCALING, {"scale": 1.0, "offset": number}, tensors
-        if kind == "Subtract" and values[0] is tensors[0]:
-            return RESCALING, {"scale": 1.0, "offset": -number}, tensors
+            scaled = {"scale": number, "offset": 0.0}
+        elif kind == "Add":
+            scaled = {"scale": 1.0, "offset": number}
+        elif kind == "Subtract" and values[0] is tensors[0]:
+            scaled = {"scale": 1.0, "offset": -number}
+        return None if scaled is None else (RESCALING, {**own, **scaled}, tensors)
     return None
-
-
-def dtype_of_output(meeting: Meeting) -> str | None:
-    """The dtype that the operation computes in; `None` if it is none of its inputs'."""
-    dtypes = {_dtype(v) for v in meeting.call.arguments.values() if _is_tensor(v)}
-    return dtypes.pop() if len(dtypes) == 1 else None
-
-
-def keeps_mask(meeting: Meeting) -> bool:
-    """Whether the mask goes on behind an operation, once repair has been there."""
-    kept = meeting.layer.class_name in masks.WITHOUT_MASK
-    return kept or (
-        layer_for(meeting) is not None and dtype_of_output(meeting) is not None
-    )
 
 
 def drops_mask(meeting: Meeting) -> bool:
     """Whether steps go on behind an operation, and their mask does not."""
-    kind = meeting.layer.class_name
+    kind, arguments = meeting.layer.class_name, meeting.call.arguments
     if kind in masks.ASIDE or kind in masks.WITHOUT_MASK:
         return False
-    return kind != "GetItem" or not _takes_one_step(meeting)
+    key = arguments.get("1", arguments.get("key")) if kind == "GetItem" else None
+    if isinstance(key, dict):  # A tuple, as Keras writes it.
+        key = (key.get("config") or {}).get("value", key)
+    # `x[:, 3]` leaves a single step, and no time.
+    return not (isinstance(key, list) and len(key) > 1 and isinstance(key[1], int))
 
 
 def reduces_steps(meeting: Meeting) -> bool:
@@ -280,15 +253,6 @@ def reduces_steps(meeting: Meeting) -> bool:
     return covers_time(axis, meeting.input_rank)
 
 
-def _takes_one_step(meeting: Meeting) -> bool:
-    """Whether `x[:, 3]` was written: a single step is left, and no time."""
-    arguments = meeting.call.arguments
-    key = arguments.get("1", arguments.get("key"))
-    if isinstance(key, dict):  # A tuple, as Keras writes it.
-        key = (key.get("config") or {}).get("value", key)
-    return isinstance(key, list) and len(key) > 1 and isinstance(key[1], int)
-
-
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
 
@@ -296,7 +260,3 @@ def _is_tensor(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     whole = isinstance(value, int | float) and not isinstance(value, bool)
     return whole and math.isfinite(value)
-
-
-def _dtype(tensor: dict[str, Any]) -> str:
-    return str(tensor["config"].get("dtype"))

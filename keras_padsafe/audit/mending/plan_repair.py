@@ -1,6 +1,6 @@
 """Decides which layers of a saved model to swap, and says why not the others."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,6 @@ from keras_padsafe.audit.mending.mask_flow import (
     Meeting,
     covers_time,
     drops_mask,
-    dtype_of_output,
     follow_masks,
     is_opaque,
     layer_for,
@@ -21,7 +20,7 @@ from keras_padsafe.facts import masks
 from keras_padsafe.facts.layers import TABLES
 from keras_padsafe.facts.operations import POOLING_OVER_TIME
 from keras_padsafe.facts.swaps import SWAPS, Swap
-from keras_padsafe.saved_model.graph import Call, Graph
+from keras_padsafe.saved_model.graph import Graph
 from keras_padsafe.saved_model.group_names import named_by_rule
 from keras_padsafe.saved_model.layer_node import LayerNode
 
@@ -59,13 +58,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class RepairPlan:
-    """What to swap, and what cannot be mended.
-
-    Attributes:
-        edits: What to swap.
-        unmended: What cannot be mended.
-        unseen: What the file says too little of to tell.
-    """
+    """What to swap, what cannot be mended, and what the file says too little of."""
 
     edits: tuple[Edit, ...]
     unmended: tuple[Finding, ...]
@@ -75,17 +68,18 @@ class RepairPlan:
 def plan_repair(root: LayerNode, graph: Graph) -> RepairPlan:
     """Reads what to do off the file alone; nothing is run."""
     if not root.is_graph:
-        return RepairPlan((), (_unread(root),))
+        why = "config.json does not list its inner layers, so none could be replaced"
+        return RepairPlan((), (_finding("PS306", root, why, f"{_BY_HAND} {_LOOK}"),))
     met: dict[LayerNode, list[Meeting]] = {}
     for meeting in follow_masks(graph):
         met.setdefault(meeting.layer, []).append(meeting)
     orderly = {node for node in root.walk() if node.is_graph and named_by_rule(node)}
-    edits: list[Edit] = []
-    unmended: list[Finding] = []
-    for layer, meetings in met.items():
-        for outcome in _judge(layer, meetings, orderly):
-            (edits if isinstance(outcome, Edit) else unmended).append(outcome)  # type: ignore[arg-type]
-    return RepairPlan(tuple(edits), tuple(unmended), tuple(_unseen(graph, met)))
+    outcomes = [_judge(layer, meetings, orderly) for layer, meetings in met.items()]
+    return RepairPlan(
+        tuple(outcome for outcome in outcomes if isinstance(outcome, Edit)),
+        tuple(outcome for outcome in outcomes if isinstance(outcome, Finding)),
+        () if met else tuple(_unseen(graph)),
+    )
 
 
 def place_of(layer: LayerNode) -> str:
@@ -94,19 +88,12 @@ def place_of(layer: LayerNode) -> str:
     return "/".join(reversed(names)) or layer.name
 
 
-def _unseen(graph: Graph, met: Collection[LayerNode]) -> Iterator[str]:
+def _unseen(graph: Graph) -> Iterator[str]:
     """The tables whose ids no mask follows, and the layers that read each step."""
-    tables = [
-        call.layer
-        for call in graph.calls
-        if call.layer.class_name in TABLES and not makes_mask(call)
-    ]
-    readers = [
-        call.layer
-        for call in graph.calls
-        if call.layer.class_name in masks.READS_STEPS and call.layer not in met
-    ]
-    if tables and readers and not met:
+    calls = [(call, call.layer.class_name) for call in graph.calls]
+    tables = [c.layer for c, kind in calls if kind in TABLES and not makes_mask(c)]
+    readers = [call.layer for call, kind in calls if kind in masks.READS_STEPS]
+    if tables and readers:
         names = ", ".join(dict.fromkeys(f"'{place_of(node)}'" for node in readers))
         yield (
             "no layer makes a mask, so nothing in the file says what padding is, and "
@@ -119,76 +106,70 @@ def _unseen(graph: Graph, met: Collection[LayerNode]) -> Iterator[str]:
 
 def _judge(
     layer: LayerNode, meetings: list[Meeting], orderly: set[LayerNode]
-) -> Iterator[Edit | Finding]:
-    """At most one outcome, for all calls of a layer together.
+) -> Edit | Finding | None:
+    """What is to be done about all calls of a layer that a mask reaches, together.
 
-    Args:
-        layer: The layer, or operation.
-        meetings: Its calls that a mask reaches.
-        orderly: The models within which groups of weights can be renamed.
+    `orderly` are the models within which groups of weights can be renamed.
     """
     kind = layer.class_name
+    is_masked = any(meeting.known for meeting in meetings)
     if layer.is_operation:
-        yield from _judge_operation(layer, meetings[0], layer.parent in orderly)
-    elif is_opaque(layer):
-        if any(meeting.known for meeting in meetings):
-            yield _opaque(layer)
-    elif not layer.is_stock:
-        return
-    elif kind in SWAPS and any(_leaks(meeting) for meeting in meetings):
-        reason = refusal(layer, SWAPS[kind], meetings, orderly)
+        return _judge_operation(layer, meetings[0], layer.parent in orderly)
+    if is_opaque(layer):
+        why = "its own code decides what it does with a mask, and that code was not run"
+        return _finding("PS306", layer, why, _LOOK) if is_masked else None
+    if not layer.is_stock:
+        return None
+    if kind in SWAPS and any(map(_leaks, meetings)):
+        reason = next(_reasons_against(layer, meetings, orderly), None)
         if reason is None:
-            yield Edit(layer, SWAPS[kind])
-        else:
-            yield _finding(
-                "PS302",
-                layer,
-                f"it can let padding through, and it cannot be replaced ({reason})",
-            )
-    elif kind in masks.KEEPS or kind in SWAPS:
+            return Edit(layer, SWAPS[kind])
+        why = f"it can let padding through, and it cannot be replaced ({reason})"
+        return _finding("PS302", layer, why)
+    if kind in masks.KEEPS or kind in SWAPS:
         if any(mixes_steps(layer, m.input_rank) for m in meetings):
             why = (
                 "it mixes real steps with padding, and keras_padsafe has no safe "
                 "layer of this kind"
             )
-            yield _finding("PS302", layer, why)
-    elif kind in masks.MERGES:
-        if any(_loses_mask(meeting) for meeting in meetings):
+            return _finding("PS302", layer, why)
+        return None
+    if kind in masks.MERGES:
+        if any(map(_loses_mask, meetings)):
             why = "one input has no mask, so the mask of the other is lost"
-            yield _finding("PS301", layer, why, _KEEP_MASK)
-    elif not _hands_on(layer) and any(meeting.known for meeting in meetings):
+            return _finding("PS301", layer, why, _KEEP_MASK)
+        return None
+    hands_on = kind in POOLING_OVER_TIME | masks.RECURRENT | {"InputLayer"}
+    if is_masked and not hands_on and not layer.config.get("mask_zero"):
         why = "it drops the mask, and keras_padsafe has no layer to replace it with"
-        yield _finding("PS301", layer, why, _KEEP_MASK)
+        return _finding("PS301", layer, why, _KEEP_MASK)
+    return None
 
 
 def _judge_operation(
     layer: LayerNode, meeting: Meeting, orderly: bool
-) -> Iterator[Edit | Finding]:
-    if not meeting.known or _read_aside(meeting.call):
-        return
+) -> Edit | Finding | None:
+    # An output that is only looked at, as in `ones_like(x[..., :1])`.
+    aside = [c.layer.class_name in masks.ASIDE for c in meeting.call.consumers]
+    if not meeting.known or (aside and all(aside)):
+        return None
     if reduces_steps(meeting):
         why = "it reduces over time, padding included"
         fix = (
             "Use a masked pooling layer of keras_padsafe there, and save the model "
             "again."
         )
-        yield _finding("PS302", layer, why, fix)
-    elif drops_mask(meeting):
-        made, dtype = layer_for(meeting), dtype_of_output(meeting)
-        once = len(layer.serialized.get("inbound_nodes") or ()) == 1
-        if made is None or dtype is None or not (orderly and once):
-            why = "it drops the mask, and no layer does the same and keeps the mask"
-            yield _finding("PS301", layer, why, _KEEP_MASK)
-        else:
-            swap, config, arguments = made
-            own = {"name": layer.name, "trainable": True, "dtype": dtype}
-            yield Edit(layer, swap, {**own, **config}, arguments)
-
-
-def _read_aside(call: Call) -> bool:
-    """Whether its output is only looked at, as in `ones_like(x[..., :1])`."""
-    aside = [c.layer.class_name in masks.ASIDE for c in call.consumers]
-    return bool(aside) and all(aside)
+        return _finding("PS302", layer, why, fix)
+    if not drops_mask(meeting):
+        return None
+    made = layer_for(meeting)
+    once = len(layer.serialized.get("inbound_nodes") or ()) == 1
+    if made is None or not (orderly and once):
+        why = "it drops the mask, and no layer does the same and keeps the mask"
+        return _finding("PS301", layer, why, _KEEP_MASK)
+    swap, config, arguments = made
+    own = {"name": layer.name, "trainable": True}
+    return Edit(layer, swap, {**own, **config}, arguments)
 
 
 def _leaks(meeting: Meeting) -> bool:
@@ -202,17 +183,8 @@ def _loses_mask(meeting: Meeting) -> bool:
     """Whether a layer that needs the mask of every input lacks one."""
     if not meeting.known or None not in meeting.masks:
         return False
-    axis = meeting.layer.config.get("axis")
-    joins_time = meeting.layer.class_name == "Concatenate" and covers_time(
-        axis, meeting.input_rank
-    )
-    return not joins_time
-
-
-def _hands_on(layer: LayerNode) -> bool:
-    kind = layer.class_name
-    known = POOLING_OVER_TIME | masks.RECURRENT
-    return kind in known or kind == "InputLayer" or bool(layer.config.get("mask_zero"))
+    axis, kind = meeting.layer.config.get("axis"), meeting.layer.class_name
+    return kind != "Concatenate" or not covers_time(axis, meeting.input_rank)
 
 
 def _finding(code: str, layer: LayerNode, why: str, fix: str = _BY_HAND) -> Finding:
@@ -220,47 +192,27 @@ def _finding(code: str, layer: LayerNode, why: str, fix: str = _BY_HAND) -> Find
     return Finding(code, place_of(layer), message, fix, {"class": layer.class_name})
 
 
-def _opaque(layer: LayerNode) -> Finding:
-    why = "its own code decides what it does with a mask, and that code was not run"
-    return _finding("PS306", layer, why, _LOOK)
-
-
-def _unread(root: LayerNode) -> Finding:
-    why = "config.json does not list its inner layers, so none could be replaced"
-    return _finding("PS306", root, why, f"{_BY_HAND} {_LOOK}")
-
-
-def refusal(
-    layer: LayerNode, swap: Swap, meetings: list[Meeting], orderly: set[LayerNode]
-) -> str | None:
-    """The first reason not to swap a layer; `None` if there is none.
-
-    Args:
-        layer: The layer.
-        swap: What would take its place.
-        meetings: Its calls that a mask reaches.
-        orderly: The models within which groups of weights can be renamed.
-    """
-    return next(_reasons(layer, swap, meetings, orderly), None)
-
-
-def _reasons(
-    layer: LayerNode, swap: Swap, meetings: list[Meeting], orderly: set[LayerNode]
+def _reasons_against(
+    layer: LayerNode, meetings: list[Meeting], orderly: set[LayerNode]
 ) -> Iterator[str]:
-    unknown = swap.unknown_keys(layer.config)
+    """Why a layer cannot be swapped."""
+    swap, config = SWAPS[layer.class_name], layer.config
+    unknown = swap.unknown_keys(config)
     if unknown:
         yield f"{swap.class_name} does not take its configuration {unknown[0]!r}"
     for node in (layer, *layer.copies):
-        holder = _opaque_holder(node)
-        if holder is not None:
-            yield f"it lies in the code of {holder.class_name} {holder.name!r}"
+        for holder in node.outwards():
+            open_to_all = holder.is_stock and holder.class_name in masks.HOLDERS
+            if holder is not node and not holder.is_graph and not open_to_all:
+                yield f"it lies in the code of {holder.class_name} {holder.name!r}"
     unproved = layer.weights_path is None and layer.class_name in _HOLDS_WEIGHTS
     holder = layer.parent
     if unproved or (holder is not None and holder.is_graph and holder not in orderly):
         yield "it is not clear which weights of the file belong to it"
     match layer.class_name:
         case "Conv1D":
-            if layer.config.get("padding") == "same" and _strides(layer) > 1:
+            strides = config.get("strides", 1)
+            if config.get("padding") == "same" and strides not in (1, [1]):
                 yield (
                     "with padding='same' and strides, the positions of its windows "
                     "depend on the amount of padding"
@@ -269,32 +221,14 @@ def _reasons(
             if _input_ranks_differ(layer):
                 yield "its inputs have different ranks"
         case "MultiHeadAttention" | "GroupQueryAttention":
-            axes = layer.config.get("attention_axes") or [1]
+            axes = config.get("attention_axes") or [1]
             count = len(axes) if isinstance(axes, list) else 1
             for meeting in meetings:
                 if meeting.given.get("attention_mask", 3) <= 2 * count:
                     yield "its attention_mask has no batch axis"
-                if any(_is_odd(*given) for given in meeting.given.items()):
+                padding = ("query_mask", "key_mask", "value_mask")
+                if any(meeting.given.get(name, 2) < 2 for name in padding):
                     yield "a padding mask that it gets is not (batch, time)"
-
-
-def _opaque_holder(layer: LayerNode) -> LayerNode | None:
-    return next(
-        (
-            node
-            for node in layer.outwards()
-            if node is not layer
-            and not node.is_graph
-            and not (node.is_stock and node.class_name in masks.HOLDERS)
-        ),
-        None,
-    )
-
-
-def _strides(layer: LayerNode) -> int:
-    strides = layer.config.get("strides", 1)
-    first = strides[0] if isinstance(strides, list) and strides else strides
-    return first if isinstance(first, int) else 1
 
 
 def _input_ranks_differ(layer: LayerNode) -> bool:
@@ -303,7 +237,3 @@ def _input_ranks_differ(layer: LayerNode) -> bool:
     if not isinstance(shapes, list):
         return True
     return len({len(shape) for shape in shapes if isinstance(shape, list)}) != 1
-
-
-def _is_odd(name: str, rank: int) -> bool:
-    return name in ("query_mask", "key_mask", "value_mask") and rank < 2

@@ -25,12 +25,7 @@ _PADDED = "rows with padding"
 
 
 def prove_repair(source: Archive, target: Archive) -> Iterator[Check]:
-    """Loads both files with Keras and compares weights, optimizer and outputs.
-
-    Args:
-        source: The file before.
-        target: The file after.
-    """
+    """Loads both files with Keras and compares weights, optimizer and outputs."""
     loads, pair = load_pair(source, target)
     yield loads
     if pair is None:
@@ -45,9 +40,11 @@ def prove_repair(source: Archive, target: Archive) -> Iterator[Check]:
 def _weights(before: Any, after: Any) -> Check:
     """Also their order, by which an optimizer finds its slots."""
     name = "weights are the same"
-    old, new = ([_bytes(v) for v in model.weights] for model in (before, after))
-    order_counts = getattr(before, "optimizer", None) is not None
-    if not order_counts:
+    old, new = (
+        [bits(as_array(variable)).tobytes() for variable in model.weights]
+        for model in (before, after)
+    )
+    if getattr(before, "optimizer", None) is None:
         old, new = sorted(old), sorted(new)
     if old == new:
         detail = f"{len(old)} variables, bit for bit"
@@ -57,10 +54,6 @@ def _weights(before: Any, after: Any) -> Check:
     changed = sum(one != other for one, other in zip(old, new, strict=True))
     detail = f"{changed} of {len(old)} variables differ from the old ones"
     return Check(name, "failed", detail, float(changed))
-
-
-def _bytes(variable: Any) -> bytes:
-    return bits(as_array(variable)).tobytes()
 
 
 def _outputs(before: Any, after: Any) -> Iterator[Check]:
@@ -76,12 +69,10 @@ def _outputs(before: Any, after: Any) -> Iterator[Check]:
 
 def _ordinary(before: Any, after: Any, sampler: Sampler) -> Check:
     try:
-        batch = sampler.rows_of_ids(padded=False)
+        batch, rounding = sampler.rows_of_ids(padded=False), tolerance(before)
         old, again = run_model(before, batch), run_model(before, batch)
-        compared = compare_outputs(
-            old, run_model(after, batch), None, tolerance(before)
-        )
-        noise = compare_outputs(old, again, None, tolerance(before))
+        compared = compare_outputs(old, run_model(after, batch), None, rounding)
+        noise = compare_outputs(old, again, None, rounding)
     except ModelFailed as error:
         return Check(_ORDINARY, "skipped", str(error))
     except Differs as error:
@@ -89,9 +80,8 @@ def _ordinary(before: Any, after: Any, sampler: Sampler) -> Check:
     if not compared.compared:
         return Check(_ORDINARY, "skipped", "the old model gives no finite output")
     agrees = compared.agrees or compared.gap <= 2 * noise.gap
-    return Check(
-        _ORDINARY, "passed" if agrees else "failed", str(compared), compared.gap
-    )
+    status = "passed" if agrees else "failed"
+    return Check(_ORDINARY, status, str(compared), compared.gap)
 
 
 def _padded(before: Any, after: Any, sampler: Sampler) -> Check:
@@ -101,26 +91,21 @@ def _padded(before: Any, after: Any, sampler: Sampler) -> Check:
         return Check(_PADDED, "does not apply", detail)
     try:
         batch = sampler.rows_of_ids(padded=True)
-        old, new = _numbers(run_model(before, batch)), _numbers(run_model(after, batch))
+        old, new = (
+            [o.astype("f8") for o in run_model(model, batch) if o.dtype.kind != "O"]
+            for model in (before, after)
+        )
     except ModelFailed as error:
         return Check(_PADDED, "skipped", str(error))
     if not all_finite(new):
-        if all_finite(old):
-            return Check(
-                _PADDED, "failed", "outputs that were finite are NaN or infinite"
-            )
-        return Check(_PADDED, "skipped", "neither model gives finite outputs")
-    finite = [np.isfinite(output) for output in old]
-    gap = max(
-        float(np.abs(n[f] - o[f]).max(initial=0.0))
-        for o, n, f in zip(old, new, finite, strict=True)
-    )
-    mended = sum(int((~f).sum()) for f in finite)
+        if not all_finite(old):
+            return Check(_PADDED, "skipped", "neither model gives finite outputs")
+        detail = "outputs that were finite are NaN or infinite"
+        return Check(_PADDED, "failed", detail)
+    pairs = [(o, n, np.isfinite(o)) for o, n in zip(old, new, strict=True)]
+    gap = max(float(np.abs(n[f] - o[f]).max(initial=0.0)) for o, n, f in pairs)
+    mended = sum(int((~finite).sum()) for _, _, finite in pairs)
     detail = f"outputs moved by at most {gap:.1e}"
     if mended:
         detail += f"; {mended} that were NaN or infinite are finite"
     return Check(_PADDED, "passed", detail, gap)
-
-
-def _numbers(outputs: list[np.ndarray]) -> list[np.ndarray]:
-    return [o.astype("f8") for o in outputs if o.dtype.kind != "O"]

@@ -6,7 +6,7 @@ gradients and hands on others, or gives them to its weights.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,22 +14,22 @@ import numpy as np
 
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun, unrolled
-from keras_padsafe.audit.nonfinite.cause import Cause, diverged, of_operation
-from keras_padsafe.audit.nonfinite.experiments import JITTER, jittered, jittered_back
+from keras_padsafe.audit.nonfinite.births import spoils_spots
+from keras_padsafe.audit.nonfinite.cause import Cause, diverged
+from keras_padsafe.audit.nonfinite.experiments import jittered
+from keras_padsafe.audit.nonfinite.forward import settled
 from keras_padsafe.audit.nonfinite.own_code import (
     OwnCode,
-    agreed,
     own_code,
     own_code_of,
 )
-from keras_padsafe.audit.nonfinite.wording import Tokens, nonfinite_finding
+from keras_padsafe.audit.nonfinite.wording import nonfinite_finding
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
     bad_values,
     floats_in,
     is_finite,
     is_float,
-    to_numpy,
     transform_floats,
 )
 from keras_padsafe.audit.run.look import Flow, Look
@@ -43,9 +43,6 @@ from keras_padsafe.audit.run.watch import (
 )
 from keras_padsafe.backends.running import gradients
 from keras_padsafe.types import Tensor
-
-# A value that moves by more than this many times the noise put in has a pole there.
-_POLE = 100.0
 
 # What overflows in float16 vanishes by the second, which float32 may need.
 _SCALES = (2.0**-12, 2.0**-64)
@@ -80,15 +77,10 @@ class _Fault:
 
 
 class Backward:
-    """The gradients of a batch.
+    """The gradients of a batch whose forward run is finite."""
 
-    Args:
-        run: The batch; its forward run is finite.
-        tokens: Spells its rows.
-    """
-
-    def __init__(self, run: BatchRun, tokens: Tokens) -> None:
-        self._run, self._tokens = run, tokens
+    def __init__(self, run: BatchRun) -> None:
+        self._run = run
         self._look = Look()
         run(self._look)
 
@@ -103,29 +95,21 @@ class Backward:
         loops = [x for x in loops if isinstance(x, keras.layers.RNN) and not x.unroll]
         if loops:
             with unrolled(loops):
-                return Backward(self._run, self._tokens).findings()
-        more: dict[str, Any] = {}
-        if fault.weights:
-            more["weights"] = list(fault.weights)
-        if fault.after is not None:
-            more["after"] = fault.after
-        place = fault.call.path if fault.call else "loss"
-        cause = self._cause(fault)
-        return [
-            nonfinite_finding(cause, place, "backward", fault.bad, self._tokens, more)
-        ]
+                return Backward(self._run).findings()
+        made_by = self._births_behind(fault)
+        if made_by:
+            return made_by
+        more = {"weights": list(fault.weights), "after": fault.after}
+        more = {name: value for name, value in more.items() if value}
+        cause, place = self._cause(fault), _place(fault)
+        return [nonfinite_finding(cause, place, "backward", fault.bad, more)]
 
     def _flowing(
         self, changes: Mapping[Spot, Change] | None = None, scale: float = 1.0
     ) -> _Flowing:
-        """Differentiates the loss, or without targets a weighted sum of the outputs.
-
-        Args:
-            changes: What to do to the tensors of some spots.
-            scale: What to multiply the loss with.
-        """
-        flows = self._look.flows
-        taps = [_zeros(flow) for spot in flows for flow in flows[spot]]
+        """Differentiates the loss, or without targets a weighted sum of the outputs."""
+        every = self._look.flows
+        taps = [_zeros(flow) for flows in every.values() for flow in flows]
         variables = [v for v in self._run.trainable if is_float(v)]
 
         def scalar(taps: list[Tensor], values: list[Tensor]) -> Tensor:
@@ -135,7 +119,7 @@ class Backward:
                 variables=list(zip(variables, values, strict=True)),
             )
             if loss is None:
-                loss = _weighted_sum(outputs, flows[0, "leave"])
+                loss = _weighted_sum(outputs, every[0, "leave"])
             return keras.ops.cast(loss, "float32") * scale
 
         by_taps, by_values = gradients(scalar, taps, variables)
@@ -182,13 +166,9 @@ class Backward:
         return tuple(sorted(own & set(flowing.bad_weights)))
 
     def _bad_gradient(self, spot: Spot, flowing: _Flowing) -> BadValues | None:
-        flows = self._look.flows[spot]
-        for gradient, flow in zip(flowing.at[spot], flows, strict=True):
-            if gradient is not None:
-                bad = bad_values(gradient, flow.mask, flow.each)
-                if bad is not None:
-                    return bad
-        return None
+        pairs = zip(flowing.at[spot], self._look.flows[spot], strict=True)
+        every = [bad_values(g, f.mask, f.each) for g, f in pairs if g is not None]
+        return next((bad for bad in every if bad is not None), None)
 
     def _cause(self, fault: _Fault) -> Cause:
         """Tells why, by what flowed forward and by experiments."""
@@ -203,20 +183,19 @@ class Backward:
             grown = diverged(self._run.trainable, self._run.x)
             return grown or Cause("PS503", because)
         code = self._own_code(fault)
-        made = agreed(code)
         if code.made and code.hides:
             because = (
                 "`where` hides a value that is not finite, but in the gradient 0 * "
                 "inf is NaN"
             )
-            return Cause("PS507", because, {"operation": code.made[0].name})
-        if made is not None:
-            return of_operation(made)
+            return Cause("PS507", because, code.made[0].evidence)
+        if code.cause is not None:
+            return code.cause
         at_zero = Cause("PS508", "the derivative at exactly zero divides by zero")
         if code.ran and not code.chooses:
             return at_zero
         noise = dict.fromkeys(fault.feeds, jittered)
-        if self._flowing(noise).all_finite and not self._has_pole(fault):
+        if self._flowing(noise).all_finite:
             return at_zero
         because = (
             "a branch that `where` does not take has an infinite derivative, and 0 * "
@@ -228,32 +207,42 @@ class Backward:
         if fault.call is not None:
             return own_code(self._run, fault.call.index)
         if not self._run.has_loss:
-            return OwnCode(-1, {})
+            return OwnCode()
         outputs, _ = self._run(Observer())
         return own_code_of(lambda: self._run.loss_of(outputs))
 
+    def _births_behind(self, fault: _Fault) -> list[Finding]:
+        """What made the values that outputs and loss hide and the gradient does not."""
+        given = [self._look.noted[spot] for spot in self._given(fault)]
+        if not given:
+            return []
+        spots: set[tuple[str, Moment]] = {(n.call.path, n.moment) for n in given}
+        spoils = spoils_spots(self._run, spots)
+        found, _ = settled(self._run, spoils).that_count()
+        lost = {"gradient_lost_at": _place(fault)}
+        return [
+            replace(finding, evidence=finding.evidence | lost)
+            for finding in found
+            if finding.place != "input" and "input" not in finding.evidence
+        ]
+
     def _nan_behind_mask(self, fault: _Fault) -> BadValues | None:
+        bad = [self._look.noted[spot].bad[-1] for spot in self._given(fault)]
+        return next((one for one in bad if one.only_in_padding), None)
+
+    def _given(self, fault: _Fault) -> list[Spot]:
+        """The spots before the fault where something is not finite."""
         around: list[Spot] = []
         call = fault.call
         while call is not None:
             around.append((call.index, "enter"))
             call = call.parent
-        for spot in [*sorted(fault.feeds), *around]:
-            noted = self._look.noted.get(spot)
-            if noted is not None and noted.bad[-1].only_in_padding:
-                return noted.bad[-1]
-        return None
+        spots = [*sorted(fault.feeds), *around]
+        return [spot for spot in spots if spot in self._look.noted]
 
-    def _has_pole(self, fault: _Fault) -> bool:
-        """Whether a little noise moves the outputs far: a guarded 1/0 is 1/noise."""
-        spot: Spot = (fault.call.index if fault.call else 0, "leave")
-        still, *moved = (
-            floats_in(self._run.kept(spot, dict.fromkeys(fault.feeds, change)))
-            for change in (lambda structure: structure, jittered, jittered_back)
-        )
-        pairs = [pair for other in moved for pair in zip(still, other, strict=True)]
-        apart = [abs(to_numpy(after) - to_numpy(before)) for before, after in pairs]
-        return any(float(far.max(initial=0.0)) > _POLE * JITTER for far in apart)
+
+def _place(fault: _Fault) -> str:
+    return fault.call.path if fault.call else "loss"
 
 
 def _zeros(flow: Flow) -> Tensor:

@@ -1,11 +1,14 @@
 """One batch through a model and its loss."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import keras
+import numpy as np
 
+from keras_padsafe.audit.run.bad_values import to_numpy
 from keras_padsafe.audit.run.model_runs import ModelRuns, Values, as_tensors
 from keras_padsafe.audit.run.watch import (
     Change,
@@ -17,10 +20,12 @@ from keras_padsafe.audit.run.watch import (
     map_tensors,
     tensors_in,
 )
+from keras_padsafe.backends.running import is_staged
+from keras_padsafe.compat import labels_pass
 from keras_padsafe.errors import AuditError
 from keras_padsafe.types import Tensor
 
-EVERY_ROW = slice(None)
+_EVERY_ROW = slice(None)
 
 
 class BatchRun(ModelRuns):
@@ -29,6 +34,8 @@ class BatchRun(ModelRuns):
     Attributes:
         targets: The targets and sample weights, by name.
         has_loss: Whether there are targets, and so a loss.
+        labels: What the loss was given for labels and for how many classes, once it ran
+            and some of them are of none.
 
     Raises:
         AuditError: if targets were given and nothing says which loss they have.
@@ -61,7 +68,8 @@ class BatchRun(ModelRuns):
                 )
         self.targets = {"targets": self._y, "sample_weight": self._weights}
         self.has_loss = y is not None
-        self._loss = self._loss_function(loss)
+        self.labels: tuple[np.ndarray, int] | None = None
+        self._given = self._read_loss(loss)
 
     @property
     def trainable(self) -> list[keras.Variable]:
@@ -78,21 +86,14 @@ class BatchRun(ModelRuns):
         """Runs the batch; returns the outputs and, if there are targets, the loss."""
 
         def then(outputs: Any) -> tuple[Any, Tensor | None]:
-            loss = self._loss(outputs, EVERY_ROW) if self.has_loss else None
-            return outputs, loss
+            return outputs, self._loss(outputs) if self.has_loss else None
 
         return self.call(observer, only=only, variables=variables, then=then)
 
     def kept(
         self, spot: Spot, changes: Mapping[Spot, Change], variables: Values = ()
     ) -> list[Tensor]:
-        """The tensors at one spot when some are changed; those of the spot too.
-
-        Args:
-            spot: Where to look.
-            changes: What to do to the tensors of some spots.
-            variables: What some variables are taken to hold meanwhile.
-        """
+        """The tensors at one spot when some spots are changed, this one too."""
         kept: list[Tensor] = []
 
         def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
@@ -106,14 +107,14 @@ class BatchRun(ModelRuns):
         self(Vary(at), variables=variables)
         return kept
 
-    def loss_of(self, outputs: Any, rows: slice = EVERY_ROW) -> Tensor:
+    def loss_of(self, outputs: Any, rows: slice = _EVERY_ROW) -> Tensor:
         """The loss of some outputs alone; there must be targets."""
         with self.untouched():
             return self._loss(outputs, rows)
 
-    def _loss_function(self, loss: Any) -> Callable[[Any, slice], Tensor]:
-        """Takes outputs and which rows of the batch they are of; returns the loss."""
-        model, y, weights = self.model, self._y, self._weights
+    def _read_loss(self, loss: Any) -> Callable[..., Any] | None:
+        """The loss that was given; `None` stands for that of the compiled model."""
+        model, y = self.model, self._y
         if y is None and loss is not None:
             raise AuditError(
                 "find_nonfinite: received a loss, but no targets. Expected: y, the "
@@ -126,38 +127,46 @@ class BatchRun(ModelRuns):
                 "loss=, a Keras loss or its name, such as 'mse'."
             )
         try:
-            given = None if loss is None else keras.losses.get(loss)
+            return None if loss is None else keras.losses.get(loss)
         except (TypeError, ValueError) as error:
             raise AuditError(
                 "find_nonfinite: loss: expected a Keras loss, its name, or a function "
                 f"of targets and outputs; received {loss!r:.60}."
             ) from error
 
-        def of_rows(outputs: Any, rows: slice) -> Tensor:
-            if given is None:
-                parts = _rows(self.x, rows), _rows(y, rows)
-                return model.compute_loss(*parts, outputs, _rows(weights, rows))
-            named = {} if weights is None else {"sample_weight": _rows(weights, rows)}
-            return keras.ops.mean(given(_rows(y, rows), outputs, **named))
+    def _loss(self, outputs: Any, rows: slice = _EVERY_ROW) -> Tensor:
+        x, y, weights = (_rows(p, rows) for p in (self.x, self._y, self._weights))
+        with labels_pass(self._within):
+            if self._given is None:
+                model: Any = self.model
+                return model.compute_loss(x, y, outputs, weights)
+            named = {} if weights is None else {"sample_weight": weights}
+            return keras.ops.mean(self._given(y, outputs, **named))
 
-        return of_rows
+    def _within(self, labels: Any, classes: int) -> Any:
+        """Labels, with 0 for what is none: there backends raise, or give NaN or 0."""
+        if is_staged(labels):
+            return labels
+        array = to_numpy(keras.ops.convert_to_tensor(labels))
+        inside = (array >= 0) & (array < classes)
+        if inside.all():
+            return labels
+        if self.labels is None:
+            self.labels = array, classes
+        return keras.ops.convert_to_tensor(np.where(inside, array, 0))
 
 
 @contextmanager
 def unrolled(layers: Iterable[keras.layers.RNN]) -> Iterator[None]:
     """While it lasts, these layers loop in Python, so that each step is seen."""
-    before = [(layer, layer.unroll) for layer in layers]
-    for layer, _ in before:
-        layer.unroll = True
-    try:
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(mock.patch.object(layer, "unroll", True))
         yield
-    finally:
-        for layer, unroll in before:
-            layer.unroll = unroll
 
 
 def _rows(structure: Any, rows: slice) -> Any:
-    if rows == EVERY_ROW:
+    if rows == _EVERY_ROW:
         return structure
     return map_tensors(lambda tensor: tensor[rows], structure)
 

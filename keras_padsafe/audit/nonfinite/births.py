@@ -1,10 +1,12 @@
 """Where non-finite values are born in a forward run.
 
 Every value that is seen to be non-finite is replaced by zero at once, so that whatever
-is non-finite later was born anew. A birth counts if the outputs or the loss are not
-finite when it alone is let through; the -inf of an attention score does not.
+is non-finite later was born anew. A birth counts if something is not finite when it
+alone is let through: the outputs, the loss, or what enters a layer that loses the
+gradient. The -inf of an attention score does not.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,37 +26,37 @@ from keras_padsafe.audit.run.look import Look, Noted
 from keras_padsafe.audit.run.watch import LayerCall, Moment, Spot, Vary
 from keras_padsafe.types import Tensor
 
+At = Callable[[LayerCall, Moment, Any], Any]
+"""What `Vary` takes: what to do at each spot of a run."""
+
+Spoils = Callable[[At, bool], bool]
+"""Runs the batch so changed, and says whether something is lost; whether infinities may
+be there is the second argument."""
+
 
 @dataclass(frozen=True)
-class Birth:
-    """A place where non-finite values are born.
+class Birth(Noted):
+    """A place where non-finite values are born: seen after the call that made them, or
+    before one, if an operation in the code of its parent did.
 
     Attributes:
-        call: The call that it was seen at.
-        moment: `"leave"` if the call made it, `"enter"` if it was made before it, by
-            an operation in the parent's own code.
-        bad: What is not finite.
+        scope: The call whose own code made it.
         feeds: The spots whose tensors it was made of.
         after: The path of the sibling that ran last before it, if there is one.
-        is_leaf: Whether no other call happened inside `call`.
-        empty_rows: The rows of the batch in which no position is real.
         variables: Those of the layer whose code made it, without its sublayers'.
         step: Which call of the same layer it is, in the same parent, from 0.
-        is_input: Whether it came with the batch.
-        place: The path of the layer whose code made it.
     """
 
-    call: LayerCall
-    moment: Moment
-    bad: BadValues
+    scope: LayerCall
     feeds: frozenset[Spot]
     after: str | None
-    is_leaf: bool
-    empty_rows: frozenset[int]
     variables: tuple[keras.Variable, ...]
     step: int
-    is_input: bool
-    place: str
+
+    @property
+    def lost(self) -> BadValues:
+        """What is not finite, in the first tensor."""
+        return self.bad[0]
 
     @property
     def spot(self) -> Spot:
@@ -62,10 +64,9 @@ class Birth:
         return self.call.index, self.moment
 
     @property
-    def scope(self) -> LayerCall:
-        """The call whose own code made it."""
-        entered = self.moment == "enter" and self.call.parent is not None
-        return self.call.parent if entered and self.call.parent else self.call
+    def place(self) -> str:
+        """The path of the layer whose code made it, or `"input"`."""
+        return "input" if self.is_input else self.scope.path
 
 
 def births_in(look: Look) -> list[Birth]:
@@ -74,26 +75,44 @@ def births_in(look: Look) -> list[Birth]:
 
 
 def births_that_count(
-    run: BatchRun, births: list[Birth], *, allow_infinities: bool = False
+    births: list[Birth], spoils: Spoils, allow_infinities: bool
 ) -> list[Birth]:
-    """Those that alone spoil the outputs or the loss, in order; see `spoilt`."""
-    found = []
-    for birth in births:
-        outputs, loss = run(_without([b for b in births if b is not birth]))
-        if spoilt(outputs, loss, allow_infinities=allow_infinities):
-            found.append(birth)
-    return found
+    """Those that alone spoil something, in order."""
+    return [
+        birth
+        for birth in births
+        if spoils(_without([b for b in births if b is not birth]), allow_infinities)
+    ]
+
+
+def spoils_answers(run: BatchRun) -> Spoils:
+    """Whether the outputs or the loss are lost."""
+    return lambda at, allow: spoilt(*run(Vary(at)), allow_infinities=allow)
+
+
+def spoils_spots(run: BatchRun, spots: Collection[tuple[str, Moment]]) -> Spoils:
+    """Whether something is lost before or after the calls at some paths."""
+
+    def spoils(changed: At, allow_infinities: bool) -> bool:
+        lost: list[bool] = []
+
+        def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
+            structure = changed(call, moment, structure)
+            if (call.path, moment) in spots:
+                for tensor in floats_in(structure):
+                    array = to_numpy(tensor)
+                    bad = np.isnan(array) if allow_infinities else ~np.isfinite(array)
+                    lost.append(bool(bad.any()))
+            return structure
+
+        run(Vary(at))
+        return any(lost)
+
+    return spoils
 
 
 def spoilt(outputs: Any, loss: Tensor | None, *, allow_infinities: bool) -> bool:
-    """Whether outputs or loss are not finite.
-
-    Args:
-        outputs: What the model gave.
-        loss: The loss; `None` if there is none.
-        allow_infinities: Whether outputs may hold them, beside finite numbers in each
-            row.
-    """
+    """Whether they are not finite; infinities may be allowed beside finite numbers."""
     if loss is not None and not is_finite(loss):
         return True
     if not allow_infinities:
@@ -103,7 +122,7 @@ def spoilt(outputs: Any, loss: Tensor | None, *, allow_infinities: bool) -> bool
     return any(np.isnan(r).any() or np.isinf(r).all(1).any() for r in rows)
 
 
-def _without(births: list[Birth]) -> Vary:
+def _without(births: list[Birth]) -> At:
     """Replaces some births by zeros, but not what came to them from elsewhere."""
     by_spot = {birth.spot: birth for birth in births}
     watched = {spot for birth in births for spot in birth.feeds}
@@ -118,41 +137,25 @@ def _without(births: list[Birth]) -> Vary:
             reached.add(spot)
         return structure
 
-    return Vary(at)
+    return at
 
 
 def _birth(look: Look, noted: Noted) -> Birth:
-    call, bad = noted.call, noted.bad[0]
-    made_in = call if noted.moment == "leave" else call.parent
+    call, leaves = noted.call, noted.moment == "leave"
+    made_in = call if leaves else call.parent
     inside = look.children(made_in)
-    before = [c for c in inside if noted.moment == "leave" or c.index < call.index]
+    before = [c for c in inside if leaves or c.index < call.index]
     feeds: set[Spot] = {(sibling.index, "leave") for sibling in before}
     if made_in is not None:
         feeds.add((made_in.index, "enter"))
-    is_leaf = noted.moment == "leave" and not inside
-    place = noted.place
-    if noted.is_input:
-        place = "input"
-    batch = len(bad.bad) if bad.bad.ndim else 0
     beside = [c for c in look.children(call.parent) if c.index < call.index]
     below = {id(v) for child in inside for v in child.layer_variables}
     own = made_in.layer_variables if made_in is not None else []
     return Birth(
-        call=call,
-        moment=noted.moment,
-        bad=bad,
+        **vars(noted),
+        scope=made_in or call,
         feeds=frozenset(feeds),
         after=before[-1].path if before else None,
-        is_leaf=is_leaf,
-        empty_rows=frozenset(
-            row
-            for mask in noted.masks
-            if len(mask) == batch
-            for row in range(batch)
-            if not mask[row].any()
-        ),
         variables=tuple(v for v in own if id(v) not in below),
         step=sum(sibling.layer is call.layer for sibling in beside),
-        is_input=noted.is_input,
-        place=place,
     )

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.nonfinite.births import Birth
-from keras_padsafe.audit.nonfinite.own_code import Primitive
 from keras_padsafe.audit.run.bad_values import (
     is_finite,
     is_float,
@@ -44,13 +43,6 @@ UNDEFINED = Cause("PS510", "an operation is not defined for its input")
 """What nothing mends."""
 
 
-def of_operation(made: Primitive) -> Cause:
-    """What an operation that made a non-finite value of finite ones says of it."""
-    codes = {"nothing left": "PS501", "large": "PS503", "zero": "PS508"}
-    code = codes.get(made.verdict or "", "PS510")
-    return Cause(code, made.because, {"operation": made.name})
-
-
 def bad_id(call: LayerCall) -> Cause | None:
     """Whether ids went in that the layer's table has no row for."""
     tables = [v for v in call.layer_variables if len(v.shape) == 2]
@@ -62,19 +54,33 @@ def bad_id(call: LayerCall) -> Cause | None:
             ids = to_numpy(tensor).astype("int64")
             outside = (ids >= rows) | (ids < -rows)
             if outside.any():
-                where = np.argwhere(outside)[:8]
-                return Cause(
-                    "PS502",
-                    f"id {int(ids[outside][0])} was looked up in a table of {rows} "
-                    "rows",
-                    {
-                        "table_rows": int(rows),
-                        "ids": sorted({int(i) for i in ids[outside]})[:8],
-                        "at": where.tolist(),
-                        "rows": sorted({int(row) for row in where[:, 0]}),
-                    },
-                )
+                because = f"was looked up in a table of {rows} rows"
+                return _out_of_range(ids, outside, "id", because, table_rows=int(rows))
     return None
+
+
+def no_class(labels: np.ndarray, classes: int) -> Cause:
+    """What labels of classes that no score stands for are."""
+    because = (
+        f"was looked up among the scores of {classes} classes; there, backends raise "
+        "an error, or give NaN or 0"
+    )
+    outside = ~((labels >= 0) & (labels < classes))
+    return _out_of_range(labels, outside, "label", because, classes=classes)
+
+
+def _out_of_range(
+    numbers: np.ndarray, outside: np.ndarray, what: str, because: str, **size: int
+) -> Cause:
+    where = np.argwhere(outside)[:8]
+    evidence = {
+        **size,
+        f"{what}s": sorted({int(i) for i in numbers[outside]})[:8],
+        "at": where.tolist(),
+        "rows": sorted({int(at[0]) for at in where}),
+    }
+    first = int(numbers[outside][0])
+    return Cause("PS502", f"{what} {first} {because}", evidence)
 
 
 def bad_weight(
@@ -98,26 +104,28 @@ def bad_weight(
 
 def empty_row(birth: Birth) -> Cause | None:
     """Whether it happened just where nothing is real."""
-    rows = {int(row) for row in birth.bad.own_rows}
-    if rows and rows <= birth.empty_rows:
-        each = birth.bad.each
-        empty = {"empty_rows": sorted({row // each for row in birth.empty_rows})[:8]}
-        return Cause("PS501", "these rows have no real position", empty)
+    lost = birth.lost
+    batch = len(lost.bad) if lost.bad.ndim else 0
+    of_batch = [mask for mask in birth.masks if len(mask) == batch]
+    empty = {int(r) for mask in of_batch for r in np.flatnonzero(~mask.any(axis=1))}
+    rows = {int(row) for row in lost.own_rows}
+    if rows and rows <= empty:
+        evidence = {"empty_rows": sorted({row // lost.each for row in empty})[:8]}
+        return Cause("PS501", "these rows have no real position", evidence)
+    where = lost.positions
     for mask in _attention_masks(birth.call):
         hidden = ~mask.any(axis=-1)
         if hidden.ndim == 3:
             hidden = hidden.all(axis=1)
-        where = birth.bad.positions
         if len(where) and hidden.ndim == 2 and where[:, 1].max() < hidden.shape[1]:
-            steps = np.broadcast_to(hidden, (len(birth.bad.bad), hidden.shape[1]))
+            steps = np.broadcast_to(hidden, (batch, hidden.shape[1]))
             if steps[tuple(where.T)].all():
                 because = "the attention mask hides every key from these positions"
                 return Cause("PS501", because, {"empty_queries": where[:8].tolist()})
-    if any(0 in tensor.shape for tensor in birth.call.inputs):
-        shapes = [list(tensor.shape) for tensor in birth.call.inputs]
-        return Cause(
-            "PS501", "an axis of its input has length zero", {"shapes": shapes}
-        )
+    shapes = [list(tensor.shape) for tensor in birth.call.inputs]
+    if any(0 in shape for shape in shapes):
+        because = "an axis of its input has length zero"
+        return Cause("PS501", because, {"shapes": shapes})
     return None
 
 

@@ -11,8 +11,7 @@ import numpy as np
 from keras_padsafe.audit.run.bad_values import change_arrays, transform_floats
 from keras_padsafe.types import Tensor
 
-JITTER = 1e-3
-"""How much noise `jittered` adds, as a share of the largest value."""
+_JITTER = 1e-3  # As a share of the largest value.
 
 
 def shrunk(structure: Any) -> Any:
@@ -30,7 +29,7 @@ def without_zeros(structure: Any) -> Any:
 
     def moved(array: np.ndarray) -> np.ndarray:
         size = np.abs(array).max(initial=0.0) or 1.0
-        return np.where(array == 0, JITTER * size, array)
+        return np.where(array == 0, _JITTER * size, array)
 
     return change_arrays(moved, structure)
 
@@ -47,12 +46,17 @@ def noisy(structure: Any) -> Any:
 
 def jittered(structure: Any) -> Any:
     """Floats with a little noise: exact zeros and equal values are gone."""
-    return transform_floats(lambda tensor: _with_noise(tensor, 1.0), structure)
 
+    def moved(tensor: Tensor) -> Tensor:
+        if 0 in tensor.shape:
+            return tensor
+        noise = _JITTER * np.random.default_rng(0).normal(size=tuple(tensor.shape))
+        # No Python number: JAX has none while it differentiates.
+        size = keras.ops.stop_gradient(keras.ops.max(keras.ops.abs(tensor)))
+        size = keras.ops.where(size > 0, size, keras.ops.ones_like(size))
+        return tensor + keras.ops.convert_to_tensor(noise, tensor.dtype) * size
 
-def jittered_back(structure: Any) -> Any:
-    """Floats with the opposite noise."""
-    return transform_floats(lambda tensor: _with_noise(tensor, -1.0), structure)
+    return transform_floats(moved, structure)
 
 
 def widened(structure: Any) -> Any:
@@ -66,7 +70,7 @@ def in_float64(layer: keras.Operation) -> Iterator[None]:
     policy = getattr(layer, "dtype_policy", None)
     # A map of policies would keep a new entry.
     by_path = isinstance(policy, keras.dtype_policies.DTypePolicyMap)
-    if policy is None or by_path or not isinstance(layer, keras.layers.Layer):
+    if by_path or not isinstance(layer, keras.layers.Layer):
         yield
         return
     layer.dtype_policy = "float64"
@@ -74,13 +78,3 @@ def in_float64(layer: keras.Operation) -> Iterator[None]:
         yield
     finally:
         layer.dtype_policy = policy
-
-
-def _with_noise(tensor: Tensor, sign: float) -> Tensor:
-    if 0 in tensor.shape:
-        return tensor
-    noise = sign * JITTER * np.random.default_rng(0).normal(size=tuple(tensor.shape))
-    # No Python number: JAX has none while it differentiates.
-    size = keras.ops.stop_gradient(keras.ops.max(keras.ops.abs(tensor)))
-    size = keras.ops.where(size > 0, size, keras.ops.ones_like(size))
-    return tensor + keras.ops.convert_to_tensor(noise, tensor.dtype) * size

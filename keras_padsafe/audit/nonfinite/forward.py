@@ -1,7 +1,7 @@
 """What a batch loses on its way forward: each birth, its cause and where it crosses."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,8 +11,10 @@ from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun, unrolled
 from keras_padsafe.audit.nonfinite.births import (
     Birth,
+    Spoils,
     births_in,
     births_that_count,
+    spoils_answers,
 )
 from keras_padsafe.audit.nonfinite.cause import (
     DIVERGED,
@@ -22,7 +24,6 @@ from keras_padsafe.audit.nonfinite.cause import (
     bad_id,
     bad_weight,
     empty_row,
-    of_operation,
 )
 from keras_padsafe.audit.nonfinite.experiments import (
     in_float64,
@@ -32,8 +33,8 @@ from keras_padsafe.audit.nonfinite.experiments import (
     widened,
     without_zeros,
 )
-from keras_padsafe.audit.nonfinite.own_code import Primitive, agreed, own_code
-from keras_padsafe.audit.nonfinite.wording import Tokens, joined, nonfinite_finding
+from keras_padsafe.audit.nonfinite.own_code import OwnCode, own_code
+from keras_padsafe.audit.nonfinite.wording import joined, nonfinite_finding
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
     all_finite,
@@ -50,13 +51,8 @@ from keras_padsafe.audit.run.model_runs import Values
 from keras_padsafe.audit.run.watch import Change, Spot, tensors_in
 from keras_padsafe.backends.running import double_precision
 
-
-@dataclass(frozen=True)
-class _At:
-    """Something not finite, and the path of the layer that it is seen in."""
-
-    place: str
-    bad: BadValues
+_At = tuple[str, BadValues]
+"""The path of a layer, and what is not finite there."""
 
 
 class Forward:
@@ -65,67 +61,70 @@ class Forward:
     Args:
         run: The batch.
         look: A settled run of it.
-        tokens: Spells its rows.
+        spoils: Which births count; by default those that spoil outputs or loss.
     """
 
-    def __init__(self, run: BatchRun, look: Look, tokens: Tokens) -> None:
-        self._run, self._look, self._tokens = run, look, tokens
+    def __init__(self, run: BatchRun, look: Look, spoils: Spoils | None = None) -> None:
+        self._run, self._look = run, look
+        self._spoils = spoils or spoils_answers(run)
         self.births = births_in(look)
 
-    def meant(self, births: list[Birth]) -> set[Spot]:
-        """Where code put infinities that no operation made, as a mask of scores does.
+    def that_count(self) -> tuple[list[Finding], "Forward"]:
+        """What the births are that count, and the last run that was looked at.
 
-        Not those are at fault, but what cannot bear them.
+        Where code put infinities that no operation made, as a mask of scores does, not
+        those are at fault, but what cannot bear them; another run lets them be.
         """
-        return {birth.spot for birth in births if self._is_meant(birth)}
+        births = self._births_that_count()
+        meant = {birth.spot for birth in births if self._is_meant(birth)}
+        found = self.findings([b for b in births if b.spot not in meant])
+        if not meant:
+            return found, self
+        again = settled(self._run, self._spoils, meant)
+        known = {birth.spot for birth in births}
+        more = [b for b in again._births_that_count() if b.spot not in known]
+        places = {(finding.code, finding.place) for finding in found}
+        found += [f for f in again.findings(more) if (f.code, f.place) not in places]
+        return found, again
 
     def findings(self, births: list[Birth]) -> list[Finding]:
         """What some births are."""
         loops = [loop for birth in births for loop in _loops_at(birth)]
         if loops:
             with unrolled(loops):
-                again = settled(self._run, self._tokens)
-                if allow := bool(self._look.meant):
-                    births = births_that_count(self._run, again.births)
-                    again = settled(self._run, self._tokens, again.meant(births))
-                births = births_that_count(
-                    self._run, again.births, allow_infinities=allow
-                )
-                return again.findings(births or again.births[:1])
-        found: list[Finding] = []
+                again = settled(self._run, self._spoils)
+                found, again = again.that_count()
+                return found or again.findings(again.births[:1])
+        by_place: dict[tuple[str, str], Finding] = {}
         for number, birth in enumerate(births):
             if number and not self._happens_anyway(birth, births[:number]):
                 continue
             finding = self._finding(birth)
             place = finding.code, finding.place
-            same = [f for f in found if (f.code, f.place) == place]
-            if same:
-                found[found.index(same[0])] = joined(same[0], finding, self._tokens)
+            if place in by_place:
+                by_place[place] = joined(by_place[place], finding)
             # All that comes after weights that diverged is lost for the same reason.
-            elif not any(f.code == finding.code == "PS509" for f in found):
-                found.append(finding)
-        return found
+            elif finding.code != "PS509" or all(c != "PS509" for c, _ in by_place):
+                by_place[place] = finding
+        return [*by_place.values()]
+
+    def _births_that_count(self) -> list[Birth]:
+        return births_that_count(self.births, self._spoils, bool(self._look.meant))
 
     def raised(self) -> Finding | None:
         """What an exception in a model has to do with ids, if it has."""
         for call in reversed(self._look.unfinished):
             cause = bad_id(call)
             if cause is not None:
-                return nonfinite_finding(
-                    cause, call.path, "forward", None, self._tokens
-                )
+                return nonfinite_finding(cause, call.path, "forward")
         return None
 
     def _is_meant(self, birth: Birth) -> bool:
-        if birth.is_input or birth.bad.has_nan or _loops_at(birth):
-            return False
-        weights = birth.scope.layer_variables  # Code may use those of a child.
-        if bad_id(birth.call) or bad_weight(weights, self._run.trainable):
+        if birth.is_input or birth.lost.has_nan or _loops_at(birth):
             return False
         if self._weight_elsewhere(birth):
             return False
-        others = self._others(birth)
-        code = own_code(self._run, birth.scope.index, others, birth.spot)
+        code = self._own_code(birth)
         # Calls in a loop that was staged before are seen one by one now.
         whole = code.inner == len(self._look.children(birth.scope))
         return whole and code.passes and not code.made
@@ -135,30 +134,26 @@ class Forward:
         if birth.is_input:
             return self._of_input(birth, crossed)
         cause = self._cause(birth)
-        place, bad, more = birth.place, birth.bad, {}
+        place, bad, more = birth.place, birth.lost, {}
         if birth.moment == "enter" and birth.after is not None:
             more["after"] = birth.after
         above = birth.call.parent
         if above is not None and isinstance(above.layer, keras.layers.RNN):
             more["step"] = birth.step
         if crossed is not None:
-            more["crosses_at"] = crossed.place
-        return nonfinite_finding(cause, place, "forward", bad, self._tokens, more)
+            more["crosses_at"] = crossed[0]
+        return nonfinite_finding(cause, place, "forward", bad, more)
 
     def _of_input(self, birth: Birth, crossed: _At | None) -> Finding:
-        if crossed is None:
-            cause = Cause("PS504", "the batch itself holds that value")
-            return nonfinite_finding(
-                cause, birth.place, "forward", birth.bad, self._tokens
+        because, more = "the batch itself holds that value", None
+        code, place, bad = "PS504", birth.place, birth.lost
+        if crossed is not None:
+            because = (
+                "it comes from padded positions of the input, which the mask should "
+                "hide"
             )
-        cause = Cause(
-            "PS506",
-            "it comes from padded positions of the input, which the mask should hide",
-        )
-        more = {"input": birth.bad.evidence()}
-        return nonfinite_finding(
-            cause, crossed.place, "forward", crossed.bad, self._tokens, more
-        )
+            more, code, (place, bad) = {"input": bad.evidence()}, "PS506", crossed
+        return nonfinite_finding(Cause(code, because), place, "forward", bad, more)
 
     def _happens_anyway(self, birth: Birth, earlier: list[Birth]) -> bool:
         """Whether a birth has nothing to do with the zeros put in for earlier ones."""
@@ -170,6 +165,9 @@ class Forward:
         spots = [other.spot for other in self.births if other.spot != birth.spot]
         return dict.fromkeys(spots, replace_nonfinite)
 
+    def _own_code(self, birth: Birth) -> OwnCode:
+        return own_code(self._run, birth.scope.index, self._others(birth), birth.spot)
+
     # Where it goes.
 
     def _crossing(self, birth: Birth) -> _At | None:
@@ -178,22 +176,19 @@ class Forward:
         `None` if it is at real positions already, or never leaves the padded ones.
         """
         known, look = self._look.masks, Look(self._others(birth))
-        shape, loss = birth.bad.bad.shape, None
+        _, loss = self._run(look)
+        shape = birth.lost.bad.shape
         if birth.is_input:
-            _, loss = self._run(look)
             # A layer may read the mask off the NaN itself, which zeros took away.
             known = look.masks
             masks = [m for m in known.all() if m.shape == shape[:2] and len(shape) > 2]
-        elif birth.bad.mask is not None:
-            masks = [birth.bad.mask]
+        elif birth.lost.mask is not None:
+            masks = [birth.lost.mask]
         else:
             given = [t for t in floats_in(birth.call.args) if tuple(t.shape) == shape]
             masks = [mask for t in given if (mask := known.of(t)) is not None]
-        hidden = masks and replace(birth.bad, mask=masks[0]).only_in_padding
-        if not hidden:
+        if not masks or not replace(birth.lost, mask=masks[0]).only_in_padding:
             return None
-        if not birth.is_input:
-            _, loss = self._run(look)
         for noted in look.noted.values():
             for bad in noted.bad:
                 mask = known.like(bad.bad.shape) if bad.mask is None else bad.mask
@@ -201,9 +196,9 @@ class Forward:
                     continue
                 bad = replace(bad, mask=mask)
                 if not bad.only_in_padding:
-                    return _At(noted.place, bad)
+                    return noted.place, bad
         bad = None if loss is None else bad_values(loss, None)
-        return None if bad is None else _At("loss", bad)
+        return None if bad is None else ("loss", bad)
 
     # Why it happens.
 
@@ -226,8 +221,7 @@ class Forward:
         return bad_weight(bad, self._run.trainable)
 
     def _by_experiment(self, birth: Birth) -> Cause:
-        bad, others = birth.bad, self._others(birth)
-        made = agreed(own_code(self._run, birth.scope.index, others, birth.spot))
+        bad, made = birth.lost, self._own_code(birth).cause
         if made is not None:
             return self._of_operation(birth, made)
         if self._finite_when_wider(birth):
@@ -243,15 +237,15 @@ class Forward:
             return DIVISION_BY_ZERO
         return UNDEFINED
 
-    def _of_operation(self, birth: Birth, made: Primitive) -> Cause:
-        if made.verdict == "large":
-            return self._too_large(birth, {"operation": made.name})
-        if made.verdict in ("zero", "nothing left"):
+    def _of_operation(self, birth: Birth, made: Cause) -> Cause:
+        if made.code == "PS503":
+            return self._too_large(birth, made.evidence)
+        if made.code in ("PS501", "PS508"):
             empty = self._rows_of_zeros(birth)
             if empty:
-                because = "these rows of the batch are all zeros, like an empty "
-                return Cause("PS501", because + "row", {"empty_rows": empty[:8]})
-        return of_operation(made)
+                because = "these rows of the batch are all zeros, like an empty row"
+                return Cause("PS501", because, {"empty_rows": empty[:8]})
+        return made
 
     def _finite_with(self, birth: Birth, change: Change, values: Values = ()) -> bool:
         """Whether a birth does not happen once what feeds it is changed."""
@@ -281,37 +275,33 @@ class Forward:
         if weights > DIVERGED and weights >= min(inputs, given):
             because = f"its weights have grown to {weights:.3g}"
             return Cause("PS509", because, evidence)
-        because = f"the result is too large for {birth.bad.dtype}"
+        because = f"the result is too large for {birth.lost.dtype}"
         return Cause("PS503", because, evidence)
 
     def _rows_of_zeros(self, birth: Birth) -> list[int]:
         """The bad rows, if ids or a mask of the batch are zero throughout there."""
-        bad, count = birth.bad.own_rows, len(birth.bad.bad) if birth.bad.bad.ndim else 0
+        lost = birth.lost
+        bad, count = lost.own_rows, len(lost.bad) if lost.bad.ndim else 0
         for tensor in tensors_in(self._run.x):
             if count in np.cumprod(tensor.shape)[:-1]:
                 array = to_numpy(tensor)
                 if not is_float(tensor) or np.isin(array, (0, 1)).all():
                     rows = array.reshape(count, -1).astype(bool)
                     if len(bad) and not rows[bad].any():
-                        return birth.bad.rows.tolist()
+                        return lost.rows.tolist()
         return []
 
 
-def settled(run: BatchRun, tokens: Tokens, meant: Collection[Spot] = ()) -> Forward:
-    """A forward run in which zeros take the place of what is not finite.
-
-    Args:
-        run: The batch.
-        tokens: Spells its rows.
-        meant: The spots where infinities are let be.
-    """
+def settled(run: BatchRun, spoils: Spoils, meant: Collection[Spot] = ()) -> Forward:
+    """A run with zeros for what is not finite, but infinities where they are meant."""
     look = Look(settle=True, meant=meant)
     run(look)
-    return Forward(run, look, tokens)
+    return Forward(run, look, spoils)
 
 
 def _loops_at(birth: Birth) -> list[keras.layers.RNN]:
     """The recurrent layer that a birth is in, if its steps were not seen one by one."""
-    at = [birth.call.layer] if birth.is_leaf else []
+    is_leaf = birth.moment == "leave" and birth.after is None
+    at = [birth.call.layer] if is_leaf else []
     at += [birth.call.parent.layer] if birth.call.parent else []
     return [x for x in at if isinstance(x, keras.layers.RNN) and not x.unroll]

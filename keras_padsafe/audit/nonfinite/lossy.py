@@ -1,8 +1,9 @@
-"""Why a loss is not finite though the outputs are."""
+"""Why a loss is not finite though the outputs are, and labels that have no score."""
 
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
@@ -11,123 +12,115 @@ from keras_padsafe.audit.nonfinite.cause import (
     UNDEFINED,
     Cause,
     bad_weight,
-    of_operation,
+    no_class,
 )
 from keras_padsafe.audit.nonfinite.experiments import jittered, shrunk
 from keras_padsafe.audit.nonfinite.own_code import (
     OwnCode,
-    agreed,
     own_code,
     own_code_of,
 )
-from keras_padsafe.audit.nonfinite.wording import Tokens, nonfinite_finding
+from keras_padsafe.audit.nonfinite.wording import nonfinite_finding
 from keras_padsafe.audit.run.bad_values import (
-    BadValues,
     bad_values,
     floats_in,
     is_finite,
 )
 from keras_padsafe.audit.run.look import KnownMasks
-from keras_padsafe.audit.run.watch import LayerCall, Observer, map_tensors, tensors_in
+from keras_padsafe.audit.run.watch import (
+    LayerCall,
+    Moment,
+    Vary,
+    map_tensors,
+    tensors_in,
+)
+from keras_padsafe.types import Tensor
 
 # Rows beyond this are not tried one by one.
 _ROWS_TRIED = 512
 
 
-class Lossy:
-    """The loss of a batch whose outputs are finite.
+def loss_finding(run: BatchRun, outputs: Any) -> Finding:
+    """Why the loss of finite outputs is not finite, and in which rows."""
+    return _of_layers(run) or _of_targets(run, outputs) or _of_loss(run, outputs)
 
-    Args:
-        run: The batch.
-        outputs: The outputs.
-        tokens: Spells its rows.
-    """
 
-    def __init__(self, run: BatchRun, outputs: Any, tokens: Tokens) -> None:
-        self._run, self._outputs, self._tokens = run, outputs, tokens
+def label_findings(run: BatchRun, outputs: Any) -> list[Finding]:
+    """What labels are that the loss has no score for; it was given others for them."""
+    if run.labels is None:
+        return []
+    labels, classes = run.labels
+    found = None if np.isfinite(labels).all() else _of_targets(run, outputs)
+    cause = no_class(np.nan_to_num(labels, nan=-1), classes)
+    return [found or nonfinite_finding(cause, "targets", "loss")]
 
-    def finding(self) -> Finding:
-        """Says why the loss is not finite, and in which rows."""
-        return self._of_layers() or self._of_targets() or self._of_loss()
 
-    def _of_layers(self) -> Finding | None:
-        """The first layer that adds a loss that is not finite, of finite values."""
-        seen = _LooksAtLosses()
-        self._run(seen)
-        call, bad = seen.call, seen.bad
-        if call is None or bad is None:
-            return None
-        cause = bad_weight(call.layer_variables, self._run.trainable)
-        if cause is None:
-            made = agreed(seen.regularizing or own_code(self._run, call.index))
-            cause = of_operation(made) if made is not None else UNDEFINED
-        return nonfinite_finding(cause, call.path, "loss", bad, self._tokens)
+def _of_layers(run: BatchRun) -> Finding | None:
+    """The first layer that adds a loss that is not finite, of finite values."""
+    seen: list[tuple[LayerCall, Tensor, OwnCode]] = []
 
-    def _of_targets(self) -> Finding | None:
-        known = KnownMasks()
-        known.note_all(self._outputs)
-        masks = {mask.shape: mask for mask in known.all()}
-        for name, structure in self._run.targets.items():
-            for tensor in floats_in(structure):
-                bad = bad_values(tensor, masks.get(tuple(tensor.shape[:2])))
-                if bad is None:
-                    continue
-                cause = Cause("PS504", f"the {name} of the batch hold that value")
-                if bad.only_in_padding:
-                    because = f"the mask hides a NaN in the {name}, but 0 * NaN is NaN"
-                    cause, name = Cause("PS506", because), "loss"
-                return nonfinite_finding(cause, name, "loss", bad, self._tokens)
+    def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
+        if moment == "leave" and isinstance(call.layer, keras.layers.Layer):
+            losses = [loss for loss in call.layer.losses if not is_finite(loss)]
+            if losses and not seen:
+                regularizing = own_code_of(lambda: call.layer.losses)
+                seen.append((call, losses[0], regularizing))
+        return structure
+
+    run(Vary(at))
+    if not seen:
         return None
+    call, loss, regularizing = seen[0]
+    code = regularizing if regularizing.made else own_code(run, call.index)
+    cause = bad_weight(call.layer_variables, run.trainable) or code.cause or UNDEFINED
+    return nonfinite_finding(cause, call.path, "loss", bad_values(loss, None))
 
-    def _of_loss(self) -> Finding:
-        bad = bad_values(self._run.loss_of(self._outputs), None)
-        if bad is None:
-            raise RuntimeError("Lossy: the loss is finite")
-        cause, rows = self._cause(bad), self._rows()
-        return nonfinite_finding(cause, "loss", "loss", bad, self._tokens, rows)
 
-    def _cause(self, bad: BadValues) -> Cause:
-        run, outputs = self._run, self._outputs
-        weight = bad_weight(run.model.variables, run.trainable)
-        if weight is not None:
-            return weight
-        made = agreed(own_code_of(lambda: run.loss_of(outputs)))
-        if made is not None:
-            return of_operation(made)
-        if is_finite(run.loss_of(jittered(outputs))):
-            return DIVISION_BY_ZERO
-        if bad.has_inf and is_finite(run.loss_of(shrunk(outputs))):
-            return Cause("PS503", f"the loss is too large for {bad.dtype}")
-        return DIVISION_BY_ZERO if bad.has_inf else UNDEFINED
+def _of_targets(run: BatchRun, outputs: Any) -> Finding | None:
+    known = KnownMasks()
+    known.note_all(outputs)
+    masks = {mask.shape: mask for mask in known.all()}
+    for name, structure in run.targets.items():
+        for tensor in floats_in(structure):
+            bad = bad_values(tensor, masks.get(tuple(tensor.shape[:2])))
+            if bad is None:
+                continue
+            cause = Cause("PS504", f"the {name} of the batch hold that value")
+            if bad.only_in_padding:
+                because = f"the mask hides a NaN in the {name}, but 0 * NaN is NaN"
+                cause, name = Cause("PS506", because), "loss"
+            return nonfinite_finding(cause, name, "loss", bad)
+    return None
 
-    def _rows(self) -> dict[str, Any]:
-        """The rows whose own loss is not finite, if each row can have one."""
-        sizes = [t.shape[0] for t in tensors_in(self._outputs) if t.shape]
-        batch = min(sizes, default=0)
-        if batch > _ROWS_TRIED:
-            return {}
-        rows = [row for row in range(batch) if not self._is_finite_in(row)]
-        return {"rows": rows[:8], "row_count": len(rows)}
 
-    def _is_finite_in(self, row: int) -> bool:
+def _of_loss(run: BatchRun, outputs: Any) -> Finding:
+    bad = bad_values(run.loss_of(outputs), None)
+    cause = _cause(run, outputs, bad is not None and bad.has_inf)
+    return nonfinite_finding(cause, "loss", "loss", bad, _rows(run, outputs))
+
+
+def _cause(run: BatchRun, outputs: Any, has_inf: bool) -> Cause:
+    known = bad_weight(run.model.variables, run.trainable)
+    known = known or own_code_of(lambda: run.loss_of(outputs)).cause
+    if known is not None:
+        return known
+    if is_finite(run.loss_of(jittered(outputs))):
+        return DIVISION_BY_ZERO
+    if has_inf and is_finite(run.loss_of(shrunk(outputs))):
+        return Cause("PS503", "the loss is too large for its dtype")
+    return DIVISION_BY_ZERO if has_inf else UNDEFINED
+
+
+def _rows(run: BatchRun, outputs: Any) -> dict[str, Any]:
+    """The rows whose own loss is not finite, if each row can have one."""
+
+    def lost(row: int) -> bool:
         alone = slice(row, row + 1)
-        of_row = map_tensors(lambda tensor: tensor[alone], self._outputs)
-        return is_finite(self._run.loss_of(of_row, alone))
+        of_row = map_tensors(lambda tensor: tensor[alone], outputs)
+        return not is_finite(run.loss_of(of_row, alone))
 
-
-class _LooksAtLosses(Observer):
-    """Finds the first call that adds a loss that is not finite."""
-
-    def __init__(self) -> None:
-        self.call: LayerCall | None = None
-        self.bad: BadValues | None = None
-        self.regularizing: OwnCode | None = None
-
-    def leave(self, call: LayerCall) -> None:
-        if self.call is not None or not isinstance(call.layer, keras.layers.Layer):
-            return
-        bad = [loss for loss in call.layer.losses if not is_finite(loss)]
-        if bad:
-            self.call, self.bad = call, bad_values(bad[0], None)
-            code = own_code_of(lambda: call.layer.losses)
-            self.regularizing = code if code.made else None
+    batch = min((t.shape[0] for t in tensors_in(outputs) if t.shape), default=0)
+    if batch > _ROWS_TRIED:
+        return {}
+    rows = [*filter(lost, range(batch))]
+    return {"rows": rows[:8], "row_count": len(rows)}

@@ -3,18 +3,17 @@
 import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
+from keras_padsafe.audit.nonfinite.cause import Cause
 from keras_padsafe.audit.run.bad_values import is_finite, is_float, to_numpy
 from keras_padsafe.audit.run.watch import Change, LayerCall, Moment, Spot, Vary
 from keras_padsafe.backends.operations import watch_operations
-
-Verdict = Literal["zero", "large", "undefined", "nothing left"]
 
 _DIVISIONS = {"div", "realdiv", "reciprocal", "inv", "remainder", "rem", "floormod"}
 _POWERS = {"pow", "integerpow"}
@@ -31,88 +30,76 @@ _SUBTRACTIONS = {"sub", "softmax", "logsoftmax", "exp"}
 _CHOICES = {"where", "select", "selectn", "selectv2", "maskedfill", "whereself"}
 
 
-@dataclass(frozen=True)
-class Primitive:
-    """One operation whose result is not finite.
-
-    Attributes:
-        name: What the backend calls it.
-        verdict: How it came about, as far as the operands tell.
-    """
-
-    name: str
-    verdict: Verdict | None
-
-    @property
-    def because(self) -> str:
-        """How it came about, as the end of a sentence."""
-        name, zero = _plain(self.name), self.verdict == "zero"
-        if self.verdict == "nothing left":
-            return "every score of a row is -inf, so its softmax is 0 / 0"
-        if self.verdict == "large":
-            return "the result is too large for its dtype"
-        if name in _DIVISIONS and zero:
-            return "it divides by zero"
-        if name.startswith("log"):
-            return (
-                f"it takes the logarithm of {'zero' if zero else 'a negative number'}"
-            )
-        if name.endswith("sqrt"):
-            divided = "it divides by the square root of zero"
-            return divided if zero else "it takes the square root of a negative number"
-        if name in _POWERS:
-            negative = "it raises a negative number to a fractional power"
-            return "it raises zero to a negative power" if zero else negative
-        return f"'{self.name}' is not defined for its input"
-
-
+@dataclass
 class OwnCode:
     """Watches the operations of one call's own code, without those of calls in it.
 
-    `made` holds the operations that made non-finite values of finite ones, `chooses`
-    says whether one took values by a condition, `hides` whether some of those were not
-    finite, `unsure` whether one then made a NaN of infinities, `passes` whether one was
-    given what is not finite and gave such, `ran` whether any was seen at all, `inner`
-    how many calls were made.
-
-    Args:
-        scope: The index of the call.
+    Attributes:
+        scope: The index of the call; -1 for what is no call.
         changes: What to do to the tensors of some spots.
         until: The spot after which nothing is looked at any more.
+        made: What the operations say that made non-finite values of finite ones.
+        chooses: Whether one took values by a condition.
+        hides: Whether some of those were not finite.
+        unsure: Whether one then made a NaN of infinities.
+        passes: Whether one was given what is not finite and gave such.
+        ran: Whether any was seen at all.
+        inner: How many calls were made.
     """
 
-    def __init__(
-        self, scope: int, changes: Mapping[Spot, Change], until: Spot | None = None
-    ) -> None:
-        self.made: list[Primitive] = []
-        self.chooses = False
-        self.hides = False
-        self.unsure = False
-        self.passes = False
-        self.ran = False
-        self.inner = 0
-        self._scope = scope
-        self._changes = changes
-        self._until = until
-        self._open: list[int] = []
-        self._watching: ExitStack | None = None
-        self._done = False
+    scope: int = -1
+    changes: Mapping[Spot, Change] = field(default_factory=dict)
+    until: Spot | None = None
+    made: list[Cause] = field(default_factory=list)
+    chooses: bool = False
+    hides: bool = False
+    unsure: bool = False
+    passes: bool = False
+    ran: bool = False
+    inner: int = 0
+    _open: list[int] = field(default_factory=list)
+    _watching: ExitStack = field(default_factory=ExitStack)
+    _done: bool = False
+
+    @property
+    def cause(self) -> Cause | None:
+        """What the first operation that made one says, if all of them say the same.
+
+        Once a condition has hidden something, a NaN of infinities need not come of it.
+        """
+        codes = {cause.code for cause in self.made}
+        known = len(codes) == 1 and "" not in codes and not self.unsure
+        return self.made[0] if known else None
+
+    def look_at(self, run: Callable[[], Any]) -> "OwnCode":
+        """Runs something; code that cannot run operation by operation tells nothing."""
+        try:
+            run()
+        except Exception:
+            self.made.clear()
+            self.passes = False
+        finally:
+            self._watching.close()
+        return self
+
+    def look(self) -> None:
+        """Sees each operation from now on."""
+        self._watching.enter_context(watch_operations(self.seen))
 
     def at(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
         """Looks on or away as calls begin and end."""
-        self.close()
+        self._watching.close()
         spot: Spot = (call.index, moment)
         if moment == "leave":
             self._open.pop()
-        if spot in self._changes:
-            structure = self._changes[spot](structure)
+        if spot in self.changes:
+            structure = self.changes[spot](structure)
         if moment == "enter":
-            self.inner += self._open[-1:] == [self._scope]
+            self.inner += self._open[-1:] == [self.scope]
             self._open.append(call.index)
-        self._done = self._done or spot == self._until
-        if self._open and self._open[-1] == self._scope and not self._done:
-            self._watching = ExitStack()
-            self._watching.enter_context(watch_operations(self.seen))
+        self._done = self._done or spot == self.until
+        if self._open and self._open[-1] == self.scope and not self._done:
+            self.look()
         return structure
 
     def seen(self, name: str, ins: list[Any], outs: list[Any]) -> None:
@@ -129,19 +116,13 @@ class OwnCode:
         if not operands:
             return
         if _all_finite(ins):
-            self.made.append(Primitive(name, _verdict(plain, ins, operands, floats)))
+            self.made.append(_cause(name, _code(plain, ins, operands, floats)))
             return
         self.passes = True
         if _nothing_left(plain, operands, floats[0]):
-            self.made.append(Primitive(name, "nothing left"))
-        elif _without_nan(operands) and not _without_nan(floats):
+            self.made.append(_cause(name, "PS501"))
+        elif _have_nan(floats) and not _have_nan(operands):
             self.unsure = self.unsure or self.hides
-
-    def close(self) -> None:
-        """Stops watching, also after an error."""
-        if self._watching is not None:
-            self._watching.close()
-            self._watching = None
 
 
 def own_code(
@@ -150,40 +131,41 @@ def own_code(
     changes: Mapping[Spot, Change] | None = None,
     until: Spot | None = None,
 ) -> OwnCode:
-    """Runs the batch and watches the own code of one call; see `OwnCode`."""
+    """Runs the batch and watches the own code of one call."""
     code = OwnCode(scope, changes or {}, until)
-    try:
-        run(Vary(code.at))
-    except Exception:
-        # Code that cannot run operation by operation tells nothing.
-        code.made.clear()
-        code.passes = False
-    finally:
-        code.close()
-    return code
+    return code.look_at(lambda: run(Vary(code.at)))
 
 
 def own_code_of(function: Callable[[], Any]) -> OwnCode:
     """Watches the operations of a function that is no layer, such as a loss."""
-    code = OwnCode(-1, {})
-    try:
-        with watch_operations(code.seen):
-            function()
-    except Exception:
-        code.made.clear()
-    return code
+    code = OwnCode()
+    code.look()
+    return code.look_at(function)
 
 
-def agreed(code: OwnCode) -> Primitive | None:
-    """The first operation that made one, if all of them tell the same.
-
-    Once a condition has hidden something, a NaN of infinities need not come of it.
-    """
-    if len({primitive.verdict for primitive in code.made}) != 1:
-        return None
-    if code.unsure:
-        return None
-    return code.made[0] if code.made[0].verdict else None
+def _cause(name: str, code: str) -> Cause:
+    """What an operation says that made what is not finite."""
+    plain, zero = _plain(name), code == "PS508"
+    if code == "PS501":
+        because = "every score of a row is -inf, so its softmax is 0 / 0"
+    elif code == "PS503":
+        because = "the result is too large for its dtype"
+    elif plain in _DIVISIONS and zero:
+        because = "it divides by zero"
+    elif plain.startswith("log"):
+        of = "zero" if zero else "a negative number"
+        because = f"it takes the logarithm of {of}"
+    elif plain.endswith("sqrt") and zero:
+        because = "it divides by the square root of zero"
+    elif plain.endswith("sqrt"):
+        because = "it takes the square root of a negative number"
+    elif plain in _POWERS and zero:
+        because = "it raises zero to a negative power"
+    elif plain in _POWERS:
+        because = "it raises a negative number to a fractional power"
+    else:
+        because = f"'{name}' is not defined for its input"
+    return Cause(code, because, {"operation": name})
 
 
 def _plain(name: str) -> str:
@@ -200,8 +182,8 @@ def _all_finite(operands: list[Any]) -> bool:
     )
 
 
-def _without_nan(tensors: list[Any]) -> bool:
-    return not any(np.isnan(to_numpy(t)).any() for t in tensors if is_float(t))
+def _have_nan(tensors: list[Any]) -> bool:
+    return any(np.isnan(to_numpy(t)).any() for t in tensors if is_float(t))
 
 
 def _is_other(tensor: Any) -> bool:
@@ -210,27 +192,23 @@ def _is_other(tensor: Any) -> bool:
     return not any(kind in name for kind in ("float", "int", "bool"))
 
 
-def _verdict(
-    name: str, ins: list[Any], operands: list[Any], results: list[Any]
-) -> Verdict | None:
-    result = np.concatenate([to_numpy(t).ravel() for t in results])
-    has_nan = bool(np.isnan(result).any())
+def _code(name: str, ins: list[Any], operands: list[Any], results: list[Any]) -> str:
+    """PS508 at a pole, PS503 too large, PS510 undefined; else nothing."""
+    has_nan = _have_nan(results)
     if name in _DIVISIONS:
-        numbers = [x for x in ins if keras.ops.is_tensor(x) or _is_number(x)]
-        below = np.asarray(
-            to_numpy(numbers[-1]) if keras.ops.is_tensor(numbers[-1]) else numbers[-1]
-        )
-        return "zero" if (below == 0).any() else "large"
+        below = [x for x in ins if keras.ops.is_tensor(x) or _is_number(x)][-1]
+        below = to_numpy(below) if keras.ops.is_tensor(below) else np.asarray(below)
+        return "PS508" if (below == 0).any() else "PS503"
     if name in _POWERS:
         if has_nan:
-            return "undefined"
+            return "PS510"
         at_zero = (to_numpy(operands[0]) == 0).any()
         negative = any(_is_number(x) and x < 0 for x in ins) or name == "integerpow"
         negative |= len(operands) > 1 and bool((to_numpy(operands[1]) < 0).any())
-        return "zero" if at_zero and negative else "large"
+        return "PS508" if at_zero and negative else "PS503"
     if name in _POLES or name in _DOMAINS:
-        return "undefined" if has_nan else "zero"
-    return "large" if name in _GROWING else None
+        return "PS510" if has_nan else "PS508"
+    return "PS503" if name in _GROWING else ""
 
 
 def _is_number(value: Any) -> bool:

@@ -1,55 +1,46 @@
 """The search behind `find_nonfinite`: forward, then the loss, then backward."""
 
-from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.nonfinite.backward import Backward
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
-from keras_padsafe.audit.nonfinite.births import births_that_count, spoilt
+from keras_padsafe.audit.nonfinite.births import spoilt
 from keras_padsafe.audit.nonfinite.cause import bad_weight
-from keras_padsafe.audit.nonfinite.forward import Forward, settled
-from keras_padsafe.audit.nonfinite.lossy import Lossy
-from keras_padsafe.audit.nonfinite.wording import Tokens
+from keras_padsafe.audit.nonfinite.forward import Forward
+from keras_padsafe.audit.nonfinite.lossy import label_findings, loss_finding
 from keras_padsafe.audit.run.bad_values import all_finite, floats_in
 from keras_padsafe.audit.run.look import Look
 from keras_padsafe.audit.run.model_runs import what_was_said
 from keras_padsafe.audit.run.watch import Observer, tensors_in
 
 
-def search(run: BatchRun, tokens: Tokens) -> AuditReport:
-    """Every place where a value of the batch, or else a gradient, is lost."""
+def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
+    """Where values or gradients are lost, and what could not be looked at."""
     look = Look(settle=True)
     try:
         run.build(look)
         look = Look(settle=True)
         outputs, loss = run(look)
     except Exception:
-        raised = Forward(run, look, tokens).raised()
+        raised = Forward(run, look).raised()
         if raised is None:
             raise
-        return AuditReport((raised,))
-    first = forward = Forward(run, look, tokens)
-    births = births_that_count(run, first.births)
-    meant = first.meant(births)
-    found = first.findings([b for b in births if b.spot not in meant])
-    if meant:
-        known = {birth.spot for birth in births}
-        forward = settled(run, tokens, meant)
-        births = births_that_count(run, forward.births, allow_infinities=True)
-        more = forward.findings([b for b in births if b.spot not in known])
-        places = {(finding.code, finding.place) for finding in found}
-        found += [f for f in more if (f.code, f.place) not in places]
+        return [raised], []
+    labels = label_findings(run, outputs)
+    first = Forward(run, look)
+    found, forward = first.that_count()
     if found:
-        return AuditReport(tuple(found))
+        return [*found, *labels], []
+    meant = forward is not first
     if forward.births or meant:
         outputs, loss = run(Observer())
-    if spoilt(outputs, None, allow_infinities=bool(meant)):
+    if spoilt(outputs, None, allow_infinities=meant):
         # Each alone does no harm, so that all of them together do; or infinities that
         # were meant are all that a row has.
         told = forward if forward.births else first
-        return AuditReport(tuple(told.findings(told.births[:1])))
+        return [*told.findings(told.births[:1]), *labels], []
     if loss is not None and not all_finite(loss):
-        return AuditReport((Lossy(run, outputs, tokens).finding(),))
-    found, missing = _backward(run, tokens)
+        return [*labels, loss_finding(run, outputs)], []
+    found, missing = _backward(run)
     # A kernel may make zeros of the NaN of a weight, but none of its gradient.
     by_weights = [b for b in forward.births if bad_weight(b.variables, run.trainable)]
     if found and by_weights:
@@ -63,12 +54,12 @@ def search(run: BatchRun, tokens: Tokens) -> AuditReport:
             "of the model holds floats. Pass y and a loss, or the model without its "
             "argmax"
         )
-    return AuditReport(tuple(found), not_looked_at=tuple(missing))
+    return [*labels, *found], missing
 
 
-def _backward(run: BatchRun, tokens: Tokens) -> tuple[list[Finding], list[str]]:
+def _backward(run: BatchRun) -> tuple[list[Finding], list[str]]:
     """What is wrong with the gradients, and why they could not be looked at."""
-    backward = Backward(run, tokens)
+    backward = Backward(run)
     try:
         return backward.findings(), []
     except Exception as error:  # Whatever code of the user's cannot differentiate.

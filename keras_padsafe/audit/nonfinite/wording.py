@@ -15,6 +15,10 @@ from keras_padsafe.audit.run.watch import tensors_in
 
 _SHOWN, _WORDS_SHOWN = 8, 12
 
+_FIX_LABELS = (
+    "Number the classes from 0, and give the head a score for each. A label that "
+    "means nothing is the ignore_class of the loss, or the pad_label of MaskedLoss."
+)
 FIXES: Mapping[str, str] = {
     "PS501": (
         "Use a layer that returns zeros there, such as MaskedGlobalAveragePooling1D "
@@ -59,57 +63,50 @@ def nonfinite_finding(
     cause: Cause,
     place: str,
     direction: str,
-    bad: BadValues | None,
-    tokens: "Tokens",
+    bad: BadValues | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Finding:
-    """One finding of `find_nonfinite`.
-
-    Args:
-        cause: Why it happened.
-        place: The path of the layer, or `"input"`, `"targets"`, `"loss"`.
-        direction: `"forward"`, `"loss"` or `"backward"`.
-        bad: Where the values are; `None` if only the gradient of a weight is bad.
-        tokens: Spells the rows.
-        more: Evidence to add.
-    """
-    evidence: dict[str, Any] = {"direction": direction}
-    if bad is not None:
-        evidence |= bad.evidence()
+    """One finding of `find_nonfinite`, not yet worded; see `Tokens`."""
+    evidence = {"direction": direction, **(bad.evidence() if bad else {})}
     evidence |= {**cause.evidence, **(more or {})}
-    positions = evidence.get("positions", [])
-    evidence |= tokens.evidence(evidence.get("rows", []), positions)
-    message = _message(evidence, cause.because)
-    return Finding(cause.code, place, message, FIXES[cause.code], evidence)
+    fix = _FIX_LABELS if "labels" in evidence else FIXES[cause.code]
+    return Finding(cause.code, place, cause.because, fix, evidence)
 
 
-def joined(first: Finding, again: Finding, tokens: "Tokens") -> Finding:
+def joined(first: Finding, again: Finding) -> Finding:
     """One finding of the same fault in two calls of a layer, as the steps of a cell."""
-    both = dict(first.evidence)
-    rows = {*both.get("rows", []), *again.evidence.get("rows", [])}
-    if rows == set(both.get("rows", [])) or len(both["rows"]) == _SHOWN:
+    old, new = first.evidence, again.evidence
+    rows = {*old.get("rows", []), *new.get("rows", [])}
+    if rows == set(old.get("rows", [])) or len(old["rows"]) == _SHOWN:
         return first
-    both["rows"] = sorted(rows)[:_SHOWN]
-    both["row_count"] = max(len(rows), both["row_count"], again.evidence["row_count"])
-    both |= tokens.evidence(both["rows"], both.get("positions", []))
-    because = first.message.split(": ", 1)[1].removesuffix(".")
-    return replace(first, message=_message(both, because), evidence=both)
+    count = max(len(rows), old["row_count"], new["row_count"])
+    more = {"rows": sorted(rows)[:_SHOWN], "row_count": count}
+    return replace(first, evidence=old | more)
 
 
 def _message(evidence: Mapping[str, Any], because: str) -> str:
     what = "a gradient" if evidence["direction"] == "backward" else "a value"
-    between = f", after {evidence['after']}" if "after" in evidence else ""
-    return f"{what} is first non-finite here{between}{_rows(evidence)}: {because}."
+    what += " is first non-finite here"
+    if "labels" in evidence:
+        what = "a label stands for no class"
+    if "after" in evidence:
+        what += f", after {evidence['after']}"
+    message = f"{what}{_rows(evidence)}: {because}."
+    if "gradient_lost_at" in evidence:
+        at = evidence["gradient_lost_at"]
+        message += (
+            f" A mask hides it, but the gradient is lost at {at}: 0 * NaN is NaN."
+        )
+    return message
 
 
 def _rows(evidence: Mapping[str, Any]) -> str:
     rows = evidence.get("rows", [])
     if not rows:
         return ""
-    named = []
-    for number, row in enumerate(rows[:3]):
-        text = evidence.get("text", [])
-        named.append(f"{row} ({text[number]!r})" if number < len(text) else str(row))
+    text = evidence.get("text", [])
+    spelled = {row: f"{row} ({text[n]!r})" for n, row in enumerate(rows[: len(text)])}
+    named = [spelled.get(row, str(row)) for row in rows[:3]]
     count = evidence.get("row_count", len(rows))
     rest = " and more" if count > len(named) else ""
     padded = ""
@@ -120,12 +117,7 @@ def _rows(evidence: Mapping[str, Any]) -> str:
 
 
 class Tokens:
-    """Spells rows and positions of the ids of a batch.
-
-    Args:
-        x: The batch; its first integer input of `(batch, time)` holds the ids.
-        vocabulary: The words by id; `None` if they are not known.
-    """
+    """Words findings; the first integer input of `(batch, time)` holds the ids."""
 
     def __init__(
         self, x: Any, vocabulary: Sequence[Word] | Mapping[int, str] | None
@@ -133,22 +125,24 @@ class Tokens:
         self._vocabulary = vocabulary
         self._ids = None if vocabulary is None else _ids_of(x)
 
-    def evidence(self, rows: Sequence[int], positions: Any) -> dict[str, Any]:
-        """The text of some rows and the words at some positions, as plain data."""
-        if self._ids is None:
-            return {}
+    def worded(self, finding: Finding) -> Finding:
+        """A finding with its message, and the text of its rows and positions."""
+        evidence = finding.evidence | self._text(finding.evidence)
+        message = _message(evidence, finding.message)
+        return replace(finding, message=message, evidence=evidence)
+
+    def _text(self, evidence: Mapping[str, Any]) -> dict[str, Any]:
         ids = self._ids
-        found: dict[str, Any] = {
-            "text": [
-                " ".join(self._word(i) for i in ids[row][:_WORDS_SHOWN]).strip()
-                for row in rows
-                if row < len(ids)
-            ]
-        }
-        inside = [(r, t) for r, t in positions if r < len(ids) and t < ids.shape[1]]
+        if ids is None:
+            return {}
+        rows = [ids[row] for row in evidence.get("rows", []) if row < len(ids)]
+        words = [map(self._word, row[:_WORDS_SHOWN]) for row in rows]
+        text: dict[str, Any] = {"text": [" ".join(row).strip() for row in words]}
+        steps = evidence.get("positions", [])
+        inside = [(r, t) for r, t in steps if r < len(ids) and t < ids.shape[1]]
         if inside:
-            found["words"] = [self._word(ids[row, step]) for row, step in inside]
-        return found
+            text["words"] = [self._word(ids[row, step]) for row, step in inside]
+        return text
 
     def _word(self, number: Any) -> str:
         number = int(number)

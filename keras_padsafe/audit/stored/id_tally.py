@@ -5,18 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_padsafe.audit.stored.id_shapes import Block
-
 _ROWS_SHOWN, _POSITIONS_SHOWN = 5, 8
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a block stands: its batch, its first row there and in the data."""
-
-    batch: int
-    row: int
-    data_row: int
+Place = dict[str, int]
+"""Where a block stands: its batch, and its first row there and in the data."""
 
 
 @dataclass
@@ -59,9 +52,9 @@ class Tally:
         self.rows += len(numbers)
         for row in numbers[: _ROWS_SHOWN - len(self.first)].tolist():
             shown: dict[str, Any] = {
-                "batch": place.batch,
-                "row": place.row + row,
-                "data_row": place.data_row + row,
+                "batch": place["batch"],
+                "row": place["row"] + row,
+                "data_row": place["data_row"] + row,
             }
             if within is not None:
                 at = np.argwhere(within[0][row])[:_POSITIONS_SHOWN]
@@ -84,20 +77,9 @@ class Tally:
 
 @dataclass
 class IdTally:
-    """What was found in all ids so far.
+    """What was found in all ids so far, and in which batch we are.
 
-    Attributes:
-        input_dim: Number of rows of the table.
-        pad_ids: Ids that mean padding.
-        batch: The number of the batch that is read.
-        rows: Rows seen.
-        ids: Ids seen.
-        too_large: Ids past the end of the table.
-        negative: Ids below zero.
-        empty: Rows without a real id.
-        inside: Pad ids between real ones.
-        left: Rows padded before the first real id.
-        right: Rows padded after the last.
+    `inside` are pad ids between real ones; `left` and `right` rows padded there.
     """
 
     input_dim: int
@@ -112,18 +94,15 @@ class IdTally:
     left: Tally = field(default_factory=Tally)
     right: Tally = field(default_factory=Tally)
 
-    def add(self, block: Block, first_row: int) -> None:
+    def add(self, ids: np.ndarray, present: np.ndarray, first_row: int) -> None:
         """Adds rows of the current batch, from its row `first_row` on."""
-        place = Place(self.batch, first_row, self.rows)
-        ids = block.ids
-        real = np.ones(ids.shape, bool) if block.present is None else block.present
+        place = {"batch": self.batch, "row": first_row, "data_row": self.rows}
         pad = np.zeros(ids.shape, bool)
         for pad_id in self.pad_ids:
-            pad |= ids == pad_id
-        pad &= real
+            pad |= present & (ids == pad_id)
         self.rows += len(ids)
-        self.ids += int(real.sum())
-        real = real & ~pad
+        self.ids += int(present.sum())
+        real = present & ~pad
         self.negative.add(real & (ids < 0), ids, place)
         self.too_large.add(real & (ids >= self.input_dim), ids, place)
         self.empty.add_rows(~_any_in_row(real), place)
@@ -137,9 +116,7 @@ class IdTally:
         steps = np.arange(ids.shape[-1])
         first = real.argmax(axis=-1)[..., None]
         last = (ids.shape[-1] - 1 - real[..., ::-1].argmax(axis=-1))[..., None]
-        pad = pad & np.logical_or.reduce(
-            real, axis=-1, keepdims=True
-        )  # an empty sequence has no sides
+        pad = pad & real.any(axis=-1, keepdims=True)  # without ids there are no sides
         self.inside.add(pad & (steps > first) & (steps < last), ids, place)
         self.left.add_rows(_any_in_row(pad & (steps < first)), place)
         self.right.add_rows(_any_in_row(pad & (steps > last)), place)
