@@ -1,10 +1,10 @@
 """The calls of a model, as config.json records them, with nested models opened up."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.layers import WRAPPERS_OF_ONE_CALL
@@ -15,6 +15,8 @@ from keras_padsafe.saved_model.recorded_calls import (
     read_calls,
     read_references,
 )
+
+_T = TypeVar("_T")
 
 _MOST_DEPTH = 64  # of models that call each other, more than a person nests
 _FEWEST_STEPS, _STEPS_PER_LAYER = 20_000, 50
@@ -139,28 +141,30 @@ class Graph:
 
     def spread(
         self,
-        groups: Iterable[Iterable[Call]],
+        groups: Iterable[tuple[_T, Iterable[Call]]],
         passes: Callable[[Call], bool] = lambda call: True,
-    ) -> dict[Call, int]:
-        """For each call, which groups it is in or takes values of, a bit for each.
+    ) -> Callable[[Call], list[_T]]:
+        """Tells of each call which groups it is in or takes values of.
 
         One walk serves all groups.
 
         Args:
-            groups: Some of the calls, several times.
+            groups: Some of the calls, several times, each with what stands for them.
             passes: Whether what enters a call counts for its output.
         """
-        found = dict.fromkeys(self.calls, 0)
-        for number, group in enumerate(groups):
+        found = dict.fromkeys(self.calls, 0)  # A bit for each group.
+        owners: list[_T] = []
+        for owner, group in groups:
             for call in group:
-                found[call] |= 1 << number
+                found[call] |= 1 << len(owners)
+            owners.append(owner)
         for call in self.calls:
             taken = 0
             for source in call.inputs:
                 taken |= found[source]
             if taken & ~found[call] and passes(call):
                 found[call] |= taken
-        return found
+        return lambda call: [o for n, o in enumerate(owners) if found[call] >> n & 1]
 
     def downstream(self, sources: Sequence[Call]) -> set[Call]:
         """Every call that a value of one of `sources` reaches, themselves included."""
@@ -172,14 +176,6 @@ class Graph:
                 reached.add(call)
                 pending.extend(call.consumers)
         return reached
-
-
-def numbers_of(bits: int) -> Iterator[int]:
-    """The numbers of the groups whose bits `Graph.spread` gave, in order."""
-    while bits:
-        lowest = bits & -bits
-        yield lowest.bit_length() - 1
-        bits ^= lowest
 
 
 _Results = dict[tuple[str, int], list[Call]]

@@ -19,9 +19,12 @@ from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.claims import Claims
-from keras_padsafe.surgery.finding.logits import leaves_last_axis
+from keras_padsafe.surgery.finding.logits import (
+    built_widths,
+    leaves_last_axis,
+    recorded_widths,
+)
 from keras_padsafe.surgery.finding.quantised import quantised_sites
-from keras_padsafe.surgery.finding.shape_records import built_widths, recorded_widths
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.tables import array_below
 from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt

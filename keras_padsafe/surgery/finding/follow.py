@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import config_key, value_at
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.held_quantised import held_sites
-from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.shown_tables import held_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 
@@ -45,7 +45,7 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
             site, doubt = follower_site(draft, array, axis, f"shown: it follows {keys}")
             draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubt
-    add_config(draft, _records(asking, found, keys))
+    draft.add_config(_records(asking, found, keys))
 
 
 def _followers(

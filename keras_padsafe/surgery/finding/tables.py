@@ -13,24 +13,20 @@ from keras_padsafe.surgery.finding.quantised import (
     quantised_sites,
 )
 from keras_padsafe.surgery.finding.sites import (
-    ArraySite,
     ConfigSite,
+    Holding,
     WordsSite,
     site_of,
 )
 
 
 @dataclass
-class Table:
-    """The embedding tables of one layer, all with a row for each of `size` ids.
+class Table(Holding):
+    """The embedding tables of one layer.
 
     Attributes:
-        layer: The layer that holds them.
-        size: The number of ids.
         name: What the table is called, if not as `layer`.
         other_names: What else people may call it.
-        arrays: The tables.
-        config: The numbers that count the ids.
         words: Lists of words whose length the rows follow.
         is_encoding: Whether the layer makes a column for each id instead, so that the
             tables are weights of the layers after it.
@@ -39,12 +35,8 @@ class Table:
             a table.
     """
 
-    layer: LayerNode
-    size: int
     name: str | None = None
     other_names: list[str] = field(default_factory=list)
-    arrays: list[ArraySite] = field(default_factory=list)
-    config: list[ConfigSite] = field(default_factory=list)
     words: list[WordsSite] = field(default_factory=list)
     is_encoding: bool = False
     shift: int = 0
