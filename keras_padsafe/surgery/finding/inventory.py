@@ -28,12 +28,7 @@ from keras_padsafe.surgery.finding.held_words import bind_held_words
 from keras_padsafe.surgery.finding.id_sources import changers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
-from keras_padsafe.surgery.finding.optimizer_slots import (
-    SlotError,
-    SlotGroup,
-    read_slots,
-    slots_of,
-)
+from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
 from keras_padsafe.surgery.finding.other_takers import bind_other_takers
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
@@ -115,18 +110,16 @@ def read_inventory(
         drafts = _find(model)
         if not any(draft.slot_problem for draft in drafts):
             return _inventory(model, ask, drafts)
+    doubts: list[Unexplained] = []
     try:
         model = replace(model, asking=ask_keras(archive, root))
     except CannotAsk as problem:
-        drafts = _find(model)
-        doubts = [
-            _unknown(layer, problem) for layer in unknown if not claims.settles(layer)
-        ]
+        doubts += [_unknown(one, problem) for one in unknown if not claims.settles(one)]
         doubts += [_unproved(problem)] if computed else []
-        for draft in drafts:
-            draft.unexplained += doubts
-        return _inventory(model, ask, drafts, tuple(doubts))
-    return _inventory(model, ask, _find(model))
+    drafts = _find(model)
+    for draft in drafts:
+        draft.unexplained += doubts
+    return _inventory(model, ask, drafts, tuple(doubts))
 
 
 def _inventory(
@@ -194,7 +187,10 @@ def _find(model: ModelFile) -> list[Draft]:
     find_held_in_training(model, drafts)
     for draft in drafts:
         draft.add_config(_copies(model, draft))
-    _bind_slots(model, drafts)
+    if model.asking is None:
+        bind_slots(model, drafts)
+    for draft in drafts:
+        bind_following_slots(model, draft)
     return drafts
 
 
@@ -224,22 +220,3 @@ def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:
         if layer.copies and site.path[len(layer.path)] != "inbound_nodes"
         for copy in layer.copies
     ]
-
-
-def _bind_slots(model: ModelFile, drafts: list[Draft]) -> None:
-    if model.asking is not None:
-        for draft in drafts:
-            bind_following_slots(model, model.asking, draft)
-        return
-    groups: list[SlotGroup] = []
-    problem = None
-    try:
-        groups = read_slots(model.root, model.archive)
-    except SlotError as error:
-        problem = str(error)
-    for draft in drafts:
-        draft.slot_problem = problem
-        try:
-            draft.slots = slots_of(draft.arrays, groups)
-        except SlotError as error:
-            draft.slot_problem = str(error)
