@@ -27,7 +27,7 @@ from keras_padsafe.surgery.finding.logits import (
 from keras_padsafe.surgery.finding.quantised import quantised_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.tables import array_below
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt
+from keras_padsafe.surgery.finding.vocabulary import Unexplained, adding, doubt
 
 _RECORD = "shape of the encoding"
 _MOST_STRETCHES = 1 << 20  # in all that the columns of one encoding pass through
@@ -266,7 +266,6 @@ def _unknown(call: Call, name: str) -> Unexplained:
         layer,
         f"takes in the columns that {name!r} makes of ids, and may not ignore a "
         "column of zeros. A new column could change its output for old ids",
-        f"Add --also {layer.name}:AXIS (also='{layer.name}:AXIS') if that axis of "
-        "its weights runs over the columns. If not, it cannot be grown in the file: "
-        "grow it in Keras",
+        f"{adding(f'{layer.name}:AXIS')} if that axis of its weights runs over the "
+        "columns. If not, it cannot be grown in the file: grow it in Keras",
     )

@@ -14,6 +14,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
     Draft,
     LeftAlone,
     Unexplained,
+    adding,
     doubt,
     leaving,
     settling,
@@ -140,8 +141,8 @@ def _unread(array: StoredArray, place: ConfigPath, vocabulary: Draft) -> Unexpla
         f"array {array.path} of shape {array.shape} has {vocabulary.size} units, "
         f"counted by {key} and read by no other array: they may be scores of the "
         "ids, or classes",
-        f"Add --also {where} (also='{where}') if they are scores of the ids, --leave "
-        f"{array.path} (leave='{array.path}') if not",
+        f"{adding(where)} if they are scores of the ids, --leave {array.path} "
+        f"(leave='{array.path}') if not",
     )
 
 
