@@ -10,12 +10,12 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
 from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
+from keras_padsafe.surgery.finding.columns import takers_of
 from keras_padsafe.surgery.finding.encodings import (
     counting_key,
     is_lookup,
     join_twins,
     known_encodings,
-    takers_of,
     word_weights,
 )
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites

@@ -11,7 +11,7 @@ from keras_padsafe.surgery.finding.counting_numbers import word_lists
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
-from keras_padsafe.surgery.finding.words import listed_site, lookup_words
+from keras_padsafe.surgery.finding.words import lookup_words, words_site
 
 
 def bind_held_words(model: ModelFile, drafts: list[Draft]) -> None:
@@ -96,7 +96,7 @@ def _site(archive: Archive, asking: Asking, node: LayerNode) -> WordsSite | None
         return None
     words = tuple(asking.value(place))
     count = asking.skeleton.counters[node.weights_path or ""]
-    return listed_site(node, place, count - len(words), words, reason)
+    return words_site(node, place, count - len(words), words, reason)
 
 
 def _places(asking: Asking, group: str) -> Iterator[ConfigPath]:

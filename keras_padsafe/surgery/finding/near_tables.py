@@ -7,7 +7,8 @@ from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.encodings import counting_key, takers_of
+from keras_padsafe.surgery.finding.columns import takers_of
+from keras_padsafe.surgery.finding.encodings import counting_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.tables import stored_tables

@@ -16,7 +16,7 @@ from keras_padsafe.surgery.finding.sites import (
 )
 from keras_padsafe.surgery.finding.tables import Table
 from keras_padsafe.surgery.finding.vocabulary import Unexplained, adding
-from keras_padsafe.surgery.finding.words import listed_site
+from keras_padsafe.surgery.finding.words import words_site
 
 
 def shown_tables(
@@ -131,7 +131,7 @@ def _counted_list(
     for group in counters:
         owner, size = asking.node(group), asking.skeleton.counters[group]
     reason = "shown: the rows of the table follow its length"
-    return listed_site(owner, place, size - len(words), words, reason).counted()
+    return words_site(owner, place, size - len(words), words, reason).counted()
 
 
 def held_sites(
