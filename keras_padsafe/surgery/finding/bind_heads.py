@@ -260,7 +260,7 @@ def _look_at_reshapes(model: ModelFile, drafts: list[Draft], reached: Reached) -
             found = doubt(
                 call.layer,
                 f"makes rows of {size} of the {wide[0].size} units of "
-                f"{layer.class_name} {layer.name!r}: they may be scores of the ids",
+                f"{layer.title}: they may be scores of the ids",
                 f"{leaving(layer.name)} if they are not. If they are, it cannot be "
                 "grown in the file",
             )

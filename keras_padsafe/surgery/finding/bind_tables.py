@@ -84,7 +84,7 @@ def add_head_of_steps(vocabulary: Draft, head: Holding) -> None:
     layer = head.layer
     if layer.is_stock and not any(map(is_imported_unasked, layer.outwards())):
         vocabulary.notes.append(
-            f"{layer.class_name} {layer.name!r} has {head.size} units at each step, "
+            f"{layer.title} has {head.size} units at each step, "
             "and they are taken as scores of the ids. "
             f"{leaving(layer.name)} if they are tags or classes."
         )

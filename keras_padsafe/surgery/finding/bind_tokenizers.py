@@ -112,7 +112,7 @@ def _with_rule(
     if not (splits and config.get("special_tokens_in_strings")):
         return replace(site, text_rule=rule)
     place = (*layer.path, "config", SPECIAL)
-    reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
+    reason = f"{layer.title}: lists the tokens that are never cut"
     value = layer.config.get(SPECIAL)
     draft.add_config([ConfigSite(place, value, "cut", reason, default=rule)])
     return site
@@ -120,7 +120,7 @@ def _with_rule(
 
 def _kept_whole(layer: LayerNode, default: list[str] | None) -> ConfigSite:
     place = (*layer.path, "config", WHOLE)
-    reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
+    reason = f"{layer.title}: lists the tokens that are never cut"
     value = layer.config.get(WHOLE)
     kept = tuple(sorted(default or ()))
     return ConfigSite(place, value, "whole", reason, default=kept)

@@ -131,7 +131,7 @@ def _inventory(
     root, archive = model.root, model.archive
     return Inventory(
         path=archive.path,
-        model=f"{root.class_name} {root.name!r}",
+        model=root.title,
         keras_version=str(archive.metadata.get("keras_version", "unknown")),
         vocabularies=[draft.finish() for draft in drafts],
         arrays=len(archive.arrays),

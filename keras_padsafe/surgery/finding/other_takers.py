@@ -36,7 +36,7 @@ def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None
     unsettled: dict[LayerNode, Unexplained] = {}
     for call, whole in _others(draft, model):
         layer = call.layer
-        what, size = f"{layer.class_name} {layer.name!r}", draft.size
+        what, size = layer.title, draft.size
         other, key = rows.get(layer.original or layer), COLUMNS.get(layer.kind)
         place, id_ = _compared(call) if whole else ((), None)
         if id_ is not None and id_ < size:

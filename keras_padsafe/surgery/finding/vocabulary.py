@@ -32,7 +32,7 @@ class Unexplained:
 
 def doubt(layer: LayerNode, problem: str, remedy: str) -> Unexplained:
     """What is not known of a layer; the sentence begins with its class and name."""
-    what = f"{layer.class_name} {layer.name!r} {problem}"
+    what = f"{layer.title} {problem}"
     return Unexplained(layer.name, what, remedy)
 
 

@@ -139,7 +139,7 @@ def _decoded(text: bytes, layer: LayerNode) -> str:
 
 def _counts(layer: LayerNode) -> list[ConfigSite]:
     config, base = layer.config, (*layer.path, "config")
-    reason = f"{layer.class_name} {layer.name!r}: counts its words"
+    reason = f"{layer.title}: counts its words"
     sites: list[ConfigSite] = []
     if config.get("mask_token", "") is None:
         why = "mask_token says which word is padding"
