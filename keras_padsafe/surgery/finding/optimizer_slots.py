@@ -29,6 +29,7 @@ class _Slot(NamedTuple):
     fill: SlotFill
 
 
+_Slots = dict[str, list[_Slot] | None]
 _Fixed = dict[str, tuple[int, ...]]
 
 
@@ -37,10 +38,16 @@ def bind_slots(model: ModelFile, drafts: list[Draft]) -> None:
 
     Where it cannot be told for certain what they hold, `slot_problem` says so.
     """
-    fixed, groups = fixed_rows(model.root), None
+    fixed = fixed_rows(model.root)
+    groups: list[tuple[str, _Slots]] = []
+    problem = None
+    try:
+        groups = list(_slots_by_weight(model, fixed))
+    except SlotError as error:
+        problem = str(error)
     for draft in drafts:
+        draft.slot_problem = problem
         try:
-            groups = groups or list(_slots_by_weight(model, fixed))
             for name, slots in groups:
                 for site in draft.arrays:
                     draft.slots += _slot_sites(site, name, slots, fixed)
@@ -48,9 +55,7 @@ def bind_slots(model: ModelFile, drafts: list[Draft]) -> None:
             draft.slots, draft.slot_problem = [], str(error)
 
 
-def _slots_by_weight(
-    model: ModelFile, fixed: _Fixed
-) -> Iterator[tuple[str, dict[str, list[_Slot] | None]]]:
+def _slots_by_weight(model: ModelFile, fixed: _Fixed) -> Iterator[tuple[str, _Slots]]:
     """For each saved list of variables the class of the optimizer, and the slots.
 
     They stand by the weight that trains; `None` where others of its layer have the
@@ -72,7 +77,7 @@ def _slots_by_weight(
 
 
 def _slot_sites(
-    site: ArraySite, name: str, slots: dict[str, list[_Slot] | None], fixed: _Fixed
+    site: ArraySite, name: str, slots: _Slots, fixed: _Fixed
 ) -> Iterator[ArraySite]:
     if len(fixed.get(site.path, ())) == site.size:
         raise _refusal(
