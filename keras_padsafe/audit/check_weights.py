@@ -21,8 +21,8 @@ from keras_padsafe.audit.stored.table_findings import (
 )
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
-from keras_padsafe.surgery.finding.contradicted_tables import contradicted_tables
 from keras_padsafe.surgery.finding.inventory import read_inventory
+from keras_padsafe.surgery.finding.tables import stored_tables
 
 _SHOWN = 8
 
@@ -98,12 +98,14 @@ def _findings_of_tables(archive: Archive, not_checked: list[str]) -> Iterator[Fi
         not_checked.append(f"the rows of tables: {error}")
         return
     for layer in root.walk():
-        for table in contradicted_tables(layer):
+        for table in stored_tables(layer):
+            if table.contradiction is None:
+                continue
             yield Finding(
                 "PS206",
                 table.array.path,
-                f"In layer {table.layer!r} {table} (axis {table.axis}), so Keras "
-                "cannot load the file.",
+                f"In layer {layer.name!r} {table.contradiction} (axis {table.axis}), "
+                "so Keras cannot load the file.",
                 "Go back to the earlier file and grow it with `keras-padsafe grow`, "
                 "or save the model again with `model.save`. Both keep the table and "
                 "the configuration in step.",

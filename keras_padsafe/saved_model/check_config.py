@@ -45,7 +45,7 @@ def _check(
         value = values.get(key)
         if value is not None and not kind.fits(value):
             raise malformed(
-                f"{layer.class_name} {layer.name!r}",
+                layer.title,
                 (*layer.path, *within, key),
                 kind.expected,
                 value,

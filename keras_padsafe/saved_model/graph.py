@@ -1,10 +1,10 @@
 """The calls of a model, as config.json records them, with nested models opened up."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.layers import WRAPPERS_OF_ONE_CALL
@@ -15,6 +15,8 @@ from keras_padsafe.saved_model.recorded_calls import (
     read_calls,
     read_references,
 )
+
+_T = TypeVar("_T")
 
 _MOST_DEPTH = 64  # of models that call each other, more than a person nests
 _FEWEST_STEPS, _STEPS_PER_LAYER = 20_000, 50
@@ -75,26 +77,18 @@ class Graph:
         """The recorded shape of each call's output, once the graph is complete."""
         return {record.call: record.shape for record in reversed(self.shape_records)}
 
+    @cached_property
+    def _records_by_call(self) -> dict[Call, list[int]]:
+        return _numbers(record.call for record in self.shape_records)
+
     def records_of(self, calls: Iterable[Call]) -> list[ShapeRecord]:
         """The shape records of some calls, in the order of config.json."""
         numbers = [n for call in calls for n in self._records_by_call.get(call, ())]
         return [self.shape_records[number] for number in sorted(numbers)]
 
     @cached_property
-    def _records_by_call(self) -> dict[Call, list[int]]:
-        """The numbers of the records of each call, once the graph is complete."""
-        found: dict[Call, list[int]] = {}
-        for number, record in enumerate(self.shape_records):
-            found.setdefault(record.call, []).append(number)
-        return found
-
-    @cached_property
     def _calls_by_layer(self) -> dict[LayerNode, list[int]]:
-        """The numbers of the calls of each layer, once the graph is complete."""
-        found: dict[LayerNode, list[int]] = {}
-        for number, call in enumerate(self.calls):
-            found.setdefault(call.layer.original or call.layer, []).append(number)
-        return found
+        return _numbers(call.layer.original or call.layer for call in self.calls)
 
     def calls_of(self, layer: LayerNode) -> list[Call]:
         """The calls of a layer, or of one that it lies in."""
@@ -103,12 +97,8 @@ class Graph:
         return [self.calls[number] for number in sorted(numbers)]
 
     @cached_property
-    def _numbers(self) -> dict[Call, int]:
+    def _order(self) -> dict[Call, int]:
         return {call: number for number, call in enumerate(self.calls)}
-
-    def in_order(self, calls: Iterable[Call]) -> list[Call]:
-        """Some of the calls, each after its inputs."""
-        return sorted(calls, key=self._numbers.__getitem__)
 
     def shape_of(self, call: Call) -> list[Any] | None:
         """The shape of a call's output, where config.json records it."""
@@ -139,31 +129,33 @@ class Graph:
 
     def spread(
         self,
-        groups: Iterable[Iterable[Call]],
+        groups: Iterable[tuple[_T, Iterable[Call]]],
         passes: Callable[[Call], bool] = lambda call: True,
-    ) -> dict[Call, int]:
-        """For each call, which groups it is in or takes values of, a bit for each.
+    ) -> Callable[[Call], list[_T]]:
+        """Tells of each call which groups it is in or takes values of.
 
         One walk serves all groups.
 
         Args:
-            groups: Some of the calls, several times.
+            groups: Some of the calls, several times, each with what stands for them.
             passes: Whether what enters a call counts for its output.
         """
-        found = dict.fromkeys(self.calls, 0)
-        for number, group in enumerate(groups):
+        found = dict.fromkeys(self.calls, 0)  # A bit for each group.
+        owners: list[_T] = []
+        for owner, group in groups:
             for call in group:
-                found[call] |= 1 << number
+                found[call] |= 1 << len(owners)
+            owners.append(owner)
         for call in self.calls:
             taken = 0
             for source in call.inputs:
                 taken |= found[source]
             if taken & ~found[call] and passes(call):
                 found[call] |= taken
-        return found
+        return lambda call: [o for n, o in enumerate(owners) if found[call] >> n & 1]
 
-    def downstream(self, sources: Sequence[Call]) -> set[Call]:
-        """Every call that a value of one of `sources` reaches, themselves included."""
+    def downstream(self, sources: Sequence[Call]) -> list[Call]:
+        """Every call that a value of one of `sources` reaches, they too, in order."""
         reached: set[Call] = set()
         pending = list(sources)
         while pending:
@@ -171,15 +163,15 @@ class Graph:
             if call not in reached:
                 reached.add(call)
                 pending.extend(call.consumers)
-        return reached
+        return sorted(reached, key=self._order.__getitem__)
 
 
-def numbers_of(bits: int) -> Iterator[int]:
-    """The numbers of the groups whose bits `Graph.spread` gave, in order."""
-    while bits:
-        lowest = bits & -bits
-        yield lowest.bit_length() - 1
-        bits ^= lowest
+def _numbers(values: Iterable[_T]) -> dict[_T, list[int]]:
+    """At which numbers each value stands."""
+    found: dict[_T, list[int]] = {}
+    for number, value in enumerate(values):
+        found.setdefault(value, []).append(number)
+    return found
 
 
 _Results = dict[tuple[str, int], list[Call]]

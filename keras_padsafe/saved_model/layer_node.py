@@ -76,6 +76,11 @@ class LayerNode:
         self.kind = self.class_name if known else self.key
 
     @property
+    def title(self) -> str:
+        """How a message calls it, as `Dense 'head'`."""
+        return f"{self.class_name} {self.name!r}"
+
+    @property
     def shared_object_id(self) -> Any:
         return self.serialized.get("shared_object_id")
 

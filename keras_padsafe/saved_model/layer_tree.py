@@ -33,26 +33,19 @@ def read_layer_tree(archive: Archive) -> LayerNode:
             "unzipped folder. To repair it, build the model in Keras, call "
             "`model.load_weights(...)` and save it with `model.save('model.keras')`."
         )
-    _check_model(archive.config)
+    if not _is_layer(archive.config) or LayerNode((), archive.config).is_operation:
+        expected = "a model as `model.save` writes it"
+        raise malformed("Model", (), expected, archive.config)
     root = _read_node(archive.config, (), None, None)
-    _check_count(root, archive)
-    _find_groups(root, archive)
-    _attach_arrays(root, archive)
-    return root
-
-
-def _check_count(root: LayerNode, archive: Archive) -> None:
     count = sum(1 for _ in root.walk())
     if count > _MOST_LAYERS:
         raise SurgeryError(
             f"{archive.path}: config.json describes {count} layers. Expected: at most "
             f"{_MOST_LAYERS}. If a person built this model, please report it."
         )
-
-
-def _check_model(serialized: dict[str, Any]) -> None:
-    if not _is_layer(serialized) or LayerNode((), serialized).is_operation:
-        raise malformed("Model", (), "a model as `model.save` writes it", serialized)
+    _find_groups(root, archive)
+    _attach_arrays(root, archive)
+    return root
 
 
 def _read_node(

@@ -66,7 +66,7 @@ def read_calls(layer: LayerNode) -> list[RecordedCall]:
     nodes = layer.serialized.get("inbound_nodes") or []
     path = (*layer.path, "inbound_nodes")
     if not isinstance(nodes, list):
-        raise malformed(_title(layer), path, "a list of calls", nodes)
+        raise malformed(layer.title, path, "a list of calls", nodes)
     return [_read_call(layer, number, node) for number, node in enumerate(nodes)]
 
 
@@ -75,7 +75,7 @@ def read_references(model: LayerNode, key: str) -> list[Reference]:
     value = model.config.get(key)
     path = (*model.path, "config", key)
     if not isinstance(value, list | dict):
-        raise malformed(_title(model), path, _TRIPLES, value)
+        raise malformed(model.title, path, _TRIPLES, value)
     return list(_references(value, path, model))
 
 
@@ -98,7 +98,7 @@ def _reference(value: Any, path: ConfigPath, owner: LayerNode) -> Reference:
         case [str(name), call, tensor] if is_count(call) and is_count(tensor):
             return Reference(name, call, tensor)
     raise malformed(
-        _title(owner), path, "a triple: the name of a layer and two numbers", value
+        owner.title, path, "a triple: the name of a layer and two numbers", value
     )
 
 
@@ -110,12 +110,12 @@ def _read_call(layer: LayerNode, number: int, node: Any) -> RecordedCall:
         )
     path = (*layer.path, "inbound_nodes", number)
     if not isinstance(node, dict):
-        raise malformed(_title(layer), path, "a call, with args and kwargs", node)
+        raise malformed(layer.title, path, "a call, with args and kwargs", node)
     args, kwargs = node.get("args") or [], node.get("kwargs") or {}
     if not isinstance(args, list):
-        raise malformed(_title(layer), (*path, "args"), "a list", args)
+        raise malformed(layer.title, (*path, "args"), "a list", args)
     if not isinstance(kwargs, dict):
-        raise malformed(_title(layer), (*path, "kwargs"), "a dictionary", kwargs)
+        raise malformed(layer.title, (*path, "kwargs"), "a dictionary", kwargs)
     tensors = [
         _read_tensor(layer, tensor, place, is_mask=_is_mask(place[len(path) :]))
         for place, tensor in _tensors(node, path)
@@ -134,12 +134,12 @@ def _read_tensor(
     config = tensor.get("config")
     if not isinstance(config, dict):
         place = (*path, "config")
-        raise malformed(_title(layer), place, "the description of a tensor", config)
+        raise malformed(layer.title, place, "the description of a tensor", config)
     history = (*path, "config", "keras_history")
     made_by = _reference(config.get("keras_history"), history, layer)
     shape = config.get("shape") or []
     if not isinstance(shape, list):
-        raise malformed(_title(layer), (*path, "config", "shape"), "a shape", shape)
+        raise malformed(layer.title, (*path, "config", "shape"), "a shape", shape)
     return RecordedTensor(made_by, shape, (*path, "config", "shape"), is_mask)
 
 
@@ -154,7 +154,3 @@ def _tensors(
 
 def _is_mask(path: ConfigPath) -> bool:
     return any(isinstance(key, str) and key.endswith("mask") for key in path)
-
-
-def _title(layer: LayerNode) -> str:
-    return f"{layer.class_name} {layer.name!r}"

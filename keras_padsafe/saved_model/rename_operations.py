@@ -1,6 +1,9 @@
 """Gives the operations of a saved graph names that Keras will not give again."""
 
+from collections.abc import Iterator
 from typing import Any
+
+from keras_padsafe.saved_model.config_path import walk_values
 
 _ADDED = "_saved"
 
@@ -44,25 +47,16 @@ def _is_operation(layer: dict[str, Any]) -> bool:
     )
 
 
-def _names(outputs: Any) -> list[str]:
+def _names(outputs: Any) -> Iterator[str]:
     """The layers among nested `[name, call, tensor]`."""
-    if isinstance(outputs, dict):
-        return [name for part in outputs.values() for name in _names(part)]
-    if not isinstance(outputs, list) or not outputs:
-        return []
-    if isinstance(outputs[0], str):
-        return [outputs[0]]
-    return [name for part in outputs for name in _names(part)]
+    for _, value in walk_values(outputs):
+        if isinstance(value, list) and value and isinstance(value[0], str):
+            yield value[0]
 
 
-def _rename_sources(value: Any, new_names: dict[str, str]) -> None:
+def _rename_sources(calls: Any, new_names: dict[str, str]) -> None:
     """Follows the new names in the arguments of calls."""
-    if isinstance(value, dict):
-        history = value.get("keras_history")
+    for _, value in walk_values(calls):
+        history = value.get("keras_history") if isinstance(value, dict) else None
         if isinstance(history, list) and history and isinstance(history[0], str):
             history[0] = new_names.get(history[0], history[0])
-        parts: Any = value.values()
-    else:
-        parts = value if isinstance(value, list) else ()
-    for part in parts:
-        _rename_sources(part, new_names)

@@ -17,6 +17,7 @@ from keras_padsafe.compat import (
     walk_saved,
 )
 from keras_padsafe.errors import message_of
+from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.skeleton.without_values import ShapeOnly, without_values
 
 
@@ -138,15 +139,6 @@ _LOOKUPS = (
 )
 
 
-def _unwrap(layer: dict[str, Any]) -> None:
-    config = layer.get("config")
-    if str(layer.get("module")).startswith("keras") and isinstance(config, dict):
-        for key in ("layer", "backward_layer"):
-            if isinstance(inner := config.get(key), dict):
-                inner.pop("build_config", None)
-                _unwrap(inner)
-
-
 def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:
     """A copy, in which no layer of a graph says with which shapes it was built.
 
@@ -154,18 +146,19 @@ def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:
     older shape would come first.
     """
     config = copy.deepcopy(config)
-    pending: list[Any] = [config]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, list):
-            pending.extend(value)
-        elif isinstance(value, dict):
-            pending.extend(value.values())
-            layers = value.get("layers")
-            if isinstance(layers, list):
-                for layer in layers:
-                    if isinstance(layer, dict):
-                        layer.pop("build_config", None)
-                        _unwrap(layer)
-                value.pop("build_input_shape", None)
+    for _, value in walk_values(config):
+        layers = value.get("layers") if isinstance(value, dict) else None
+        if isinstance(layers, list):
+            value.pop("build_input_shape", None)
+            for layer in layers:
+                _forget_shapes(layer)
     return config
+
+
+def _forget_shapes(layer: Any) -> None:
+    if isinstance(layer, dict):
+        layer.pop("build_config", None)
+        config = layer.get("config")
+        if str(layer.get("module")).startswith("keras") and isinstance(config, dict):
+            for key in ("layer", "backward_layer"):
+                _forget_shapes(config.get(key))

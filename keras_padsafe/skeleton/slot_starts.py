@@ -6,8 +6,7 @@ model: of the same names and numbers of dimensions, each full of a number of its
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,8 +16,7 @@ from keras_padsafe.compat import own_global_state
 _SMALL, _MARK = 2, -1000.0
 
 
-@dataclass(frozen=True)
-class SlotStart:
+class SlotStart(NamedTuple):
     """How the entries of one variable of an optimizer start.
 
     Attributes:

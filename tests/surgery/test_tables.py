@@ -291,3 +291,27 @@ def test_table_that_contradicts_its_configuration(tmp_path: Path) -> None:
         r"layers/embedding/vars/0 of shape \(5, 4\) contradicts input_dim=6",
     ):
         kp.surgery.plan(folder, rows=1)
+
+
+def _two_towers(size: int) -> keras.Model:
+    def tower(ids: int, name: str) -> keras.Model:
+        table = layers.Embedding(ids, DIM, name="embedding")
+        return keras.Sequential([table, layers.GlobalAveragePooling1D()], name=name)
+
+    users, items = tower(size, "users"), tower(size + 1, "items")
+    inputs = [keras.Input((STEPS,), dtype="int32") for _ in range(2)]
+    return keras.Model(
+        inputs, layers.Dot(-1)([users(inputs[0]), items(inputs[1])]), name="towers"
+    )
+
+
+def test_tables_of_one_name_are_called_by_their_towers(tmp_path: Path) -> None:
+    source = tmp_path / "towers.keras"
+    save(_two_towers, SIZE, source)
+    found = kp.surgery.inspect(source).vocabularies
+    assert [one.name for one in found] == ["users/embedding", "items/embedding"]
+    # A plan that was made when they went by their groups still finds them.
+    plan = kp.surgery.plan(
+        source, rows=1, vocabulary="layers/sequential/layers/embedding"
+    )
+    assert (plan.vocabulary, plan.new_size) == ("users/embedding", SIZE + 1)

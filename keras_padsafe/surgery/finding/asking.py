@@ -70,6 +70,13 @@ class Asking:
             self._columns[group] = column_key(self.skeleton.objects.get(group))
         return self._columns[group]
 
+    def node(self, group: str) -> LayerNode:
+        """A layer that config.json does not spell out, as if it did."""
+        from keras_padsafe.skeleton import serialized
+
+        described = serialized(self.skeleton.objects[group])
+        return LayerNode((), described, weights_path=group)
+
     def value(self, place: ConfigPath) -> Any:
         """What config.json holds there."""
         return value_at(self.config, place)

@@ -6,7 +6,7 @@ from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.claims import Also
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of
-from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
+from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 
@@ -47,17 +47,16 @@ def _add_numbers(
     head = head_of(layer)
     if claim.key is not None:
         said = _said(layer, claim)
-        add_config(vocabulary, said)
+        vocabulary.add_config(said)
         for site in said:
             if model.asking is None and site.value != vocabulary.size:
                 vocabulary.unexplained.append(_unequal(layer, claim, site))
     elif head is not None and head.size == vocabulary.size:
-        add_config(vocabulary, head.config)
-    elif model.asking is not None and not _is_counted(model, array, claim, vocabulary):
+        vocabulary.add_config(head.config)
+    elif model.asking and not model.follows(vocabulary, array.path, claim.axis):
         counting = counting_numbers(model.asking, array.path, claim.axis)
         reason = f"shown: axis {claim.axis} of {array.path} follows it"
-        add_config(
-            vocabulary,
+        vocabulary.add_config(
             (
                 ConfigSite(place, model.asking.value(place), "table", reason)
                 for place in counting.places
@@ -87,18 +86,6 @@ def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:
         for node in layer.outwards()
         if claim.key is not None and is_count(node.config.get(claim.key))
     ][:1]
-
-
-def _is_counted(
-    model: ModelFile, array: StoredArray, claim: Also, vocabulary: Draft
-) -> bool:
-    """Whether the axis follows what is known to count the vocabulary."""
-    numbers = vocabulary.numbers
-    return bool(
-        numbers
-        and model.asking
-        and model.asking.follows(numbers, array.path, claim.axis)
-    )
 
 
 def _ask_for_key(layer: LayerNode, claim: Also, vocabulary: Draft) -> None:

@@ -7,63 +7,51 @@ from typing import Any
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
-from keras_padsafe.saved_model.graph import numbers_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
 from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
+from keras_padsafe.surgery.finding.columns import takers_of
 from keras_padsafe.surgery.finding.encodings import (
     counting_key,
     is_lookup,
     join_twins,
     known_encodings,
-    takers_of,
     word_weights,
 )
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
-from keras_padsafe.surgery.finding.heads import Head, regularized
 from keras_padsafe.surgery.finding.id_sources import sources_of_table
-from keras_padsafe.surgery.finding.model_file import (
-    IdSpace,
-    ModelFile,
-    add_config,
-    holder_of,
-)
+from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
-from keras_padsafe.surgery.finding.sites import ArraySite
+from keras_padsafe.surgery.finding.sites import ArraySite, Holding
 from keras_padsafe.surgery.finding.tables import Table, known_tables
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, doubt, leaving
 from keras_padsafe.surgery.finding.words import lookup_words
 
 
-def find_id_spaces(model: ModelFile) -> list[IdSpace]:
+def find_id_spaces(model: ModelFile) -> list[Draft]:
     """Every id space of the model, each with its tables and words."""
-    groups = _group(_tables(model), model)
-    spaces = [_start(tables, model) for tables in groups]
-    _tell_apart(spaces)
+    named = Counter(layer.name for layer in model.layers)
+    drafts = [_start(group, model, named) for group in _group(_tables(model), model)]
+    _tell_apart(drafts)
     tokenizers = [
         layer
         for layer in model.layers
         if layer.class_name.endswith("Tokenizer") and not model.claims.leaves(layer)
     ]
-    for space in spaces:
-        _add_words(space, model)
-        if len(spaces) == 1 or space.draft.is_main:
+    for draft in drafts:
+        _add_words(draft, model)
+        if len(drafts) == 1 or draft.is_main:
             for layer in tokenizers:
-                bind_tokenizer(space.draft, layer, model)
-    return spaces
+                bind_tokenizer(draft, layer, model)
+    return drafts
 
 
-def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
+def add_holding(vocabulary: Draft, holding: Holding) -> None:
     """Adds what one layer holds for each id."""
     known = {site.path: (site.axis, site.skips) for site in vocabulary.arrays}
     vocabulary.arrays += [s for s in holding.arrays if s.path not in known]
-    if isinstance(holding, Head) and (key := regularized(holding)):
-        vocabulary.no_spare.append(
-            f"{key} of head {holding.layer.name!r} adds the low score of a spare row "
-            "to the loss"
-        )
-    add_config(vocabulary, holding.config)
+    vocabulary.add_config(holding.config)
     for site in holding.arrays:
         mine = (site.axis, site.skips)
         if known.get(site.path, mine) != mine:
@@ -76,16 +64,27 @@ def add_holding(vocabulary: Draft, holding: Table | Head) -> None:
             vocabulary.initializers.append(path)
 
 
-def add_head_of_steps(vocabulary: Draft, head: Head) -> None:
+def add_head(vocabulary: Draft, head: Holding) -> None:
+    """Adds a head; a regularizer of its biases or scores sees them as numbers."""
+    keys = ("bias_regularizer", "activity_regularizer")
+    for key in [key for key in keys if head.layer.config.get(key)][:1]:
+        vocabulary.no_spare.append(
+            f"{key} of head {head.layer.name!r} adds the low score of a spare row "
+            "to the loss"
+        )
+    add_holding(vocabulary, head)
+
+
+def add_head_of_steps(vocabulary: Draft, head: Holding) -> None:
     """Adds a head for which only its place speaks: a unit for each id at each step.
 
     A tagger with as many tags looks no different in a file, so a note says what to do.
     """
-    add_holding(vocabulary, head)
+    add_head(vocabulary, head)
     layer = head.layer
     if layer.is_stock and not any(map(is_imported_unasked, layer.outwards())):
         vocabulary.notes.append(
-            f"{layer.class_name} {layer.name!r} has {head.size} units at each step, "
+            f"{layer.title} has {head.size} units at each step, "
             "and they are taken as scores of the ids. "
             f"{leaving(layer.name)} if they are tags or classes."
         )
@@ -107,30 +106,33 @@ def names_of(layer: LayerNode) -> list[str]:
 
 
 def _tables(model: ModelFile) -> list[Table]:
-    """The proved tables, and those of other sizes that the user vouches for."""
+    """The proved tables, and those of other sizes that the user vouches for.
+
+    A table that the user says belongs to another one of its size is that one's.
+    """
     tables = [
         table
         for table in _found(model)
         if not model.claims.leaves(table.layer, table.arrays[0].path)
     ]
-    tables = _unclaimed(tables, model)
+    claimed = {
+        array.path: (layer, array, claims)
+        for layer, array in model.arrays
+        if (claims := model.claims.on(layer, array))
+    }
+    free = {t.size for t in tables if t.arrays[0].path not in claimed}
+    tables = [
+        table
+        for table in tables
+        if table.arrays[0].path not in claimed or table.size not in free
+    ]
     sizes = {table.size for table in tables}
-    for layer, array in model.arrays:
-        claims = model.claims.on(layer, array)
-        if claims and not any(array.shape[claim.axis] in sizes for claim in claims):
+    for layer, array, claims in claimed.values():
+        if not any(array.shape[claim.axis] in sizes for claim in claims):
             site = claimed_site(array, claims[0])
             tables.append(Table(layer, site.size, arrays=[site]))
             sizes.add(site.size)
     return tables
-
-
-def _unclaimed(tables: list[Table], model: ModelFile) -> list[Table]:
-    """All but the shown tables that the user says belong to another one."""
-    claimed = {
-        array.path for layer, array in model.arrays if model.claims.on(layer, array)
-    }
-    free = {t.size for t in tables if t.arrays[0].path not in claimed}
-    return [t for t in tables if t.arrays[0].path not in claimed or t.size not in free]
 
 
 def _found(model: ModelFile) -> list[Table]:
@@ -146,29 +148,26 @@ def _found(model: ModelFile) -> list[Table]:
 
 def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
     """Tables of one size that share an array or take ids from one source."""
-    groups: dict[int, list[Table]] = {}
-    bearing: dict[tuple[int, Any], int] = {}  # which group bears a mark
-    marks_of: dict[int, list[tuple[int, Any]]] = {}
-    latest: dict[int, int] = {}
+    leads = list(range(len(tables)))  # to another table of the group
+
+    def first_of(number: int) -> int:
+        while leads[number] != number:
+            leads[number] = number = leads[leads[number]]
+        return number
+
+    bearing: dict[tuple[int, Any], int] = {}  # which table bears a mark
     for number, table in enumerate(tables):
         marks: set[Any] = {site.path for site in table.config}
         if not table.is_encoding:  # Others may have entries in the same weights.
             marks |= {site.path for site in table.arrays}
-        own = [(table.size, mark) for mark in marks | _sources(table, model)]
-        met = {bearing[mark] for mark in own if mark in bearing}
-        met = sorted(met, key=lambda group: latest[group], reverse=True)
-        # The group of most marks takes the others in, so that no mark moves often.
-        into = max(met, key=lambda group: len(marks_of[group]), default=number)
-        for group in met:
-            if group != into:
-                own += marks_of.pop(group)
-        if met != [into]:
-            groups[into] = [t for group in met for t in groups.pop(group)]
-        groups[into].append(table)
-        marks_of.setdefault(into, []).extend(own)
-        bearing |= dict.fromkeys(own, into)
-        latest[into] = number
-    return [groups[group] for group in sorted(groups, key=lambda g: latest[g])]
+        for mark in marks | _sources(table, model):
+            other = bearing.setdefault((table.size, mark), number)
+            one, two = sorted((first_of(number), first_of(other)))
+            leads[two] = one
+    groups: dict[int, list[Table]] = {}
+    for number, table in enumerate(tables):
+        groups.setdefault(first_of(number), []).append(table)
+    return list(groups.values())
 
 
 def _sources(table: Table, model: ModelFile) -> set[Any]:
@@ -187,35 +186,35 @@ def _sources(table: Table, model: ModelFile) -> set[Any]:
     return marks | {id(source) for source in whole | twin}
 
 
-def _start(tables: list[Table], model: ModelFile) -> IdSpace:
+def _start(tables: list[Table], model: ModelFile, named: Counter[str]) -> Draft:
     layer = tables[0].layer
     name = tables[0].name or layer.name
-    if model.named[name] > 1 and layer.weights_path:
-        name = layer.weights_path
-    vocabulary = Draft(name, tables[0].size)
-    _bind_encodings([t for t in tables if t.is_encoding], vocabulary, model)
+    group = layer.weights_path if named[name] > 1 else None
+    if group:
+        name = names_of(layer)[-1]
+    calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
+    draft = Draft(name, tables[0].size, tables, list(dict.fromkeys(calls)))
+    _bind_encodings([t for t in tables if t.is_encoding], draft, model)
     for table in tables:
         if not table.is_encoding:
-            add_holding(vocabulary, table)
-        add_config(vocabulary, table.config)
-        vocabulary.layers += names_of(table.layer)
-        vocabulary.words += table.words
-        vocabulary.layers += table.other_names
-        vocabulary.pad_ids += pad_ids(table.layer)
-        vocabulary.masks_zero |= table.layer.config.get("mask_zero") is True
-        add_config(vocabulary, id_sites(table.layer, vocabulary.size))
+            add_holding(draft, table)
+        draft.add_config(table.config)
+        draft.layers += names_of(table.layer)
+        draft.words += table.words
+        draft.layers += table.other_names
+        draft.pad_ids += pad_ids(table.layer)
+        draft.masks_zero |= table.layer.config.get("mask_zero") is True
+        draft.add_config(id_sites(table.layer, draft.size))
         padding = [] if table.name else padding_sites(table.layer)
-        add_config(vocabulary, padding)
+        draft.add_config(padding)
         if not padding:
-            vocabulary.maskless.append(table.name or table.layer.name)
+            draft.maskless.append(table.name or table.layer.name)
     if model.asking is not None:
-        paths = {
-            s.path for s in vocabulary.arrays if s.path in model.asking.inside.tables
-        }
-        inside = model.asking.inside.positions
-        vocabulary.is_made_inside = bool(paths) and paths <= inside
-    calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
-    return IdSpace(vocabulary, tables, list(dict.fromkeys(calls)))
+        inside = model.asking.inside
+        paths = {site.path for site in draft.arrays} & inside.tables.keys()
+        draft.is_made_inside = bool(paths) and paths <= inside.positions
+    draft.layers += [group] if group else []  # Older plans call it so.
+    return draft
 
 
 def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) -> None:
@@ -230,11 +229,11 @@ def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) 
         skips = (*range(shift), *spare)
         add_holding(
             vocabulary,
-            Table(
+            Holding(
                 layers[0],
                 columns,
-                arrays=[replace(site, skips=skips) for site in takers.kernels],
-                config=takers.config,
+                [replace(site, skips=skips) for site in takers.kernels],
+                takers.config,
             ),
         )
         vocabulary.unexplained += takers.unexplained
@@ -256,15 +255,14 @@ def _spare(layer: LayerNode, vocabulary: Draft, columns: int) -> Unexplained:
     )
 
 
-def bind_inverse_lookups(model: ModelFile, spaces: list[IdSpace]) -> None:
+def bind_inverse_lookups(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the lookup layers that turn the ids which a head chose back into words."""
-    chosen = model.graph.spread(space.logits for space in spaces)
-    for call, bits in chosen.items():
+    chosen = model.graph.spread((draft, draft.logits) for draft in drafts)
+    for call in model.graph.calls:
         layer = call.layer
         if layer.config.get("invert") is True and layer.kind in LOOKUPS:
-            for number in numbers_of(bits):
-                vocabulary = spaces[number].draft
-                _add_lookup(vocabulary, layer, model, "names the ids chosen")
+            for draft in chosen(call):
+                _add_lookup(draft, layer, model, "names the ids chosen")
 
 
 def _add_lookup(
@@ -282,41 +280,37 @@ def _add_lookup(
             is_lookup(layer) and counting_key(layer, model) == "vocabulary_size"
         )
         vocabulary.words.append(words.counted() if is_counted else words)
-        add_config(vocabulary, found[1])
+        vocabulary.add_config(found[1])
         skips = tuple(range(shift))
         weights = word_weights(layer, found[0])
         vocabulary.arrays += [replace(site, skips=skips) for site in weights]
         vocabulary.layers.append(layer.name)
 
 
-def _tell_apart(spaces: list[IdSpace]) -> None:
+def _tell_apart(drafts: list[Draft]) -> None:
     """Names the vocabularies of one layer by the configuration keys that count them."""
-    names = Counter(space.draft.name for space in spaces)
-    for space in spaces:
-        config = space.tables[0].config
-        if names[space.draft.name] > 1 and config:
-            space.draft.name += f".{config[0].path[-1]}"
+    names = Counter(draft.name for draft in drafts)
+    for draft in drafts:
+        config = draft.tables[0].config
+        if names[draft.name] > 1 and config:
+            draft.name += f".{config[0].path[-1]}"
 
 
-def _add_words(space: IdSpace, model: ModelFile) -> None:
-    vocabulary = space.draft
-    for source, _ in sources_of_table(space.calls):
+def _add_words(draft: Draft, model: ModelFile) -> None:
+    for source, _ in sources_of_table(draft.calls):
         if source.kind in LOOKUPS:
-            reason = f"its ids enter {space.tables[0].layer.name!r}"
-            _add_lookup(vocabulary, source, model, reason)
-    for table in space.tables:
+            reason = f"its ids enter {draft.tables[0].layer.name!r}"
+            _add_lookup(draft, source, model, reason)
+    for table in draft.tables:
         if table.is_encoding and is_lookup(table.layer):
             mode = table.layer.config["output_mode"]
             reason = f"makes a column of each word, output_mode={mode!r}"
-            _add_lookup(vocabulary, table.layer, model, reason, table.shift)
-    vocabulary.is_main = any(
-        _counts_text(place, model) for place in space.draft.numbers
+            _add_lookup(draft, table.layer, model, reason, table.shift)
+    # So KerasHub counts the ids of text.
+    draft.is_main = any(
+        place[-1] in SIZE_KEYS and is_imported_unasked(next(model.around(place)))
+        for place in draft.numbers
     )
-
-
-def _counts_text(place: ConfigPath, model: ModelFile) -> bool:
-    """Whether a number is the one by which KerasHub counts the ids of text."""
-    return place[-1] in SIZE_KEYS and is_imported_unasked(holder_of(place, model))
 
 
 def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:

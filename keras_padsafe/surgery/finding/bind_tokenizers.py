@@ -7,7 +7,7 @@ from typing import Any
 from keras_padsafe.archive import Archive
 from keras_padsafe.facts.packages import SPECIAL, WHOLE
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
+from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite
 from keras_padsafe.surgery.finding.text_rules import PieceRule
 from keras_padsafe.surgery.finding.vocabulary import Draft
@@ -72,7 +72,7 @@ def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
         if path.suffix == ".json":
             if WHOLE not in built.config:
                 return "is of a class that sets by itself which tokens are never cut"
-            add_config(draft, [_kept_whole(layer, built.config[WHOLE])])
+            draft.add_config([_kept_whole(layer, built.config[WHOLE])])
     elif kind.only_appends:
         return "is one that Keras could not be asked about"
     draft.words.append(site)
@@ -112,15 +112,15 @@ def _with_rule(
     if not (splits and config.get("special_tokens_in_strings")):
         return replace(site, text_rule=rule)
     place = (*layer.path, "config", SPECIAL)
-    reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
+    reason = f"{layer.title}: lists the tokens that are never cut"
     value = layer.config.get(SPECIAL)
-    add_config(draft, [ConfigSite(place, value, "cut", reason, default=rule)])
+    draft.add_config([ConfigSite(place, value, "cut", reason, default=rule)])
     return site
 
 
 def _kept_whole(layer: LayerNode, default: list[str] | None) -> ConfigSite:
     place = (*layer.path, "config", WHOLE)
-    reason = f"{layer.class_name} {layer.name!r}: lists the tokens that are never cut"
+    reason = f"{layer.title}: lists the tokens that are never cut"
     value = layer.config.get(WHOLE)
     kept = tuple(sorted(default or ()))
     return ConfigSite(place, value, "whole", reason, default=kept)

@@ -19,14 +19,18 @@ from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.claims import Claims
-from keras_padsafe.surgery.finding.logits import leaves_last_axis
+from keras_padsafe.surgery.finding.logits import (
+    built_widths,
+    leaves_last_axis,
+    recorded_widths,
+)
+from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import quantised_sites
-from keras_padsafe.surgery.finding.shape_records import built_widths, recorded_widths
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.tables import array_below
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt
+from keras_padsafe.surgery.finding.vocabulary import Unexplained, adding, doubt
 
-_RECORD = "shape of the encoding"
+_RECORD, _COLUMNS = "shape of the encoding", {"class_name": "__keras_tensor__"}
 _MOST_STRETCHES = 1 << 20  # in all that the columns of one encoding pass through
 
 
@@ -55,22 +59,22 @@ class Takers:
     unexplained: list[Unexplained] = field(default_factory=list)
 
 
-def takers_of_columns(
-    graph: Graph, encoders: list[Call], size: int, claims: Claims
-) -> Takers:
-    """Follows the columns that `encoders` make, one for each of `size` ids."""
+def takers_of(model: ModelFile, layers: list[LayerNode], size: int) -> Takers:
+    """What the columns reach that layers make, one for each of `size` ids."""
+    graph = model.graph
+    encoders = [call for layer in layers for call in graph.calls_of(layer)]
     name = encoders[0].layer.name if encoders else ""
     columns = {call: Columns(size, (0,)) for call in encoders}
     takers, places = Takers(), dict[ConfigPath, Columns]()
     made = 0
-    for call in graph.in_order(graph.downstream(encoders)):
+    for call in graph.downstream(encoders):
         mine = [source for source in call.inputs if source in columns]
         if call in columns or not mine:
             continue
         if passed := _passed_on(call, columns, graph):
             columns[call] = passed
             made += _bounded(len(passed.starts), made)
-        elif kernels := _kernels(call, columns, size, claims):
+        elif kernels := _kernels(call, columns, size, model.claims):
             takers.layers.append(call.layer)
             takers.kernels += [k for k in kernels if k not in takers.kernels]
         else:
@@ -143,13 +147,13 @@ def _leaves_zeros(call: Call, shape: list[Any] | None) -> bool:
             for axis in listed
         )
     # A number beside the columns is the same for all; an array may not be.
-    first, *others = call.arguments.values() or [None]
+    first, *others = call.arguments.values() or [_COLUMNS]
     return (
         kind in KEEPS_ZERO
         and isinstance(first, dict)
         and first.get("class_name") == "__keras_tensor__"
         and all(value is None or isinstance(value, int | float) for value in others)
-    ) or (kind in KEEPS_ZERO and not call.arguments)
+    )
 
 
 def _side_by_side(
@@ -158,15 +162,21 @@ def _side_by_side(
     width, starts = 0, list[int]()
     for source in call.inputs:
         shape, found = graph.shape_of(source), columns.get(source)
-        last = shape[-1] if shape else None
-        size = found.width if found else last
+        size = found.width if found else (shape or [None])[-1]
         axis = call.layer.config.get("axis", -1)
         if not is_count(size) or not shape or axis not in (-1, len(shape) - 1):
             return None
-        _bounded(len(found.starts) if found else 0, len(starts))
-        starts += [width + start for start in found.starts] if found else []
+        own = found.starts if found else ()
+        _bounded(len(own), len(starts))
+        starts += [width + start for start in own]
         width += size
     return Columns(width, tuple(starts))
+
+
+def _repeated(found: Columns, times: int) -> Columns:
+    _bounded(times * len(found.starts))
+    starts = [n * found.width + start for n in range(times) for start in found.starts]
+    return Columns(times * found.width, tuple(starts))
 
 
 def _bounded(count: int, made: int = 0) -> int:
@@ -178,12 +188,6 @@ def _bounded(count: int, made: int = 0) -> int:
             "please report it."
         )
     return count
-
-
-def _repeated(found: Columns, times: int) -> Columns:
-    _bounded(times * len(found.starts))
-    starts = [n * found.width + start for n in range(times) for start in found.starts]
-    return Columns(times * found.width, tuple(starts))
 
 
 def _kernels(
@@ -263,7 +267,6 @@ def _unknown(call: Call, name: str) -> Unexplained:
         layer,
         f"takes in the columns that {name!r} makes of ids, and may not ignore a "
         "column of zeros. A new column could change its output for old ids",
-        f"Add --also {layer.name}:AXIS (also='{layer.name}:AXIS') if that axis of "
-        "its weights runs over the columns. If not, it cannot be grown in the file: "
-        "grow it in Keras",
+        f"{adding(f'{layer.name}:AXIS')} if that axis of its weights runs over the "
+        "columns. If not, it cannot be grown in the file: grow it in Keras",
     )

@@ -6,7 +6,7 @@ from keras_padsafe.facts.operations import COLUMNS, LOOKUPS
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.surgery.finding.columns import Takers, takers_of_columns
+from keras_padsafe.surgery.finding.columns import takers_of
 from keras_padsafe.surgery.finding.id_sources import id_sources, sources_of_table
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import (
@@ -92,12 +92,6 @@ def word_weights(layer: LayerNode, words: WordsSite) -> Iterator[ArraySite]:
             mean = float(known.mean()) if known.size else 0.0
             reason = f"a weight for each word of {layer.name!r}"
             yield site_of(array, 0, reason, "word weights", fill=mean)
-
-
-def takers_of(model: ModelFile, layers: list[LayerNode], size: int) -> Takers:
-    """What the columns of some encodings of the same ids reach."""
-    calls = [call for layer in layers for call in model.graph.calls_of(layer)]
-    return takers_of_columns(model.graph, calls, size, model.claims)
 
 
 def counting_key(layer: LayerNode, model: ModelFile) -> str | None:

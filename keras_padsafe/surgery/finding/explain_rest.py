@@ -7,19 +7,17 @@ from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
-from keras_padsafe.surgery.finding.model_file import (
-    ModelFile,
-    holder_of,
-    settling_flags,
-)
+from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import (
     Draft,
     LeftAlone,
     Unexplained,
+    adding,
     doubt,
     leaving,
+    settling,
 )
 
 _TENSORS = ("__tensor__", "__numpy__")
@@ -70,7 +68,7 @@ def _explain(
                 f"array {array.path} of shape {array.shape} in layer {layer.name!r} "
                 f"of class {layer.key} has an axis of {vocabulary.size}, and no rule "
                 "says what that axis is",
-                settling_flags(place, axis),
+                settling(place, f"{place}:{axis}"),
             )
         )
 
@@ -119,7 +117,9 @@ def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, ConfigPath]:
     units: dict[str, ConfigPath] = {}
     for place in equal_numbers(asking, vocabulary.size):
         # KerasHub's own models name classes and ids apart.
-        if place in vocabulary.numbers or is_imported_unasked(holder_of(place, model)):
+        if place in vocabulary.numbers or is_imported_unasked(
+            next(model.around(place))
+        ):
             continue
         found = asking.vary((place,))
         if found.odd:
@@ -141,8 +141,8 @@ def _unread(array: StoredArray, place: ConfigPath, vocabulary: Draft) -> Unexpla
         f"array {array.path} of shape {array.shape} has {vocabulary.size} units, "
         f"counted by {key} and read by no other array: they may be scores of the "
         "ids, or classes",
-        f"Add --also {where} (also='{where}') if they are scores of the ids, --leave "
-        f"{array.path} (leave='{array.path}') if not",
+        f"{adding(where)} if they are scores of the ids, --leave {array.path} "
+        f"(leave='{array.path}') if not",
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.sites import ConfigSite
 
@@ -26,10 +27,9 @@ def fixed_rows(root: LayerNode) -> dict[str, tuple[int, ...]]:
 
 def pad_ids(layer: LayerNode) -> list[int]:
     """The ids that a table knows as padding, by their number."""
-    pad_id = layer.config.get("pad_id")
-    found = pad_id if isinstance(pad_id, list) else [pad_id]
     zero = [0] if layer.config.get("mask_zero") is True else []
-    return [*zero, *(id_ for id_ in found if isinstance(id_, int))]
+    named = walk_values(layer.config.get("pad_id"))
+    return [*zero, *(id_ for _, id_ in named if isinstance(id_, int))]
 
 
 def padding_sites(layer: LayerNode) -> list[ConfigSite]:
@@ -49,12 +49,7 @@ def id_sites(layer: LayerNode, size: int) -> list[ConfigSite]:
         return []
     base, sites = (*layer.path, "config"), list[ConfigSite]()
     for key in ("pad_id", "out_of_range"):
-        value = layer.config.get(key)
-        if isinstance(value, list):
-            places = [((*base, key, index), id_) for index, id_ in enumerate(value)]
-        else:
-            places = [((*base, key), value)]
-        for path, id_ in places:
+        for path, id_ in walk_values(layer.config.get(key), (*base, key)):
             if isinstance(id_, int) and 0 <= id_ < size:
                 sites.append(ConfigSite(path, id_, "id", f"{key} names an id"))
     frozen = layer.config.get("frozen_rows")

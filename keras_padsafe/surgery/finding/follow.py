@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import config_key, value_at
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.held_quantised import held_sites
-from keras_padsafe.surgery.finding.model_file import ModelFile, add_config
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.shown_tables import held_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, adding
 
 if TYPE_CHECKING:
     from keras_padsafe.skeleton import Variation
@@ -40,21 +40,15 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
     bound = {site.path: site.axis for site in draft.arrays}
     built = {path: axis for path, axis in bound.items() if path not in asking.unlike}
     draft.unexplained += _unmoved(found, built, keys)
-    for array, axis in _followers(model, found):
-        if array.path not in {site.path for site in draft.arrays}:
+    for path, axis in found.axes.items():
+        array = model.archive.arrays.get(path)
+        if array is None or path.startswith("optimizer/"):
+            continue
+        if path not in {site.path for site in draft.arrays}:
             site, doubt = follower_site(draft, array, axis, f"shown: it follows {keys}")
             draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubt
-    add_config(draft, _records(asking, found, keys))
-
-
-def _followers(
-    model: ModelFile, found: "Variation"
-) -> Iterator[tuple[StoredArray, int]]:
-    for path, axis in found.axes.items():
-        array = model.archive.arrays.get(path)
-        if array is not None and not path.startswith("optimizer/"):
-            yield array, axis
+    draft.add_config(_records(asking, found, keys))
 
 
 def follower_site(
@@ -63,6 +57,7 @@ def follower_site(
     axis: int,
     reason: str,
     skips: tuple[int, ...] = (),
+    starts: tuple[int, ...] = (),
 ) -> tuple[ArraySite, list[Unexplained]]:
     """The site of an array that follows, and what is not known of it.
 
@@ -72,10 +67,11 @@ def follower_site(
         axis: The axis that follows.
         reason: What shows it.
         skips: Ids for which it is known to have no entry.
+        starts: Where stretches over the ids begin, if other things lie on the axis.
     """
-    size = array.shape[axis]
-    missing = draft.size - len(skips) - size
-    site = site_of(array, axis, reason, skips=skips, only_appends=missing > 0)
+    missing = 0 if starts else draft.size - len(skips) - array.shape[axis]
+    more = {"skips": skips, "starts": starts, "only_appends": missing > 0}
+    site = site_of(array, axis, reason, **more)
     if missing >= 0:
         return site, []
     return site, [
@@ -123,8 +119,8 @@ def _unmoved(
             yield Unexplained(
                 path,
                 f"axis {axis} of {path} does not follow {keys} when Keras builds it",
-                f"Add --also {path}:{axis}:KEY (also='{path}:{axis}:KEY') with the "
-                "configuration key that counts it",
+                f"{adding(f'{path}:{axis}:KEY')} with the configuration key that "
+                "counts it",
             )
 
 

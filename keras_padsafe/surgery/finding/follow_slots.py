@@ -19,35 +19,38 @@ _DROP = (
 )
 
 
-def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None:
+def bind_following_slots(model: ModelFile, draft: Draft) -> None:
     """Adds the variables of the optimizer that were shown to follow the vocabulary."""
-    if not draft.numbers or (found := asking.vary(draft.numbers)).problem:
+    asking = model.asking
+    if asking is None or not draft.numbers:
         return
-    from keras_padsafe.skeleton.slot_starts import SlotStart
-
+    found = asking.vary(draft.numbers)
     unlike = [path for path in asking.unlike if path.startswith(_OPTIMIZER)]
+    if found.problem:
+        return
     if unlike:
         draft.slot_problem = (
             f"optimizer: Keras builds {unlike[0]} with another shape than the file "
             f"has, so its variables cannot be assigned to weights. {_DROP}"
         )
         return
+    from keras_padsafe.skeleton.slot_starts import SlotStart
+
     sites = {site.path: site for site in draft.arrays}
     trained = _trained(asking)
     starts = _starts(asking, [n for n, path in enumerate(trained) if path in sites])
     fixed = fixed_rows(model.root)
+    role = f"{type(asking.skeleton.objects.get('optimizer')).__name__} slot"
     for path in (*found.axes, *found.odd):
         array = model.archive.arrays.get(path)
         if array is None or not path.startswith(_OPTIMIZER):
             continue
-        start = starts.get(path, SlotStart())
-        weight = None if start.of is None else trained[start.of]
-        bound = sites.get(weight or "")
-        copied = (
-            None if start.copies is None else sites.get(trained[start.copies] or "")
-        )
-        fill = copied.fill if copied else start.number
-        if start.copies is not None and trained[start.copies] is None:
+        of, number, copies = starts.get(path, SlotStart())
+        weight = None if of is None else trained[of]
+        source = None if copies is None else trained[copies]
+        like = source if source in sites else None
+        fill = number if like is None else sites[like].fill
+        if copies is not None and source is None:
             fill = 0.0
         if fill is None:
             draft.slot_problem = (
@@ -56,35 +59,17 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
             )
             return
         reason = f"slot of {weight}" if weight else "shown: it follows"
+        bound, axis = sites.get(weight or ""), found.axes.get(path)
+        starts_of, skips = (), fixed.get(weight or "", ())
         if bound is not None and bound.starts:
-            # A factor of the weight lacks axes; some lack that of the ids.
-            same = array.shape == bound.shape
-            axis = bound.axis if same else found.axes.get(path)
-            if axis is None:
-                continue
-            site = replace(
-                bound,
-                path=path,
-                shape=array.shape,
-                dtype=array.dtype,
-                axis=axis,
-                reason=reason,
-            )
-        elif path in found.axes:
-            skips = fixed.get(weight or "", ())
-            axis = found.axes[path]
-            site, doubt = follower_site(draft, array, axis, reason, skips)
-            draft.unexplained += doubt
-        else:
+            starts_of, skips = bound.starts, bound.skips
+            axis = bound.axis if array.shape == bound.shape else axis
+        if axis is None:  # A factor of the weight lacks axes, that of the ids too.
             continue
+        site, doubt = follower_site(draft, array, axis, reason, skips, starts_of)
+        draft.unexplained += doubt
         draft.slots.append(
-            replace(
-                site,
-                role=f"{type(asking.skeleton.objects['optimizer']).__name__} slot",
-                fill=fill,
-                like=copied.path if copied else None,
-                slot_of=weight,
-            )
+            replace(site, role=role, fill=fill, like=like, slot_of=weight)
         )
 
 

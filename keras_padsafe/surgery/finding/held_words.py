@@ -7,12 +7,11 @@ from keras_padsafe.facts.operations import BINS, LOOKUPS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.counted_list import as_node
 from keras_padsafe.surgery.finding.counting_numbers import word_lists
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
-from keras_padsafe.surgery.finding.words import listed_site, lookup_words
+from keras_padsafe.surgery.finding.words import lookup_words, words_site
 
 
 def bind_held_words(model: ModelFile, drafts: list[Draft]) -> None:
@@ -67,7 +66,7 @@ def _in_sequential(asking: Asking, group: str) -> bool:
 
 
 def _bind(model: ModelFile, asking: Asking, draft: Draft, group: str) -> None:
-    node = as_node(asking.skeleton.objects[group], group)
+    node = asking.node(group)
     if node.kind in BINS:
         draft.unexplained.append(_hashed(draft, group, node))
     elif node.kind in LOOKUPS:
@@ -97,7 +96,7 @@ def _site(archive: Archive, asking: Asking, node: LayerNode) -> WordsSite | None
         return None
     words = tuple(asking.value(place))
     count = asking.skeleton.counters[node.weights_path or ""]
-    return listed_site(node, place, count - len(words), words, reason)
+    return words_site(node, place, count - len(words), words, reason)
 
 
 def _places(asking: Asking, group: str) -> Iterator[ConfigPath]:

@@ -14,37 +14,22 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.surgery.finding.asking import CannotAsk, ask_keras
 from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
-from keras_padsafe.surgery.finding.bind_heads import bind_heads
+from keras_padsafe.surgery.finding.bind_heads import bind_heads, bind_held_heads
 from keras_padsafe.surgery.finding.bind_tables import find_id_spaces
 from keras_padsafe.surgery.finding.claims import check_claims, read_claims
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
 from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
-from keras_padsafe.surgery.finding.held_heads import bind_held_heads
 from keras_padsafe.surgery.finding.held_in_training import (
     find_held_in_training,
     training_objects,
 )
 from keras_padsafe.surgery.finding.held_words import bind_held_words
 from keras_padsafe.surgery.finding.id_sources import changers
-from keras_padsafe.surgery.finding.model_file import (
-    ModelFile,
-    add_config,
-    layers_around,
-)
+from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
-from keras_padsafe.surgery.finding.optimizer_slots import (
-    SlotError,
-    SlotGroup,
-    read_slots,
-    slots_of,
-)
-from keras_padsafe.surgery.finding.other_takers import (
-    bind_compared,
-    find_bins,
-    find_other_takers,
-    tables_within,
-)
+from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
+from keras_padsafe.surgery.finding.other_takers import bind_other_takers
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
@@ -125,18 +110,16 @@ def read_inventory(
         drafts = _find(model)
         if not any(draft.slot_problem for draft in drafts):
             return _inventory(model, ask, drafts)
+    doubts: list[Unexplained] = []
     try:
         model = replace(model, asking=ask_keras(archive, root))
     except CannotAsk as problem:
-        drafts = _find(model)
-        doubts = [
-            _unknown(layer, problem) for layer in unknown if not claims.settles(layer)
-        ]
+        doubts += [_unknown(one, problem) for one in unknown if not claims.settles(one)]
         doubts += [_unproved(problem)] if computed else []
-        for draft in drafts:
-            draft.unexplained += doubts
-        return _inventory(model, ask, drafts, tuple(doubts))
-    return _inventory(model, ask, _find(model))
+    drafts = _find(model)
+    for draft in drafts:
+        draft.unexplained += doubts
+    return _inventory(model, ask, drafts, tuple(doubts))
 
 
 def _inventory(
@@ -148,7 +131,7 @@ def _inventory(
     root, archive = model.root, model.archive
     return Inventory(
         path=archive.path,
-        model=f"{root.class_name} {root.name!r}",
+        model=root.title,
         keras_version=str(archive.metadata.get("keras_version", "unknown")),
         vocabularies=[draft.finish() for draft in drafts],
         arrays=len(archive.arrays),
@@ -191,15 +174,10 @@ def _unknown(layer: LayerNode, problem: CannotAsk) -> Unexplained:
 
 
 def _find(model: ModelFile) -> list[Draft]:
-    spaces = find_id_spaces(model)
-    _check_work(model, len(spaces))
-    bind_heads(model, spaces)
-    tables = tables_within(spaces)
-    drafts = [space.draft for space in spaces]
-    for space in spaces:
-        space.draft.unexplained += find_other_takers(space, tables, model)
-        space.draft.unexplained += find_bins(space, model)
-        bind_compared(space, tables, model)
+    drafts = find_id_spaces(model)
+    _check_work(model, len(drafts))
+    bind_heads(model, drafts)
+    bind_other_takers(model, drafts)
     bind_claimed(model, drafts)
     bind_held_heads(model, drafts)
     for draft in drafts:
@@ -208,8 +186,11 @@ def _find(model: ModelFile) -> list[Draft]:
     explain_rest(model, drafts)
     find_held_in_training(model, drafts)
     for draft in drafts:
-        add_config(draft, _copies(model, draft))
-    _bind_slots(model, drafts)
+        draft.add_config(_copies(model, draft))
+    if model.asking is None:
+        bind_slots(model, drafts)
+    for draft in drafts:
+        bind_following_slots(model, draft)
     return drafts
 
 
@@ -235,26 +216,7 @@ def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:
             f"copy of shared layer {layer.name!r}",
         )
         for site in draft.config
-        for layer in layers_around(site.path, model)
+        for layer in model.around(site.path)
         if layer.copies and site.path[len(layer.path)] != "inbound_nodes"
         for copy in layer.copies
     ]
-
-
-def _bind_slots(model: ModelFile, drafts: list[Draft]) -> None:
-    if model.asking is not None:
-        for draft in drafts:
-            bind_following_slots(model, model.asking, draft)
-        return
-    groups: list[SlotGroup] = []
-    problem = None
-    try:
-        groups = read_slots(model.root, model.archive)
-    except SlotError as error:
-        problem = str(error)
-    for draft in drafts:
-        draft.slot_problem = problem
-        try:
-            draft.slots = slots_of(draft.arrays, groups)
-        except SlotError as error:
-            draft.slot_problem = str(error)

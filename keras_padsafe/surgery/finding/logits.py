@@ -1,77 +1,81 @@
 """Follows the units of a head to everything that repeats their number."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from keras_padsafe.facts.operations import BACK_TO_IDS, UNIT_BY_UNIT
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.facts.operations import BACK_TO_IDS, NAME_IDS, UNIT_BY_UNIT
+from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.claims import Claims
-from keras_padsafe.surgery.finding.heads import reshaped_units
-from keras_padsafe.surgery.finding.shape_records import (
-    built_widths,
-    recorded_widths,
-)
+from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt, leaving
+from keras_padsafe.surgery.finding.vocabulary import (
+    Draft,
+    Unexplained,
+    adding,
+    doubt,
+    leaving,
+)
 
 
-@dataclass
-class Followed:
-    """What lies downstream of the heads.
-
-    Attributes:
-        over_ids: The calls whose last axis runs over the ids.
-        sites: Places of config.json that repeat their number.
-        unexplained: What a change of their number would disturb.
-    """
-
-    over_ids: set[Call] = field(default_factory=set)
-    sites: list[ConfigSite] = field(default_factory=list)
-    unexplained: list[Unexplained] = field(default_factory=list)
-
-
-def follow_logits(
-    graph: Graph, heads: list[Call], size: int, claims: Claims
-) -> Followed:
-    """Follows the units of `heads` to all that repeats or takes in their number."""
-    followed = Followed()
+def follow_logits(draft: Draft, model: ModelFile) -> None:
+    """Adds what repeats the number of a vocabulary's units; names what minds it."""
+    size, graph, claims = draft.size, model.graph, model.claims
     places: list[ConfigPath] = []
-    pending = list(heads)
+    pending = list(draft.logits)
     while pending:
         call = pending.pop()
-        if call in followed.over_ids:
+        if call in draft.over_ids:
             continue
-        followed.over_ids.add(call)
+        draft.over_ids.add(call)
         for consumer in call.consumers:
             layer = consumer.layer
             if _keeps_units(consumer, size, graph):
                 pending.append(consumer)
                 baked = reshaped_units(layer, size)
                 places += [*built_widths(layer, size), *([baked] if baked else [])]
-            elif any(claims.on(layer, array) for array in layer.arrays.values()):
+            elif model.claims_units(layer):
                 places += built_widths(layer, size)
             elif layer.kind not in BACK_TO_IDS and not claims.leaves(layer):
-                followed.unexplained.append(_consumer(layer, size))
-    for call in followed.over_ids:
-        if call not in heads and not claims.leaves(call.layer):
-            followed.unexplained += _fixed_operands(call, followed, size, graph)
-    widths = dict.fromkeys(followed.over_ids, size)
+                draft.unexplained.append(_consumer(layer, size))
+    for call in draft.over_ids:
+        if call not in draft.logits and not claims.leaves(call.layer):
+            draft.unexplained += _fixed_operands(call, draft, graph)
+    widths = dict.fromkeys(draft.over_ids, size)
     places += [place for place, _ in recorded_widths(graph, widths)]
-    followed.sites = [_shape_site(path, size) for path in dict.fromkeys(places)]
-    return followed
+    reason = "shape of the head's output"
+    draft.add_config(ConfigSite(path, size, "record", reason) for path in places)
+
+
+def reshaped_units(layer: LayerNode, size: int) -> ConfigPath | None:
+    """Where a Reshape names the units that it keeps; `None` if it is no such layer."""
+    for key, shape in _target_shapes(layer):
+        if shape[-1] == size:
+            return (*layer.path, "config", key, len(shape) - 1)
+    return None
+
+
+def reshaped_sizes(graph: Graph) -> set[int]:
+    """The numbers of units that some Reshape of the model names."""
+    lasts = (s[-1] for call in graph.calls for _, s in _target_shapes(call.layer))
+    return {size for size in lasts if isinstance(size, int)}
+
+
+def _target_shapes(layer: LayerNode) -> Iterator[tuple[str, list[Any]]]:
+    for key in ("target_shape", "newshape") if layer.kind == "Reshape" else ():
+        shape = layer.config.get(key)
+        if isinstance(shape, list) and shape:
+            yield key, shape
 
 
 def _keeps_units(call: Call, size: int, graph: Graph) -> bool:
     """Whether the output of a call has the units of its input, one for one."""
     if reshaped_units(call.layer, size):
         return True
-    if call.layer.kind not in UNIT_BY_UNIT:
-        return False
-    shape = graph.shape_of(call)
     if call.layer.kind != "GetItem":
-        return True
+        return call.layer.kind in UNIT_BY_UNIT
+    shape = graph.shape_of(call)
     before = graph.shape_of(call.inputs[0]) if call.inputs else None
     is_whole = leaves_last_axis(call.arguments.get("1"), before)
     return (shape is None or shape[-1:] == [size]) and is_whole
@@ -88,27 +92,22 @@ def leaves_last_axis(key: Any, before: list[Any] | None) -> bool:
     return ellipsis not in key and before is not None and len(taken) < len(before)
 
 
-def _fixed_operands(
-    call: Call, followed: Followed, size: int, graph: Graph
-) -> list[Unexplained]:
+def _fixed_operands(call: Call, draft: Draft, graph: Graph) -> Iterator[Unexplained]:
     """Values of the old size that a call combines with units that will be more."""
     found: list[str] = []
     for source in call.inputs:
         shape = graph.shape_of(source)
-        if source not in followed.over_ids and shape and shape[-1] == size:
+        if source not in draft.over_ids and shape and shape[-1] == draft.size:
             found.append(f"the output of {source.layer.name!r}")
-    if any(_holds_row(value, size) for value in call.arguments.values()):
+    if any(_holds_row(value, draft.size) for value in call.arguments.values()):
         found.append("a constant")
-    layer = call.layer
-    return [
-        doubt(
-            layer,
-            f"combines the {size} units of the head with {operand}, which has the "
-            "same number and does not grow",
-            f"Add --also for the layer that makes it, or --leave {layer.name}",
+    for operand in found:
+        yield doubt(
+            call.layer,
+            f"combines the {draft.size} units of the head with {operand}, which has "
+            "the same number and does not grow",
+            f"Add --also for the layer that makes it, or --leave {call.layer.name}",
         )
-        for operand in found
-    ]
 
 
 def _holds_row(value: Any, size: int) -> bool:
@@ -121,23 +120,119 @@ def _holds_row(value: Any, size: int) -> bool:
     return False
 
 
-def _shape_site(path: ConfigPath, size: int) -> ConfigSite:
-    return ConfigSite(path, size, "record", "shape of the head's output")
-
-
 def _consumer(layer: LayerNode, size: int) -> Unexplained:
     what = f"reads all {size} units of the head at once"
     mine = [a for a in layer.arrays.values() if size in a.shape]
     if mine:
-        place = f"{layer.name}:{mine[0].shape.index(size)}"
         return doubt(
             layer,
             f"{what}, and has a weight for each",
-            f"Add --also {place} (also='{place}') if that axis of its weights runs "
-            "over the ids",
+            f"{adding(f'{layer.name}:{mine[0].shape.index(size)}')} if that axis of "
+            "its weights runs over the ids",
         )
     return doubt(
         layer,
         f"{what}, so its result depends on their number",
         f"{leaving(layer.name)} if another number of units does no harm there",
     )
+
+
+def recorded_widths(
+    graph: Graph, widths: Mapping[Call, int]
+) -> Iterator[tuple[ConfigPath, Call]]:
+    """The places that repeat how many units some calls make, and of which call.
+
+    Args:
+        graph: The calls of the model.
+        widths: The units of each of those calls.
+    """
+    for record in graph.records_of(widths):
+        if record.shape[-1:] == [widths[record.call]]:
+            yield (*record.path, len(record.shape) - 1), record.call
+    for layer, call in graph.input_layers:
+        if call in widths:
+            width, shape = widths[call], layer.config.get("batch_shape")
+            if isinstance(shape, list) and shape and shape[-1] == width:
+                yield (*layer.path, "config", "batch_shape", len(shape) - 1), call
+            if layer.parent is not None:
+                for path in built_widths(layer.parent, width):
+                    yield path, call
+                for path in _lasts(layer.parent.config.get("build_input_shape"), width):
+                    place = (*layer.parent.path, "config", "build_input_shape", *path)
+                    yield place, call
+
+
+def built_widths(layer: LayerNode, width: int) -> list[ConfigPath]:
+    """The places where a layer says that it was built on so many units."""
+    found = list(_lasts(layer.serialized.get("build_config"), width))
+    paths: list[ConfigPath] = [(*layer.path, "build_config", *path) for path in found]
+    if layer.kind == "Bidirectional":
+        # Both directions were built on what it takes in.
+        paths += [
+            path for child in layer.children for path in built_widths(child, width)
+        ]
+    if layer.parent is not None and layer.parent.kind == "TimeDistributed":
+        paths += built_widths(layer.parent, width)
+    return paths
+
+
+def _lasts(value: Any, width: int) -> Iterator[ConfigPath]:
+    """The last places of all shapes in `value` that end in `width`."""
+    for path, inner in walk_values(value):
+        last = inner[-1] if isinstance(inner, list) and inner else None
+        if last == width and not isinstance(last, bool):
+            yield (*path, len(inner) - 1)
+
+
+def bind_metrics(model: ModelFile, drafts: Iterable[Draft]) -> None:
+    """Adds what losses and metrics say of the classes of an output over ids."""
+    over: dict[Call, list[Draft]] = {}
+    for draft in drafts:
+        for call in draft.over_ids:
+            over.setdefault(call, []).append(draft)
+    compiled = model.root.serialized.get("compile_config") or {}
+    for key in ("metrics", "weighted_metrics", "loss"):
+        for output, path, metrics in _metrics_of(compiled.get(key), model):
+            for draft in over.get(output, ()):
+                place = ("compile_config", key, *path)
+                draft.add_config(_counts_of(metrics, place, draft.size))
+
+
+def _counts_of(metrics: Any, place: ConfigPath, size: int) -> Iterator[ConfigSite]:
+    """The ids that losses and metrics know by number, and the number of classes."""
+    for path, value in walk_values(metrics, place):
+        listed = value if isinstance(value, list) else [value]
+        if NAME_IDS.intersection(path[-1:]) and all(map(is_count, listed)):
+            places = [(*path, n) for n in range(len(listed))]
+            for inner, id_ in zip(
+                places if listed is value else [path], listed, strict=True
+            ):
+                yield ConfigSite(inner, id_, "id", "names an id")
+        elif path[-1] == "num_classes" and value == size:
+            reason = "metric over the classes of the head"
+            yield ConfigSite(path, size, "table", reason)
+
+
+def _metrics_of(
+    metrics: Any, model: ModelFile
+) -> Iterator[tuple[Call, ConfigPath, Any]]:
+    """Each output of the model with the metrics compiled for it, and their place."""
+    outputs = model.graph.outputs
+    if isinstance(metrics, dict) and "class_name" not in metrics:
+        by_name = {_output_name(call): call for call in outputs}
+        for name, own in metrics.items():
+            if name in by_name:
+                yield by_name[name], (name,), own
+    elif len(outputs) == 1:
+        yield outputs[0], (), metrics
+    elif isinstance(metrics, list) and len(metrics) == len(outputs):
+        for index, (call, own) in enumerate(zip(outputs, metrics, strict=True)):
+            yield call, (index,), own
+
+
+def _output_name(call: Call) -> str:
+    """Keras calls an output by its layer, the wrapper if there is one."""
+    layer = call.layer
+    while layer.parent is not None and not layer.parent.is_graph:
+        layer = layer.parent
+    return layer.name

@@ -7,11 +7,12 @@ from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.contradicted_tables import contradicted_tables
-from keras_padsafe.surgery.finding.encodings import counting_key, takers_of
+from keras_padsafe.surgery.finding.columns import takers_of
+from keras_padsafe.surgery.finding.encodings import counting_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt
+from keras_padsafe.surgery.finding.tables import stored_tables
+from keras_padsafe.surgery.finding.vocabulary import Unexplained, adding, doubt
 
 _MOST = 10
 
@@ -25,16 +26,14 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
         found += _unbuilt(model.asking)
     named = {item.place for item in found}
     for layer in model.layers:
-        if rule_of(layer.key) is not None:
-            found += (
-                Unexplained(
-                    table.array.path,
-                    f"layer {layer.name!r} of class {layer.key}: {table}",
-                    "Save the model again with Keras, so that both agree",
-                )
-                for table in contradicted_tables(layer)
-            )
-        elif model.asking is None and not layer.is_stock and not layer.is_graph:
+        for table in stored_tables(layer):
+            if table.contradiction is not None:
+                problem = f"layer {layer.name!r} of class {layer.key}: "
+                remedy = "Save the model again with Keras, so that both agree"
+                what = problem + table.contradiction
+                found.append(Unexplained(table.array.path, what, remedy))
+        is_known = layer.is_stock or layer.is_graph or rule_of(layer.key) is not None
+        if model.asking is None and not is_known:
             found += (item for item in _matrices(layer) if item.place not in named)
         found += _encodings(layer, model)
     return found[:_MOST]
@@ -64,7 +63,7 @@ def _matrices(layer: LayerNode) -> Iterator[Unexplained]:
                 array.path,
                 f"array {array.path} of shape {array.shape} in layer {layer.name!r} "
                 f"of class {layer.key}: it is not shown that ids index it",
-                f"Add --also {array.path}:0 (also='{array.path}:0') if it is the table",
+                f"{adding(f'{array.path}:0')} if it is the table",
             )
 
 

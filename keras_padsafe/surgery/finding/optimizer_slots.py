@@ -3,8 +3,8 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
@@ -13,7 +13,9 @@ from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.optimizer_layout import SlotFill, layout_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.fixed_rows import fixed_rows
+from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ArraySite
+from keras_padsafe.surgery.finding.vocabulary import Draft
 
 _INTEGER = re.compile("[0-9]{1,9}")
 
@@ -22,70 +24,82 @@ class SlotError(AmbiguousVocabularyError):
     """The optimizer's variables cannot be told apart; dropping them settles it."""
 
 
-@dataclass(frozen=True)
-class SlotGroup:
-    """One saved list of the variables of an optimizer.
+class _Slot(NamedTuple):
+    variable: StoredArray
+    fill: SlotFill
 
-    Attributes:
-        name: The class of the optimizer.
-        variables: All of them.
-        slots: For each weight that trains, the numbers of its slots.
-        positions: Which of those weights an array is; `None` where others of its layer
-            have the same shape, in an order that is not known.
-        fixed: For each table with rows that never train, the rows.
+
+_Slots = dict[str, list[_Slot] | None]
+_Fixed = dict[str, tuple[int, ...]]
+
+
+def bind_slots(model: ModelFile, drafts: list[Draft]) -> None:
+    """Adds the variables of the optimizer that must change together with the arrays.
+
+    Where it cannot be told for certain what they hold, `slot_problem` says so.
     """
+    fixed = fixed_rows(model.root)
+    groups: list[tuple[str, _Slots]] = []
+    problem = None
+    try:
+        groups = list(_slots_by_weight(model, fixed))
+    except SlotError as error:
+        problem = str(error)
+    for draft in drafts:
+        draft.slot_problem = problem
+        try:
+            for name, slots in groups:
+                for site in draft.arrays:
+                    draft.slots += _slot_sites(site, name, slots, fixed)
+        except SlotError as error:
+            draft.slots, draft.slot_problem = [], str(error)
 
-    name: str
-    variables: list[StoredArray]
-    slots: list[list[tuple[int, SlotFill]]]
-    positions: dict[str, int | None]
-    fixed: dict[str, tuple[int, ...]]
 
+def _slots_by_weight(model: ModelFile, fixed: _Fixed) -> Iterator[tuple[str, _Slots]]:
+    """For each saved list of variables the class of the optimizer, and the slots.
 
-def read_slots(root: LayerNode, archive: Archive) -> list[SlotGroup]:
-    """The lists of slots that a file holds.
-
-    Raises:
-        SlotError: if it cannot be told for certain what they hold.
+    They stand by the weight that trains; `None` where others of its layer have the
+    same shape, in an order that is not known.
     """
-    groups, fixed = list[SlotGroup](), fixed_rows(root)
-    for group, optimizer, skipped in _optimizers(root, archive):
-        variables = _variables(archive, group)[skipped:]
-        slots = _slots(optimizer, variables, group)
-        if slots:
-            shapes = [variables[pairs[0][0]].shape for pairs in slots]
-            positions = _positions(root, shapes, fixed)
-            name = optimizer.get("class_name", "optimizer")
-            groups.append(SlotGroup(name, variables, slots, positions, fixed))
-    return groups
+    for group, optimizer, skipped in _optimizers(model.root, model.archive):
+        variables = _variables(model.archive, group)[skipped:]
+        numbers = _slots(optimizer, variables, group)
+        if numbers:
+            slots = [
+                [_Slot(variables[n], fill) for n, fill in pairs] for pairs in numbers
+            ]
+            shapes = [own[0].variable.shape for own in slots]
+            positions = _positions(model.root, shapes, fixed)
+            yield (
+                optimizer.get("class_name", "optimizer"),
+                {p: None if n is None else slots[n] for p, n in positions.items()},
+            )
 
 
-def slots_of(sites: list[ArraySite], groups: list[SlotGroup]) -> list[ArraySite]:
-    """The optimizer variables that must change together with `sites`.
-
-    Raises:
-        SlotError: if that cannot be told for certain.
-    """
-    return [
-        _slot_site(site, group.variables[index], fill, group)
-        for group in groups
-        for site in sites
-        for index, fill in _slots_of(site, group)
-    ]
-
-
-def _slots_of(site: ArraySite, group: SlotGroup) -> list[tuple[int, SlotFill]]:
-    if len(group.fixed.get(site.path, ())) == site.size:
+def _slot_sites(
+    site: ArraySite, name: str, slots: _Slots, fixed: _Fixed
+) -> Iterator[ArraySite]:
+    if len(fixed.get(site.path, ())) == site.size:
         raise _refusal(
             f"optimizer: every row of {site.path} is frozen and has no slots, but "
             "new rows train and would need some"
         )
-    if site.path not in group.positions:
-        return []
-    position = group.positions[site.path]
-    if position is None:
+    own = slots.get(site.path, [])
+    if own is None:
         raise _refusal(f"optimizer: it is not known which slots belong to {site.path}")
-    return group.slots[position]
+    for variable, fill in own:
+        yield replace(
+            site,
+            path=variable.path,
+            shape=variable.shape,
+            dtype=variable.dtype,
+            role=f"{name} slot",
+            fill=site.fill if fill == "weight" else fill,
+            like=site.path if fill == "weight" else None,
+            slot_of=site.path,
+            reason=f"slot of {site.path}",
+            skips=fixed.get(site.path, site.skips),
+        )
 
 
 def _optimizers(
@@ -146,9 +160,7 @@ def _slots(
 
 
 def _positions(
-    root: LayerNode,
-    shapes: list[tuple[int, ...]],
-    fixed: dict[str, tuple[int, ...]],
+    root: LayerNode, shapes: list[tuple[int, ...]], fixed: _Fixed
 ) -> dict[str, int | None]:
     """Which trainable variable each array is: layers and slots walked side by side."""
     positions: dict[str, int | None] = {}
@@ -202,23 +214,6 @@ def _trainable(layer: LayerNode) -> dict[str, StoredArray]:
 def _variable_order(relative: str) -> tuple[str, int]:
     group, _, index = relative.rpartition("/")
     return group, int(index) if _INTEGER.fullmatch(index) else -1
-
-
-def _slot_site(
-    site: ArraySite, variable: StoredArray, fill: SlotFill, group: SlotGroup
-) -> ArraySite:
-    return replace(
-        site,
-        path=variable.path,
-        shape=variable.shape,
-        dtype=variable.dtype,
-        role=f"{group.name} slot",
-        fill=site.fill if fill == "weight" else fill,
-        like=site.path if fill == "weight" else None,
-        slot_of=site.path,
-        reason=f"slot of {site.path}",
-        skips=group.fixed.get(site.path, site.skips),
-    )
 
 
 def _refusal(what: str) -> SlotError:

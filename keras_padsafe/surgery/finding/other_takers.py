@@ -14,74 +14,64 @@ from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, takers
-from keras_padsafe.surgery.finding.model_file import IdSpace, ModelFile, add_config
+from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, doubt, leaving
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, doubt, leaving
 
 
-def tables_within(spaces: list[IdSpace]) -> dict[LayerNode, int]:
-    """The rows of the first table in each layer that is one, or holds one."""
-    rows: dict[LayerNode, int] = {}
-    for space in spaces:
-        for table in space.tables:
+def bind_other_takers(model: ModelFile, drafts: list[Draft]) -> None:
+    """Adds the ids that ids are compared with, and names what else takes them in."""
+    rows: dict[LayerNode, int] = {}  # of the first table that a layer is, or holds
+    for draft in drafts:
+        for table in draft.tables:
             for node in table.layer.outwards():
                 rows.setdefault(node.original or node, table.size)
-    return rows
+    for draft in drafts:
+        _bind(draft, rows, model)
 
 
-def find_other_takers(
-    space: IdSpace, tables: Mapping[LayerNode, int], model: ModelFile
-) -> list[Unexplained]:
-    """Other tables and one-hot encodings that ids of `space` enter.
-
-    Args:
-        space: The vocabulary.
-        tables: The rows of the tables within each layer of the model.
-        model: The model.
-    """
-    found: dict[int, Unexplained] = {}
-    for call, whole in _others(space, model):
-        if not whole or model.claims.leaves(call.layer):
-            continue
-        problem = _other_table(call.layer, tables) or _columns(call.layer, space)
-        if problem:
-            found[id(call.layer)] = Unexplained(
-                call.layer.name,
-                f"{problem}, for the ids that enter {space.tables[0].layer.name!r}: "
-                "it would not know new ids",
-                f"{leaving(call.layer.name)} if new ids never reach it",
-            )
-    return list(found.values())
-
-
-def bind_compared(
-    space: IdSpace, tables: Mapping[LayerNode, int], model: ModelFile
-) -> None:
-    """Adds the ids that ids are compared with, and names what else reads them."""
-    draft = space.draft
-    draft.read_by += [layer.name for layer in changers(space.calls)]
-    for call, whole in _others(space, model):
+def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None:
+    draft.read_by += [layer.name for layer in changers(draft.calls)]
+    first = draft.tables[0].layer.name
+    unsettled: dict[LayerNode, Unexplained] = {}
+    for call, whole in _others(draft, model):
+        layer = call.layer
+        what, size = layer.title, draft.size
+        other, key = rows.get(layer.original or layer), COLUMNS.get(layer.kind)
         place, id_ = _compared(call) if whole else ((), None)
-        if id_ is None:
-            if not _other_table(call.layer, tables):
-                draft.read_by.append(call.layer.name)
-        elif id_ < draft.size:
-            reason = f"{call.layer.name!r} compares ids with it"
-            add_config(draft, [ConfigSite(place, id_, "id", reason)])
-        else:
+        if id_ is not None and id_ < size:
+            reason = f"{layer.name!r} compares ids with it"
+            draft.add_config([ConfigSite(place, id_, "id", reason)])
+        elif id_ is not None:
             draft.pad_ids.append(id_)
-    for chosen in space.over_ids:
+        elif other is None:
+            draft.read_by.append(layer.name)
+        if other is not None:
+            problem = f"{what} reads a table of {other} rows"
+        elif key is not None and layer.config.get(key) == size:
+            problem = f"{what} makes {size} columns ({key})"
+        else:
+            continue
+        if whole and not model.claims.leaves(layer):
+            unsettled[layer] = Unexplained(
+                layer.name,
+                f"{problem}, for the ids that enter {first!r}: it would not know new "
+                "ids",
+                f"{leaving(layer.name)} if new ids never reach it",
+            )
+    draft.unexplained += [*unsettled.values(), *_bins(draft, model)]
+    for chosen in draft.over_ids:
         for call in chosen.consumers:
-            if call.layer.kind in BACK_TO_IDS:
-                readers = [one.layer for one in call.consumers]
-                words = [n for n in readers if n.kind in LOOKUPS]
-                draft.read_by += [n.name for n in readers if n not in words]
+            readers = call.consumers if call.layer.kind in BACK_TO_IDS else []
+            draft.read_by += [
+                one.layer.name for one in readers if one.layer.kind not in LOOKUPS
+            ]
 
 
-def _others(space: IdSpace, model: ModelFile) -> Iterator[tuple[Call, bool]]:
-    """The calls beside its tables that ids of `space` enter, and whether all do."""
-    own = set(space.calls)
-    for source, enters in sources_of_table(space.calls):
+def _others(draft: Draft, model: ModelFile) -> Iterator[tuple[Call, bool]]:
+    """The calls beside its tables that its ids enter, and whether all of them do."""
+    own = set(draft.calls)
+    for source, enters in sources_of_table(draft.calls):
         for call, whole in takers(model.graph, source):
             if call not in own:
                 yield call, enters and whole
@@ -102,32 +92,13 @@ def _compared(call: Call) -> tuple[ConfigPath, int | None]:
     return (), None
 
 
-def _other_table(layer: LayerNode, tables: Mapping[LayerNode, int]) -> str | None:
-    rows = tables.get(layer.original or layer)
-    if rows is None:
-        return None
-    return f"{layer.class_name} {layer.name!r} reads a table of {rows} rows"
-
-
-def _columns(layer: LayerNode, space: IdSpace) -> str | None:
-    key = COLUMNS.get(layer.kind)
-    if key is not None and layer.config.get(key) == space.draft.size:
-        return (
-            f"{layer.class_name} {layer.name!r} makes {space.draft.size} columns "
-            f"({key})"
-        )
-    return None
-
-
-def find_bins(space: IdSpace, model: ModelFile) -> list[Unexplained]:
+def _bins(draft: Draft, model: ModelFile) -> Iterator[Unexplained]:
     """Bins in front of a table, whose numbers are never new ids."""
-    return [
-        doubt(
-            source,
-            f"makes the ids of {space.draft.name!r}, which are bin numbers. No word "
-            "ever reaches a new row, and with more bins old words get other ids",
-            f"{leaving(source.name)} if other ids reach the table too",
-        )
-        for source, _ in sources_of_table(space.calls)
-        if source.kind in BINS and not model.claims.leaves(source)
-    ]
+    for source, _ in sources_of_table(draft.calls):
+        if source.kind in BINS and not model.claims.leaves(source):
+            yield doubt(
+                source,
+                f"makes the ids of {draft.name!r}, which are bin numbers. No word "
+                "ever reaches a new row, and with more bins old words get other ids",
+                f"{leaving(source.name)} if other ids reach the table too",
+            )

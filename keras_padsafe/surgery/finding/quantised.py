@@ -70,54 +70,33 @@ def _quantised(
     rank, axis = len(weight.shape), weight.axis
     if mode is None or scale is None or weight.dtype != "int8":
         return None
-    bits, block = (4 if mode[0] == "int4" else 8), mode[1]
-    is_input = weight.role == "encoding kernel"
-    packed, length = None, 0
-    if bits == 4:
-        packed = PACKED_AXIS[name]
-        length = _length(layer, name, scale)
+    made = Quantised(
+        bits=4 if mode[0] == "int4" else 8,
+        dtype=scale.dtype,
+        scale=scale.path,
+        zero=zero.path if zero else None,
+        block=mode[1],
+        shared=weight.role == "encoding kernel",
+    )
+    if made.bits == 4:
+        packed, length = PACKED_AXIS[name], layer.config.get("output_dim")
+        if name == "kernel":
+            length = scale.shape[-1] if scale.shape else 0
         if rank != 2 or not is_count(length):
             return None
         if weight.shape[packed] != (length + 1) // 2:
             return None
-    depth = _depth(weight, packed, length)
-    groups = -(-depth // block) if block else 1
-    if is_input:
-        fits = not block and axis == 0 and rank == 2
-        fits = fits and scale.shape == (length or weight.shape[1],)
+        made = replace(made, packed=packed, length=length)
+    real = made.shape(weight.shape)
+    depth = math.prod(dim for number, dim in enumerate(real) if number != axis)
+    groups = -(-depth // made.block) if made.block else 1
+    if made.shared:
+        fits = not made.block and axis == 0 and rank == 2 and scale.shape == real[1:]
     else:
         fits = axis in (0, rank - 1) and math.prod(scale.shape) == size * groups
         fits = fits and (zero is None or zero.shape == scale.shape)
         fits = fits and scale.shape[_axis_of_ids(scale, axis)] == size
-    if not fits or (zero is None) != (not block):
-        return None
-    return Quantised(
-        bits=bits,
-        dtype=scale.dtype,
-        scale=scale.path,
-        zero=zero.path if zero else None,
-        block=block,
-        packed=packed,
-        length=length,
-        shared=is_input,
-    )
-
-
-def _length(layer: LayerNode, name: str, scale: StoredArray) -> int:
-    """How many numbers lie along the packed axis."""
-    if name == "kernel":
-        return scale.shape[-1] if scale.shape else 0
-    length = layer.config.get("output_dim")
-    return length if is_count(length) else 0
-
-
-def _depth(weight: ArraySite, packed: int | None, length: int) -> int:
-    """How many numbers belong to one id."""
-    depth = 1
-    for axis, dim in enumerate(weight.shape):
-        if axis != weight.axis:
-            depth *= length if axis == packed else dim
-    return depth
+    return made if fits and (zero is None) == (not made.block) else None
 
 
 def _axis_of_ids(scale: StoredArray, axis: int) -> int:

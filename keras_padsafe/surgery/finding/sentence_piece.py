@@ -9,15 +9,16 @@ References:
     - The encoding of protocol buffers, protobuf.dev/programming-guides/encoding.
 """
 
-import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from keras_padsafe.errors import SurgeryError
 
-_PIECES, _TEXT, _SCORE, _KIND = 1, 1, 2, 3
+_PIECES, _TEXT = 1, 1
 _VARINT, _EIGHT_BYTES, _COUNTED, _FOUR_BYTES = 0, 1, 2, 5
-_USER_DEFINED = 4  # found in text before anything else is, and never cut
+# Its score, 0.0, and that a user defined it: it is found in text before anything else
+# is, and never cut.
+_NEW = b"\x15\x00\x00\x00\x00" + b"\x18\x04"
 
 
 class _Field(NamedTuple):
@@ -110,26 +111,14 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
 
 
 def _encoded(word: str) -> bytes:
-    text = word.encode("utf-8")
-    piece = (
-        _key(_TEXT, _COUNTED)
-        + _number(len(text))
-        + text
-        + _key(_SCORE, _FOUR_BYTES)
-        + struct.pack("<f", 0.0)
-        + _key(_KIND, _VARINT)
-        + _number(_USER_DEFINED)
-    )
-    return _key(_PIECES, _COUNTED) + _number(len(piece)) + piece
+    piece = _counted(_TEXT, word.encode("utf-8")) + _NEW
+    return _counted(_PIECES, piece)
 
 
-def _key(number: int, wire: int) -> bytes:
-    return _number(number << 3 | wire)
-
-
-def _number(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
+def _counted(number: int, data: bytes) -> bytes:
+    """A field of counted bytes."""
+    size, encoded = len(data), bytearray([number << 3 | _COUNTED])
+    while size > 0x7F:
+        encoded.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*encoded, size]) + data

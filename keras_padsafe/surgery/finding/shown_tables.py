@@ -6,12 +6,17 @@ from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.counted_list import counted_list, is_numbered
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
-from keras_padsafe.surgery.finding.held_quantised import held_sites
-from keras_padsafe.surgery.finding.sites import ConfigSite, site_of
+from keras_padsafe.surgery.finding.quantised import named_arrays, quantised_sites
+from keras_padsafe.surgery.finding.sites import (
+    ArraySite,
+    ConfigSite,
+    WordsSite,
+    site_of,
+)
 from keras_padsafe.surgery.finding.tables import Table
-from keras_padsafe.surgery.finding.vocabulary import Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Unexplained, adding
+from keras_padsafe.surgery.finding.words import words_site
 
 
 def shown_tables(
@@ -44,7 +49,7 @@ def shown_tables(
             doubts.append(_uncounted(path, shape, counting.problem))
             continue
         words = [p for p in counting.places if isinstance(asking.value(p), list)]
-        if any(not is_numbered(asking, place, shape[axis]) for place in words):
+        if any(not _is_numbered(asking, place, shape[axis]) for place in words):
             problem = (
                 "follows a list of words, and the ids of these words are not known"
             )
@@ -79,20 +84,20 @@ def _table(
     arrays: Mapping[str, StoredArray],
 ) -> Table:
     owner = owner_of(asking.root, path)
-    name, others = _names(asking, path, owner, places)
-    counted = [place for place in places if not isinstance(asking.value(place), list)]
     keys = ", ".join(config_key(place) for place in places)
     reason = f"shown: ids index it, and its rows follow {keys}"
     axis = asking.inside.tables[path]
-    table = Table(owner, asking.skeleton.shapes[path][axis], name, others)
+    table = Table(owner, asking.skeleton.shapes[path][axis])
+    table.name, table.other_names = _names(asking, path, owner, places)
     site = site_of(arrays[path], axis, reason, "embedding table")
     table.arrays += held_sites(asking, arrays, site, table.size)
-    for place in counted:
-        shown = f"shown: the rows of {path} follow it"
-        table.config.append(ConfigSite(place, asking.value(place), "table", shown))
     for place in places:
-        if place not in counted:
-            table.words.append(counted_list(asking, place, owner, table.size))
+        value = asking.value(place)
+        if isinstance(value, list):
+            table.words.append(_counted_list(asking, place, owner, table.size))
+        else:
+            shown = f"shown: the rows of {path} follow it"
+            table.config.append(ConfigSite(place, value, "table", shown))
     return table
 
 
@@ -109,6 +114,49 @@ def _names(
     return named if own else owner.name, [*filter(None, others), owner.name]
 
 
+def _is_numbered(asking: Asking, place: ConfigPath, size: int) -> bool:
+    """Whether it is known which ids the words of a counted list have.
+
+    A lookup layer numbers them, or there is a row for each and no other.
+    """
+    return bool(asking.vary([place]).counters) or len(asking.value(place)) == size
+
+
+def _counted_list(
+    asking: Asking, place: ConfigPath, owner: LayerNode, size: int
+) -> WordsSite:
+    """The site of a list of words whose length the rows of a table follow."""
+    words = tuple(asking.value(place))
+    counters = sorted(asking.vary([place]).counters)[:1]
+    for group in counters:
+        owner, size = asking.node(group), asking.skeleton.counters[group]
+    reason = "shown: the rows of the table follow its length"
+    return words_site(owner, place, size - len(words), words, reason).counted()
+
+
+def held_sites(
+    asking: Asking, arrays: Mapping[str, StoredArray], site: ArraySite, size: int
+) -> list[ArraySite]:
+    """A site and, where its layer is quantised, those of its scales.
+
+    None for scales themselves: they come with the numbers that they belong to.
+    """
+    group = site.path.partition("vars/")[0].removesuffix("/")
+    if not hasattr(asking.skeleton.objects.get(group), "dtype_policy"):
+        return [site]
+    node = asking.node(group)
+    base = f"{group}/" if group else ""
+    node.arrays |= {
+        path.removeprefix(base): array
+        for path, array in arrays.items()
+        if path.startswith(f"{base}vars/")
+    }
+    name = next((n for n, a in named_arrays(node).items() if a.path == site.path), "")
+    if name.endswith(("_scale", "_zero")):
+        return []
+    return [site] if name == "bias" else quantised_sites(node, site, size)
+
+
 def _unlike(asking: Asking, path: str) -> Unexplained:
     return Unexplained(
         path,
@@ -123,6 +171,6 @@ def _uncounted(path: str, shape: tuple[int, ...], problem: str) -> Unexplained:
     return Unexplained(
         path,
         f"array {path} of shape {shape}, which ids index, {problem}",
-        f"Add --also {path}:0:KEY (also='{path}:0:KEY') with the configuration key "
-        "that counts its rows, or give the class one",
+        f"{adding(f'{path}:0:KEY')} with the configuration key that counts its rows, "
+        "or give the class one",
     )

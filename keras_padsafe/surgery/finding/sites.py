@@ -1,10 +1,11 @@
 """The places of a file that are bound to one vocabulary."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.text_rules import PieceRule, TextRule
 
 
@@ -157,6 +158,20 @@ class ConfigSite:
     def is_padding(self) -> bool:
         """Whether it says what padding is."""
         return self.follows in ("mask_zero", "pad_id", "mask_token")
+
+
+@dataclass
+class Holding:
+    """What one layer holds for each of `size` ids, with the numbers that count them."""
+
+    layer: LayerNode
+    size: int
+    arrays: list[ArraySite] = field(default_factory=list)
+    config: list[ConfigSite] = field(default_factory=list)
+
+    def count(self, path: ConfigPath, reason: str) -> None:
+        """Adds a place of config.json that counts the ids."""
+        self.config.append(ConfigSite(path, self.size, "table", reason))
 
 
 @dataclass(frozen=True)

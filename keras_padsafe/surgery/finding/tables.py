@@ -1,7 +1,8 @@
 """Finds the embedding tables of a model whose class says where each id has a row."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.facts.rules import Rule, rule_of
@@ -13,24 +14,20 @@ from keras_padsafe.surgery.finding.quantised import (
     quantised_sites,
 )
 from keras_padsafe.surgery.finding.sites import (
-    ArraySite,
     ConfigSite,
+    Holding,
     WordsSite,
     site_of,
 )
 
 
 @dataclass
-class Table:
-    """The embedding tables of one layer, all with a row for each of `size` ids.
+class Table(Holding):
+    """The embedding tables of one layer.
 
     Attributes:
-        layer: The layer that holds them.
-        size: The number of ids.
         name: What the table is called, if not as `layer`.
         other_names: What else people may call it.
-        arrays: The tables.
-        config: The numbers that count the ids.
         words: Lists of words whose length the rows follow.
         is_encoding: Whether the layer makes a column for each id instead, so that the
             tables are weights of the layers after it.
@@ -39,46 +36,67 @@ class Table:
             a table.
     """
 
-    layer: LayerNode
-    size: int
     name: str | None = None
     other_names: list[str] = field(default_factory=list)
-    arrays: list[ArraySite] = field(default_factory=list)
-    config: list[ConfigSite] = field(default_factory=list)
     words: list[WordsSite] = field(default_factory=list)
     is_encoding: bool = False
     shift: int = 0
     twin: LayerNode | None = None
 
 
+class StoredTable(NamedTuple):
+    """An array of a known class with a row for each id, and the key for them."""
+
+    array: StoredArray
+    axis: int
+    key: str
+    size: Any
+
+    @property
+    def contradiction(self) -> str | None:
+        """Why the array is no table, if its size is not what the configuration says."""
+        array, axis, key = self.array, self.axis, self.key
+        if array.shape[axis : axis + 1] == (self.size,):
+            return None
+        what = f"array {array.path} of shape {array.shape}"
+        return f"{what} contradicts {key}={self.size!r:.40}"
+
+
+def stored_tables(layer: LayerNode) -> Iterator[StoredTable]:
+    """The tables of a layer, if its class is known or said by a rule of the user's."""
+    rule = rule_of(layer.key)
+    if rule is not None:
+        size = layer.config.get(rule.size_key)
+        for relative, axis in _places(layer, rule).items():
+            array = array_below(layer, relative)
+            if array is not None:
+                yield StoredTable(array, axis, rule.size_key, size)
+
+
 def known_tables(root: LayerNode) -> list[Table]:
     """Every table whose class is known, or was said by a rule of the user's."""
-    found: list[Table] = []
-    for layer in root.walk():
-        rule = rule_of(layer.key)
-        if rule is not None and layer.original is None:
-            found += _by_rule(layer, rule)
-    return found
+    layers = (layer for layer in root.walk() if layer.original is None)
+    tables = (_known(layer) for layer in layers if rule_of(layer.key))
+    return [table for table in tables if table.arrays]
 
 
-def _by_rule(layer: LayerNode, rule: Rule) -> list[Table]:
-    size = layer.config.get(rule.size_key)
-    if not is_count(size) or not size:
-        return []
-    reason = f"class {layer.key.replace('>', '.')}, {rule.size_key}={size}"
-    table = Table(layer, size)
-    for relative, axis in table_places(layer, rule).items():
-        array = array_below(layer, relative)
-        if array is None or array.shape[axis : axis + 1] != (size,):
-            continue
+def _known(layer: LayerNode) -> Table:
+    table = Table(layer, 0)
+    for array, axis, key, size in filter(_fits, stored_tables(layer)):
+        reason = f"class {layer.key.replace('>', '.')}, {key}={size}"
         role = "output projection" if axis else "embedding table"
         site = site_of(array, axis, reason, role)
+        table.size = size
         table.arrays += quantised_sites(layer, site, size)
-    table.config += size_sites(layer, rule.size_key, reason)
-    return [table] if table.arrays else []
+        table.config = size_sites(layer, key, reason)
+    return table
 
 
-def table_places(layer: LayerNode, rule: Rule) -> Mapping[str, int]:
+def _fits(table: StoredTable) -> bool:
+    return is_count(table.size) and table.size > 0 and table.contradiction is None
+
+
+def _places(layer: LayerNode, rule: Rule) -> Mapping[str, int]:
     """Where the tables lie: what comes after the first moves if it is quantised."""
     arrays = named_arrays(layer) if is_quantised(layer) else {}
     if not arrays:

@@ -1,9 +1,8 @@
 """The layers of a file of which only Keras can tell what they hold."""
 
-from typing import Any
-
 from keras_padsafe.facts.packages import IMPORTED_UNASKED
 from keras_padsafe.facts.rules import rule_of
+from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.saved_model.layer_node import LayerNode
 
 OUR_PACKAGE = "keras_padsafe>"
@@ -52,17 +51,12 @@ def _is_known(node: LayerNode) -> bool:
 
 
 def _holds_something(node: LayerNode) -> bool:
-    own = [value for key, value in node.config.items() if key not in _COUNT_NOTHING]
-    return bool(node.arrays) or any(_may_count(value) for value in own)
+    own = {key: node.config[key] for key in node.config.keys() - _COUNT_NOTHING}
+    return bool(node.arrays) or any(
+        type(value) is int or (isinstance(value, list) and value)
+        for _, value in walk_values(own)
+    )
 
 
 # What every layer has in its configuration.
-_COUNT_NOTHING = ("name", "trainable", "dtype")
-
-
-def _may_count(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_may_count(inner) for inner in value.values())
-    if isinstance(value, list):
-        return bool(value)
-    return isinstance(value, int) and not isinstance(value, bool)
+_COUNT_NOTHING = {"name", "trainable", "dtype"}

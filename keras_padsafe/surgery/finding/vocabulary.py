@@ -1,12 +1,15 @@
 """One id space of a model and all that is bound to it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.tables import Table
 
 LOOKED_UP = ("embedding table", "encoding kernel", "scales", "word weights")
 """The roles of arrays that have an entry for each id that comes in."""
@@ -29,13 +32,28 @@ class Unexplained:
 
 def doubt(layer: LayerNode, problem: str, remedy: str) -> Unexplained:
     """What is not known of a layer; the sentence begins with its class and name."""
-    what = f"{layer.class_name} {layer.name!r} {problem}"
+    what = f"{layer.title} {problem}"
     return Unexplained(layer.name, what, remedy)
 
 
 def leaving(name: str) -> str:
     """How a remedy begins that leaves a layer alone."""
     return f"Add --leave {name} (leave='{name}')"
+
+
+def adding(claim: str) -> str:
+    """How a remedy begins that says what belongs to the vocabulary."""
+    return f"Add --also {claim} (also='{claim}')"
+
+
+def settling(place: str, *claims: str) -> str:
+    """What a user says to settle whether axes belong to the vocabulary."""
+    flags = " ".join(f"--also {claim}" for claim in claims)
+    said = list(claims) if len(claims) > 1 else f"'{''.join(claims)}'"
+    return (
+        f"Add {flags} (also={said}) if it belongs to the vocabulary, "
+        f"--leave {place} (leave='{place}') if not"
+    )
 
 
 @dataclass(frozen=True)
@@ -47,12 +65,23 @@ class LeftAlone:
     reason: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Draft:
-    """A vocabulary while it is put together; see `Vocabulary` for the fields."""
+    """A vocabulary while it is put together; see `Vocabulary` for the other fields.
+
+    Attributes:
+        tables: Its tables.
+        calls: The calls of its tables.
+        logits: The calls that make a unit for each id.
+        over_ids: The calls whose last axis runs over the ids.
+    """
 
     name: str
     size: int
+    tables: list[Table]
+    calls: list[Call]
+    logits: list[Call] = field(default_factory=list)
+    over_ids: set[Call] = field(default_factory=set)
     layers: list[str] = field(default_factory=list)
     arrays: list[ArraySite] = field(default_factory=list)
     slots: list[ArraySite] = field(default_factory=list)
@@ -83,11 +112,20 @@ class Draft:
     def finish(self) -> "Vocabulary":
         """The vocabulary, complete."""
         self.layers = list(dict.fromkeys(self.layers))
-        fields: dict[str, Any] = {
+        own = {one.name: getattr(self, one.name) for one in fields(Vocabulary)}
+        frozen: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in vars(self).items()
+            for name, value in own.items()
         }
-        return Vocabulary(**fields)
+        return Vocabulary(**frozen)
+
+    def add_config(self, sites: Iterable[ConfigSite]) -> None:
+        """Adds places of config.json that are not among its own yet."""
+        known = {site.path for site in self.config}
+        for site in sites:
+            if site.path not in known:
+                known.add(site.path)
+                self.config.append(site)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ def lookup_words(
     """
     config = layer.config
     listed = config.get("vocabulary")
-    specials = _special_words(layer)
     if isinstance(listed, str):
         raise SurgeryError(
             f"Layer {layer.name!r}: its words are in a file outside the model, "
@@ -38,12 +37,12 @@ def lookup_words(
             "Load the model, call `set_vocabulary` with the words, and save it again."
         )
     if isinstance(listed, list):
-        words = tuple(listed)
+        words, specials = tuple(listed), _special_words(layer)
         leading = words[: len(specials)] == specials
-        first = 0 if leading else len(specials)
         place = (*layer.path, "config", "vocabulary")
-        site = listed_site(layer, place, first, words, reason)
-        weights = layer.config.get("idf_weights")
+        first = 0 if leading else len(specials)
+        site = words_site(layer, place, first, words, reason)
+        weights = config.get("idf_weights")
         if isinstance(weights, list) and len(weights) == len(words):
             place = (*layer.path, "config", "idf_weights")
             mean = float(sum(weights) / len(weights)) if weights else 0.0
@@ -53,35 +52,22 @@ def lookup_words(
         if not assets:
             return None
         words = _read_lines(archive.assets[assets[0]].read(), layer)
-        site = _site(layer, None, assets, 0, words, specials, reason)
-    return site, _counts(layer, site)
+        site = words_site(layer, None, 0, words, reason, assets)
+    return site, _counts(layer)
 
 
-def listed_site(
+def words_site(
     layer: LayerNode,
-    place: ConfigPath,
+    place: ConfigPath | None,
     first_id: int,
     words: tuple[str | int, ...],
     reason: str,
+    assets: tuple[str, ...] = (),
 ) -> WordsSite:
-    """The site of words that config.json lists."""
-    return _site(layer, place, (), first_id, words, _special_words(layer), reason)
-
-
-def _site(
-    layer: LayerNode,
-    place: tuple[str | int, ...] | None,
-    assets: tuple[str, ...],
-    first_id: int,
-    words: tuple[str | int, ...],
-    specials: tuple[str | int, ...],
-    reason: str,
-) -> WordsSite:
-    reserved = {
-        *specials,
-        layer.config.get("oov_token"),
-        layer.config.get("mask_token"),
-    }
+    """The site of words that config.json or assets of the archive list."""
+    config, specials = layer.config, _special_words(layer)
+    reserved = {*specials, config.get("oov_token"), config.get("mask_token")}
+    unknown = config.get("num_oov_indices", 1)
     return WordsSite(
         layer.name,
         layer.class_name,
@@ -93,13 +79,8 @@ def _site(
         reason,
         frozenset(reserved - {None}),
         _text_rule(layer),
-        unknown_id=_unknown_id(layer, specials),
+        unknown_id=len(specials) - unknown if specials and unknown else None,
     )
-
-
-def _unknown_id(layer: LayerNode, specials: tuple[str | int, ...]) -> int | None:
-    unknown = layer.config.get("num_oov_indices", 1)
-    return len(specials) - unknown if specials and unknown else None
 
 
 def _text_rule(layer: LayerNode) -> TextRule | None:
@@ -115,14 +96,13 @@ def _text_rule(layer: LayerNode) -> TextRule | None:
 
 def _special_words(layer: LayerNode) -> tuple[str | int, ...]:
     """The words before the first real one: padding, then the unknown-word ids."""
+    config = layer.config
+    is_int = config.get("output_mode", "int") == "int"
     if layer.kind == "TextVectorization":
-        is_int = layer.config.get("output_mode", "int") == "int"
         return ("", "[UNK]") if is_int else ("[UNK]",)
-    mask = layer.config.get("mask_token")
-    is_int = layer.config.get("output_mode", "int") == "int"
-    padding = (mask,) if mask is not None and is_int else ()
-    unknown = (layer.config.get("oov_token"),) * layer.config.get("num_oov_indices", 1)
-    return tuple(padding + unknown)  # type: ignore[return-value]
+    mask = config.get("mask_token")
+    padding = [mask] if mask is not None and is_int else []
+    return (*padding, *[config.get("oov_token")] * config.get("num_oov_indices", 1))
 
 
 def _assets(layer: LayerNode, archive: Archive) -> tuple[str, ...]:
@@ -157,18 +137,17 @@ def _decoded(text: bytes, layer: LayerNode) -> str:
         ) from None
 
 
-def _counts(layer: LayerNode, site: WordsSite) -> list[ConfigSite]:
+def _counts(layer: LayerNode) -> list[ConfigSite]:
+    config, base = layer.config, (*layer.path, "config")
+    reason = f"{layer.title}: counts its words"
     sites: list[ConfigSite] = []
-    if "mask_token" in layer.config and layer.config["mask_token"] is None:
-        place = (*layer.path, "config", "mask_token")
-        reason = "mask_token says which word is padding"
-        sites.append(ConfigSite(place, None, "mask_token", reason))
-    for key, follows in (("vocabulary_size", "tokens"), ("max_tokens", "cap")):
-        value = layer.config.get(key)
-        if isinstance(value, int):
-            place = (*layer.path, "config", key)
-            reason = f"{site.class_name} {layer.name!r}: counts its words"
-            sites.append(ConfigSite(place, value, follows, reason))  # type: ignore[arg-type]
+    if config.get("mask_token", "") is None:
+        why = "mask_token says which word is padding"
+        sites.append(ConfigSite((*base, "mask_token"), None, "mask_token", why))
+    if isinstance(size := config.get("vocabulary_size"), int):
+        sites.append(ConfigSite((*base, "vocabulary_size"), size, "tokens", reason))
+    if isinstance(cap := config.get("max_tokens"), int):
+        sites.append(ConfigSite((*base, "max_tokens"), cap, "cap", reason))
     return sites
 
 

@@ -1,4 +1,4 @@
-"""Which number of a layer's configuration counts the columns that it makes of ids."""
+"""What a layer makes of a few ids: a column for each, or rows that they index."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_padsafe.compat import own_global_state
 
-_BY, _MOST_IDS, _MOST_NUMBERS, _STEPS = 7, 64, 1 << 22, 3
+_BY, _MOST_IDS, _MOST_NUMBERS, _MOST_WEIGHTS, _STEPS = 7, 64, 1 << 22, 1 << 20, 3
 
 
 def column_key(layer: Any) -> str | None:
@@ -66,10 +66,57 @@ def _run(
     layer: Any, config: dict[str, Any], inputs: Any, ids: np.ndarray
 ) -> np.ndarray:
     with own_global_state():
-        return run_on_ids(type(layer).from_config(config), inputs, ids)
+        return _on_ids(type(layer).from_config(config), inputs, ids)
 
 
-def run_on_ids(layer: Any, inputs: Any, ids: np.ndarray) -> np.ndarray:
+def indexed_rows(layer: Any) -> dict[int, int]:
+    """The axis that ids index, for each weight of which they do, by its position.
+
+    The layer is made anew and called on a few ids. Where the entries of one of them
+    change in a weight, what it makes of that id changes, and of no other.
+
+    Args:
+        layer: A layer of a skeleton.
+    """
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    if not 0 < sum(map(math.prod, shapes)) <= _MOST_WEIGHTS:
+        return {}
+    try:
+        inputs = layer.input
+        if "int" not in inputs.dtype:
+            return {}
+        with own_global_state():
+            made = type(layer).from_config(layer.get_config())
+            _on_ids(made, inputs, np.zeros(2, int))
+            return {
+                number: axis
+                for number, shape in enumerate(shapes)
+                for axis in reversed(range(len(shape)))
+                if shape[axis] > 1 and _indexes(made, number, axis, inputs)
+            }
+    except Exception:  # A model's own code may raise anything.
+        return {}
+
+
+def _indexes(layer: Any, number: int, axis: int, inputs: Any) -> bool:
+    for weight in layer.weights:
+        weight.assign(np.random.default_rng(0).uniform(0.5, 1.5, weight.shape))
+    weight = layer.weights[number]
+    before = np.array(keras.ops.convert_to_numpy(weight))
+    last = weight.shape[axis] - 1
+    ids = np.unique([0, 1, last // 2, last])
+    plain = _on_ids(layer, inputs, ids)
+    for one in ids[1:]:
+        values = np.moveaxis(before.copy(), axis, 0)
+        values[one] += 1
+        weight.assign(np.moveaxis(values, 0, axis))
+        moved = _on_ids(layer, inputs, ids) != plain
+        if not np.array_equal(moved.reshape(len(ids), -1).any(-1), ids == one):
+            return False
+    return True
+
+
+def _on_ids(layer: Any, inputs: Any, ids: np.ndarray) -> np.ndarray:
     """What a layer makes of some ids, each of which fills a row of a batch.
 
     Args:
