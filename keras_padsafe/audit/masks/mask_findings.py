@@ -1,5 +1,6 @@
 """What a trace of masks says: which finding, where, and what to do."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,13 @@ from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.masks.mask_story import Loss, MaskStory
 from keras_padsafe.audit.run.bad_values import is_float, like, to_numpy
 from keras_padsafe.audit.run.float_noise import typical_size
-from keras_padsafe.audit.run.leaks import moved_inside, of_a_library
+from keras_padsafe.audit.run.leaks import moved_inside
 from keras_padsafe.audit.run.longer_calls import readers_of_more
 from keras_padsafe.audit.run.movements import Movements
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
+from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.facts.advice import POOLING
 from keras_padsafe.facts.swaps import OURS
 from keras_padsafe.types import Tensor
@@ -43,6 +45,8 @@ def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
     other_weights = runs.again(story.root.key, unchanged, variables=nudged)
     other_content = runs.again(story.root.key, *runs.behind("random"))
     for number, value in enumerate(story.root.outputs):
+        if _leaves_labels_out(_loss_of(runs.runs.model, number)):
+            continue
         # Of an axis that may be as long as time by chance, only content would tell.
         again = other_weights if runs.axes[value].sure else other_content
         if _says_something(story, value, again.outputs[number]):
@@ -50,6 +54,23 @@ def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
     begun = {call.path: call.index for call in reversed(story.calls)}
     merged = _merged(found)
     return tuple(sorted(merged, key=lambda finding: begun.get(finding.place, 0)))
+
+
+def _loss_of(model: Any, number: int) -> Any:
+    """The loss that a model was compiled with for an output, if it was."""
+    loss = getattr(model, "loss", None)
+    if isinstance(loss, Mapping):
+        names = getattr(model, "output_names", [])
+        return loss.get(names[number]) if number < len(names) else None
+    losses = keras.tree.flatten(loss)
+    return losses[number] if number < len(losses) else losses[0]
+
+
+def _leaves_labels_out(loss: Any) -> bool:
+    """Whether a loss has a label that it does not count, as padding has."""
+    labels = [getattr(loss, name, None) for name in ("ignore_class", "pad_label")]
+    inner = getattr(loss, "loss", None)  # Of `MaskedLoss`.
+    return labels != [None, None] or bool(inner and _leaves_labels_out(inner))
 
 
 def _says_something(story: MaskStory, value: Value, after: Value) -> bool:

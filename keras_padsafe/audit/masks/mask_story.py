@@ -1,6 +1,5 @@
 """What became of masks in a run: who was told of padding, and where a mask was lost."""
 
-import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -11,12 +10,12 @@ import numpy as np
 from keras_padsafe.arguments import read_layer
 from keras_padsafe.audit.read_batch import read_batch
 from keras_padsafe.audit.run.find_timelines import Born, born_masks, find_timelines
-from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
 from keras_padsafe.audit.run.time_axes import Axis, deepened
+from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.compat import inner_layers
 from keras_padsafe.errors import AuditError, MaskError
 
@@ -63,14 +62,16 @@ class MaskStory:
     def __init__(self, model: keras.layers.Layer, batch: Any) -> None:
         read_layer(model, "model", MaskError)
         read_batch(batch, "batch", MaskError)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*destroy the mask information")
-            runs = ModelRuns(model, batch)
-            record = runs.record([entry.values for entry in runs.inputs])
+        runs = ModelRuns(model, batch)
+        record = runs.record_own(MaskError)
         self.calls = sorted(record.values(), key=lambda call: call.index)
         self._made_by: dict[int, CallRecord] = {}
         for call in record.values():
+            given = {value.tensor for value in call.inputs}
             for value in call.outputs:
+                # What a layer hands on as it is, such as Dropout, others made.
+                if value.tensor in given:
+                    continue
                 maker = self._made_by.setdefault(value.tensor, call)
                 if maker is not call and of_a_library(call.layer):
                     self._made_by[value.tensor] = call

@@ -16,7 +16,7 @@ from keras_padsafe.audit.run.bad_values import (
     to_numpy,
 )
 from keras_padsafe.audit.run.watch import LayerCall, tensors_in
-from keras_padsafe.types import Tensor
+from keras_padsafe.audit.run.without_row import without_row
 
 DIVERGED = 1e3
 """Trained weights lie far below this; what overflows through larger ones diverged."""
@@ -53,28 +53,21 @@ def of_operation(made: Primitive) -> Cause:
 
 def bad_id(call: LayerCall) -> Cause | None:
     """Whether ids went in that the layer's table has no row for."""
-    tables = [v for v in call.layer_variables if len(v.shape) == 2]
-    if not tables:
+    found = without_row(call.layer, map(to_numpy, call.inputs))
+    if found is None:
         return None
-    rows = getattr(call.layer, "input_dim", None) or max(v.shape[0] for v in tables)
-    for tensor in call.inputs:
-        if _are_ids(call, tensor):
-            ids = to_numpy(tensor).astype("int64")
-            outside = (ids >= rows) | (ids < -rows)
-            if outside.any():
-                where = np.argwhere(outside)[:8]
-                return Cause(
-                    "PS502",
-                    f"id {int(ids[outside][0])} was looked up in a table of {rows} "
-                    "rows",
-                    {
-                        "table_rows": int(rows),
-                        "ids": sorted({int(i) for i in ids[outside]})[:8],
-                        "at": where.tolist(),
-                        "rows": sorted({int(row) for row in where[:, 0]}),
-                    },
-                )
-    return None
+    rows, ids, outside = found
+    where = np.argwhere(outside)[:8]
+    return Cause(
+        "PS502",
+        f"id {int(ids[outside][0])} was looked up in a table of {rows} rows",
+        {
+            "table_rows": rows,
+            "ids": sorted({int(i) for i in ids[outside]})[:8],
+            "at": where.tolist(),
+            "rows": sorted({int(row) for row in where[:, 0]}),
+        },
+    )
 
 
 def bad_weight(
@@ -128,14 +121,6 @@ def diverged(trainable: Sequence[keras.Variable], x: Any) -> Cause | None:
         return None
     evidence = {"largest_weight": weights, "largest_in_batch": given}
     return Cause("PS509", f"the weights have grown to {weights:.3g}", evidence)
-
-
-def _are_ids(call: LayerCall, tensor: Tensor) -> bool:
-    dtype = keras.backend.standardize_dtype(tensor.dtype)
-    if keras.backend.is_int_dtype(dtype):
-        return True
-    # A Sequential model without an Input hands ids on as floats.
-    return isinstance(call.layer, keras.layers.Embedding) and is_finite(tensor)
 
 
 def _attention_masks(call: LayerCall) -> list[np.ndarray]:

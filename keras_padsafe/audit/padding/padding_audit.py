@@ -34,7 +34,7 @@ class PaddingAudit:
 
     def __init__(self, model: keras.layers.Layer, batch: Any, pad_id: Any) -> None:
         runs = ModelRuns(model, batch)
-        record = runs.record([entry.values for entry in runs.inputs])
+        record = runs.record_own(AuditError)
         self._runs = PaddedRuns(runs, record, _read_batch(runs, record, pad_id))
         self._refuse_nan()
         self._answers = Answers(self._runs)

@@ -9,9 +9,9 @@ import numpy as np
 from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.padding.padding_answers import CONTENT, Answer, Answers
-from keras_padsafe.audit.run.leaks import of_a_library
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, parameters
+from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.facts import advice
 
 # What a cause is called if it shows in several ways: the most telling first.

@@ -17,10 +17,9 @@ from keras_padsafe.audit.run.record_calls import (
     put,
 )
 from keras_padsafe.audit.run.time_axes import Axes
+from keras_padsafe.audit.run.watch import of_a_library
 
 Noise = Mapping[Value, float]
-
-_LIBRARIES = ("keras", "keras_hub", "keras_padsafe")
 
 
 def first_mover(
@@ -155,10 +154,3 @@ def has_moved(
         movement is not None and movement.size > multiple * noise.get(value, 0.0)
         for value, movement in zip(values, movements, strict=True)
     )
-
-
-def of_a_library(layer: keras.Operation) -> bool:
-    """Whether what is called comes with Keras or with a package of ours."""
-    if isinstance(layer, keras.Model):
-        return False
-    return type(layer).__module__.partition(".")[0] in _LIBRARIES

@@ -2,7 +2,6 @@
 
 import random
 import re
-import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,11 +15,14 @@ from keras_padsafe.audit.run.record_calls import (
     Alter,
     CallRecord,
     Key,
+    Record,
     RecordCalls,
 )
 from keras_padsafe.audit.run.timeline import Input
 from keras_padsafe.audit.run.watch import Observer, watch
+from keras_padsafe.audit.run.without_row import without_row
 from keras_padsafe.backends.running import own_random_state, start_random_numbers_at
+from keras_padsafe.errors import PadsafeError
 from keras_padsafe.types import Tensor
 
 Kept = TypeVar("Kept")
@@ -91,6 +93,26 @@ class ModelRuns:
         self.call(recorder, values, reseeded=reseeded, variables=variables)
         return recorder.kept
 
+    def record_own(self, error: type[PadsafeError]) -> Record:
+        """The calls of the batch as it is.
+
+        Raises:
+            PadsafeError: of this kind, if a table has no row for an id. Where nothing
+                is raised then, NaN comes out.
+        """
+        building, recorder = RecordCalls(), RecordCalls()
+        try:
+            self.build(building)
+            self.call(recorder, [entry.values for entry in self.inputs])
+        except Exception as raised:
+            for call in [*building.unfinished, *recorder.unfinished][-1:]:
+                _refuse_ids(call, error, raised)
+            raise
+        for call in recorder.kept.values():
+            if any(v.is_float and np.isnan(v.array).any() for v in call.outputs):
+                _refuse_ids(call, error)
+        return recorder.kept
+
     def record_until_error(
         self,
         values: Sequence[np.ndarray],
@@ -136,10 +158,7 @@ class ModelRuns:
         if values is not None:
             x = keras.tree.pack_sequence_as(x, [*map(_as_before, values)])
         with self.untouched([*self._seeds(reseeded), *variables]):
-            watching = watch(self.model, observer, only, self._agrees)
-            with watching, warnings.catch_warnings():
-                # What becomes of a mask that is dropped is what an audit finds.
-                warnings.filterwarnings("ignore", ".*destroy the mask information")
+            with watch(self.model, observer, only, self._agrees):
                 if reseeded:
                     start_random_numbers_at(reseeded)
                 outputs = self.model(x, training=self._training)
@@ -177,6 +196,22 @@ class ModelRuns:
 def outputs_of(record: Mapping[Key, Kept]) -> Kept:
     """What was kept of the call of the model itself."""
     return list(record.values())[-1]
+
+
+def _refuse_ids(
+    call: CallRecord, error: type[PadsafeError], raised: Exception | None = None
+) -> None:
+    found = without_row(call.layer, [value.array for value in call.inputs])
+    if found is not None:
+        rows, ids, outside = found
+        first = ", ".join(map(str, np.argwhere(outside)[0]))
+        raise error(
+            f"batch: expected ids of the {rows} rows of '{call.path}' "
+            f"({call.class_name}); received {int(outside.sum())} of {ids.size} that it "
+            f"has no row for, the first at [{first}]. Map them to ids that it has, or "
+            "add rows with keras_padsafe.surgery.grow. keras_padsafe.audit.check_ids "
+            "finds such ids in your data."
+        ) from raised
 
 
 def what_was_said(error: Exception) -> str:

@@ -125,6 +125,11 @@ class RecordCalls(Observer):
         self._numbers = itertools.count()
         self._hidden: set[int] = set()
 
+    @property
+    def unfinished(self) -> list[CallRecord]:
+        """The calls that have begun and not ended: after an error, the last raised."""
+        return list(self._open.values())
+
     def enter(self, call: LayerCall) -> None:
         parent = call.parent
         # In a loop there is no time axis.

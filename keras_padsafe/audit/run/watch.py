@@ -9,6 +9,7 @@ what it wraps once for all steps, if that gives the same as once for each.
 import functools
 import inspect
 import threading
+import warnings
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,15 @@ from unittest import mock
 import keras
 import numpy as np
 
-from keras_padsafe.backends.running import is_staged, own_random_state
+from keras_padsafe.backends.running import (
+    is_staged,
+    loops_in_python,
+    own_random_state,
+)
 from keras_padsafe.compat import inner_layers
 from keras_padsafe.types import Tensor
+
+_LIBRARIES = ("keras", "keras_hub", "keras_padsafe")
 
 Moment = Literal["enter", "leave"]
 """Before a call or after it."""
@@ -83,6 +90,13 @@ class LayerCall:
     def results(self) -> list[Tensor]:
         """The tensors among the outputs."""
         return tensors_in(self.outputs)
+
+
+def of_a_library(layer: keras.Operation) -> bool:
+    """Whether what is called comes with Keras or with a package of ours."""
+    if isinstance(layer, keras.Model):
+        return False
+    return type(layer).__module__.partition(".")[0] in _LIBRARIES
 
 
 class Observer:
@@ -181,6 +195,9 @@ def watch(
         return watched
 
     with ExitStack() as patches:
+        patches.enter_context(warnings.catch_warnings())
+        # What becomes of a mask that is dropped is what an audit finds.
+        warnings.filterwarnings("ignore", ".*destroy the mask information")
         for owner, name, watched in (
             (keras.layers.Layer, "__call__", watched_layer),
             (keras.Operation, "__call__", watched_operation),
@@ -230,7 +247,10 @@ class _Watcher:
                 self._observer.enter(call)
         self._open.append(call)
         try:
-            call.outputs = call_function(layer, *call.args, **call.kwargs)
+            # In the loops of a ready-made layer there is nothing to see.
+            ready = isinstance(layer, keras.layers.Layer) and of_a_library(layer)
+            with loops_in_python(not ready):
+                call.outputs = call_function(layer, *call.args, **call.kwargs)
         finally:
             self._open.pop()
         if shown:
