@@ -15,8 +15,8 @@ from keras_padsafe.audit.run.bad_values import (
     largest_of,
     to_numpy,
 )
+from keras_padsafe.audit.run.id_inputs import without_row
 from keras_padsafe.audit.run.watch import LayerCall, tensors_in
-from keras_padsafe.audit.run.without_row import without_row
 
 DIVERGED = 1e3
 """Trained weights lie far below this; what overflows through larger ones diverged."""

@@ -15,14 +15,11 @@ from keras_padsafe.audit.run.record_calls import (
     Alter,
     CallRecord,
     Key,
-    Record,
     RecordCalls,
 )
 from keras_padsafe.audit.run.timeline import Input
 from keras_padsafe.audit.run.watch import Observer, watch
-from keras_padsafe.audit.run.without_row import without_row
 from keras_padsafe.backends.running import own_random_state, start_random_numbers_at
-from keras_padsafe.errors import PadsafeError
 from keras_padsafe.types import Tensor
 
 Kept = TypeVar("Kept")
@@ -60,10 +57,9 @@ class ModelRuns:
             array = to_numpy(leaf) if is_tensor else np.asarray(leaf)
             found.append(Input("/".join(map(str, path)) or "0", array))
         names = [tensor.name for tensor in getattr(self.model, "inputs", None) or []]
-        numbered = all(entry.name.isdigit() for entry in found)
-        if numbered and len(names) == len(found):
-            pairs = zip(names, found, strict=True)
-            found = [Input(name, entry.values) for name, entry in pairs]
+        if len(names) == len(found) and all(entry.name.isdigit() for entry in found):
+            arrays = [entry.values for entry in found]
+            found = list(map(Input, names, arrays))
         return tuple(found)
 
     def build(self, observer: Observer | None = None) -> None:
@@ -80,37 +76,12 @@ class ModelRuns:
         keep: Callable[[CallRecord], Any] = lambda call: call,
         variables: Values = (),
     ) -> dict[Key, Any]:
-        """The calls of one run; the last is that of the model.
+        """The calls of one run, or what `keep` makes of each; the model's comes last.
 
-        Args:
-            values: The arrays of the batch; by default its own.
-            alters: May replace what goes into a call, or comes out of it.
-            reseeded: Another number draws other random numbers, where the model does.
-            keep: Makes of each call what is kept of it; by default all of it.
-            variables: What some variables are taken to hold meanwhile.
+        Alters may replace what goes into a call or comes out of it; else as `call`.
         """
         recorder = RecordCalls(*alters, keep=keep)
         self.call(recorder, values, reseeded=reseeded, variables=variables)
-        return recorder.kept
-
-    def record_own(self, error: type[PadsafeError]) -> Record:
-        """The calls of the batch as it is.
-
-        Raises:
-            PadsafeError: of this kind, if a table has no row for an id. Where nothing
-                is raised then, NaN comes out.
-        """
-        building, recorder = RecordCalls(), RecordCalls()
-        try:
-            self.build(building)
-            self.call(recorder, [entry.values for entry in self.inputs])
-        except Exception as raised:
-            for call in [*building.unfinished, *recorder.unfinished][-1:]:
-                _refuse_ids(call, error, raised)
-            raise
-        for call in recorder.kept.values():
-            if any(v.is_float and np.isnan(v.array).any() for v in call.outputs):
-                _refuse_ids(call, error)
         return recorder.kept
 
     def record_until_error(
@@ -149,7 +120,7 @@ class ModelRuns:
             observer: Sees the calls.
             values: The arrays of the batch; by default its own.
             only: As `watch` takes it.
-            variables: What some variables are taken to hold meanwhile.
+            variables: What some variables are taken to hold.
             reseeded: Another number draws other random numbers, where the model does.
             then: What to make of the outputs, before all is as it was again.
         """
@@ -157,7 +128,12 @@ class ModelRuns:
         x = self.x
         if values is not None:
             x = keras.tree.pack_sequence_as(x, [*map(_as_before, values)])
-        with self.untouched([*self._seeds(reseeded), *variables]):
+        seeds = [
+            (variable, variable.value + reseeded)
+            for variable in (self.model.variables if reseeded else [])
+            if "seed_generator_state" in variable.path
+        ]
+        with self.untouched([*seeds, *variables]):
             with watch(self.model, observer, only, self._agrees):
                 if reseeded:
                     start_random_numbers_at(reseeded)
@@ -166,11 +142,7 @@ class ModelRuns:
 
     @contextmanager
     def untouched(self, variables: Values = ()) -> Iterator[None]:
-        """While it lasts, no assignment reaches a Keras variable or a random state.
-
-        Args:
-            variables: What some variables are taken to hold meanwhile.
-        """
+        """While it lasts, no assignment reaches a Keras variable or a random state."""
         # Without a scope Keras reads a regularized weight itself, in one only here.
         every = self.model.variables
         regularized = [(v, v.value) for v in every if getattr(v, "regularizer", None)]
@@ -185,33 +157,10 @@ class ModelRuns:
                 random.setstate(python)
                 np.random.set_state(numpy)
 
-    def _seeds(self, added: int) -> list[tuple[keras.Variable, Any]]:
-        return [
-            (variable, variable.value + added)
-            for variable in (self.model.variables if added else [])
-            if "seed_generator_state" in variable.path
-        ]
-
 
 def outputs_of(record: Mapping[Key, Kept]) -> Kept:
     """What was kept of the call of the model itself."""
     return list(record.values())[-1]
-
-
-def _refuse_ids(
-    call: CallRecord, error: type[PadsafeError], raised: Exception | None = None
-) -> None:
-    found = without_row(call.layer, [value.array for value in call.inputs])
-    if found is not None:
-        rows, ids, outside = found
-        first = ", ".join(map(str, np.argwhere(outside)[0]))
-        raise error(
-            f"batch: expected ids of the {rows} rows of '{call.path}' "
-            f"({call.class_name}); received {int(outside.sum())} of {ids.size} that it "
-            f"has no row for, the first at [{first}]. Map them to ids that it has, or "
-            "add rows with keras_padsafe.surgery.grow. keras_padsafe.audit.check_ids "
-            "finds such ids in your data."
-        ) from raised
 
 
 def what_was_said(error: Exception) -> str:
@@ -227,16 +176,13 @@ def as_tensors(structure: Any) -> Any:
     """Numbers as tensors of the running backend; nested lists of numbers are arrays."""
     if isinstance(structure, dict):
         return {name: as_tensors(part) for name, part in structure.items()}
-    if isinstance(structure, (list, tuple)) and not _is_array(structure):
+    leaves = keras.tree.flatten(structure)
+    is_array = all(isinstance(leaf, (bool, int, float)) for leaf in leaves)
+    if isinstance(structure, (list, tuple)) and not is_array:
         return type(structure)(as_tensors(part) for part in structure)
     if structure is None or keras.ops.is_tensor(structure):
         return structure
     return _as_before(np.asarray(structure))
-
-
-def _is_array(structure: Any) -> bool:
-    leaves = keras.tree.flatten(structure)
-    return all(isinstance(leaf, (bool, int, float)) for leaf in leaves)
 
 
 def _as_before(value: Any) -> Any:
