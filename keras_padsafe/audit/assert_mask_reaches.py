@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from keras_padsafe.arguments import read_layer
+from keras_padsafe.audit.read_batch import read_batch
 from keras_padsafe.errors import MaskError
 
 if TYPE_CHECKING:
@@ -41,14 +42,15 @@ def assert_mask_reaches(
     >>> model = keras.Model(ids, x)
     >>> keras_padsafe.audit.assert_mask_reaches(model, "reader")
     """
-    from keras_padsafe.audit.masks.mask_story import MaskStory
+    from keras_padsafe.audit.masks.mask_story import run_with_masks
     from keras_padsafe.audit.masks.padded_sample import padded_sample
 
     read_layer(model, "model", MaskError)
     if not isinstance(layer, str):
         read_layer(layer, "layer", MaskError)
-    story = MaskStory(model, padded_sample(model) if batch is None else batch)
-    for call in _calls_of(story.calls, layer):
+    batch = padded_sample(model) if batch is None else batch
+    calls, story = run_with_masks(model, read_batch(batch, "batch", MaskError))
+    for call in _calls_of(calls, layer):
         _check(story, call)
 
 
@@ -63,11 +65,8 @@ def _calls_of(
     found = [call for call in calls if is_meant(call)]
     if not found:
         name = repr(layer) if isinstance(layer, str) else repr(layer.name)
-        paths = list(
-            dict.fromkeys(
-                call.path for call in calls[1:] if hasattr(call.layer, "weights")
-            )
-        )
+        layers = [call.path for call in calls[1:] if hasattr(call.layer, "weights")]
+        paths = list(dict.fromkeys(layers))
         more = ", …" if len(paths) > 20 else ""
         raise MaskError(
             f"layer: the model does not call {name}. Expected the name, path or object "
@@ -76,45 +75,29 @@ def _calls_of(
     return found
 
 
-def _check(story: "MaskStory", call: "CallRecord") -> None:
+def _check(story: "MaskStory | None", call: "CallRecord") -> None:
     from keras_padsafe.audit.masks.mask_findings import how_lost, instead
 
     name = f"'{call.path}' ({call.class_name})"
-    padded = story.padded_inputs(call)
-    if not padded:
-        made = any(value.mask is not None for value in call.outputs)
-        raise MaskError(
-            f"{name} gets no input that has padding. "
-            + (
-                "It makes a mask itself: name a layer after it."
-                if made
-                else (
-                    "Expected: a mask made by an earlier layer, such as "
-                    "Embedding(mask_zero=True). No earlier layer makes one, or no "
-                    "padding is left here."
-                )
-            )
+    if story is None or not story.padded_inputs(call):
+        what = (
+            "Expected: a mask made by an earlier layer, such as "
+            "Embedding(mask_zero=True). No earlier layer makes one, or no padding is "
+            "left here."
         )
-    for value in padded:
-        if story.told(value, call):
-            continue
-        origin = story.shown_at(value)
-        if origin is not None:
-            raise MaskError(
-                f"{name} gets a mask that marks padding as real: '{origin.place}' "
-                f"({origin.class_name}) made that mask. Put "
-                "keras_padsafe.layers.KeepMask()([result, x]) after it, where x is "
-                "the input with the right mask."
-            )
+        if any(value.mask is not None for value in call.outputs):
+            what = "It makes a mask itself: name a layer after it."
+        raise MaskError(f"{name} gets no input that has padding. {what}")
+    for value in story.untold(call):
         loss = story.lost(value, call)
-        if loss is not None:
+        if loss is None:
+            seen = story.told_elsewhere(value)
             raise MaskError(
-                f"no mask reaches {name}. The mask was last seen at '{loss.seen}'; "
-                f"{how_lost(loss)}. {instead(loss)}"
+                f"no mask reaches {name}. The mask was last seen at '{seen}', as an "
+                "argument. Pass it to this layer too: attention_mask=, padding_mask= "
+                "or mask=."
             )
-        seen = story.told_elsewhere(value)
-        raise MaskError(
-            f"no mask reaches {name}. The mask was last seen at '{seen}', as an "
-            "argument. Pass it to this layer too: attention_mask=, padding_mask= or "
-            "mask=."
-        )
+        what = f"no mask reaches {name}"
+        if loss.how == "shown":
+            what = f"{name} gets a mask that marks padding as real"
+        raise MaskError(f"{what}. {how_lost(loss)}. {instead(loss)}")

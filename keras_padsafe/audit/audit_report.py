@@ -48,19 +48,19 @@ class AuditReport:
 
 def plain_fields(report: Any) -> dict[str, Any]:
     """The fields of a dataclass as plain data."""
-    return {f.name: _plain(getattr(report, f.name)) for f in fields(report)}
+    return {f.name: plain(getattr(report, f.name)) for f in fields(report)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Plain data; infinity as text, since JSON has none."""
     if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value):
         return plain_fields(value)
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [*map(_plain, value)]
+        return [*map(plain, value)]
     if isinstance(value, float) and isinf(value):
         return "inf"
     return str(value) if isinstance(value, Path) else value

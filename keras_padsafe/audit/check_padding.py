@@ -65,10 +65,10 @@ def check_padding(
     >>> kp.audit.check_padding(model, batch, pad_id=0).passed
     True
     """
-    from keras_padsafe.audit.padding.padding_audit import PaddingAudit
+    from keras_padsafe.audit.padding.padding_audit import padding_audit
 
-    return PaddingAudit(
+    return padding_audit(
         read_layer(model, "model", AuditError),
         read_batch(batch, "batch", AuditError),
         read_pad_id(pad_id, "pad_id", AuditError),
-    ).report()
+    )

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from keras_padsafe.arguments import read_layer
 from keras_padsafe.audit.audit_report import AuditReport, plain_fields
+from keras_padsafe.audit.read_batch import read_batch
+from keras_padsafe.errors import MaskError
 
 if TYPE_CHECKING:
     import keras
@@ -100,9 +103,12 @@ def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
     """
     from keras_padsafe.audit.masks.mask_findings import mask_findings
     from keras_padsafe.audit.masks.mask_rows import mask_rows
-    from keras_padsafe.audit.masks.mask_story import MaskStory
+    from keras_padsafe.audit.masks.mask_story import run_with_masks
 
-    story = MaskStory(model, batch)
+    read_layer(model, "model", MaskError)
+    _, story = run_with_masks(model, read_batch(batch, "batch", MaskError))
+    if story is None:
+        return MaskTrace((), ())
     findings = mask_findings(story)
     return MaskTrace(
         findings, mask_rows(story, findings), not_looked_at=story.not_looked_at
@@ -114,10 +120,7 @@ def _table(rows: tuple[MaskRow, ...]) -> str:
         (
             row.path,
             row.class_name,
-            ", ".join(row.mask_in),
-            ", ".join(row.used),
-            ", ".join(row.mask_out),
-            ", ".join(row.events),
+            *map(", ".join, (row.mask_in, row.used, row.mask_out, row.events)),
         )
         for row in rows
     ]

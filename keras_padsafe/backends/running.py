@@ -23,6 +23,24 @@ def is_staged(tensor: Tensor) -> bool:
     return False
 
 
+@contextmanager
+def loops_in_python(are: bool) -> Iterator[None]:
+    """While it lasts, JAX runs the code in a loop at each step, and stages none of it.
+
+    Other backends do so anyway, where they run eagerly.
+
+    Args:
+        are: Whether they do; if not, loops are compiled again.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.disable_jit(are):
+        yield
+
+
 def is_recorded(tensors: Sequence[Tensor]) -> bool:
     """Whether PyTorch traces, computes shapes only, or maps over tensors."""
     if keras.backend.backend() != "torch":

@@ -12,7 +12,7 @@ from keras import ops
 
 import keras_padsafe as kp
 from keras_padsafe.audit import PaddingReport, check_padding
-from keras_padsafe.errors import AuditError
+from keras_padsafe.errors import AuditError, MaskError
 
 from .padding_zoo import (
     CLEAN,
@@ -140,6 +140,12 @@ class TestLeaks:
         )
         assert "masked_mean" in report.findings[0].fix
 
+    def test_layer_in_a_loop_of_ones_own_is_named(self) -> None:
+        """JAX stages the code of a loop, and shows nothing of it by itself."""
+        report = check_padding(sequential(_Repeats(), kl.LSTM(3)), IDS, 0)
+        assert [f.place for f in report] == ["repeats/mix"]
+        assert "MaskedConv1D" in report.findings[0].fix
+
     def test_hub_layer_that_ignores_the_mask(self) -> None:
         keras_hub = pytest.importorskip("keras_hub")
         model = functional(
@@ -247,6 +253,19 @@ class TestPadOutputs:
         assert found.by_position == found.by_sentence == 0
 
 
+class _Repeats(kl.Layer):
+    def __init__(self) -> None:
+        super().__init__(name="repeats")
+        self.mix = kl.Conv1D(WIDTH, 3, padding="same", name="mix")
+        self.supports_masking = True
+
+    def build(self, shape: Any) -> None:
+        self.mix.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return ops.fori_loop(0, 2, lambda _, x: self.mix(x), x)
+
+
 class _Where(kl.Layer):
     def __init__(self) -> None:
         super().__init__()
@@ -313,6 +332,20 @@ class TestInputs:
     def test_pad_id_that_is_no_number(self, pad_id: Any) -> None:
         with pytest.raises(AuditError, match=r"pad_id.*: expected a number"):
             check_padding(sequential(kl.GlobalAveragePooling1D()), IDS, pad_id)
+
+    @pytest.mark.parametrize("audit", [check_padding, kp.audit.trace_masks])
+    @pytest.mark.parametrize("built", [True, False])
+    def test_id_that_a_table_has_no_row_for(self, audit: Any, built: bool) -> None:
+        """Whatever the backend makes of it: an error, or a row of NaN."""
+        layers = [
+            kl.Embedding(40, WIDTH, mask_zero=True, name="words"),
+            kl.GRU(3),
+        ]
+        inputs = [keras.Input((None,), dtype="int32")] if built else []
+        kind = AuditError if audit is check_padding else MaskError
+        said = r"of the 40 rows of 'words' .* 2 of 32 .* first at \[0, 5\]"
+        with pytest.raises(kind, match=said):
+            audit(keras.Sequential([*inputs, *layers]), IDS)
 
     def test_batch_without_padding(self) -> None:
         with pytest.raises(AuditError, match="batch: it has no padding"):

@@ -182,6 +182,33 @@ def test_a_loss_counts_the_states_that_a_reader_repeats_over_padding():
     assert codes(trace(build, length=None)) == [("PS305", "sigmoid")]
 
 
+def without(label):
+    return keras.losses.SparseCategoricalCrossentropy(ignore_class=label)
+
+
+@pytest.mark.parametrize(
+    ("loss", "counting"),
+    [
+        (None, [0, 1]),
+        (without(None), [0, 1]),
+        (kp.losses.MaskedLoss("mse"), [0, 1]),
+        (without(0), []),
+        (kp.losses.MaskedLoss("mse", pad_label=-1), []),
+        (kp.losses.MaskedLoss(without(-1)), []),
+        (["mse", without(-1)], [0]),
+        ({"states": without(-1), "tags": "mse"}, [1]),
+    ],
+)
+def test_a_loss_that_leaves_the_label_of_padding_out_does_not_count_it(loss, counting):
+    ids = keras.Input((None,), dtype="int32")
+    x = layers.SimpleRNN(8, return_sequences=True)(tokens(ids))
+    tags = layers.UnitNormalization(name="tags")(ops.tanh(x))
+    model = keras.Model(ids, [layers.Identity(name="states")(ops.softmax(x)), tags])
+    model.compile("sgd", loss)
+    found = trace_masks(model, IDS)
+    assert sorted(f.evidence["output"] for f in found) == counting
+
+
 def test_the_second_user_of_an_erased_mask():
     def build(ids):
         x = tokens(ids)

@@ -1,5 +1,6 @@
 """What a trace of masks says: which finding, where, and what to do."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,12 @@ from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.masks.mask_story import Loss, MaskStory
 from keras_padsafe.audit.run.bad_values import is_float, like, to_numpy
 from keras_padsafe.audit.run.float_noise import typical_size
-from keras_padsafe.audit.run.leaks import moved_inside, of_a_library
+from keras_padsafe.audit.run.leaks import moved_inside
 from keras_padsafe.audit.run.longer_calls import readers_of_more
 from keras_padsafe.audit.run.movements import Movements
-from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
+from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.facts.advice import POOLING
 from keras_padsafe.facts.swaps import OURS
 from keras_padsafe.types import Tensor
@@ -25,7 +26,12 @@ KINDS: tuple[Kind, ...] = ("random", "large")
 
 _ORDER = ("PS302", "PS303", "PS304", "PS301", "PS305")
 
-_CODES = {"dropped": "PS301", "operation": "PS301", "erased": "PS303"}
+_CODES = {
+    "dropped": "PS301",
+    "operation": "PS301",
+    "erased": "PS303",
+    "shown": "PS304",
+}
 
 
 def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
@@ -34,22 +40,37 @@ def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
     What else a place does wrong stands among the evidence of its finding.
     """
     runs = story.runs
-    if runs is None:
-        return ()
-    found: list[Finding] = []
-    for key, moved in _readers(story, runs):
-        found.append(_of_reader(story, runs, key, moved))
+    found = [_of_reader(story, key, moved) for key, moved in _readers(story)]
     unchanged, nudged = runs.batch.unchanged(), _nudged(runs.runs.model)
     other_weights = runs.again(story.root.key, unchanged, variables=nudged)
     other_content = runs.again(story.root.key, *runs.behind("random"))
     for number, value in enumerate(story.root.outputs):
+        if _leaves_labels_out(_loss_of(runs.runs.model, number)):
+            continue
         # Of an axis that may be as long as time by chance, only content would tell.
         again = other_weights if runs.axes[value].sure else other_content
-        if _says_something(story, value, again.outputs[number]):
+        if _says_something(story, value, again[number]):
             found += _of_output(story, number, value)
     begun = {call.path: call.index for call in reversed(story.calls)}
     merged = _merged(found)
     return tuple(sorted(merged, key=lambda finding: begun.get(finding.place, 0)))
+
+
+def _loss_of(model: Any, number: int) -> Any:
+    """The loss that a model was compiled with for an output, if it was."""
+    loss = getattr(model, "loss", None)
+    if isinstance(loss, Mapping):
+        names = getattr(model, "output_names", [])
+        return loss.get(names[number]) if number < len(names) else None
+    losses = keras.tree.flatten(loss) or [None]
+    return losses[number] if number < len(losses) else losses[0]
+
+
+def _leaves_labels_out(loss: Any) -> bool:
+    """Whether a loss has a label that it does not count, as padding has."""
+    labels = [getattr(loss, name, None) for name in ("ignore_class", "pad_label")]
+    inner = getattr(loss, "loss", None)  # Of `MaskedLoss`.
+    return labels != [None, None] or bool(inner and _leaves_labels_out(inner))
 
 
 def _says_something(story: MaskStory, value: Value, after: Value) -> bool:
@@ -72,9 +93,9 @@ def _nudged(model: keras.layers.Layer) -> list[tuple[keras.Variable, Tensor]]:
     return nudged
 
 
-def _readers(story: MaskStory, runs: PaddedRuns) -> list[tuple[Key, Movements]]:
+def _readers(story: MaskStory) -> list[tuple[Key, Movements]]:
     """The calls through which padding reaches an answer."""
-    found: dict[Key, Movements] = {}
+    runs, found = story.runs, dict[Key, Movements]()
     if runs.taps or runs.features:
         for kind in KINDS:
             for key, moved in runs.leaks(kind, settle=True):
@@ -86,42 +107,38 @@ def _readers(story: MaskStory, runs: PaddedRuns) -> list[tuple[Key, Movements]]:
         if call.parent and (runs.pools(key) or story.untold(call))
     ]
     for key in readers_of_more(runs, suspect):
-        found.setdefault(key, {})
+        found.setdefault(key, Movements())
     return list(found.items())
 
 
 def _merged(found: list[Finding]) -> list[Finding]:
     """One finding for each place, that which says most first."""
-    by_place: dict[str, Finding] = {}
-    for finding in found:
-        first = by_place.setdefault(finding.place, finding)
-        if first is finding:
-            continue
-        if _ORDER.index(finding.code) < _ORDER.index(first.code):
-            first, finding = finding, first
-        read = [
-            *first.evidence.get("read_by", []),
-            *finding.evidence.get("read_by", []),
-        ]
-        also = first.evidence.get("also", []) + finding.evidence.get("also", [])
-        if finding.code != first.code:
-            also = [*also, finding.code]
-        evidence = dict(first.evidence)
-        if read:
-            evidence["read_by"] = list(dict.fromkeys(read))
-        if also:
-            evidence["also"] = list(dict.fromkeys(also))
-        by_place[finding.place] = replace(first, evidence=evidence)
-    return list(by_place.values())
+    by_place: dict[str, list[Finding]] = {}
+    for finding in sorted(found, key=lambda one: _ORDER.index(one.code)):
+        by_place.setdefault(finding.place, []).append(finding)
+    merged = []
+    for first, *others in by_place.values():
+        every = [first, *others]
+        lists = {
+            "read_by": [path for f in every for path in f.evidence.get("read_by", [])],
+            "also": [f.code for f in others if f.code != first.code],
+        }
+        more = {name: [*dict.fromkeys(some)] for name, some in lists.items() if some}
+        merged.append(replace(first, evidence=first.evidence | more))
+    return merged
 
 
 def how_lost(loss: Loss) -> str:
     """Where a mask was lost, in words."""
-    if loss.how == "erased":
-        return f"'{loss.place}' ({loss.class_name}) removed it from its own input"
-    if loss.how == "operation":
-        return f"an operation inside '{loss.place}' ({loss.class_name}) dropped it"
-    return f"'{loss.place}' ({loss.class_name}) dropped it"
+    place = f"'{loss.place}' ({loss.class_name})"
+    if loss.how == "shown":
+        return f"{place} makes a mask that marks padding of its inputs as real"
+    what = {
+        "erased": f"{place} removed it from its own input",
+        "operation": f"an operation inside {place} dropped it",
+        "dropped": f"{place} dropped it",
+    }
+    return f"The mask was last seen at '{loss.seen}'; {what[loss.how]}"
 
 
 def instead(loss: Loss) -> str:
@@ -129,88 +146,74 @@ def instead(loss: Loss) -> str:
     ours = OURS.get(loss.class_name)
     if ours and loss.how != "operation":
         return f"Replace {loss.class_name} with {ours}."
-    if loss.how == "erased":
-        return "Pass it a copy of its input x: keras_padsafe.layers.KeepMask()([x, x])."
-    if loss.how == "operation":
-        return (
-            "For a sum, use keras_padsafe.layers.MaskedAdd()([x, y]). After any "
-            "other operation that keeps the positions of x, add "
-            "keras_padsafe.layers.KeepMask()([result, x])."
-        )
-    if loss.positions == "same":
-        return (
-            "Add keras_padsafe.layers.KeepMask()([result, x]) after it, where x is "
-            "its input. In a layer of your own, set self.supports_masking = True."
-        )
-    if loss.positions == "none":
-        return (
-            f"Its output has no positions. Pool the real ones instead, with {POOLING}."
-        )
-    return (
-        "It changes the positions of its input x. Change the mask in the same way, "
-        "and pass it to the next layer by name (mask=, attention_mask=)."
-    )
+    keep = "keras_padsafe.layers.KeepMask()"
+    fixes = {
+        "shown": f"Add {keep}([result, x]) after it, where x is the input with the "
+        "right mask. A position is then masked if either mask says so.",
+        "erased": f"Pass it a copy of its input x: {keep}([x, x]).",
+        "operation": "For a sum, use keras_padsafe.layers.MaskedAdd()([x, y]). After "
+        "any other operation that keeps the positions of x, add "
+        f"{keep}([result, x]).",
+        "same": f"Add {keep}([result, x]) after it, where x is its input. In a layer "
+        "of your own, set self.supports_masking = True.",
+        "none": "Its output has no positions. Pool the real ones instead, with "
+        f"{POOLING}.",
+        "other": "It changes the positions of its input x. Change the mask in the same "
+        "way, and pass it to the next layer by name (mask=, attention_mask=).",
+    }
+    return fixes[loss.positions if loss.how == "dropped" else loss.how]
 
 
-def _of_reader(
-    story: MaskStory, runs: PaddedRuns, key: Key, moved: Movements
-) -> Finding:
+def _of_reader(story: MaskStory, key: Key, moved: Movements) -> Finding:
+    runs = story.runs
     call = runs.record[key]
-    padded = story.padded_inputs(call)
-    untold = story.untold(call)
-    reads = f"'{call.path}' ({call.class_name}) reads padding"
+    padded, untold = story.padded_inputs(call), story.untold(call)
+    name = f"'{call.path}' ({call.class_name})"
     losses = [
         (loss, value)
         for value in untold
-        if (loss := story.shown_at(value) or story.lost(value, call)) is not None
+        if (loss := story.lost(value, call)) is not None
     ]
     if losses:
         loss, value = min(losses, key=lambda pair: pair[0].order)
         evidence = _evidence(story, value, loss.seen) | {"read_by": [call.path]}
-        return _of_loss(loss, reads, evidence)
-    child = moved_inside(runs.record, moved, runs.noise, key)
+        return _of_loss(loss, f"{name} reads padding", evidence)
+    child = moved_inside(runs, moved, key)
     if call.has_children and not of_a_library(call.layer):
         before = f"before '{child.path}'" if child else "before its output"
         return Finding(
             "PS302",
             call.path,
-            f"An operation inside '{call.path}' ({call.class_name}), {before}, mixes "
-            "padding into real positions.",
+            f"An operation inside {name}, {before}, mixes padding into real positions.",
             "Use the mask (True = real) there: keras_padsafe.ops.masked_mean, "
             "masked_max, masked_softmax and masked_attention take one. Before a sum, "
             "use keras.ops.where(mask[..., None], x, 0).",
             {"read_by": [child.path if child else call.path]},
         )
+    seen = story.told_elsewhere(untold[0]) if untold else ""
     got = "gets a mask for the padding in its input"
-    seen = ""
     if untold:
-        seen = story.told_elsewhere(untold[0])
-        got = f"does not get the mask that '{seen}' gets"
-        if not seen:
-            got = "gets no mask for the padding in its input"
-    evidence = {"read_by": [call.path]}
-    if padded:
-        evidence = _evidence(story, (untold or padded)[0], seen) | evidence
+        got = "gets no mask for the padding in its input"
+        got = f"does not get the mask that '{seen}' gets" if seen else got
+    value = next(iter(untold or padded), None)
+    evidence = {} if value is None else _evidence(story, value, seen)
     return Finding(
         "PS302",
         call.path,
-        f"'{call.path}' ({call.class_name}) {got}, and its outputs at real positions "
-        "change with the content of the padding.",
+        f"{name} {got}, and its outputs at real positions change with the content of "
+        "the padding.",
         _use_of_mask(call, bool(untold)),
-        evidence,
+        evidence | {"read_by": [call.path]},
     )
 
 
 def _of_loss(loss: Loss, effect: str, evidence: dict[str, Any]) -> Finding:
-    if loss.how == "shown":
-        return _from_nowhere(loss, effect, evidence)
-    seen = f"The mask was last seen at '{loss.seen}'; {how_lost(loss)}"
     return Finding(
         _CODES[loss.how],
         loss.place,
-        f"{seen}, and {effect}.",
+        f"{how_lost(loss)}, and {effect}.",
         instead(loss),
-        evidence | {"lost_in": loss.place},
+        evidence | {"mask_from" if loss.how == "shown" else "lost_in": loss.place},
     )
 
 
@@ -219,7 +222,7 @@ def _of_output(story: MaskStory, number: int, value: Value) -> list[Finding]:
     if padded is None or padded.ndim < 2:
         return []
     rows = padded.reshape(len(padded), -1)
-    loss = story.shown_at(value) or story.lost(value, story.root)
+    loss = story.lost(value, story.root)
     if loss is None or not (rows.any(1) & ~rows.all(1)).any():
         return []
     evidence = _evidence(story, value, loss.seen) | {"output": number}
@@ -229,23 +232,6 @@ def _of_output(story: MaskStory, number: int, value: Value) -> list[Finding]:
         return [found]
     fix = found.fix + " Or give padded positions a sample_weight of 0."
     return [replace(found, code="PS305", fix=fix)]
-
-
-def _from_nowhere(origin: Loss, effect: str, evidence: dict[str, Any]) -> Finding:
-    return Finding(
-        "PS304",
-        origin.place,
-        f"'{origin.place}' ({origin.class_name}) makes a mask that marks padding of "
-        f"its inputs as real, and {effect}.",
-        instead(origin)
-        if origin.class_name in OURS
-        else (
-            "Add keras_padsafe.layers.KeepMask()([result, x]) after it, where x is "
-            "the input with the right mask. A position is then masked if either mask "
-            "says so."
-        ),
-        evidence | {"mask_from": origin.place},
-    )
 
 
 def _use_of_mask(call: CallRecord, untold: bool) -> str:

@@ -1,24 +1,23 @@
 """What became of masks in a run: who was told of padding, and where a mask was lost."""
 
-import warnings
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
 
-from keras_padsafe.arguments import read_layer
-from keras_padsafe.audit.read_batch import read_batch
+from keras_padsafe.audit.masks.padded_sample import declared_pad_ids
 from keras_padsafe.audit.run.find_timelines import Born, born_masks, find_timelines
-from keras_padsafe.audit.run.leaks import of_a_library
+from keras_padsafe.audit.run.id_inputs import own_record
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
-from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value
 from keras_padsafe.audit.run.time_axes import Axis, deepened
-from keras_padsafe.compat import inner_layers
+from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.errors import AuditError, MaskError
+
+How = Literal["dropped", "erased", "operation", "shown"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Loss:
             was given, `"other"` ones or `"none"`.
     """
 
-    how: Literal["dropped", "erased", "operation", "shown"]
+    how: How
     place: str
     class_name: str
     order: int
@@ -46,80 +45,35 @@ class Loss:
 
 
 class MaskStory:
-    """One run of a model, and what it says of masks.
+    """What a run of a batch says of masks.
 
     Attributes:
-        runs: The engine; `None` if there is no mask anywhere.
+        runs: The batch.
         calls: The calls in the order in which they began, that of the model first.
-
-    Args:
-        model: Any Keras model or layer.
-        batch: What it is called on.
-
-    Raises:
-        MaskError: if `model` is no Keras model, or no position is padding.
     """
 
-    def __init__(self, model: keras.layers.Layer, batch: Any) -> None:
-        read_layer(model, "model", MaskError)
-        read_batch(batch, "batch", MaskError)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*destroy the mask information")
-            runs = ModelRuns(model, batch)
-            record = runs.record([entry.values for entry in runs.inputs])
-        self.calls = sorted(record.values(), key=lambda call: call.index)
+    def __init__(self, runs: PaddedRuns) -> None:
+        self.runs = runs
+        self.calls = in_order(runs.record)
         self._made_by: dict[int, CallRecord] = {}
-        for call in record.values():
+        for call in runs.record.values():
+            given = {value.tensor for value in call.inputs}
             for value in call.outputs:
-                maker = self._made_by.setdefault(value.tensor, call)
-                if maker is not call and of_a_library(call.layer):
+                # What a layer hands on as it is, such as Dropout, others made.
+                known = value.tensor in self._made_by and not of_a_library(call.layer)
+                if value.tensor not in given and not known:
                     self._made_by[value.tensor] = call
-        met = self._masks_met()
-        self.runs: PaddedRuns | None = None
-        declared = declared_pad_ids(model)
-        if not met and not declared:
-            return
-        born = [*born_masks(record), *(Born(mask) for mask in met)]
-        try:
-            lines = find_timelines(runs.inputs, declared or None, born)
-        except AuditError:
-            lines = []
-        # Features beside a sequence of ids have no mask, and so no padding to follow.
-        floats = {i for i, entry in enumerate(runs.inputs) if entry.is_float}
-        lines = [
-            replace(
-                line,
-                places={
-                    i: axes
-                    for i, axes in line.places.items()
-                    if i not in floats or floats.issuperset(line.places)
-                },
-            )
-            for line in lines
-        ]
-        if any(line.padding.any() for line in lines):
-            batch = PaddedBatch(runs.inputs, tuple(lines), declared or None)
-            self.runs = PaddedRuns(runs, record, batch)
-        elif met:
-            raise MaskError(
-                "batch: it has no padding, so there is nothing to trace. Expected: "
-                "rows of different lengths, padded to one length. Received: a batch "
-                "with masks that are True everywhere. Add a shorter row."
-            )
 
     @property
     def root(self) -> CallRecord:
         """The call of the model itself."""
-        assert self.runs is not None
         return outputs_of(self.runs.record)
 
     @property
     def not_looked_at(self) -> tuple[str, ...]:
         """What could not be measured."""
         runs = self.runs
-        if runs is None or runs.taps or runs.features:
-            return ()
-        if any(runs.added) and not runs.refused:
+        if runs.taps or runs.features or (any(runs.added) and not runs.refused):
             return ()
         said = f"; with more padding it says: {runs.refused}" if runs.refused else ""
         return (
@@ -129,10 +83,10 @@ class MaskStory:
 
     def padded(self, value: Value) -> np.ndarray | None:
         """Where a tensor of floats is padding, on its first axes."""
-        if self.runs is None or not value.is_float or value not in self.runs.axes:
+        axes = self.runs.axes.get(value)
+        if axes is None or not value.is_float or axes.shape != value.array.shape:
             return None
-        axes = self.runs.axes[value]
-        return axes.padded if axes.shape == value.array.shape else None
+        return axes.padded
 
     def contents(self, call: CallRecord) -> list[Value]:
         """The tensors of floats that a call was given, each once."""
@@ -146,68 +100,55 @@ class MaskStory:
 
     def shows_padding(self, value: Value) -> bool:
         """Whether the mask that a tensor carries marks padding as real."""
-        mask, padded = self._mask_and_padding(value)
-        return bool(mask is not None and padded is not None and (mask & padded).any())
-
-    def told(self, value: Value, call: CallRecord) -> bool:
-        """Whether a mask came with a tensor that hides all padding in it."""
-        padded = self.padded(value)
-        if padded is None or self.hiding_argument(call, padded) is not None:
-            return True
-        return value.mask is not None and not self.shows_padding(value)
+        mask, padded = value.mask, self.padded(value)
+        if mask is None or padded is None:
+            return False
+        rank = max(mask.ndim, padded.ndim)
+        return bool((deepened(mask, rank) & deepened(padded, rank)).any())
 
     def untold(self, call: CallRecord) -> list[Value]:
-        """The padded inputs of a call that came without such a mask."""
-        return [v for v in self.padded_inputs(call) if not self.told(v, call)]
-
-    def hiding_argument(self, call: CallRecord, padded: np.ndarray) -> str | None:
-        """The mask, among those given by name, that hides all padded positions."""
-        for name, values in call.given.items():
-            for value in values:
-                shown = shown_by(value.array, padded.ndim)
-                if shown is None or shown.shape[1:] != padded.shape[1:]:
-                    continue
-                if len(shown) in (1, len(padded)) and not (shown & padded).any():
-                    return name
-        return None
-
-    def lost(self, value: Value, reader: CallRecord) -> Loss | None:
-        """Where a tensor that a call is given lost its mask."""
-        return self._lost(value, reader, set())
-
-    def shown_at(self, value: Value) -> Loss | None:
-        """Where the mask came from that a tensor carries, if it shows padding."""
-        if not self.shows_padding(value):
-            return None
-        maker = self._made_by.get(value.tensor)
-        if maker is None:
-            return None
-        for given in self.contents(maker):
-            if given.tensor != value.tensor and self.shows_padding(given):
-                return self.shown_at(given)
-        masked = [v for v in self.contents(maker) if v.mask is not None]
-        seen = self._seen(masked[0]) if masked else maker.path
-        return self._loss("shown", maker, seen)
+        """The padded inputs of a call without a mask that hides all padding in them."""
+        return [
+            value
+            for value in self.padded_inputs(call)
+            if (value.mask is None or self.shows_padding(value))
+            and not self._given_mask_of(value, call)
+        ]
 
     def told_elsewhere(self, value: Value) -> str:
         """The call that was given by name the mask that a tensor lacks."""
-        padded = self.padded(value)
-        for call in self.calls:
-            if padded is not None and self.hiding_argument(call, padded):
-                return call.path
-        return ""
+        told = (call.path for call in self.calls if self._given_mask_of(value, call))
+        return next(told, "")
 
-    @cached_property
-    def _inside(self) -> dict[Key, list[CallRecord]]:
-        """The calls that happened in each call, however deep."""
-        found: dict[Key, list[CallRecord]] = {call.key: [] for call in self.calls}
-        parents = {call.key: call.parent for call in self.calls}
-        for call in self.calls:
-            above = call.parent
-            while above is not None:
-                found[above].append(call)
-                above = parents[above]
-        return found
+    def lost(self, value: Value, reader: CallRecord) -> Loss | None:
+        """Where a tensor that a call is given lost its mask, or got one that is wrong.
+
+        A wrong mask is that of the call which made it, not of those that kept it.
+        """
+        if not self.shows_padding(value):
+            return self._lost(value, reader, set())
+        maker = self._made_by.get(value.tensor)
+        if maker is None:
+            return None
+        given = [v for v in self.contents(maker) if v.tensor != value.tensor]
+        wrong = next(filter(self.shows_padding, given), None)
+        if wrong is not None:
+            return self.lost(wrong, maker)
+        masked = [v for v in self.contents(maker) if v.mask is not None]
+        return self._loss("shown", maker, self._seen(*masked) or maker.path)
+
+    def _given_mask_of(self, value: Value, call: CallRecord) -> bool:
+        """Whether a mask given by name hides all padded positions of a tensor."""
+        padded = self.padded(value)
+        if padded is None:
+            return False
+        for mask in [mask for masks in call.given.values() for mask in masks]:
+            shown = _shown_by(mask.array, padded.ndim)
+            if shown is None or shown.shape[1:] != padded.shape[1:]:
+                continue
+            if len(shown) in (1, len(padded)) and not (shown & padded).any():
+                return True
+        return False
 
     def _lost(
         self, value: Value, reader: CallRecord, asked: set[tuple[int, int]]
@@ -223,23 +164,19 @@ class MaskStory:
         if maker is None:
             return self._lost_unseen(value, reader, asked)
         given = [v for v in self.padded_inputs(maker) if v.tensor != value.tensor]
-        losses = [self._lost(v, maker, asked) for v in given if v.mask is None]
-        known = [loss for loss in losses if loss is not None]
-        if known:
-            return min(known, key=lambda loss: loss.order)
+        known = self._earliest([(v, maker) for v in given], asked)
         masked = [v for v in given if v.mask is not None]
-        if masked:
-            return self._loss("dropped", maker, self._seen(masked[0]))
-        inner = [c for c in self._inside[maker.key] if _carries(c)]
-        if inner and not given:
+        if known is None and masked:
+            return self._loss("dropped", maker, self._seen(*masked))
+        inner = [call for call in self._inside(maker) if _carries(call)]
+        if known is None and inner and not given:
             return self._loss("dropped", maker, inner[-1].path)
-        return None
+        return known
 
     def _lost_unseen(
         self, value: Value, reader: CallRecord, asked: set[tuple[int, int]]
     ) -> Loss | None:
         """Of a tensor that an operation made between two calls."""
-        assert self.runs is not None
         within = self.runs.record[reader.parent] if reader.parent else reader
         given = self.padded_inputs(within)
         for other in given:
@@ -248,21 +185,37 @@ class MaskStory:
                 return self._lost(other, within, asked)
         earlier = [
             call
-            for call in self._inside[within.key]
+            for call in self._inside(within)
             if call.index < reader.index or reader is within
         ]
         masked = [v for v in given if v.mask is not None]
-        carriers = [call for call in earlier if _carries(call)]
+        carriers = [call.path for call in earlier if _carries(call)]
         if masked or carriers:
-            seen = carriers[-1].path if carriers else self._seen(masked[0])
+            seen = carriers[-1] if carriers else self._seen(*masked)
             return self._loss("operation", within, seen)
+        made = [v for call in earlier for v in call.outputs]
         sources = [(v, within) for v in given]
-        sources += [(v, reader) for call in earlier for v in call.outputs]
-        losses = [
-            self._lost(v, at, asked) for v, at in sources if self.padded(v) is not None
-        ]
+        sources += [(v, reader) for v in made if self.padded(v) is not None]
+        return self._earliest(sources, asked)
+
+    def _earliest(
+        self,
+        sources: list[tuple[Value, CallRecord]],
+        asked: set[tuple[int, int]],
+    ) -> Loss | None:
+        losses = [self._lost(value, reader, asked) for value, reader in sources]
         known = [loss for loss in losses if loss is not None]
         return min(known, key=lambda loss: loss.order, default=None)
+
+    def _inside(self, outer: CallRecord) -> list[CallRecord]:
+        """The calls that happened in another one, however deep."""
+        inside: set[Key | None] = {outer.key}
+        found = []
+        for call in self.calls:
+            if call.parent in inside:
+                inside.add(call.key)
+                found.append(call)
+        return found
 
     def _erased(self, value: Value, reader: CallRecord) -> Loss | None:
         for call in self.calls:
@@ -273,12 +226,12 @@ class MaskStory:
                     return self._loss("erased", call, self._seen(before))
         return None
 
-    def _seen(self, value: Value) -> str:
-        maker = self._made_by.get(value.tensor)
+    def _seen(self, *values: Value) -> str:
+        """The call that made the first of some tensors."""
+        maker = self._made_by.get(values[0].tensor) if values else None
         return maker.path if maker else ""
 
-    def _loss(self, how: Any, call: CallRecord, seen: str) -> Loss:
-        assert self.runs is not None
+    def _loss(self, how: How, call: CallRecord, seen: str) -> Loss:
         owner = call
         while owner.parent and not isinstance(owner.layer, keras.layers.Layer):
             above = self.runs.record[owner.parent]
@@ -286,49 +239,57 @@ class MaskStory:
             if any(operation is owner.layer for operation in graph):
                 break
             owner, how = above, "operation" if how == "dropped" else how
-        positions = self._positions(owner)
+        given, made = self._time(owner.inputs), self._time(owner.outputs)
+        positions = "other" if any(made) else "none"
+        if any(axis and axis in given for axis in made):
+            positions = "same"
         return Loss(how, owner.path, owner.class_name, call.index, seen, positions)
 
-    def _positions(self, call: CallRecord) -> Literal["same", "other", "none"]:
-        assert self.runs is not None
-
-        def time(values: list[Value]) -> list[tuple[Axis, ...]]:
-            read = [self.runs.axes[v] for v in values if v.is_float and self.runs]
-            return [tuple(one.axes[n] for n, _ in one.time[:1]) for one in read]
-
-        given, made = time(call.inputs), time(call.outputs)
-        if any(axes and axes in given for axes in made):
-            return "same"
-        return "other" if any(made) else "none"
-
-    def _mask_and_padding(
-        self, value: Value
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        mask, padded = value.mask, self.padded(value)
-        if mask is None or padded is None:
-            return mask, padded
-        rank = max(mask.ndim, padded.ndim)
-        return deepened(mask, rank), deepened(padded, rank)
-
-    def _masks_met(self) -> list[np.ndarray]:
-        """The masks that tensors carried, or calls were given by name."""
-        carried = [
-            v.mask for call in self.calls for v in call.inputs if v.mask is not None
-        ]
-        given = [
-            shown_by(value.array)
-            for call in self.calls
-            for values in call.given.values()
-            for value in values
-        ]
-        return [m.astype(bool) for m in [*given, *carried] if m is not None]
+    def _time(self, values: list[Value]) -> list[tuple[Axis, ...]]:
+        """The first axis of time of each tensor of floats."""
+        read = [self.runs.axes[value] for value in values if value.is_float]
+        return [tuple(one.axes[n] for n, _ in one.time[:1]) for one in read]
 
 
-def shown_by(mask: np.ndarray, rank: int = 2) -> np.ndarray | None:
-    """The positions of `rank` axes that a mask shows; for attention, to any query."""
-    if mask.ndim < rank or not np.isin(mask, (0, 1)).all():
-        return None
-    return np.asarray(mask.astype(bool).any(axis=tuple(range(rank - 1, mask.ndim - 1))))
+def run_with_masks(
+    model: keras.layers.Layer, batch: object
+) -> tuple[list[CallRecord], MaskStory | None]:
+    """Runs a batch; there is no story where nothing makes, carries or gets a mask.
+
+    Raises:
+        MaskError: if no position is padding.
+    """
+    runs = ModelRuns(model, batch)
+    record = own_record(runs, MaskError)
+    met, declared = _masks_met(record), declared_pad_ids(model)
+    if not met and not declared:
+        return in_order(record), None
+    born = [*born_masks(record), *(Born(mask) for mask in met)]
+    try:
+        lines = find_timelines(runs.inputs, declared or None, born)
+    except AuditError:
+        lines = []
+    # Features beside a sequence of ids have no mask, and so no padding to follow.
+    floats = {i for i, entry in enumerate(runs.inputs) if entry.is_float}
+    for n, line in enumerate(lines):
+        if not floats.issuperset(line.places):
+            places = {i: axes for i, axes in line.places.items() if i not in floats}
+            lines[n] = replace(line, places=places)
+    if any(line.padding.any() for line in lines):
+        padded = PaddedBatch(runs.inputs, tuple(lines), declared or None)
+        return in_order(record), MaskStory(PaddedRuns(runs, record, padded))
+    if met:
+        raise MaskError(
+            "batch: it has no padding, so there is nothing to trace. Expected: rows of "
+            "different lengths, padded to one length. Received: a batch with masks "
+            "that are True everywhere. Add a shorter row."
+        )
+    return in_order(record), None
+
+
+def in_order(record: Record) -> list[CallRecord]:
+    """The calls of a run in the order in which they began."""
+    return sorted(record.values(), key=lambda call: call.index)
 
 
 def erases(before: Value, after: Value) -> bool:
@@ -336,17 +297,21 @@ def erases(before: Value, after: Value) -> bool:
     return before.mask is not None and after.mask is None
 
 
+def _masks_met(record: Record) -> list[np.ndarray]:
+    """The masks that calls were given by name, and those that tensors carried."""
+    calls = in_order(record)
+    given = [v.array for call in calls for each in call.given.values() for v in each]
+    carried = [v.mask for call in calls for v in call.inputs]
+    met = [*map(_shown_by, given), *carried]
+    return [mask.astype(bool) for mask in met if mask is not None]
+
+
+def _shown_by(mask: np.ndarray, rank: int = 2) -> np.ndarray | None:
+    """The positions of `rank` axes that a mask shows; for attention, to any query."""
+    if mask.ndim < rank or not np.isin(mask, (0, 1)).all():
+        return None
+    return np.asarray(mask.astype(bool).any(axis=tuple(range(rank - 1, mask.ndim - 1))))
+
+
 def _carries(call: CallRecord) -> bool:
     return any(value.mask is not None for value in call.outputs)
-
-
-def declared_pad_ids(model: keras.layers.Layer) -> list[int]:
-    """The ids that the layers of a model take for padding, and make a mask of."""
-    found: set[int] = set()
-    for layer in inner_layers(model):
-        if getattr(layer, "mask_zero", False) is True:
-            found.add(0)
-        pad_id = getattr(layer, "pad_id", None)
-        if pad_id is not None:
-            found.update(int(one) for one in np.ravel(pad_id))
-    return sorted(found)

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.masks.mask_story import declared_pad_ids
 from keras_padsafe.compat import inner_layers
 from keras_padsafe.errors import MaskError
 
@@ -33,6 +32,18 @@ def padded_sample(model: keras.layers.Layer) -> Any:
     value = next((value for value in values if value is not None), 0.0)
     samples = iter([_sample(tensor, pad_ids, value) for tensor in inputs])
     return keras.tree.map_structure(lambda _: next(samples), _structure(model))
+
+
+def declared_pad_ids(model: keras.layers.Layer) -> list[int]:
+    """The ids that the layers of a model take for padding, and make a mask of."""
+    found: set[int] = set()
+    for layer in inner_layers(model):
+        if getattr(layer, "mask_zero", False) is True:
+            found.add(0)
+        pad_id = getattr(layer, "pad_id", None)
+        if pad_id is not None:
+            found.update(int(one) for one in np.ravel(pad_id))
+    return sorted(found)
 
 
 def _structure(model: Any) -> Any:

@@ -14,8 +14,8 @@ from keras_padsafe.audit.run.bad_values import (
     largest_of,
     to_numpy,
 )
+from keras_padsafe.audit.run.id_inputs import without_row
 from keras_padsafe.audit.run.watch import LayerCall, tensors_in
-from keras_padsafe.types import Tensor
 
 DIVERGED = 1e3
 """Trained weights lie far below this; what overflows through larger ones diverged."""
@@ -45,18 +45,12 @@ UNDEFINED = Cause("PS510", "an operation is not defined for its input")
 
 def bad_id(call: LayerCall) -> Cause | None:
     """Whether ids went in that the layer's table has no row for."""
-    tables = [v for v in call.layer_variables if len(v.shape) == 2]
-    if not tables:
+    found = without_row(call.layer, map(to_numpy, call.inputs))
+    if found is None:
         return None
-    rows = getattr(call.layer, "input_dim", None) or max(v.shape[0] for v in tables)
-    for tensor in call.inputs:
-        if _are_ids(call, tensor):
-            ids = to_numpy(tensor).astype("int64")
-            outside = (ids >= rows) | (ids < -rows)
-            if outside.any():
-                because = f"was looked up in a table of {rows} rows"
-                return _out_of_range(ids, outside, "id", because, table_rows=int(rows))
-    return None
+    rows, ids, outside = found
+    because = f"was looked up in a table of {rows} rows"
+    return _out_of_range(ids, outside, "id", because, table_rows=rows)
 
 
 def no_class(labels: np.ndarray, classes: int) -> Cause:
@@ -136,14 +130,6 @@ def diverged(trainable: Sequence[keras.Variable], x: Any) -> Cause | None:
         return None
     evidence = {"largest_weight": weights, "largest_in_batch": given}
     return Cause("PS509", f"the weights have grown to {weights:.3g}", evidence)
-
-
-def _are_ids(call: LayerCall, tensor: Tensor) -> bool:
-    dtype = keras.backend.standardize_dtype(tensor.dtype)
-    if keras.backend.is_int_dtype(dtype):
-        return True
-    # A Sequential model without an Input hands ids on as floats.
-    return isinstance(call.layer, keras.layers.Embedding) and is_finite(tensor)
 
 
 def _attention_masks(call: LayerCall) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """A model asked the same question in many ways, and what became of its answers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,11 +11,10 @@ from keras_padsafe.audit.padding.padding_causes import find_causes
 from keras_padsafe.audit.padding_report import (
     LayerMovement,
     PaddingReport,
-    PaddingVariant,
     PadOutputs,
 )
 from keras_padsafe.audit.run.find_timelines import born_masks, find_timelines
-from keras_padsafe.audit.run.leaks import real_in
+from keras_padsafe.audit.run.id_inputs import own_record
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
@@ -23,104 +22,79 @@ from keras_padsafe.audit.run.record_calls import Record, Value
 from keras_padsafe.errors import AuditError
 
 
-class PaddingAudit:
-    """One audit.
+def padding_audit(model: keras.layers.Layer, batch: Any, pad_id: Any) -> PaddingReport:
+    """Runs every variant and says what they show; see `check_padding`."""
+    model_runs = ModelRuns(model, batch)
+    record = own_record(model_runs, AuditError)
+    padded = _read_batch(model_runs, record, pad_id)
+    runs = PaddedRuns(model_runs, record, padded)
+    _refuse_nan(runs)
+    answers = Answers(runs)
+    pictured = _pictured(answers)
+    return PaddingReport(
+        findings=tuple(find_causes(answers)),
+        variants={name: answer.variant for name, answer in answers.by_name.items()},
+        noise_floor=answers.noise_floor,
+        layers=tuple(_layers(runs, answers.by_name[pictured])) if pictured else (),
+        pictured=pictured,
+        row=padded.most_padded,
+        real=tuple(map(bool, padded.timelines[0].real[padded.most_padded])),
+        pad_outputs=_pad_outputs(runs),
+        not_looked_at=tuple(_missing(answers)),
+        empty_rows=tuple(map(int, np.flatnonzero(~padded.filled))),
+    )
 
-    Args:
-        model: As `check_padding` takes it.
-        batch: As `check_padding` takes it.
-        pad_id: As `check_padding` takes it.
-    """
 
-    def __init__(self, model: keras.layers.Layer, batch: Any, pad_id: Any) -> None:
-        runs = ModelRuns(model, batch)
-        record = runs.record([entry.values for entry in runs.inputs])
-        self._runs = PaddedRuns(runs, record, _read_batch(runs, record, pad_id))
-        self._refuse_nan()
-        self._answers = Answers(self._runs)
+def _refuse_nan(runs: PaddedRuns) -> None:
+    for value in outputs_of(runs.record).outputs:
+        if bool((np.isnan(value.array) & runs.real(value)).any()):
+            raise AuditError(
+                "model: its outputs for this batch hold NaN, so no other run can "
+                "be compared with them. keras_padsafe.audit.find_nonfinite shows "
+                "where NaN begins."
+            )
 
-    def report(self) -> PaddingReport:
-        """Runs every variant and says what they show."""
-        answers = self._answers.all()
-        findings = find_causes(self._answers, answers)
-        pictured = self._pictured(answers)
-        layers, row = self._layers(answers.get(pictured))
-        line = self._runs.batch.timelines[0]
-        return PaddingReport(
-            findings=tuple(findings),
-            variants={name: answer.variant for name, answer in answers.items()},
-            noise_floor=self._answers.noise_floor,
-            layers=layers,
-            pictured=pictured,
-            row=row,
-            real=tuple(map(bool, line.real[row])),
-            pad_outputs=self._pad_outputs(),
-            not_looked_at=tuple(_missing(self._runs, answers)),
-            empty_rows=tuple(map(int, np.flatnonzero(~self._runs.batch.filled))),
-        )
 
-    def _refuse_nan(self) -> None:
-        for value in outputs_of(self._runs.record).outputs:
-            if bool((np.isnan(value.array) & real_in(value, self._runs.axes)).any()):
-                raise AuditError(
-                    "model: its outputs for this batch hold NaN, so no other run can "
-                    "be compared with them. keras_padsafe.audit.find_nonfinite shows "
-                    "where NaN begins."
-                )
+def _pictured(answers: Answers) -> str:
+    """The variant that shows most."""
 
-    def _pictured(self, answers: dict[str, Answer]) -> str:
-        def weight(name: str) -> tuple[bool, bool, float]:
-            variant = answers[name].variant
-            share = (variant.moved or 0.0) / (variant.noise or 1.0)
-            leak = variant.verdict == "leak" and variant.code != "PS403"
-            return leak, name == "random content", share
+    def weight(name: str) -> tuple[bool, bool, float]:
+        variant = answers.by_name[name].variant
+        share = (variant.moved or 0.0) / (variant.noise or 1.0)
+        leak = variant.verdict == "leak" and variant.code != "PS403"
+        return leak, name == "random content", share
 
-        shown = [name for name, answer in answers.items() if answer.found]
-        return max(shown, key=weight) if shown else ""
+    shown = [name for name, answer in answers.by_name.items() if answer.moved]
+    return max(shown, key=weight, default="")
 
-    def _layers(self, answer: Answer | None) -> tuple[tuple[LayerMovement, ...], int]:
-        padding = self._runs.batch.timelines[0].padding.sum(1)
-        row = int(np.argmax(np.where(self._runs.batch.filled, padding, -1)))
-        if answer is None or answer.found is None:
-            return (), row
-        layers = []
-        for key, call in self._runs.record.items():
-            if key not in answer.found:
+
+def _layers(runs: PaddedRuns, answer: Answer) -> Iterator[LayerMovement]:
+    for call in runs.record.values():
+        for value in call.outputs:
+            move = answer.moved.get(value)
+            if move is None or not value.is_float or not len(move.rows):
                 continue
-            for value, move in zip(
-                call.outputs, answer.found[key].outputs, strict=False
-            ):
-                if move is None or "float" not in value.dtype or not len(move.rows):
-                    continue
-                at = np.flatnonzero(move.rows == row)
-                timed = move.everywhere.ndim == 2 and at.size
-                positions = tuple(map(float, move.everywhere[at[0]])) if timed else None
-                layers.append(
-                    LayerMovement(
-                        call.path,
-                        type(call.layer).__name__,
-                        move.size,
-                        self._runs.noise.get(value, 0.0),
-                        positions,
-                    )
-                )
-                break
-        return tuple(layers), row
+            at = np.flatnonzero(move.rows == runs.batch.most_padded)
+            timed = move.everywhere.ndim == 2 and at.size
+            positions = tuple(map(float, move.everywhere[at[0]])) if timed else None
+            noise = runs.noise[value]
+            yield LayerMovement(call.path, call.class_name, move.size, noise, positions)
+            break
 
-    def _pad_outputs(self) -> PadOutputs | None:
-        # The innermost call that puts out the last sequence: it ends before others.
-        made_by: dict[Value, str] = {}
-        for call in self._runs.record.values():
-            for value in call.outputs:
-                made_by.setdefault(value, call.path)
-        for call in reversed(self._runs.record.values()):
-            for value in call.outputs:
-                axes = self._runs.axes[value]
-                padded = axes.padded
-                vectors = value.is_float and value.array.ndim == 3
-                if vectors and axes.batch and padded is not None and padded.ndim == 2:
-                    return _measure_pad_outputs(made_by[value], value.array, ~padded)
-        return None
+
+def _pad_outputs(runs: PaddedRuns) -> PadOutputs | None:
+    # The innermost call that puts out the last sequence: it ends before others.
+    made_by: dict[Value, str] = {}
+    for call in runs.record.values():
+        for value in call.outputs:
+            made_by.setdefault(value, call.path)
+    for call in reversed(runs.record.values()):
+        for value in call.outputs:
+            axes = runs.axes[value]
+            padded, vectors = axes.padded, value.is_float and value.array.ndim == 3
+            if vectors and axes.batch and padded is not None and padded.ndim == 2:
+                return _measure_pad_outputs(made_by[value], value.array, ~padded)
+    return None
 
 
 def _read_batch(runs: ModelRuns, record: Record, pad_id: Any) -> PaddedBatch:
@@ -148,38 +122,27 @@ def _read_batch(runs: ModelRuns, record: Record, pad_id: Any) -> PaddedBatch:
     return padded
 
 
-def _missing(runs: PaddedRuns, answers: Mapping[str, Answer]) -> Iterator[str]:
+def _missing(answers: Answers) -> Iterator[str]:
     """The padding of which neither the content nor the amount could be changed."""
-
-    def tried(code: str) -> list[PaddingVariant]:
-        return [a.variant for a in answers.values() if a.variant.code == code]
-
-    if any(variant.verdict != "skipped" for variant in tried("PS402")):
+    runs, every = answers.runs, answers.by_name.values()
+    content, amount = (
+        [answer for answer in every if answer.variant.code == code]
+        for code in ("PS402", "PS401")
+    )
+    if not all(answer.skipped for answer in content):
         return
-    amount = tried("PS401")
-    judged = any(variant.verdict != "skipped" for variant in amount)
     pairs = zip(runs.batch.timelines, runs.added, strict=True)
-    still = [line for line, count in pairs if line.padding.any() and not count]
-    if still or not judged:
-        why = "; ".join(
-            dict.fromkeys(v.why for v in [*tried("PS402"), *amount] if v.why)
-        )
+    still = any(line.padding.any() and not count for line, count in pairs)
+    if still or all(answer.skipped for answer in amount):
+        said = [answer.variant.why for answer in [*content, *amount]]
+        why = "; ".join(dict.fromkeys(reason for reason in said if reason))
         yield f"the effect of padding at some positions: {why}"
 
 
 def _measure_pad_outputs(
     path: str, vectors: np.ndarray, real: np.ndarray
 ) -> PadOutputs | None:
-    """Measures the vectors at padded positions, and their part in a mean over time.
-
-    Args:
-        path: The layer that they come from.
-        vectors: Array `(batch, time, dim)`.
-        real: Bools `(batch, time)`.
-
-    Returns:
-        The figures; `None` if no row holds both padding and something real.
-    """
+    """Of vectors `(batch, time, dim)`; `None` if no row holds padding and more."""
     rows = (~real).any(1) & real.any(1)
     vectors, real = vectors[rows].astype("float64"), real[rows]
     if not rows.any() or not np.isfinite(vectors).all():

@@ -4,16 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from keras_padsafe.audit.audit_report import plain
 from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.padding.padding_answers import CONTENT, Answer, Answers
+from keras_padsafe.audit.padding.padding_answers import (
+    CONTENT,
+    Answer,
+    Answers,
+    ratio,
+)
 from keras_padsafe.audit.padding.said import said
 from keras_padsafe.audit.padding_report import PaddingVariant
-from keras_padsafe.audit.run.leaks import of_a_library
+from keras_padsafe.audit.run.leaks import first_mover, place_of
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, parameters
+from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.facts import advice
 
 # What a cause is called if it shows in several ways: the most telling first.
@@ -28,30 +33,33 @@ class _Cause:
     also: list[str] = field(default_factory=list)
 
 
-def find_causes(answers: Answers, by_name: Mapping[str, Answer]) -> list[Finding]:
+def find_causes(answers: Answers) -> list[Finding]:
     """Groups the variants in which the answer moved by where that began."""
     causes: dict[str, _Cause] = {}
+    by_name = answers.by_name
     shown = ("leak", "moved")
     leaking = [n for n, a in by_name.items() if a.variant.verdict in shown]
     content = [name for name in leaking if by_name[name].variant.code == "PS402"]
     if content:
-        for cause in _content_causes(answers, by_name, content):
+        for cause in _content_causes(answers, content):
             causes.setdefault(cause.place, cause).names += content
     for name in leaking:
-        answer = by_name[name]
-        if name in content:
-            continue
-        place = answer.variant.first or answers.runs.runs.model.name
-        causes.setdefault(place, _Cause(answer.key, place)).names.append(name)
+        if name not in content:
+            answer = by_name[name]
+            place = answer.variant.first or answers.runs.runs.model.name
+            causes.setdefault(place, _Cause(answer.key, place)).names.append(name)
+    order = [*answers.runs.record, None]
     kept: list[_Cause] = []
-    for cause in _in_order(answers, causes):
+    for cause in sorted(
+        causes.values(), key=lambda c: (c.names == ["other side"], order.index(c.key))
+    ):
         unmasked = _unmasked(answers, cause)
         same = [other for other in kept if unmasked & _unmasked(answers, other)]
         if same:
             same[0].also.append(cause.place)
         else:
             kept.append(cause)
-    return [_finding(answers, by_name, cause) for cause in kept]
+    return [_finding(answers, cause) for cause in kept]
 
 
 def _unmasked(answers: Answers, cause: _Cause) -> set[int]:
@@ -59,58 +67,38 @@ def _unmasked(answers: Answers, cause: _Cause) -> set[int]:
 
     Two calls that lack the mask of one tensor are one fault.
     """
-    call = answers.runs.record[cause.key] if cause.key else None
-    if (
-        call is None
-        or call.used
-        or not any("mask" in n for n in parameters(call.layer))
-    ):
+    if cause.key is None:
+        return set()
+    call = answers.runs.record[cause.key]
+    if call.used or not any("mask" in name for name in parameters(call.layer)):
         return set()
     axes = answers.runs.axes
     padded = [v for v in call.inputs if v.is_float and axes[v].padded is not None]
     return {value.tensor for value in padded if value.mask is None}
 
 
-def _content_causes(
-    answers: Answers, by_name: Mapping[str, Answer], leaking: list[str]
-) -> list[_Cause]:
+def _content_causes(answers: Answers, leaking: list[str]) -> list[_Cause]:
     """The leaks, each found while those before it are held still."""
+    runs = answers.runs
     kinds: list[Kind] = [CONTENT[name] for name in leaking if name in CONTENT]
-    if not kinds:
-        return [_faint_cause(answers, by_name)]
-    causes = [
-        _Cause(key, answers.place(found, key))
-        for key, found in answers.runs.leaks(kinds[0])
-    ]
-    return causes or [_Cause(None, answers.runs.runs.model.name)]
-
-
-def _faint_cause(answers: Answers, by_name: Mapping[str, Answer]) -> _Cause:
-    """Where the bits first differ: the gradient says that it is no accident."""
+    if kinds:
+        leaks = runs.leaks(kinds[0])
+        causes = [_Cause(key, place_of(runs, moved, key)) for key, moved in leaks]
+        return causes or [_Cause(None, runs.runs.model.name)]
+    # Where the bits first differ: the gradient says that it is no accident.
     for name in ("random content", "large content", "other ids"):
-        answer = by_name[name]
-        key = answers.faintest_mover(answer)
-        if key is not None and answer.found is not None:
-            return _Cause(key, answers.place(answer.found, key))
-    return _Cause(None, answers.runs.runs.model.name)
+        moved = answers.by_name[name].moved
+        key = first_mover(runs, moved, multiple=0.0)
+        if key is not None:
+            return [_Cause(key, place_of(runs, moved, key))]
+    return [_Cause(None, runs.runs.model.name)]
 
 
-def _in_order(answers: Answers, causes: Mapping[str, _Cause]) -> list[_Cause]:
-    order = {key: n for n, key in enumerate(answers.runs.record)}
-    last = len(order)
-
-    def rank(cause: _Cause) -> tuple[bool, int]:
-        position = last if cause.key is None else order.get(cause.key, last)
-        return cause.names == ["other side"], position
-
-    return sorted(causes.values(), key=rank)
-
-
-def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> Finding:
-    variants = {name: by_name[name] for name in cause.names}
-    code = _code(by_name, cause.names)
+def _finding(answers: Answers, cause: _Cause) -> Finding:
+    variants = {name: answers.by_name[name] for name in cause.names}
+    code = _code(variants)
     call = answers.runs.record.get(cause.key) if cause.key else None
-    kind = type(call.layer).__name__ if call else "the model"
+    kind = call.class_name if call else "the model"
     path = call.path if call else cause.place
     where = cause.place.removeprefix(path)  # ", between a and b" in code of one's own
     evidence: dict[str, Any] = {
@@ -125,8 +113,9 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
     if cause.also:
         evidence["also"] = cause.also
         mask += f" It does not reach {', '.join(cause.also)} either."
-    shown = min(cause.names, key=_telling)
-    worst = by_name[shown].variant
+    # Figures of ordinary content say more than those of a gradient or an extreme.
+    shown = min(cause.names, key=("large content", "gradient").__contains__)
+    worst = variants[shown].variant
     return Finding(
         code,
         path,
@@ -139,11 +128,11 @@ def _finding(answers: Answers, by_name: Mapping[str, Answer], cause: _Cause) -> 
     )
 
 
-def _code(by_name: Mapping[str, Answer], names: list[str]) -> str:
-    if "alone" in names:
-        # A row without its padding may have been taken alone for it.
-        names = [name for name in names if name != "less padding"]
-    return min((by_name[name].variant.code for name in names), key=_ORDER.index)
+def _code(variants: Mapping[str, Answer]) -> str:
+    # A row without its padding may have been taken alone for it.
+    doubtful = "less padding" if "alone" in variants else ""
+    codes = {a.variant.code for name, a in variants.items() if name != doubtful}
+    return min(codes, key=_ORDER.index)
 
 
 def _fix(code: str, cause: _Cause, instead: str) -> str:
@@ -158,19 +147,9 @@ def _fix(code: str, cause: _Cause, instead: str) -> str:
 
 
 def _evidence(answer: Answer) -> dict[str, Any]:
-    variant = answer.variant
-    moved = variant.moved if variant.moved is not None else 0.0
-    found: dict[str, Any] = {
-        "moved": "inf" if np.isinf(moved) else moved,
-        "noise": variant.noise,
-        "ratio": "inf" if _share(answer) == np.inf else _share(answer),
-    }
-    return found | dict(answer.where or {})
-
-
-def _share(answer: Answer) -> float:
     moved, noise = answer.variant.moved or 0.0, answer.variant.noise
-    return moved / noise if noise else float("inf")
+    figures = {"moved": moved, "noise": noise, "ratio": ratio(moved, noise)}
+    return plain(figures) | answer.where
 
 
 def _measured(name: str, variant: PaddingVariant) -> str:
@@ -178,11 +157,6 @@ def _measured(name: str, variant: PaddingVariant) -> str:
         share = f"{variant.moved:.3g} times that at real positions"
         return f"The gradient at padded positions is {share}"
     return f"The output of the model changes by {variant.moved:.3g} with {said(name)}"
-
-
-def _telling(name: str) -> bool:
-    """Figures of ordinary content say more than those of a gradient or an extreme."""
-    return name in ("large content", "gradient")
 
 
 def _instead(answers: Answers, call: CallRecord) -> str:
@@ -194,13 +168,13 @@ def _instead(answers: Answers, call: CallRecord) -> str:
             if kind.__name__ in advice.OVER_WINDOWS:
                 before = "Set padding to zero before it, or pool over time"
                 return f"{before}: {advice.POOLING}."
+    use = "Use the mask (True = real) there: keras_padsafe.ops."
     if not any(answers.runs.axes[value].time for value in call.outputs):
         return (
-            "Use the mask (True = real) there: keras_padsafe.ops.masked_mean, "
-            f"masked_max or masked_sum; or pool with {advice.POOLING}."
+            f"{use}masked_mean, masked_max or masked_sum; or pool with "
+            f"{advice.POOLING}."
         )
     return (
-        "Use the mask (True = real) there: keras_padsafe.ops.masked_softmax or "
-        "masked_attention for scores, masked_mean or masked_sum for reductions over "
-        "time."
+        f"{use}masked_softmax or masked_attention for scores, masked_mean or "
+        "masked_sum for reductions over time."
     )

@@ -83,9 +83,7 @@ def transform_floats(function: Callable[[Tensor], Tensor], structure: Any) -> An
     """Applies `function` to each floating-point tensor; the masks are kept."""
 
     def transformed(tensor: Tensor) -> Tensor:
-        if not is_float(tensor):
-            return tensor
-        result = function(tensor)
+        result = function(tensor) if is_float(tensor) else tensor
         mask = get_keras_mask(tensor)
         if mask is not None and result is not tensor:
             set_keras_mask(result, mask)

@@ -1,7 +1,8 @@
 """Which inputs are sequences, and which of their positions are padding."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,7 @@ def find_timelines(
         AuditError: if it cannot be told which input is the padded one.
     """
     finder = _Finder(inputs, pad_id, born)
-    if isinstance(pad_id, Mapping):
-        return finder.with_neighbours(finder.named(pad_id))
-    found = finder.of_masks()
-    found += finder.of_born(found)
-    if not found:
-        found = finder.of_ids()
-    if not found and born:
-        found = lines_of(~max(born, key=lambda one: not one.mask.all()).mask)
+    found = finder.named() if isinstance(pad_id, Mapping) else finder.unnamed()
     return finder.with_neighbours(found)
 
 
@@ -67,9 +61,8 @@ def pad_ids(pad_id: Any, name: str = "") -> np.ndarray:
     """The pad ids of an input, as an array."""
     if isinstance(pad_id, Mapping):
         pad_id = pad_id.get(name)
-    if pad_id is None:
-        return np.zeros(0)
-    return np.atleast_1d(np.asarray(list(pad_id) if _several(pad_id) else pad_id))
+    several = list(pad_id) if isinstance(pad_id, Iterable) else [pad_id]
+    return np.array([one for one in several if one is not None])
 
 
 def lines_of(padding: np.ndarray, member: int | None = None) -> list[Timeline]:
@@ -91,75 +84,71 @@ def lines_of(padding: np.ndarray, member: int | None = None) -> list[Timeline]:
     return lines
 
 
+@dataclass(frozen=True, eq=False)
 class _Finder:
-    def __init__(
-        self, inputs: Sequence[Input], pad_id: Any, born: Sequence[Born]
-    ) -> None:
-        self._inputs = inputs
-        self._pad_id = pad_id
-        self._born = [one.mask for one in born]
-        # A mask of its own says that an input does not lie beside another one.
-        self._masked_alone = {
-            i
-            for i, entry in enumerate(inputs)
-            if any(_same(entry.values, given) for one in born for given in one.made_of)
-        }
-        self._masks = {i for i in range(len(inputs)) if self._is_mask(i)}
+    inputs: Sequence[Input]
+    pad_id: Any
+    born: Sequence[Born]
 
-    def named(self, by_name: Mapping[str, Any]) -> list[Timeline]:
-        names = [entry.name for entry in self._inputs]
-        unknown = sorted(set(by_name) - set(names))
+    @cached_property
+    def masks(self) -> set[int]:
+        """The inputs that are masks."""
+        return {i for i in range(len(self.inputs)) if self._is_mask(i)}
+
+    def named(self) -> list[Timeline]:
+        names = [entry.name for entry in self.inputs]
+        unknown = sorted(set(self.pad_id) - set(names))
         if unknown:
             raise AuditError(
                 f"pad_id: there is no input {unknown[0]!r}. There are: "
                 f"{', '.join(map(repr, names))}."
             )
-        return _merged(
-            [
-                lines_of(self._holds_pad(i), i)
-                for i, name in enumerate(names)
-                if name in by_name
-            ]
-        )
+        numbers = [i for i, name in enumerate(names) if name in self.pad_id]
+        return _merged([lines_of(self._holds_pad(i), i) for i in numbers])
 
-    def of_masks(self) -> list[Timeline]:
-        found = []
-        for i in sorted(self._masks):
-            values = self._inputs[i].values
-            if values.ndim == 2:
-                found.append(Timeline(values == 0, {i: (1,)}, (i,)))
+    def unnamed(self) -> list[Timeline]:
+        found = [
+            Timeline(entry.values == 0, {i: (1,)}, (i,))
+            for i, entry in enumerate(self.inputs)
+            if i in self.masks and entry.values.ndim == 2
+        ]
+        found = (found + self._of_born(found)) or self._of_ids()
+        if not found and self.born:
+            found = lines_of(~max(self.born, key=lambda one: not one.mask.all()).mask)
         return found
 
-    def of_born(self, known: list[Timeline]) -> list[Timeline]:
+    def _of_born(self, known: list[Timeline]) -> list[Timeline]:
         """Sequences whose padding the model masks by itself."""
         found = []
-        for i, entry in enumerate(self._inputs):
-            if i in self._masks or entry.values.ndim < 2:
-                continue
-            padding = self._masked(entry)
+        for i, entry in enumerate(self.inputs):
+            padding = None if i in self.masks else self._masked(entry)
             if padding is None or not padding.any():
                 continue
-            if not any(_same(line.padding, padding) for line in known):
+            if not any(np.array_equal(line.padding, padding) for line in known):
                 found.append(lines_of(padding, i))
         return _merged(found)
 
     def _masked(self, entry: Input) -> np.ndarray | None:
         """What the model's own masks hide of an input."""
-        if entry.is_integer:
-            holds = [~mask for mask in self._born if mask.shape == entry.values.shape]
-            return next((p for p in holds if _one_id(entry.values, p)), None)
         shape = entry.values.shape
-        fits = [m for m in self._born if m.shape == shape[: m.ndim] and m.ndim > 1]
-        fits = [m for m in fits if m.ndim < len(shape)]
+        fits = [
+            one.mask
+            for one in self.born
+            if one.mask.ndim > 1 and one.mask.shape == shape[: one.mask.ndim]
+        ]
+        if entry.is_integer:
+            holds = [~mask for mask in fits if mask.ndim == len(shape)]
+            return next((p for p in holds if _one_id(entry.values, p)), None)
+        fits = [mask for mask in fits if mask.ndim < len(shape)]
         return ~max(fits, key=lambda mask: mask.ndim) if fits else None
 
-    def of_ids(self) -> list[Timeline]:
+    def _of_ids(self) -> list[Timeline]:
         """Sequences that nothing masks: only the pad id says what padding is."""
         found = []
-        for i, entry in enumerate(self._inputs):
+        for i, entry in enumerate(self.inputs):
             ids = entry.values.ndim >= 2 and entry.is_integer
             features = entry.values.ndim >= 3 and entry.is_float
-            if i in self._masks or not (ids or features) or entry.values.shape[1] < 2:
+            if i in self.masks or not (ids or features) or entry.values.shape[1] < 2:
                 continue
             padding = self._holds_pad(i)
             if padding.any():
@@ -170,41 +159,36 @@ class _Finder:
         likely = lines if nested or not ends else ends
         starts = [line for line in likely if not line.outer]
         if len(starts) > 1:
-            names = [self._inputs[i].name for line in starts for i in line.members]
+            names = [self.inputs[i].name for line in starts for i in line.members]
             raise AuditError(
                 f"pad_id: the inputs {', '.join(map(repr, names))} all hold the pad "
                 "id, at different positions, and no mask says which of them is "
-                f"padded. Name that input: pad_id={{{names[0]!r}: {self._pad_id!r}}}."
+                f"padded. Name that input: pad_id={{{names[0]!r}: {self.pad_id!r}}}."
             )
         return likely
 
     def with_neighbours(self, lines: list[Timeline]) -> list[Timeline]:
         """Adds the inputs that lie beside a sequence: segments, positions, features."""
         taken = {i for line in lines for i in line.members}
-        for i, entry in enumerate(self._inputs):
-            if i in taken or i in self._masked_alone:
-                continue
-            padding = self._holds_pad(i) if entry.is_integer else None
+        for i, entry in enumerate(self.inputs):
+            # A mask of its own says that an input does not lie beside another one.
+            given = [array for one in self.born for array in one.made_of]
+            alone = any(np.array_equal(entry.values, array) for array in given)
             near = [
                 number
                 for number, line in enumerate(lines)
                 if not line.outer and self._lies_beside(entry, line)
             ]
-            if near:
-                best = max(near, key=lambda n: _agreement(lines[n].padding, padding))
-                line = lines[best]
-                axes = [
-                    axis
-                    for axis in range(1, entry.values.ndim)
-                    if entry.values.shape[axis] == line.length
-                ]
-                # A mask may have more than one; other inputs have one.
-                kept = tuple(axes if i in self._masks else axes[:1])
-                lines[best] = replace(
-                    line,
-                    places={**line.places, i: kept},
-                    masks=(*line.masks, *({i} & self._masks)),
-                )
+            if i in taken or alone or not near:
+                continue
+            padding = self._holds_pad(i) if entry.is_integer else None
+            best = max(near, key=lambda n: _agreement(lines[n].padding, padding))
+            line, sizes = lines[best], entry.values.shape
+            axes = [n for n in range(1, len(sizes)) if sizes[n] == line.length]
+            # A mask may have more than one; other inputs have one.
+            kept = tuple(axes if i in self.masks else axes[:1])
+            masks = (*line.masks, *({i} & self.masks))
+            lines[best] = replace(line, places={**line.places, i: kept}, masks=masks)
         return lines
 
     def _lies_beside(self, entry: Input, line: Timeline) -> bool:
@@ -217,34 +201,28 @@ class _Finder:
 
     def _holds_pad(self, i: int) -> np.ndarray:
         """Where an input of ids holds one; where all features of a step do."""
-        entry = self._inputs[i]
-        ids = pad_ids(self._pad_id, entry.name)
-        held = np.isin(entry.values, ids) if ids.size else np.zeros(entry.values.shape)
-        held = held.astype(bool)
+        entry = self.inputs[i]
+        held = np.isin(entry.values, pad_ids(self.pad_id, entry.name))
         if entry.is_integer:
             return held
         return np.asarray(held.all(axis=tuple(range(2, held.ndim))))
 
     def _is_mask(self, i: int) -> bool:
-        values = self._inputs[i].values
-        if values.ndim < 2 or values.dtype.kind not in "biuf":
+        values = self.inputs[i].values
+        if values.ndim < 2 or values.dtype.kind == "b":
+            return values.ndim > 1
+        if values.dtype.kind not in "iuf" or not np.isin(values, (0, 1)).all():
             return False
-        if values.dtype.kind == "b":
+        if "mask" in self.inputs[i].name.lower():
             return True
-        if not np.isin(values, (0, 1)).all():
-            return False
-        return "mask" in self._inputs[i].name.lower() or self._mirrors_ids(i)
-
-    def _mirrors_ids(self, i: int) -> bool:
-        """Whether an input of zeros and ones is 0 just where another one is padded."""
-        values = self._inputs[i].values
-        return values.ndim == 2 and any(
+        # Zeros and ones that are 0 just where another input is padded.
+        zero = values == 0
+        return bool(zero.any()) and any(
             other.is_integer
-            and other.values.shape == values.shape
+            and other.values.ndim == 2
             and not np.isin(other.values, (0, 1)).all()
-            and (values == 0).any()
-            and _same(values == 0, self._holds_pad(j))
-            for j, other in enumerate(self._inputs)
+            and np.array_equal(zero, self._holds_pad(n))
+            for n, other in enumerate(self.inputs)
         )
 
 
@@ -254,15 +232,15 @@ def _merged(groups: Sequence[list[Timeline]]) -> list[Timeline]:
     for group in groups:
         numbers: list[int] = []
         for line in group:
-            same = [n for n, o in enumerate(merged) if _same(line.padding, o.padding)]
-            if same:
-                other = merged[same[0]]
-                places = {**other.places, **line.places}
-                merged[same[0]] = replace(other, places=places)
+            same = [np.array_equal(line.padding, known.padding) for known in merged]
+            n = same.index(True) if any(same) else len(merged)
+            if any(same):
+                places = {**merged[n].places, **line.places}
+                merged[n] = replace(merged[n], places=places)
             else:
                 outer = tuple(numbers[n] for n in line.outer)
                 merged.append(replace(line, outer=outer))
-            numbers.append(same[0] if same else len(merged) - 1)
+            numbers.append(n)
     return merged
 
 
@@ -280,11 +258,3 @@ def _at_one_end(padding: np.ndarray) -> bool:
 def _one_id(values: np.ndarray, padding: np.ndarray) -> bool:
     """Whether padding is just where some ids stand that stand nowhere else."""
     return not np.isin(values[~padding], values[padding]).any()
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and bool((a == b).all())
-
-
-def _several(pad_id: Any) -> bool:
-    return isinstance(pad_id, (list, tuple, set, frozenset, range, np.ndarray))

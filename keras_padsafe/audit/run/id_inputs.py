@@ -1,13 +1,14 @@
-"""Which inputs of a model are looked up in which table."""
+"""Which inputs of a model are looked up in which table, and which ids have no row."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.bad_values import to_numpy
 from keras_padsafe.audit.run.model_runs import ModelRuns
-from keras_padsafe.audit.run.watch import LayerCall, Observer
+from keras_padsafe.audit.run.record_calls import CallRecord, Record, RecordCalls
+from keras_padsafe.errors import PadsafeError
 
 
 def find_id_inputs(
@@ -22,22 +23,77 @@ def find_id_inputs(
         The name of each such input, `None` if there is but one; its ids; and the rows
         of the table.
     """
-    lookups, runs = _Lookups(), ModelRuns(model, x)
-    runs.refusal(lookups)
+    recorder, runs = RecordCalls(), ModelRuns(model, x)
+    runs.refusal(recorder)
+    tables = [
+        (call.inputs[0].array, call.layer.input_dim)
+        for call in [*recorder.kept.values(), *recorder.unfinished]
+        if isinstance(getattr(call.layer, "input_dim", None), int)
+        and len(call.inputs) == 1
+    ]
     found: list[tuple[str | None, np.ndarray, int]] = []
     for entry in runs.inputs:
-        ids = entry.values
-        sizes = [size for seen, size in lookups.found if np.array_equal(seen, ids)]
+        sizes = [size for ids, size in tables if np.array_equal(ids, entry.values)]
         name = entry.name if len(runs.inputs) > 1 else None
-        found += [(name, ids, min(sizes))] if sizes else []
+        found += [(name, entry.values, min(sizes))] if sizes else []
     return found
 
 
-class _Lookups(Observer):
-    def __init__(self) -> None:
-        self.found: list[tuple[np.ndarray, int]] = []
+def own_record(runs: ModelRuns, error: type[PadsafeError]) -> Record:
+    """The calls of the batch as it is.
 
-    def enter(self, call: LayerCall) -> None:
-        input_dim = getattr(call.layer, "input_dim", None)
-        if isinstance(input_dim, int) and len(call.inputs) == 1:
-            self.found.append((to_numpy(call.inputs[0]), input_dim))
+    Raises:
+        PadsafeError: of this kind, if a table has no row for an id. Where nothing is
+            raised then, NaN comes out.
+    """
+    building, recorder = RecordCalls(), RecordCalls()
+    try:
+        runs.build(building)
+        runs.call(recorder, [entry.values for entry in runs.inputs])
+    except Exception as raised:
+        for call in [*building.unfinished, *recorder.unfinished][-1:]:
+            _refuse_ids(call, error, raised)
+        raise
+    for call in recorder.kept.values():
+        if any(v.is_float and np.isnan(v.array).any() for v in call.outputs):
+            _refuse_ids(call, error)
+    return recorder.kept
+
+
+def without_row(
+    layer: keras.Operation, arrays: Iterable[np.ndarray]
+) -> tuple[int, np.ndarray, np.ndarray] | None:
+    """The first ids among some arrays of which a layer's table lacks some rows.
+
+    Returns:
+        How many rows the table has, the ids, and which of them it has no row for.
+    """
+    sizes = [v.shape[0] for v in getattr(layer, "variables", ()) if len(v.shape) == 2]
+    if not sizes:
+        return None
+    rows = getattr(layer, "input_dim", None) or max(sizes)
+    # A Sequential model without an Input hands ids on as floats.
+    kinds = "iuf" if isinstance(layer, keras.layers.Embedding) else "iu"
+    for array in arrays:
+        if array.dtype.kind in kinds and np.isfinite(array).all():
+            ids = array.astype("int64")
+            outside = (ids >= rows) | (ids < -rows)
+            if outside.any():
+                return int(rows), ids, outside
+    return None
+
+
+def _refuse_ids(
+    call: CallRecord, error: type[PadsafeError], raised: Exception | None = None
+) -> None:
+    found = without_row(call.layer, [value.array for value in call.inputs])
+    if found is not None:
+        rows, ids, outside = found
+        first = ", ".join(map(str, np.argwhere(outside)[0]))
+        raise error(
+            f"batch: expected ids of the {rows} rows of '{call.path}' "
+            f"({call.class_name}); received {int(outside.sum())} of {ids.size} that it "
+            f"has no row for, the first at [{first}]. Map them to ids that it has, or "
+            "add rows with keras_padsafe.surgery.grow. keras_padsafe.audit.check_ids "
+            "finds such ids in your data."
+        ) from raised

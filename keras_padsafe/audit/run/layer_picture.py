@@ -9,7 +9,7 @@ import numpy as np
 from keras_padsafe.audit.run.bad_values import floats_in, to_numpy
 from keras_padsafe.audit.run.look import KnownMasks
 from keras_padsafe.audit.run.model_runs import ModelRuns
-from keras_padsafe.audit.run.watch import LayerCall, Observer
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Vary
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 
@@ -31,42 +31,36 @@ def layer_picture(
         `"masked"`, padding that its mask hides; `"unmasked"`, padding that no mask
         hides any more; `"nonfinite"`. No positions if the output has no time axis.
     """
-    painter = _Painter(row, shown)
-    ModelRuns(model, x).call(painter)
-    return {"row": row, "layers": painter.layers}
+    layers: list[dict[str, Any]] = []
+    known = KnownMasks()
 
-
-class _Painter(Observer):
-    def __init__(self, row: int, shown: Container[str]) -> None:
-        self.layers: list[dict[str, Any]] = []
-        self._row = row
-        self._shown = shown
-        self._known = KnownMasks()
-
-    def enter(self, call: LayerCall) -> None:
-        self._known.note_all((call.args, call.kwargs))
-
-    def leave(self, call: LayerCall) -> None:
-        self._known.note_all(call.outputs)
+    def look(call: LayerCall, moment: Moment, structure: Any) -> Any:
+        known.note_all(structure)
         inside = call.parent.layer if call.parent else None
-        floats = floats_in(call.outputs)
-        if floats and (isinstance(inside, keras.Model) or call.path in self._shown):
-            self.layers.append(self._pictured(call, floats[0]))
+        pictured = isinstance(inside, keras.Model) or call.path in shown
+        if moment == "leave" and pictured and (floats := floats_in(structure)):
+            layers.append(_pictured(call, floats[0], row, known))
+        return structure
 
-    def _pictured(self, call: LayerCall, tensor: Tensor) -> dict[str, Any]:
-        values = to_numpy(tensor)[self._row]
-        known = self._known.of(tensor)
-        states: list[str] = []
-        if known is not None:
-            finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-            padding = "unmasked" if get_keras_mask(tensor) is None else "masked"
-            states = [
-                ("real" if real else padding) if good else "nonfinite"
-                for real, good in zip(known[self._row], finite, strict=True)
-            ]
-        return {
-            "path": call.path,
-            "kind": type(call.layer).__name__,
-            "states": states,
-            "finite": bool(np.isfinite(values).all()),
-        }
+    ModelRuns(model, x).call(Vary(look))
+    return {"row": row, "layers": layers}
+
+
+def _pictured(
+    call: LayerCall, tensor: Tensor, row: int, known: KnownMasks
+) -> dict[str, Any]:
+    values, mask = to_numpy(tensor)[row], known.of(tensor)
+    states: list[str] = []
+    if mask is not None:
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        padding = "unmasked" if get_keras_mask(tensor) is None else "masked"
+        states = [
+            ("real" if real else padding) if good else "nonfinite"
+            for real, good in zip(mask[row], finite, strict=True)
+        ]
+    return {
+        "path": call.path,
+        "kind": type(call.layer).__name__,
+        "states": states,
+        "finite": bool(np.isfinite(values).all()),
+    }

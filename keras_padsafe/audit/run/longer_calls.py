@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_padsafe.audit.run.bad_values import change_arrays, like, to_numpy
 from keras_padsafe.audit.run.float_noise import MULTIPLE
-from keras_padsafe.audit.run.leaks import owner_of, real_in
+from keras_padsafe.audit.run.leaks import owner_of
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.record_calls import (
     CallRecord,
@@ -80,10 +80,9 @@ class _LongerCall:
     def moves(self) -> dict[Value, np.ndarray]:
         """How far its outputs move, where they do."""
         given = self._call.args, self._call.kwargs
-        largest = max(
-            (float(np.nanmax(np.abs(real))) for real in self._real_floats()),
-            default=0.0,
-        )
+        floats = [value for value in self._values.values() if value.is_float]
+        real = [np.abs(value.array[self._runs.real(value)]) for value in floats]
+        largest = max((np.nanmax(part, initial=0.0) for part in real), default=0.0)
 
         def below_zero(array: np.ndarray) -> np.ndarray:
             # What is larger was filled in, so that no maximum or minimum takes it.
@@ -96,18 +95,11 @@ class _LongerCall:
                 long = self._answers(self._lengthened(given, change))
             except Exception:  # A call that takes no other length.
                 return found
-            for value, before, after in zip(
-                self._known.outputs, short, long, strict=False
-            ):
-                move = self._move(value, before, after)
+            for triple in zip(self._known.outputs, short, long, strict=False):
+                move = self._move(*triple)
                 if move is not None:
-                    found.setdefault(value, move)
+                    found.setdefault(triple[0], move)
         return found
-
-    def _real_floats(self) -> list[np.ndarray]:
-        floats = [value for value in self._values.values() if value.is_float]
-        real = [value.array[real_in(value, self._runs.axes)] for value in floats]
-        return [part for part in real if part.size and np.isfinite(part).any()]
 
     def _answers(self, given: Any) -> list[np.ndarray]:
         args, kwargs = given
@@ -168,7 +160,7 @@ class _LongerCall:
         axes, found = self._runs.axes[value], {}
         if axes.shape != value.array.shape:
             raise ValueError("several axes lie in one")
-        real = real_in(value, self._runs.axes)
+        real = self._runs.real(value)
         for n, number in axes.time:
             line = self._lines[number]
             if n < self._outer or not line.padding.any():
@@ -193,10 +185,10 @@ class _LongerCall:
         if after.shape != before.shape or not axes.batch:
             return None
         rows = self._rows.reshape(self._rows.shape + (1,) * (after.ndim - self._outer))
-        real = real_in(value, self._runs.axes) & rows
+        real = self._runs.real(value) & rows
         with np.errstate(invalid="ignore"):
             move = np.where(real, after.astype("float64") - before, 0.0)
-        limit = MULTIPLE * self._runs.noise.get(value, 0.0)
+        limit = MULTIPLE * self._runs.noise[value]
         return move if np.abs(move).max(initial=0.0) > limit else None
 
 

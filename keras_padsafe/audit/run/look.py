@@ -134,9 +134,9 @@ class Look(Observer):
         self.flows: dict[Spot, list[Flow]] = {}
         self.noted: dict[Spot, Noted] = {}
         self.masks = KnownMasks()
+        self.meant = meant
         self._changes = changes or {}
         self._settle = settle
-        self.meant = meant
         self._last_meant = -1
 
     def children(self, call: LayerCall | None) -> list[LayerCall]:
@@ -181,10 +181,7 @@ class Look(Observer):
             )
             for tensor in floats_in(flows)
         ]
-        found = [
-            bad_values(tensor, self.masks.of(tensor), each)
-            for tensor in floats_in(seen)
-        ]
+        found = [bad_values(t, self.masks.of(t), each) for t in floats_in(seen)]
         bad = tuple(one for one in found if one is not None)
         if bad and not any(one.has_nan for one in bad) and self._is_meant(spot, call):
             self._last_meant = call.index

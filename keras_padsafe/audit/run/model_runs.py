@@ -2,7 +2,6 @@
 
 import random
 import re
-import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -58,10 +57,9 @@ class ModelRuns:
             array = to_numpy(leaf) if is_tensor else np.asarray(leaf)
             found.append(Input("/".join(map(str, path)) or "0", array))
         names = [tensor.name for tensor in getattr(self.model, "inputs", None) or []]
-        numbered = all(entry.name.isdigit() for entry in found)
-        if numbered and len(names) == len(found):
-            pairs = zip(names, found, strict=True)
-            found = [Input(name, entry.values) for name, entry in pairs]
+        if len(names) == len(found) and all(entry.name.isdigit() for entry in found):
+            arrays = [entry.values for entry in found]
+            found = list(map(Input, names, arrays))
         return tuple(found)
 
     def build(self, observer: Observer | None = None) -> None:
@@ -78,14 +76,9 @@ class ModelRuns:
         keep: Callable[[CallRecord], Any] = lambda call: call,
         variables: Values = (),
     ) -> dict[Key, Any]:
-        """The calls of one run; the last is that of the model.
+        """The calls of one run, or what `keep` makes of each; the model's comes last.
 
-        Args:
-            values: The arrays of the batch; by default its own.
-            alters: May replace what goes into a call, or comes out of it.
-            reseeded: Another number draws other random numbers, where the model does.
-            keep: Makes of each call what is kept of it; by default all of it.
-            variables: What some variables are taken to hold meanwhile.
+        Alters may replace what goes into a call or comes out of it; else as `call`.
         """
         recorder = RecordCalls(*alters, keep=keep)
         self.call(recorder, values, reseeded=reseeded, variables=variables)
@@ -127,7 +120,7 @@ class ModelRuns:
             observer: Sees the calls.
             values: The arrays of the batch; by default its own.
             only: As `watch` takes it.
-            variables: What some variables are taken to hold meanwhile.
+            variables: What some variables are taken to hold.
             reseeded: Another number draws other random numbers, where the model does.
             then: What to make of the outputs, before all is as it was again.
         """
@@ -135,11 +128,13 @@ class ModelRuns:
         x = self.x
         if values is not None:
             x = keras.tree.pack_sequence_as(x, [*map(_as_before, values)])
-        with self.untouched([*self._seeds(reseeded), *variables]):
-            watching = watch(self.model, observer, only, self._agrees)
-            with watching, warnings.catch_warnings():
-                # What becomes of a mask that is dropped is what an audit finds.
-                warnings.filterwarnings("ignore", ".*destroy the mask information")
+        seeds = [
+            (variable, variable.value + reseeded)
+            for variable in (self.model.variables if reseeded else [])
+            if "seed_generator_state" in variable.path
+        ]
+        with self.untouched([*seeds, *variables]):
+            with watch(self.model, observer, only, self._agrees):
                 if reseeded:
                     start_random_numbers_at(reseeded)
                 outputs = self.model(x, training=self._training)
@@ -147,11 +142,7 @@ class ModelRuns:
 
     @contextmanager
     def untouched(self, variables: Values = ()) -> Iterator[None]:
-        """While it lasts, no assignment reaches a Keras variable or a random state.
-
-        Args:
-            variables: What some variables are taken to hold meanwhile.
-        """
+        """While it lasts, no assignment reaches a Keras variable or a random state."""
         # Without a scope Keras reads a regularized weight itself, in one only here.
         every = self.model.variables
         regularized = [(v, v.value) for v in every if getattr(v, "regularizer", None)]
@@ -165,13 +156,6 @@ class ModelRuns:
             finally:
                 random.setstate(python)
                 np.random.set_state(numpy)
-
-    def _seeds(self, added: int) -> list[tuple[keras.Variable, Any]]:
-        return [
-            (variable, variable.value + added)
-            for variable in (self.model.variables if added else [])
-            if "seed_generator_state" in variable.path
-        ]
 
 
 def outputs_of(record: Mapping[Key, Kept]) -> Kept:
@@ -192,16 +176,13 @@ def as_tensors(structure: Any) -> Any:
     """Numbers as tensors of the running backend; nested lists of numbers are arrays."""
     if isinstance(structure, dict):
         return {name: as_tensors(part) for name, part in structure.items()}
-    if isinstance(structure, (list, tuple)) and not _is_array(structure):
+    leaves = keras.tree.flatten(structure)
+    is_array = all(isinstance(leaf, (bool, int, float)) for leaf in leaves)
+    if isinstance(structure, (list, tuple)) and not is_array:
         return type(structure)(as_tensors(part) for part in structure)
     if structure is None or keras.ops.is_tensor(structure):
         return structure
     return _as_before(np.asarray(structure))
-
-
-def _is_array(structure: Any) -> bool:
-    leaves = keras.tree.flatten(structure)
-    return all(isinstance(leaf, (bool, int, float)) for leaf in leaves)
 
 
 def _as_before(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """How far each tensor of a run stands from where it stood in another run."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import starmap
 from math import prod
 
 import numpy as np
@@ -43,52 +44,58 @@ class Movement:
         return found
 
 
+class Movements(dict[Value, Movement]):
+    """How far each tensor of the batch itself moved, where that can be compared.
+
+    Attributes:
+        calls: The calls that were made again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: set[Key] = set()
+
+
+def pairs_of(
+    before: CallRecord | None, after: CallRecord
+) -> Iterator[tuple[Value, Value]]:
+    """What a call was given and gave in two runs, where that is as many tensors."""
+    if before is not None:
+        if len(before.inputs) == len(after.inputs):
+            yield from zip(before.inputs, after.inputs, strict=True)
+        if len(before.outputs) == len(after.outputs):
+            yield from zip(before.outputs, after.outputs, strict=True)
+
+
 @dataclass(frozen=True, eq=False)
-class CallMovement:
-    """How far the inputs and outputs of a call moved; `None`: cannot be compared."""
-
-    inputs: list[Movement | None]
-    outputs: list[Movement | None]
-
-
-Movements = dict[Key, CallMovement]
-
-
 class Compare:
     """Compares tensors of a changed batch with those of the batch itself.
 
-    Args:
+    Attributes:
         change: How the batch was changed.
         axes: How each tensor of the first run is read.
+        moved: What was found so far.
     """
 
-    def __init__(self, change: Change, axes: Mapping[Value, Axes]) -> None:
-        self._change = change
-        self._axes = axes
-        self._known: dict[tuple[Value, int], Movement | None] = {}
+    change: Change
+    axes: Mapping[Value, Axes]
+    moved: Movements = field(default_factory=Movements)
+    _latest: dict[Value, int] = field(default_factory=dict)
 
-    def call(self, before: CallRecord | None, after: CallRecord) -> CallMovement | None:
-        """How far the tensors of one call moved; `None` if it is a new one."""
-        if before is None:
-            return None
-        return CallMovement(
-            self._all(before.inputs, after.inputs),
-            self._all(before.outputs, after.outputs),
-        )
-
-    def _all(self, before: list[Value], after: list[Value]) -> list[Movement | None]:
-        if len(before) != len(after):
-            return [None] * len(before)
-        return [self._one(a, b) for a, b in zip(before, after, strict=True)]
+    def call(self, before: CallRecord | None, after: CallRecord) -> None:
+        """Compares the tensors of one call."""
+        self.moved.calls.add(after.key)
+        for pair in pairs_of(before, after):
+            self._compare(*pair)
 
     def as_read(self, before: Value, after: Value, axes: Axes) -> Movement | None:
         """How far a tensor moved, its axes being read in this way."""
         then, now = before.array.reshape(axes.shape), after.array
         sizes = self._sizes(axes, now.shape)
-        if sizes is None or prod(sizes) != now.size:
+        if prod(sizes) != now.size:
             return None
         now, real = now.reshape(sizes), axes.real
-        places, rows = self._change.rows
+        places, rows = self.change.rows
         if axes.batch:
             then, now = then[rows], now[places]
             real = real[rows] if real.shape[0] > 1 else real
@@ -101,86 +108,73 @@ class Compare:
             return None
         return _reduced(_difference(then, now), real, axes, rows)
 
-    def _one(self, before: Value, after: Value) -> Movement | None:
-        pair = (before, after.tensor)
-        if pair not in self._known:
-            self._known[pair] = self._movement(before, after)
-        return self._known[pair]
+    def _compare(self, before: Value, after: Value) -> None:
+        if self._latest.get(before) == after.tensor:
+            return
+        self._latest[before] = after.tensor
+        axes = self.axes[before]
+        readings = [axes]
+        if not axes.sure and before.array.ndim == 2 and axes.time:
+            # `(batch, n)` with n as long as the sequence by chance: features did not
+            # go where the positions went.
+            features = Axis(axes.axes[1].size)
+            readings.append(replace(axes, axes=(axes.axes[0], features)))
+        moves = [self.as_read(before, after, reading) for reading in readings]
+        known = [move for move in moves if move is not None]
+        self.moved.pop(before, None)
+        if known:
+            self.moved[before] = min(known, key=lambda move: move.size)
 
-    def _movement(self, before: Value, after: Value) -> Movement | None:
-        axes = self._axes[before]
-        move = self.as_read(before, after, axes)
-        if axes.sure or before.array.ndim != 2 or not axes.time:
-            return move
-        # `(batch, n)` with n as long as the sequence by chance: features did not go
-        # where the positions went.
-        other = replace(axes, axes=(axes.axes[0], Axis(axes.axes[1].size)))
-        known = [m for m in (move, self.as_read(before, after, other)) if m is not None]
-        return min(known, key=lambda found: found.size, default=None)
+    def _sizes(self, axes: Axes, now: tuple[int, ...]) -> list[int]:
+        """How long each axis is now, several that lie in one being apart."""
 
-    def _sizes(self, axes: Axes, now: tuple[int, ...]) -> tuple[int, ...] | None:
-        apart = len(axes.axes) != len(now)
-        sizes = []
-        for number, axis in enumerate(axes.axes):
+        def size(number: int, axis: Axis) -> int:
             if axis.line == BATCH:
-                sizes.append(self._change.rows_now)
-            elif apart and axis.line >= 0:
-                sizes.append(self._change.lengths[axis.line])
-            else:
-                sizes.append(axis.size if apart else now[number])
-        return tuple(sizes)
+                return self.change.rows_now
+            if len(axes.axes) == len(now):
+                return now[number]
+            return self.change.lengths[axis.line] if axis.line >= 0 else axis.size
+
+        return list(starmap(size, enumerate(axes.axes)))
 
     def _back(
         self, now: np.ndarray, axes: Axes, number: int, line: int
     ) -> np.ndarray | None:
         """A tensor with its positions where they were in the batch itself."""
         axis, size = axes.axes[number], now.shape[number]
-        timeline, longer = self._change.timelines[line], self._change.lengths[line]
-        length = timeline.length
-        where = self._change.where[line]
+        where = self.change.where[line]
         if where is None:
             return np.take(now, np.minimum(np.arange(axis.size), size - 1), number)
-        places = axis.positions(axis.size, length)
+        timeline, longer = self.change.timelines[line], self.change.lengths[line]
+        length = timeline.length
+        places = axis.positions(length)
         inside = (places >= 0) & (places < length)
         to = np.take(where, np.clip(places, 0, length - 1), axis=-1)
         if axis.backwards:
             to = longer - 1 - to
-        to = to - axis.start
         # What stands before or after a sequence stays at its end.
         ends = np.arange(axis.size)
         after = (places >= length) if not axis.backwards else (places < 0)
         ends = np.where(after, size - axis.size + ends, ends)
-        to = np.where(inside, to, ends)
+        to = np.where(inside, to - axis.start, ends)
         if inside.any() and (to[..., inside].max() >= size or to.min() < 0):
             return None
-        to = self._for_axes(np.clip(to, 0, size - 1), axes, line)
-        if to is None:
-            return None
-        if to.ndim == 1:
-            return np.take(now, to, number)
+        to = np.clip(to, 0, size - 1)[self.change.rows[1]]
+        # Over the axes of the tensor, if all others agree on the positions.
         lines = {a.line: n for n, a in enumerate(axes.axes)}
-        over = [n for n in (BATCH, *self._change.timelines[line].outer) if n in lines]
-        shape = [1] * now.ndim
-        for n, length in zip(
-            [*(lines[n] for n in over), number], to.shape, strict=True
-        ):
-            shape[n] = length
-        return np.take_along_axis(now, to.reshape(shape), number)
-
-    def _for_axes(self, to: np.ndarray, axes: Axes, line: int) -> np.ndarray | None:
-        """Positions over the axes of a tensor, if all others agree on them."""
-        lines = {axis.line for axis in axes.axes}
-        to = to[self._change.rows[1]]
-        for n, outer in reversed(
-            list(enumerate((BATCH, *self._change.timelines[line].outer)))
-        ):
+        over: list[int] = []
+        for n, outer in reversed(list(enumerate((BATCH, *timeline.outer)))):
             if outer in lines:
+                over.insert(0, lines[outer])
                 continue
             first = np.take(to, [0], axis=n)
             if not (to == first).all():
                 return None
             to = first.squeeze(n)
-        return to
+        shape = [1] * now.ndim
+        for n, count in zip([*over, number], to.shape, strict=True):
+            shape[n] = count
+        return np.take_along_axis(now, to.reshape(shape), number)
 
 
 def _difference(then: np.ndarray, now: np.ndarray) -> np.ndarray:

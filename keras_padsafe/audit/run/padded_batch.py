@@ -1,7 +1,8 @@
 """The same batch with more padding, less, on the other side, in other company."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -48,37 +49,31 @@ class PaddedBatch:
         """How many rows the batch has."""
         return self.timelines[0].padding.shape[0]
 
-    @property
+    @cached_property
     def filled(self) -> np.ndarray:
         """The rows that hold something on every timeline: others have no answer."""
         flat = [line.real.reshape(self.rows, -1) for line in self.timelines]
         return np.all([real.any(1) for real in flat], axis=0)
 
+    @property
+    def most_padded(self) -> int:
+        """The row with most padding, of those that hold something."""
+        shares = [
+            line.padding.reshape(self.rows, -1).mean(1) for line in self.timelines
+        ]
+        return int(np.argmax(np.where(self.filled, np.sum(shares, 0), -1.0)))
+
     def unchanged(self) -> Change:
         """The batch itself."""
-        return self._changed(self._values(), (None,) * len(self.timelines))
+        return self._changed(self._values())
 
     def with_more_padding(self, added: Sequence[int]) -> Change:
         """Each timeline longer by so many positions, at the side where padding is."""
-        values = list(self._values())
-        where: list[np.ndarray | None] = []
+        taken: list[np.ndarray | None] = []
         for line, count in zip(self.timelines, added, strict=True):
-            shift = count if line.padded_left else 0
-            positions = np.arange(line.length) + shift
-            where.append(np.broadcast_to(positions, line.padding.shape))
-            if not count:
-                continue
-            place = tuple(map(int, np.argwhere(line.padding)[0]))
-            sides = (count, 0) if line.padded_left else (0, count)
-            for i, axes in line.places.items():
-                for axis in axes:
-                    filler = self._filler(i, line, place, axis)
-                    values[i] = _extended(values[i], axis, sides, filler)
-        lengths = [
-            line.length + count
-            for line, count in zip(self.timelines, added, strict=True)
-        ]
-        return self._changed(values, where, lengths)
+            start = -count if line.padded_left else 0
+            taken.append(np.arange(start, start + line.length + count))
+        return self._taken(self.unchanged(), taken)
 
     def with_less_padding(self, row: int, only: int | None = None) -> Change | None:
         """Without the positions that are padding in every row.
@@ -90,76 +85,71 @@ class PaddedBatch:
         Returns:
             The changed batch; `None` if the model makes the padding itself.
         """
-        chosen = [
-            line for n, line in enumerate(self.timelines) if only is None or n == only
-        ]
-        if not all(line.members for line in chosen):
+        chosen = [n for n in range(len(self.timelines)) if only in (None, n)]
+        if not all(self.timelines[n].members for n in chosen):
             return None
-        every = np.arange(self.rows)
-        if all(_used(line, every).all() for line in chosen):
-            every = np.array([row])
-        change = self._of_rows(every, (np.arange(len(every)), every))
-        values, lengths, where = list(change.inputs), [], []
-        for line in self.timelines:
-            kept = np.arange(line.length)
-            if line in chosen:
-                kept = np.flatnonzero(_used(line, every))
-            for i, axes in line.places.items():
-                for axis in axes:
-                    values[i] = np.take(values[i], kept, axis)
-            place = np.searchsorted(kept, np.arange(line.length))
-            place = np.minimum(place, kept.size - 1)
-            where.append(np.broadcast_to(place, line.padding.shape))
-            lengths.append(kept.size)
-        return replace(
-            change, inputs=tuple(values), where=tuple(where), lengths=tuple(lengths)
-        )
+        change = self.unchanged()
+        if all(_used(self.timelines[n]).all() for n in chosen):
+            change = self.alone(row)
+        taken: list[np.ndarray | None] = [None] * len(self.timelines)
+        for n in chosen:
+            taken[n] = np.flatnonzero(_used(self.timelines[n], change.rows[1]))
+        return self._taken(change, taken)
 
     def with_padding_on_the_other_side(self) -> Change:
         """Each row with its padding moved to the other end."""
-        values = list(self._values())
-        where: list[np.ndarray | None] = []
+        sides = [li.padding if li.padded_left else li.real for li in self.timelines]
+        orders = [np.argsort(first, axis=-1, kind="stable") for first in sides]
+        return self._taken(self.unchanged(), orders)
+
+    def _taken(self, change: Change, taken: Sequence[np.ndarray | None]) -> Change:
+        """A batch with other positions on its timelines.
+
+        Args:
+            change: The batch.
+            taken: For each timeline which positions it has now: in order, padding
+                where there is none of that number; or another order for each row.
+                `None` leaves it alone.
+        """
+        values, where = list(change.inputs), list(change.where)
+        lengths = list(change.lengths)
         # The inner ones first: an outer one takes them with it.
-        for line in reversed(self.timelines):
-            first = line.padding if line.padded_left else line.real
-            order = np.argsort(first, axis=-1, kind="stable")
+        for n in reversed(range(len(taken))):
+            line, index = self.timelines[n], taken[n]
+            if index is None:
+                continue
             for i, axes in line.places.items():
                 for axis in axes:
-                    index = _along(order, values[i].ndim, axis)
-                    values[i] = np.take_along_axis(values[i], index, axis)
-            where.append(np.argsort(order, axis=-1, kind="stable"))
-        return self._changed(values, where[::-1])
+                    values[i] = _take(values[i], index, axis, line, i in line.masks)
+            now = np.argsort(index, axis=-1, kind="stable")
+            if index.ndim == 1:  # What is cut off is where its neighbour is.
+                now = np.searchsorted(index, np.arange(line.length))
+            lengths[n] = index.shape[-1]
+            now = np.minimum(now, lengths[n] - 1)
+            where[n] = np.broadcast_to(now, line.padding.shape)
+        return Change(
+            tuple(values), change.rows, tuple(where), tuple(lengths), self.timelines
+        )
 
     def with_other_mates(self) -> Change:
         """Every other row, in another place, between rows turned about."""
-        every = np.arange(self.rows)
         if self.rows == 1:
-            return self._beside_itself()
+            first = np.array([0])
+            return self._of_rows(
+                lambda v, i: np.concatenate([v, self._turned(v, i)]), (first, first)
+            )
+        every = np.arange(self.rows)
         stays = every % 2 == 0
-        values = [
-            _turned(v, stays, self._line_of(i))[::-1]
-            if v.shape[:1] == (self.rows,)
-            else v
-            for i, v in enumerate(self._values())
-        ]
-        kept = every[stays]
-        places = self.rows - 1 - kept
-        return replace(self._changed(values), rows=(places, kept))
 
-    def _beside_itself(self) -> Change:
-        """The only row, and below it the same one turned about."""
-        values = [
-            np.concatenate([v, _turned(v, np.zeros(1, bool), self._line_of(i))])
-            if v.shape[:1] == (1,)
-            else v
-            for i, v in enumerate(self._values())
-        ]
-        first = np.array([0])
-        return replace(self._changed(values), rows=(first, first))
+        def mixed(values: np.ndarray, i: int) -> np.ndarray:
+            keep = stays.reshape((-1,) + (1,) * (values.ndim - 1))
+            return np.where(keep, values, self._turned(values, i))[::-1]
+
+        return self._of_rows(mixed, ((self.rows - 1 - every)[stays], every[stays]))
 
     def alone(self, row: int) -> Change:
         """One row without the others, its padding as it is."""
-        return self._of_rows(np.array([row]), (np.array([0]), np.array([row])))
+        return self._of_rows(lambda v, _: v[[row]], (np.array([0]), np.array([row])))
 
     def with_other_ids(self, random: np.random.Generator) -> Change | None:
         """Other ids behind the padding; `None` if that would make them real."""
@@ -187,72 +177,54 @@ class PaddedBatch:
     def _changed(
         self,
         values: Sequence[np.ndarray],
-        where: Sequence[np.ndarray | None] = (),
-        lengths: Sequence[int] = (),
+        rows: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> Change:
         every = np.arange(self.rows)
         return Change(
             tuple(values),
-            (every, every),
-            tuple(where) or (None,) * len(self.timelines),
-            tuple(lengths) or tuple(line.length for line in self.timelines),
+            rows or (every, every),
+            (None,) * len(self.timelines),
+            tuple(line.length for line in self.timelines),
             self.timelines,
         )
 
     def _of_rows(
-        self, rows: np.ndarray, compared: tuple[np.ndarray, np.ndarray]
+        self,
+        function: Callable[[np.ndarray, int], np.ndarray],
+        rows: tuple[np.ndarray, np.ndarray],
     ) -> Change:
         values = [
-            values[rows] if values.shape[:1] == (self.rows,) else values
-            for values in self._values()
+            function(v, i) if v.shape[:1] == (self.rows,) else v
+            for i, v in enumerate(self._values())
         ]
-        return replace(self._changed(values), rows=compared)
+        return self._changed(values, rows)
 
-    def _line_of(self, i: int) -> Timeline | None:
-        return next((line for line in self.timelines if i in line.members), None)
-
-    def _filler(
-        self, i: int, line: Timeline, place: tuple[int, ...], axis: int
-    ) -> np.ndarray:
-        """What an input holds where padding is, with `axis` cut out."""
-        values = self.inputs[i].values
-        if i in line.masks:
-            return np.zeros((), values.dtype)
-        inside = place[: axis + 1] if axis + 1 == len(place) else (0, 0)
-        return np.asarray(values[inside])
+    def _turned(self, values: np.ndarray, i: int) -> np.ndarray:
+        """In place of each row another one, read from end to start."""
+        others = np.roll(values, 1, axis=0)
+        lines = [line for line in self.timelines if i in line.members]
+        if lines and values.ndim > 1 and values.shape[1] == lines[0].length:
+            others = others[:, ::-1]
+        return others
 
 
-def _used(line: Timeline, rows: np.ndarray) -> np.ndarray:
+def _used(line: Timeline, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Which positions of a timeline are real in some row."""
     return np.asarray(line.real[rows].reshape(-1, line.length).any(0))
 
 
-def _extended(
-    values: np.ndarray, axis: int, sides: tuple[int, int], filler: np.ndarray
+def _take(
+    values: np.ndarray, index: np.ndarray, axis: int, line: Timeline, mask: bool
 ) -> np.ndarray:
-    shape = list(values.shape)
-    parts = [values]
-    for side, count in enumerate(sides):
-        shape[axis] = count
-        rest = np.moveaxis(np.empty(shape, values.dtype), axis, 1)
-        rest[...] = filler
-        part = np.moveaxis(rest, 1, axis)
-        parts = [*parts, part] if side else [part, *parts]
-    return np.concatenate(parts, axis)
-
-
-def _along(order: np.ndarray, ndim: int, axis: int) -> np.ndarray:
-    shape = [1] * ndim
-    shape[: order.ndim - 1], shape[axis] = order.shape[:-1], order.shape[-1]
-    return order.reshape(shape)
-
-
-def _turned(values: np.ndarray, stays: np.ndarray, line: Timeline | None) -> np.ndarray:
-    """Rows that do not stay are replaced by others, read from end to start."""
-    if values.shape[:1] != stays.shape:
-        return values
-    others = np.roll(values, 1, axis=0)
-    if line is not None and values.ndim > 1 and values.shape[1] == line.length:
-        others = others[:, ::-1]
-    keep = stays.reshape((-1,) + (1,) * (values.ndim - 1))
-    return np.where(keep, values, others)
+    """Positions of an axis; where there is none, what stands where padding is."""
+    if index.ndim > 1:
+        shape = [1] * values.ndim
+        shape[: index.ndim - 1], shape[axis] = index.shape[:-1], index.shape[-1]
+        return np.take_along_axis(values, index.reshape(shape), axis)
+    outside = (index < 0) | (index >= values.shape[axis])
+    taken = np.moveaxis(np.take(values, np.where(outside, 0, index), axis), axis, 1)
+    if outside.any():
+        place = tuple(np.argwhere(line.padding)[0])
+        inside = place if axis + 1 == len(place) else (0, 0)
+        taken[:, outside] = 0 if mask else values[inside]
+    return np.moveaxis(taken, 1, axis)

@@ -14,14 +14,9 @@ from keras_padsafe.audit.run.float_noise import (
     rounding_error,
     typical_size,
 )
-from keras_padsafe.audit.run.leaks import (
-    as_before,
-    first_mover,
-    has_moved,
-    unsettle,
-)
+from keras_padsafe.audit.run.leaks import as_before, first_mover
 from keras_padsafe.audit.run.model_runs import ModelRuns, Values, outputs_of
-from keras_padsafe.audit.run.movements import CallMovement, Compare, Movements
+from keras_padsafe.audit.run.movements import Compare, Movements, pairs_of
 from keras_padsafe.audit.run.padded_batch import Change, PaddedBatch
 from keras_padsafe.audit.run.poison import Kind, find_taps, poisoned, put_in
 from keras_padsafe.audit.run.record_calls import Alter, CallRecord, Key, Record, Value
@@ -47,8 +42,8 @@ class PaddedRuns:
 
     def __init__(self, runs: ModelRuns, record: Record, batch: PaddedBatch) -> None:
         self.runs, self.record, self.batch = runs, record, batch
-        self.added, grown, self.refused = self._run_longer()
-        read = ReadAxes(runs.inputs, batch.timelines, batch.filled, self.added, grown)
+        self.added, longer, self.refused = self._run_longer()
+        read = ReadAxes(batch, self.added, longer)
         read.read(record)
         self.axes = read.of
         self.taps = find_taps(record, batch, self.axes)
@@ -68,19 +63,18 @@ class PaddedRuns:
     @cached_property
     def noise(self) -> dict[Value, float]:
         """How far rounding, and random numbers if there are any, move each tensor."""
-        unchanged = self.batch.unchanged()
-        noise: dict[Value, float] = {}
+        noise = dict.fromkeys(self.axes, 0.0)
         for seed in range(1, SEEDS + 1):
             alter = round_again(self.record, seed)
-            found = self.moved(unchanged, alter, reseeded=seed)
-            for key, movement in found.items():
-                call = self.record[key]
-                values = call.inputs + call.outputs
-                moved = movement.inputs + movement.outputs
-                for value, move in zip(values, moved, strict=True):
-                    size = move.size if move is not None else 0.0
-                    noise[value] = max(noise.get(value, 0.0), size)
+            found = self.moved(self.batch.unchanged(), alter, reseeded=seed)
+            for value, move in found.items():
+                noise[value] = max(noise[value], move.size)
         return noise
+
+    def real(self, value: Value) -> np.ndarray:
+        """Where a tensor is real, in the shape of the tensor."""
+        axes = self.axes[value]
+        return np.broadcast_to(axes.real, axes.shape).reshape(value.array.shape)
 
     @property
     def features(self) -> dict[int, np.ndarray]:
@@ -103,29 +97,31 @@ class PaddedRuns:
         for i, padding in self.features.items():
             array = values[i]
             values[i] = poisoned(array, padding, kind, str(array.dtype), random)
-        put = put_in(self.record, self.taps, kind)
+        padding = {tap.value: tap.padding for tap in self.taps}
+        keys = [tap.call.key for tap in self.taps]
+        put = put_in(self.record, padding, keys, kind, 0)
         return replace(change, inputs=tuple(values)), put
 
     def moved(self, change: Change, *alters: Alter, reseeded: int = 0) -> Movements:
-        """Runs a changed batch: how far each call moved.
+        """Runs a changed batch: how far each tensor moved.
 
-        Each is compared when it ends, so that no second run is held.
+        Each call is compared when it ends, so that no second run is held.
         """
         compare = Compare(change, self.axes)
 
-        def keep(call: CallRecord) -> CallMovement | None:
-            return compare.call(self.record.get(call.key), call)
+        def keep(call: CallRecord) -> None:
+            compare.call(self.record.get(call.key), call)
 
-        found = self.runs.record(change.inputs, *alters, reseeded=reseeded, keep=keep)
-        return {key: move for key, move in found.items() if move is not None}
+        self.runs.record(change.inputs, *alters, reseeded=reseeded, keep=keep)
+        return compare.moved
 
     def again(
         self, key: Key, change: Change, *alters: Alter, variables: Values = ()
-    ) -> CallRecord:
-        """One call of a changed run."""
+    ) -> list[Value]:
+        """What one call gives in a changed run."""
 
-        def keep(call: CallRecord) -> CallRecord | None:
-            return call if call.key == key else None
+        def keep(call: CallRecord) -> list[Value]:
+            return call.outputs if call.key == key else []
 
         found = self.runs.record(change.inputs, *alters, keep=keep, variables=variables)
         return found[key]
@@ -136,20 +132,15 @@ class PaddedRuns:
         Each is found while those before it are held still. Where there are several,
         each has to change an answer while the others see the padding of before.
 
-        Args:
-            kind: Which content.
-            settle: Whether a call that only carries padding to places that cannot be
-                read from shapes is passed over.
-
-        Returns:
-            The calls, in the order in which they end, and the movements that show each.
+        With `settle`, one that only carries padding to places that cannot be read from
+        shapes is passed over. In the order in which they end, with what shows each.
         """
         found: dict[Key, Movements] = {}
         settled: set[Key] = set()
         while len(found) < LIMIT:
-            held = as_before(self.record, self.axes, list(found), real=True)
+            held = as_before(self, list(found), real=True)
             moved = self.moved(*self.behind(kind), held)
-            key = first_mover(self.record, moved, self.noise)
+            key = first_mover(self, moved)
             if key is None or key in found or not self.answer_moved(moved):
                 break
             if settle and key not in settled and settle_padding(self, key, kind):
@@ -161,12 +152,18 @@ class PaddedRuns:
         confirmed = [key for key in found if self._leaks_alone(key, kind, list(found))]
         return [(key, found[key]) for key in confirmed or found]
 
-    def answer_moved(self, found: Movements) -> bool:
-        """Whether an answer moved by more than rounding."""
-        root = outputs_of(self.record)
-        return root.key in found and has_moved(
-            root.outputs, found[root.key].outputs, self.noise
+    def has_moved(
+        self, values: Sequence[Value], moved: Movements, multiple: float = MULTIPLE
+    ) -> bool:
+        """Whether any of some tensors moved by more than rounding."""
+        return any(
+            value in moved and moved[value].size > multiple * self.noise[value]
+            for value in values
         )
+
+    def answer_moved(self, moved: Movements) -> bool:
+        """Whether an answer moved by more than rounding."""
+        return self.has_moved(outputs_of(self.record).outputs, moved)
 
     def pools(self, key: Key) -> bool:
         """Whether a call takes a sequence of floats, and gives nothing with time."""
@@ -176,22 +173,26 @@ class PaddedRuns:
 
     def _leaks_alone(self, key: Key, kind: Kind, keys: Sequence[Key]) -> bool:
         others = [k for k in keys if k != key and not self.record[k].has_children]
-        calmed = as_before(self.record, self.axes, others, real=False)
-        noisy = unsettle(self.record, self.axes, others, kind)
+        calmed = as_before(self, others, real=False)
+        outputs = {value for other in others for value in self.record[other].outputs}
+        padding = {
+            value: padded
+            for value in outputs
+            if (padded := self.axes[value].padded) is not None
+            and self.axes[value].shape == value.array.shape
+        }
+        noisy = put_in(self.record, padding, others, kind, 2)
         return self.answer_moved(self.moved(*self.behind(kind), noisy, calmed))
 
     def _run_longer(self) -> tuple[list[int], dict[Key, Grown], str | None]:
+        """How much longer each timeline was, the shapes then, and what was refused."""
         lines = self.batch.timelines
-        longest = max(line.length for line in lines)
+        many = max(4, max(line.length for line in lines) // 2)
         # Growing by different lengths tells the axes of two sequences apart.
-        tries = [
-            [count + n for n in range(len(lines))]
-            for count in (max(4, longest // 2), 1)
-        ]
+        tries = [[count + n for n in range(len(lines))] for count in (many, 1)]
         if len(lines) > 1:
-            tries += [[1] * len(lines)]
-            alone = np.eye(len(lines), dtype=int) * max(4, longest // 2)
-            tries += alone.tolist()
+            alone = np.eye(len(lines), dtype=int) * many
+            tries += [[1] * len(lines), *alone.tolist()]
         had_nan = grown(outputs_of(self.record)).has_nan
         best: tuple[list[int], dict[Key, Grown], str | None]
         best = ([0] * len(lines), {}, None)
@@ -239,30 +240,23 @@ class PaddedRuns:
         """Leaves of the readings of each tensor those in which it has not moved."""
         seen: set[Value] = set()
 
-        def sift(value: Value, other: Value) -> None:
-            axes = self.axes[value]
-            if value in seen or not axes.time or not value.is_float:
-                return
-            seen.add(value)
-            if value not in left:
-                others = _other_readings(axes, self.batch)
-                placed = [read.placed(value, one, axes.sure) for one in others]
-                left[value] = [axes, *placed]
-            error = rounding_error(value.dtype) * typical_size(value.array)
-            moves = [(one, compare.as_read(value, other, one)) for one in left[value]]
-            left[value] = [
-                one
-                for one, move in moves
-                if move is not None and move.size <= 8 * MULTIPLE * error
-            ]
-
         def keep(call: CallRecord) -> None:
-            known = self.record.get(call.key)
-            if known is not None:
-                for pair in zip(known.inputs, call.inputs, strict=False):
-                    sift(*pair)
-                for pair in zip(known.outputs, call.outputs, strict=False):
-                    sift(*pair)
+            for value, other in pairs_of(self.record.get(call.key), call):
+                axes = self.axes[value]
+                if value in seen or not axes.time or not value.is_float:
+                    continue
+                seen.add(value)
+                if value not in left:
+                    others = _other_readings(axes, self.batch)
+                    placed = [read.placed(value, one, axes.sure) for one in others]
+                    left[value] = [axes, *placed]
+                error = rounding_error(value.dtype) * typical_size(value.array)
+                moves = [compare.as_read(value, other, one) for one in left[value]]
+                left[value] = [
+                    one
+                    for one, move in zip(left[value], moves, strict=True)
+                    if move is not None and move.size <= 8 * MULTIPLE * error
+                ]
 
         return keep
 

@@ -1,33 +1,18 @@
 """Whether an answer would follow what padding holds: its gradient is zero if not."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.bad_values import floats_in, is_float
+from keras_padsafe.audit.run.bad_values import floats_in, transform_floats
 from keras_padsafe.audit.run.model_runs import ModelRuns
 from keras_padsafe.audit.run.poison import Tap
 from keras_padsafe.audit.run.record_calls import Value
-from keras_padsafe.audit.run.watch import LayerCall, Moment, Vary, map_tensors
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Vary
 from keras_padsafe.backends.running import as_one, gradients
-from keras_padsafe.compat import get_keras_mask, set_keras_mask
 from keras_padsafe.types import Tensor
-
-
-@dataclass(frozen=True)
-class PaddingGradient:
-    """The gradient of the real outputs by what the sequence holds.
-
-    Attributes:
-        padded: The largest one at a padded position.
-        real: The largest one at a real position.
-    """
-
-    padded: float
-    real: float
 
 
 def padding_gradient(
@@ -35,8 +20,10 @@ def padding_gradient(
     taps: Sequence[Tap],
     inputs: Mapping[int, np.ndarray],
     outputs: Sequence[tuple[Value, np.ndarray]],
-) -> PaddingGradient:
-    """Differentiates a random sum of the real outputs.
+) -> tuple[float, float]:
+    """The largest gradient of the real outputs, at padding and at what is real.
+
+    Differentiated is a sum of them with random weights.
 
     Args:
         runs: The model and its batch.
@@ -54,7 +41,7 @@ def padding_gradient(
         given: list[Any] = list(values)
         for n, i in enumerate(inputs):
             given[i] = tensors[len(taps) + n]
-        at = {tap.index: (tap, tensors[n]) for n, tap in enumerate(taps)}
+        at = {tap.call.index: (tap, tensors[n]) for n, tap in enumerate(taps)}
         found = floats_in(runs.call(Vary(_replacing(at)), given, only=set(at)))
         parts: list[Tensor] = []
         for output, weight, (_value, real) in zip(found, weights, outputs, strict=True):
@@ -74,7 +61,7 @@ def padding_gradient(
         for n, place in enumerate((padding, ~padding)):
             part = size[place].max(initial=0.0)
             largest[n] = float(np.maximum(largest[n], part))
-    return PaddingGradient(*largest)
+    return largest[0], largest[1]
 
 
 def _replacing(
@@ -86,20 +73,16 @@ def _replacing(
         if moment == "enter":
             return structure
         tap, tensor = at[call.index]
-        if call.path != tap.key[0]:
+        if call.path != tap.call.path:
             raise RuntimeError(f"another run called {call.path} in its place")
 
         def replaced(output: Tensor) -> Tensor:
-            if not is_float(output) or tuple(output.shape) != tap.value.array.shape:
+            if tuple(output.shape) != tap.value.array.shape:
                 return output
-            mask = get_keras_mask(output)
             # A tensor of its own, for the mask to be set on.
-            mine = keras.ops.reshape(tensor, output.shape)
-            if mask is not None:
-                set_keras_mask(mine, mask)
-            return mine
+            return keras.ops.reshape(tensor, output.shape)
 
-        return map_tensors(replaced, structure)
+        return transform_floats(replaced, structure)
 
     return put
 

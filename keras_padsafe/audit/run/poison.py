@@ -1,8 +1,7 @@
 """Where what padding holds enters a model, and other content for it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Container, Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from keras_padsafe.audit.run.record_calls import (
     Value,
     put,
 )
-from keras_padsafe.audit.run.time_axes import Axes
+from keras_padsafe.audit.run.time_axes import Axes, deepened
 
 Kind = Literal["random", "large", "nan"]
 
@@ -24,19 +23,10 @@ LARGE = 1e4
 """How much larger than real content the large one is."""
 
 
-@dataclass(frozen=True, eq=False)
-class Tap:
-    """The output of a call whose padded positions can hold anything.
+class Tap(NamedTuple):
+    """The output of a call whose padded positions can hold anything."""
 
-    Attributes:
-        key: The call.
-        index: Its number.
-        value: The output.
-        padding: Bools of its first axes, True where padding is.
-    """
-
-    key: Key
-    index: int
+    call: CallRecord
     value: Value
     padding: np.ndarray
 
@@ -44,13 +34,7 @@ class Tap:
 def find_taps(
     record: Record, batch: PaddedBatch, axes: Mapping[Value, Axes]
 ) -> list[Tap]:
-    """The innermost calls that turn ids into features, or make a mask.
-
-    Args:
-        record: A run of the batch.
-        batch: The batch.
-        axes: How its tensors are read.
-    """
+    """The innermost calls that turn ids into features, or make a mask."""
     taps: list[Tap] = []
     covered: set[Key] = set()
     for key, call in record.items():
@@ -64,18 +48,22 @@ def find_taps(
     return taps
 
 
-def put_in(record: Record, taps: Sequence[Tap], kind: Kind, seed: int = 0) -> Alter:
-    """Puts other content at the padded positions of what comes out of the taps."""
+def put_in(
+    record: Record,
+    padding: Mapping[Value, np.ndarray],
+    keys: Container[Key],
+    kind: Kind,
+    seed: int,
+) -> Alter:
+    """Puts other content at the padded positions of what comes out of some calls."""
     random = np.random.default_rng(seed)
-    by_key = {tap.key: tap for tap in taps}
-    padding = {tap.value: tap.padding for tap in taps}
 
     def other(now: np.ndarray, value: Value) -> np.ndarray:
         if value not in padding:
             return now
         return poisoned(now, padding[value], kind, value.dtype, random)
 
-    return put(record, by_key, "leave", other)
+    return put(record, keys, "leave", other)
 
 
 def poisoned(
@@ -98,7 +86,7 @@ def poisoned(
         content *= min(LARGE, limit / size)
     if kind == "nan":
         content = np.full(array.shape, np.nan)
-    where = padding.reshape(padding.shape + (1,) * (array.ndim - padding.ndim))
+    where = deepened(padding, array.ndim)
     return np.where(where, content, array).astype(array.dtype)
 
 
@@ -108,15 +96,13 @@ def _tap(
     for value in call.outputs:
         if not value.is_float or value.array.ndim < 3:
             continue
-        padding = None
-        if _takes_ids(call, value, batch):
-            padding = axes[value].padded
+        padding = axes[value].padded if _takes_ids(call, value, batch) else None
         if padding is None and call.makes_mask and value.mask is not None:
             padding = ~value.mask
         if padding is None or padding.shape != value.array.shape[: padding.ndim]:
             continue
         if padding.any():
-            return Tap(call.key, call.index, value, padding)
+            return Tap(call, value, padding)
     return None
 
 
@@ -129,10 +115,10 @@ def _takes_ids(call: CallRecord, value: Value, batch: PaddedBatch) -> bool:
     # Ids beside vectors, as for a mask: the vectors hold what padding holds.
     if any(v.is_float and v.array.ndim > 2 for v in call.inputs):
         return False
-    whole = [batch.inputs[i].values for line in batch.timelines for i in line.members]
+    members = {i for line in batch.timelines for i in line.members}
     known = any(
-        entry.shape == given.array.shape and np.array_equal(entry, given.array)
-        for entry in whole
+        np.array_equal(batch.inputs[i].values, given.array)
+        for i in members
         for given in shaped
     )
     return known or all("int" in given.dtype for given in call.inputs)

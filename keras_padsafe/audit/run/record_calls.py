@@ -4,6 +4,7 @@ import inspect
 import itertools
 import math
 import weakref
+from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,37 +121,44 @@ class RecordCalls(Observer):
         self._alters = alters
         self._keep = keep
         self._open: dict[int, CallRecord] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
         self._tensors: dict[int, tuple[Any, int, Callable[[], Value | None]]] = {}
         self._numbers = itertools.count()
-        self._hidden: set[int] = set()
+
+    @property
+    def unfinished(self) -> list[CallRecord]:
+        """The calls that have begun and not ended: after an error, the last raised."""
+        return list(self._open.values())
 
     def enter(self, call: LayerCall) -> None:
         parent = call.parent
         # In a loop there is no time axis.
-        if parent and (parent.index in self._hidden or parent.loops):
-            self._hidden.add(call.index)
+        if parent and (parent.index not in self._open or parent.loops):
             return
-        count = self._counts.get(call.path, 0)
-        self._counts[call.path] = count + 1
+        key = call.path, self._counts[call.path]
+        self._counts[call.path] += 1
         above = self._open.get(parent.index) if parent else None
         if above is not None:
             above.has_children = True
         for alter in self._alters:
-            alter((call.path, count), call, "enter")
+            alter(key, call, "enter")
         self._open[call.index] = CallRecord(
-            (call.path, count),
+            key,
             call.index,
             call.layer,
             above.key if above else None,
             self._read(call.inputs, call),
-            given=self._masks_given(call),
+            given={
+                name: self._read(tensors, call)
+                for name, value in named_arguments(call).items()
+                if "mask" in name and (tensors := tensors_in(value))
+            },
         )
 
     def leave(self, call: LayerCall) -> None:
-        if call.index in self._hidden:
+        record = self._open.pop(call.index, None)
+        if record is None:
             return
-        record = self._open.pop(call.index)
         for alter in self._alters:
             alter(record.key, call, "leave")
         record.outputs = self._read(call.results, call)
@@ -162,14 +170,6 @@ class RecordCalls(Observer):
         )
         self.kept[record.key] = self._keep(record)
 
-    def _masks_given(self, call: LayerCall) -> dict[str, list[Value]]:
-        named = named_arguments(call)
-        return {
-            name: self._read(tensors_in(value), call)
-            for name, value in named.items()
-            if "mask" in name and tensors_in(value)
-        }
-
     def _read(self, tensors: list[Tensor], call: LayerCall) -> list[Value]:
         values = [self._value(tensor, call) for tensor in tensors]
         return [value for value in values if value is not None]
@@ -178,17 +178,15 @@ class RecordCalls(Observer):
         identity, met = id(tensor), self._tensors
         _, number, latest = met.get(identity, (None, next(self._numbers), None))
         value = latest() if latest else None
-        if value is not None and (value.mask is None) == (
-            get_keras_mask(tensor) is None
-        ):
+        masked = get_keras_mask(tensor) is not None
+        if value is not None and (value.mask is not None) == masked:
             return value
         value = read_tensor(tensor, call.steps)
-        if value is None:
-            return None
-        value.tensor = number
-        # When it is gone, another tensor may get its identity.
-        gone = weakref.ref(tensor, lambda _: met.pop(identity, None))
-        met[identity] = gone, number, weakref.ref(value)
+        if value is not None:
+            value.tensor = number
+            # When it is gone, another tensor may get its identity.
+            gone = weakref.ref(tensor, lambda _: met.pop(identity, None))
+            met[identity] = gone, number, weakref.ref(value)
         return value
 
 
@@ -214,24 +212,19 @@ def parameters(layer: keras.Operation) -> list[str]:
         return []
 
 
-def read_tensor(tensor: Tensor, steps: tuple[int, ...] = ()) -> Value | None:
-    """A tensor of numbers as an array; `None` for text and random keys.
-
-    Args:
-        tensor: The tensor.
-        steps: The axes that lie in its first one, beside that of the batch.
-    """
+def read_tensor(tensor: Tensor, steps: tuple[int, ...]) -> Value | None:
+    """A tensor of numbers as an array; `None` for text and random keys."""
     try:
         dtype = keras.backend.standardize_dtype(tensor.dtype)
     except ValueError:
         return None
     if dtype == "string":
         return None
-    carried = get_keras_mask(tensor)
-    mask = None if carried is None else keras.ops.convert_to_numpy(carried)
+    mask = get_keras_mask(tensor)
     array = to_numpy(tensor)
     array = array.astype("float32") if dtype == "float16" else array
-    mask = None if mask is None else apart(mask, steps)
+    if mask is not None:
+        mask = apart(keras.ops.convert_to_numpy(mask), steps)
     return Value(apart(array, steps), dtype, mask)
 
 
@@ -264,11 +257,10 @@ def put(
             return
         entering = moment == "enter"
         known = record[key].inputs if entering else record[key].outputs
-        tensors = call.inputs if entering else call.outputs
+        tensors = floats_in(call.inputs if entering else call.outputs)
         new: dict[int, Tensor] = {}
-        for tensor, value in zip(
-            floats_in(tensors), [v for v in known if v.is_float], strict=False
-        ):
+        floats = [value for value in known if value.is_float]
+        for tensor, value in zip(tensors, floats, strict=False):
             now = apart(to_numpy(tensor), call.steps)
             if now.shape == value.array.shape and id(tensor) not in new:
                 made = content(now, value)

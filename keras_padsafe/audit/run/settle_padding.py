@@ -9,7 +9,7 @@ from keras_padsafe.audit.run.float_noise import MULTIPLE, rounding_error, typica
 from keras_padsafe.audit.run.leaks import stir
 from keras_padsafe.audit.run.movements import Compare
 from keras_padsafe.audit.run.poison import Kind
-from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
+from keras_padsafe.audit.run.record_calls import Key, Value
 from keras_padsafe.audit.run.time_axes import deepened
 
 if TYPE_CHECKING:
@@ -17,65 +17,65 @@ if TYPE_CHECKING:
 
 
 def settle_padding(runs: "PaddedRuns", key: Key, kind: Kind) -> bool:
-    """Finds what is padding in what a call puts out, where shapes do not say.
-
-    Returns:
-        Whether anything was found.
-    """
+    """Finds what is padding in what a call puts out; whether anything was found."""
     call = runs.record[key]
-    given = [v for v in call.inputs if v.is_float]
-    given = [v for v in given if runs.axes[v].padded is not None]
-    outputs = [v for v in call.outputs if v.is_float and v.array.ndim > 1]
-    if not given or not outputs:
+    padding = [runs.axes[v].padded for v in call.inputs if v.is_float]
+    known = [padded for padded in padding if padded is not None]
+    outputs = {
+        n: value
+        for n, value in enumerate(call.outputs)
+        if value.is_float and value.array.ndim > 1
+    }
+    if not known or not outputs:
         return False
-    return _settle_joined(runs, call, outputs, given, kind) or _settle_unread(
-        runs, call, outputs
+    return _settle_joined(runs, key, outputs, known, kind) or _settle_unread(
+        runs, key, outputs
     )
 
 
 def _settle_joined(
     runs: "PaddedRuns",
-    call: CallRecord,
-    outputs: list[Value],
-    given: list[Value],
+    key: Key,
+    outputs: dict[int, Value],
+    known: list[np.ndarray],
     kind: Kind,
 ) -> bool:
     """A sum of two sequences is padding where either of them is."""
     change, put = runs.behind(kind)
-    after = runs.again(call.key, change, put)
-    for value in outputs:
+    after, compare = runs.again(key, change, put), Compare(change, runs.axes)
+    for n, value in outputs.items():
         axes = runs.axes[value]
         real = axes.real
-        for other in given:
-            padded = runs.axes[other].padded
-            if padded is not None and padded.shape == axes.shape[: padded.ndim]:
+        for padded in known:
+            if padded.shape == axes.shape[: padded.ndim]:
                 real = real & ~deepened(padded, len(axes.axes))
-        n = call.outputs.index(value)
         joined = replace(axes, real=real)
-        move = Compare(change, runs.axes).as_read(value, after.outputs[n], joined)
-        limit = MULTIPLE * runs.noise.get(value, 0.0)
-        if (real.sum() < axes.real.sum() or real.shape != axes.real.shape) and (
-            move is not None and move.size <= limit and real.any()
-        ):
+        move = compare.as_read(value, after[n], joined)
+        still = move is not None and move.size <= MULTIPLE * runs.noise[value]
+        less = real.sum() < axes.real.sum() or real.shape != axes.real.shape
+        if less and still and real.any():
             runs.axes[value] = joined
             return True
     return False
 
 
-def _settle_unread(runs: "PaddedRuns", call: CallRecord, outputs: list[Value]) -> bool:
+def _settle_unread(runs: "PaddedRuns", key: Key, outputs: dict[int, Value]) -> bool:
     """Padding is what follows padding in the inputs, and not what is real there."""
-    unread = [v for v in outputs if not (runs.axes[v].sure or runs.axes[v].time)]
+    unread = {
+        n: value
+        for n, value in outputs.items()
+        if not (runs.axes[value].sure or runs.axes[value].time)
+    }
     if not unread:
         return False
-    again = []
-    for real, seed in ((False, 0), (True, 1), (True, 2)):
-        given = stir(runs.record, runs.axes, call.key, real, seed)
-        again.append(runs.again(call.key, runs.batch.unchanged(), given))
+    again = [
+        runs.again(key, runs.batch.unchanged(), stir(runs, key, real, seed))
+        for real, seed in ((False, 0), (True, 1), (True, 2))
+    ]
     found = False
-    for value in unread:
-        n = call.outputs.index(value)
-        by_padding, *by_real = (_differs(value, run.outputs[n]) for run in again)
-        alone = padding_alone(by_padding, np.logical_or(*by_real))
+    for n, value in unread.items():
+        by_padding, *by_real = (_differs(value, run[n]) for run in again)
+        alone = _padding_alone(by_padding, np.logical_or(*by_real))
         if alone.any():
             found = True
             real = runs.axes[value].real & ~deepened(alone, value.array.ndim)
@@ -83,13 +83,8 @@ def _settle_unread(runs: "PaddedRuns", call: CallRecord, outputs: list[Value]) -
     return found
 
 
-def padding_alone(by_padding: np.ndarray, by_real: np.ndarray) -> np.ndarray:
-    """Which elements follow padding and nothing else: flags on the first axes.
-
-    Args:
-        by_padding: What changed with the content at padded positions.
-        by_real: What changed with the content at real ones.
-    """
+def _padding_alone(by_padding: np.ndarray, by_real: np.ndarray) -> np.ndarray:
+    """Which elements follow padding and nothing else: flags on the first axes."""
     alone = by_padding & ~by_real
     # A maximum may hide what else an element depends on: whole positions count, and
     # whole rows where there is no time. What mixes nothing has only moved.

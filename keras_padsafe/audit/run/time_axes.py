@@ -1,14 +1,17 @@
 """Which axes of a tensor are time, and which of its positions are real."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise, zip_longest
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations, pairwise
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
+from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value
-from keras_padsafe.audit.run.timeline import Input, Timeline
+from keras_padsafe.audit.run.timeline import Timeline
 
 BATCH, OTHER = -1, -2
 
@@ -30,14 +33,9 @@ class Axis:
     start: int = 0
     backwards: bool = False
 
-    def positions(self, size: int, length: int) -> np.ndarray:
-        """The position of the timeline that each of its positions is.
-
-        Args:
-            size: How long it is, now.
-            length: How long the timeline is, now.
-        """
-        found = np.arange(size) + self.start
+    def positions(self, length: int) -> np.ndarray:
+        """Which position of a timeline of this length each of its positions is."""
+        found = np.arange(self.size) + self.start
         return length - 1 - found if self.backwards else found
 
 
@@ -83,15 +81,8 @@ class Axes:
         return np.broadcast_to(flags, self.shape[:last])
 
 
-@dataclass(frozen=True)
-class Grown:
-    """What is kept of a call with more padding.
-
-    Attributes:
-        inputs: The shapes of what it was given.
-        outputs: The shapes of what it gave.
-        has_nan: Whether that holds NaN.
-    """
+class Grown(NamedTuple):
+    """The shapes of what a call was given and gave, and whether that holds NaN."""
 
     inputs: list[tuple[int, ...]]
     outputs: list[tuple[int, ...]]
@@ -99,7 +90,7 @@ class Grown:
 
 
 def grown(call: CallRecord) -> Grown:
-    """The shapes of a call."""
+    """What is kept of a call with more padding."""
     return Grown(
         [value.array.shape for value in call.inputs],
         [value.array.shape for value in call.outputs],
@@ -107,92 +98,70 @@ def grown(call: CallRecord) -> Grown:
     )
 
 
+@dataclass(frozen=True, eq=False)
 class ReadAxes:
     """Reads the axes of the tensors of a run.
 
     An axis is time if it grows as much as the padding does; where no run with more
     padding is known, if it is as long as the sequence.
 
-    Args:
-        inputs: The arrays of the batch.
-        timelines: The sequences of the batch.
-        filled: The rows that hold something.
+    Attributes:
+        batch: The batch.
         added: How much longer each timeline was in the longer run.
         longer: The shapes of that run; empty if the model takes one length only.
+        of: How each tensor is read.
     """
 
-    def __init__(
-        self,
-        inputs: Sequence[Input],
-        timelines: Sequence[Timeline],
-        filled: np.ndarray,
-        added: Sequence[int],
-        longer: Mapping[Key, Grown],
-    ) -> None:
-        self._inputs = inputs
-        self._timelines = timelines
-        self._filled = filled
-        self._added = added
-        self._longer = longer
-        self._groups = self._measure_groups()
-        self.of: dict[Value, Axes] = {}
+    batch: PaddedBatch
+    added: Sequence[int]
+    longer: Mapping[Key, Grown]
+    of: dict[Value, Axes] = field(default_factory=dict)
 
     def read(self, record: Record) -> None:
         """Reads the axes of every tensor of a run."""
         # In the order in which calls end, what made an input is read before it.
         for call in record.values():
-            then = self._longer.get(call.key, Grown([], [], False))
-            for value, shape in zip_longest(call.inputs, then.inputs):
-                if value is not None:
-                    self._read(value, shape, None)
-            for value, shape in zip_longest(call.outputs, then.outputs):
-                if value is not None:
-                    self._read(value, shape, call)
+            given, made, _ = self.longer.get(call.key, ([], [], False))
+            for number, value in enumerate(call.inputs):
+                self._read(value, given[number : number + 1], None)
+            for number, value in enumerate(call.outputs):
+                self._read(value, made[number : number + 1], call)
 
     def placed(self, value: Value, axes: tuple[Axis, ...], sure: bool) -> Axes:
         """The reading of a tensor whose axes are known."""
         return Axes(axes, sure, self._real(axes, value, sure))
 
     def _read(
-        self, value: Value, grown: tuple[int, ...] | None, call: CallRecord | None
+        self, value: Value, grown: list[tuple[int, ...]], call: CallRecord | None
     ) -> None:
-        if value in self.of and grown is None:
-            return
-        shape = value.array.shape
-        if grown is not None and len(grown) == len(shape):
-            axes = self._grown(shape, grown)
-            pairs = zip(shape, grown, strict=True)
-            explained = len(axes) > len(shape) or all(
-                a == b or axis.line >= 0
-                for (a, b), axis in zip(pairs, axes, strict=True)
+        shape, sure = value.array.shape, False
+        if grown and len(grown[0]) == len(shape):
+            axes = self._grown(shape, grown[0])
+            pairs = zip(shape, grown[0], axes, strict=False)
+            sure = len(axes) > len(shape) or all(
+                before == after or axis.line >= 0 for before, after, axis in pairs
             )
-            self.of[value] = self.placed(value, axes, explained)
-        else:
+        elif grown or value not in self.of:
             axes = self._as_long(value, call)
-            self.of[value] = self.placed(value, axes, False)
+        else:
+            return
+        self.of[value] = self.placed(value, axes, sure)
 
-    def _measure_groups(self) -> list[tuple[tuple[int, ...], int, int]]:
+    @cached_property
+    def _groups(self) -> list[tuple[tuple[int, ...], int, int]]:
         """Axes that may lie in one, with their joint length before and after."""
-        rows = len(self._filled)
-        lengths = {BATCH: (rows, rows)}
-        for n, line in enumerate(self._timelines):
-            lengths[n] = (line.length, line.length + self._added[n])
-        groups: list[tuple[int, ...]] = [(n,) for n in range(len(self._timelines))]
-        for n, line in enumerate(self._timelines):
+        lines = self.batch.timelines
+        groups = [(n,) for n in range(len(lines))]
+        for n, line in enumerate(lines):
             chain = (BATCH, *line.outer, n)
-            groups += [
-                chain[i:j]
-                for i in range(len(chain))
-                for j in range(i + 2, len(chain) + 1)
-            ]
-        groups = list(dict.fromkeys(groups))
+            ends = combinations(range(len(chain) + 1), 2)
+            groups += [chain[i:j] for i, j in ends if j - i > 1]
+        pairs = zip(lines, self.added, strict=True)
+        longer = [line.length + count for line, count in pairs]
+        longer.append(self.batch.rows)  # At the place of `BATCH`, the last.
         return [
-            (
-                group,
-                prod(lengths[n][0] for n in group),
-                prod(lengths[n][1] for n in group),
-            )
-            for group in groups
+            (group, prod(map(self._length, group)), prod(longer[n] for n in group))
+            for group in dict.fromkeys(groups)
         ]
 
     def _grown(
@@ -201,66 +170,66 @@ class ReadAxes:
         found: list[Axis] = []
         for number, (before, after) in enumerate(zip(shape, grown, strict=True)):
             if before == after:
-                first = number == 0 and before == len(self._filled)
+                first = number == 0 and before == self.batch.rows
                 found.append(Axis(before, BATCH if first else OTHER))
             else:
                 found += self._group(before, after)
         return self._with_outer(tuple(found))
 
     def _group(self, before: int, after: int) -> list[Axis]:
-        for group, then, now in self._groups:
-            if (then, now) == (before, after) and then != now:
+        for group, *lengths in self._groups:
+            if lengths == [before, after]:
                 return [Axis(self._length(n), n) for n in group]
-        for n, count in enumerate(self._added):
+        for n, count in enumerate(self.added):
             # What was cut off or put before: how much, `place_values` finds.
             if count and after - before == count and before > 1:
                 return [Axis(before, n)]
         return [Axis(before)]
 
     def _length(self, n: int) -> int:
-        return len(self._filled) if n == BATCH else self._timelines[n].length
+        return self.batch.rows if n == BATCH else self.batch.timelines[n].length
 
     def _with_outer(self, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
         """Timelines that did not grow, found by those that lie in them."""
         lines = [axis.line for axis in axes]
         found = list(axes)
         for number, axis in enumerate(axes):
-            outer = self._timelines[axis.line].outer if axis.line >= 0 else ()
-            for back, n in enumerate(reversed(outer)):
-                place = number - 1 - back
-                fits = place > 0 and axes[place].line == OTHER and n not in lines
-                if fits and axes[place].size == self._timelines[n].length:
+            outer = self.batch.timelines[axis.line].outer if axis.line >= 0 else ()
+            before = range(number - 1, 0, -1)
+            for place, n in zip(before, reversed(outer), strict=False):
+                free = axes[place].line == OTHER and n not in lines
+                if free and axes[place].size == self._length(n):
                     found[place] = replace(axes[place], line=n)
         return tuple(found)
 
     def _as_long(self, value: Value, call: CallRecord | None) -> tuple[Axis, ...]:
-        shape = value.array.shape
-        axes = [Axis(size) for size in shape]
-        if not shape or shape[0] != len(self._filled):
+        axes = [Axis(size) for size in value.array.shape]
+        if not axes or axes[0].size != self.batch.rows:
             return tuple(axes)
-        axes[0] = Axis(shape[0], BATCH)
+        axes[0] = Axis(axes[0].size, BATCH)
         sources = [self.of[given].axes for given in call.inputs] if call else []
-        if call and call.inputs and not any(_may_have_time(axes) for axes in sources):
+        if sources and not any(map(_may_have_time, sources)):
             return tuple(axes)
         known = self._of_input(value)
         if known == [()]:
             return tuple(axes)
         for source in [*known, *sources]:
-            pairs = list(zip(axes, source, strict=False))
-            timed = [n for n, (_, b) in enumerate(pairs) if b.line >= 0]
-            if timed and all(pairs[n][0].size == pairs[n][1].size for n in timed):
-                for n in timed:
-                    axes[n] = pairs[n][1]
+            timed = [(n, b) for n, b in enumerate(source[: len(axes)]) if b.line >= 0]
+            if timed and all(axes[n].size == axis.size for n, axis in timed):
+                for n, axis in timed:
+                    axes[n] = axis
                 return tuple(axes)
-        for n, line in enumerate(self._timelines):
-            places = [a for a in range(1, len(shape)) if shape[a] == line.length]
-            free = [a for a in places if axes[a].line == OTHER]
+        for number, line in enumerate(self.batch.timelines):
+            free = [
+                n
+                for n, axis in enumerate(axes)
+                if n and axis.size == line.length and axis.line == OTHER
+            ]
             if free and not line.outer:
-                chosen = 1 if 1 in free else free[-1]
-                axes[chosen] = Axis(shape[chosen], n)
-                if len(shape) > 3 and chosen > 1:
-                    for a in free:
-                        axes[a] = Axis(shape[a], n)
+                first = 1 if 1 in free else free[-1]
+                # Scores of attention have it twice.
+                for n in free if len(axes) > 3 and first > 1 else [first]:
+                    axes[n] = Axis(line.length, number)
         return tuple(axes)
 
     def _of_input(self, value: Value) -> list[tuple[Axis, ...]]:
@@ -269,51 +238,46 @@ class ReadAxes:
         Empty ones for an input that is no sequence.
         """
         found: list[tuple[Axis, ...]] = []
-        for i, entry in enumerate(self._inputs):
-            lines = [n for n, line in enumerate(self._timelines) if i in line.places]
+        for i, entry in enumerate(self.batch.inputs):
             same = entry.values.shape == value.array.shape
             if same and np.array_equal(entry.values, value.array):
-                if not lines:
-                    found.append(())
-                    continue
-                axes = [Axis(size) for size in entry.values.shape]
-                for n in lines:
-                    for axis in self._timelines[n].places[i]:
-                        axes[axis] = Axis(axes[axis].size, n)
-                found.append(tuple(axes))
+                lines = {
+                    axis: n
+                    for n, line in enumerate(self.batch.timelines)
+                    for axis in line.places.get(i, ())
+                }
+                sizes = enumerate(value.array.shape if lines else ())
+                found.append(tuple(Axis(s, lines.get(n, OTHER)) for n, s in sizes))
         return found
 
     def _real(self, axes: tuple[Axis, ...], value: Value, sure: bool) -> np.ndarray:
         real = np.ones((1,) * len(axes), bool)
         lines = {axis.line: number for number, axis in enumerate(axes)}
         if BATCH in lines:
-            real = real & _placed(self._filled, len(axes), (lines[BATCH],))
+            real = real & _placed(self.batch.filled, len(axes), (lines[BATCH],))
         for number, axis in enumerate(axes):
             if axis.line < 0:
                 continue
-            line = self._timelines[axis.line]
+            line = self.batch.timelines[axis.line]
             found = self._real_along(line, axis, set(lines))
             over = [n for n in (BATCH, *line.outer) if n in lines]
             real = real & _placed(found, len(axes), (*(lines[n] for n in over), number))
         backwards = any(axis.backwards for axis in axes)
-        carried = None if backwards else value.mask
+        mask = None if backwards else value.mask
         shape = tuple(axis.size for axis in axes)
         whole = BATCH in lines and shape == value.array.shape
-        if (
-            carried is not None
-            and whole
-            and carried.shape == shape[: carried.ndim]
-            and not (sure and any(map(self._stayed, axes[1 : carried.ndim])))
-        ):
-            real = real & _placed(carried, len(axes), tuple(range(carried.ndim)))
-        return real
+        if mask is None or not whole or mask.shape != shape[: mask.ndim]:
+            return real
+        if sure and any(map(self._stayed, axes[1 : mask.ndim])):
+            return real
+        return real & _placed(mask, len(axes), tuple(range(mask.ndim)))
 
     def _stayed(self, axis: Axis) -> bool:
         """Whether an axis is as long as a sequence by chance: it did not grow with it.
 
         A layer may hand on a mask of positions with features of the same number.
         """
-        pairs = zip(self._timelines, self._added, strict=True)
+        pairs = zip(self.batch.timelines, self.added, strict=True)
         grew = [count > 0 for line, count in pairs if line.length == axis.size]
         return axis.line == OTHER and bool(grew) and all(grew)
 
@@ -321,10 +285,10 @@ class ReadAxes:
         """What is real of a timeline, over those of its outer axes that are there."""
         real = line.real
         if BATCH not in lines:
-            real = real[self._filled]
+            real = real[self.batch.filled]
         over = [n for n, outer in enumerate((BATCH, *line.outer)) if outer not in lines]
         real = np.asarray(real.any(axis=tuple(over)))
-        places = axis.positions(axis.size, line.length)
+        places = axis.positions(line.length)
         inside = (places >= 0) & (places < line.length)
         taken = np.take(real, np.clip(places, 0, line.length - 1), axis=-1)
         return np.where(inside, taken, True)

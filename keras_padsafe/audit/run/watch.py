@@ -9,6 +9,7 @@ what it wraps once for all steps, if that gives the same as once for each.
 import functools
 import inspect
 import threading
+import warnings
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,15 @@ from unittest import mock
 import keras
 import numpy as np
 
-from keras_padsafe.backends.running import is_staged, own_random_state
+from keras_padsafe.backends.running import (
+    is_staged,
+    loops_in_python,
+    own_random_state,
+)
 from keras_padsafe.compat import inner_layers
 from keras_padsafe.types import Tensor
+
+_LIBRARIES = ("keras", "keras_hub", "keras_padsafe")
 
 Moment = Literal["enter", "leave"]
 """Before a call or after it."""
@@ -42,7 +49,7 @@ class LayerCall:
         path: The names of the layers that it was called in, and its own.
         parent: The call that it happened in; `None` for the model itself.
         args: Positional arguments; an observer may replace them on entering.
-        kwargs: Named arguments; an observer may replace them on entering.
+        kwargs: Named arguments, likewise.
         passed: The named arguments that reached `call()`: Keras adds masks to them.
         outputs: What came out; an observer may replace it on leaving.
         steps: The steps of the `TimeDistributed` around it, if all of them are its
@@ -83,6 +90,12 @@ class LayerCall:
     def results(self) -> list[Tensor]:
         """The tensors among the outputs."""
         return tensors_in(self.outputs)
+
+
+def of_a_library(layer: keras.Operation) -> bool:
+    """Whether what is called comes with Keras or with a package of ours."""
+    library = type(layer).__module__.partition(".")[0] in _LIBRARIES
+    return library and not isinstance(layer, keras.Model)
 
 
 class Observer:
@@ -158,7 +171,8 @@ def watch(
 
     def watched_operation(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(operation, keras.layers.Layer):
-            watcher.note_passed(operation, kwargs)
+            if watcher.is_in(operation):
+                watcher.open[-1].passed = kwargs
             return operation_call(operation, *args, **kwargs)
         return watcher.run(operation_call, operation, args, kwargs)
 
@@ -181,6 +195,9 @@ def watch(
         return watched
 
     with ExitStack() as patches:
+        patches.enter_context(warnings.catch_warnings())
+        # What becomes of a mask that is dropped is what an audit finds.
+        warnings.filterwarnings("ignore", ".*destroy the mask information")
         for owner, name, watched in (
             (keras.layers.Layer, "__call__", watched_layer),
             (keras.Operation, "__call__", watched_operation),
@@ -197,22 +214,16 @@ def watch(
         yield
 
 
+@dataclass(eq=False)
 class _Watcher:
-    def __init__(
-        self,
-        model: keras.Operation,
-        observer: Observer,
-        only: Container[int] | None,
-        agrees: dict[Any, bool],
-    ) -> None:
-        self._model = model
-        self._observer = observer
-        self._only = only
-        self._agrees = agrees
-        self._thread = threading.get_ident()
-        self._open: list[LayerCall] = []
-        self._begun = 0
-        self._blind = False
+    model: keras.Operation
+    observer: Observer
+    only: Container[int] | None
+    agrees: dict[Any, bool]
+    thread: int = field(default_factory=threading.get_ident)
+    open: list[LayerCall] = field(default_factory=list)
+    begun: int = 0
+    blind: bool = False
 
     def run(
         self,
@@ -224,72 +235,67 @@ class _Watcher:
         if not self._watches(layer, args, kwargs):
             return call_function(layer, *args, **kwargs)
         call = self._begin(layer, args, kwargs)
-        shown = self._shows(call)
+        staged = map(is_staged, tensors_in((call.args, call.kwargs)))
+        shown = not any(staged) if self.only is None else call.index in self.only
         if shown:
             with self._unseen():
-                self._observer.enter(call)
-        self._open.append(call)
+                self.observer.enter(call)
+        self.open.append(call)
         try:
-            call.outputs = call_function(layer, *call.args, **call.kwargs)
+            # In the loops of a ready-made layer there is nothing to see.
+            ready = isinstance(layer, keras.layers.Layer) and of_a_library(layer)
+            with loops_in_python(not ready):
+                call.outputs = call_function(layer, *call.args, **call.kwargs)
         finally:
-            self._open.pop()
+            self.open.pop()
         if shown:
             with self._unseen():
-                self._observer.leave(call)
+                self.observer.leave(call)
         return call.outputs
 
     def run_steps(
         self, each_step: Callable[..., Any], layer: Any, inputs: Any, options: Any
     ) -> Any:
         """Runs a `TimeDistributed`: all steps at once where that gives the same."""
-        if self._blind or not self.is_in(layer):
+        if self.blind or not self.is_in(layer):
             return each_step(layer, inputs, **options)
-        if layer not in self._agrees and not is_staged(inputs):
+        if layer not in self.agrees and not is_staged(inputs):
             with self._unseen(), keras.StatelessScope(), own_random_state():
-                self._agrees[layer] = _agrees(each_step, layer, inputs, options)
-        if not self._agrees.get(layer) or None in inputs.shape[:2]:
+                self.agrees[layer] = _agrees(each_step, layer, inputs, options)
+        if not self.agrees.get(layer) or None in inputs.shape[:2]:
             return each_step(layer, inputs, **options)
-        self._open[-1].whole = inputs.shape[1]
+        self.open[-1].whole = inputs.shape[1]
         return _all_steps(layer, inputs, **options)
 
     def is_in(self, layer: keras.Operation) -> bool:
         """Whether the call that runs now is one of this layer."""
-        here = threading.get_ident() == self._thread and bool(self._open)
-        return here and self._open[-1].layer is layer
-
-    def note_passed(self, layer: keras.Operation, kwargs: dict[str, Any]) -> None:
-        if self.is_in(layer):
-            self._open[-1].passed = kwargs
+        here = threading.get_ident() == self.thread and bool(self.open)
+        return here and self.open[-1].layer is layer
 
     @contextmanager
     def _unseen(self) -> Iterator[None]:
-        before, self._blind = self._blind, True
+        before, self.blind = self.blind, True
         try:
             yield
         finally:
-            self._blind = before
+            self.blind = before
 
     def _watches(self, layer: keras.Operation, args: Any, kwargs: Any) -> bool:
-        if threading.get_ident() != self._thread or self._blind:
+        if threading.get_ident() != self.thread or self.blind:
             return False
-        if not self._open and layer is not self._model:
+        if not self.open and layer is not self.model:
             return False
         leaves = keras.tree.flatten((args, kwargs))
         return not any(isinstance(leaf, keras.KerasTensor) for leaf in leaves)
 
-    def _shows(self, call: LayerCall) -> bool:
-        if self._only is not None:
-            return call.index in self._only
-        return not any(map(is_staged, tensors_in((call.args, call.kwargs))))
-
     def _begin(self, layer: keras.Operation, args: Any, kwargs: Any) -> LayerCall:
-        parent = self._open[-1] if self._open else None
+        parent = self.open[-1] if self.open else None
         inside = parent is not None and parent.parent is not None
         path = f"{parent.path}/{layer.name}" if parent and inside else layer.name
-        call = LayerCall(self._begun, layer, path, parent, args, kwargs)
+        call = LayerCall(self.begun, layer, path, parent, args, kwargs)
         if parent is not None:
             call.steps = parent.steps + ((parent.whole,) if parent.whole else ())
-        self._begun += 1
+        self.begun += 1
         return call
 
 
