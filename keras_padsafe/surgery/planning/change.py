@@ -15,6 +15,8 @@ class Change:
         pad: The new id that is to mean padding, if one is.
         old_words: The words of the old ids, where they were given.
         spare_ids: New ids after those of the words that are kept for words to come.
+        undoes: Whether it may undo another, whose words at the end go.
+        unpads: Whether the padding may go that another brought.
     """
 
     row_map: RowMap
@@ -22,3 +24,5 @@ class Change:
     pad: int | None = None
     old_words: tuple[str | int, ...] = ()
     spare_ids: tuple[int, ...] = ()
+    undoes: bool = False
+    unpads: bool = False

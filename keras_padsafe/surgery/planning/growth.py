@@ -12,7 +12,6 @@ from keras_padsafe.surgery.finding.words import check_new_words
 from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.padding import padded
 from keras_padsafe.surgery.planning.place import Place
-from keras_padsafe.surgery.planning.reorder import unfixed
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_new_size
 from keras_padsafe.surgery.planning.take_rows import check_words_known, taken
 
@@ -56,7 +55,7 @@ def grown(
         change = Change(RowMap(np.concatenate(parts).astype(np.int64), size), words)
         if place.pad:
             return padded(vocabulary, change, start, count)
-        return unfixed(vocabulary, change)
+        return change
     if rows is None and not place.pad:
         return taken(vocabulary, words, capacity=capacity or 0, step=step)
     start = vocabulary.words[0].end if vocabulary.words and words else size

@@ -7,7 +7,6 @@ from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.surgery.finding.sites import WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
-from keras_padsafe.surgery.planning.reorder import unfixed
 
 
 def padded(vocabulary: Vocabulary, change: Change, id_: int, count: int) -> Change:
@@ -19,8 +18,7 @@ def padded(vocabulary: Vocabulary, change: Change, id_: int, count: int) -> Chan
     problem = _problem(vocabulary, change, id_, count)
     if problem:
         raise SurgeryError(f"pad: {problem}")
-    made = replace(change, pad=id_)
-    return made if takes_mask_token(vocabulary, made) else unfixed(vocabulary, made)
+    return replace(change, pad=id_)
 
 
 def takes_mask_token(vocabulary: Vocabulary, change: Change) -> bool:

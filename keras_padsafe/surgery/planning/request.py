@@ -24,7 +24,8 @@ from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 from keras_padsafe.surgery.planning.growth import grown
 from keras_padsafe.surgery.planning.place import Place
 from keras_padsafe.surgery.planning.plan import Plan
-from keras_padsafe.surgery.planning.reorder import remapped, reworded, trimmed
+from keras_padsafe.surgery.planning.reorder import reworded, trimmed
+from keras_padsafe.surgery.planning.row_map import RowMap
 from keras_padsafe.surgery.planning.spare import refilled
 
 
@@ -108,7 +109,7 @@ class Request:
         if self.keep is not None:
             return trimmed(vocabulary, self.keep)
         if self.row_map is not None:
-            return remapped(vocabulary, self.row_map)
+            return Change(RowMap(self.row_map, vocabulary.size))
         if self.new_vocabulary is not None:
             if self.old_vocabulary is None:
                 raise SurgeryError(

@@ -46,34 +46,6 @@ def refilled(
     return taken(vocabulary, words, evicted=gone)
 
 
-def check_promised(vocabulary: Vocabulary, change: Change) -> None:
-    """Refuses spare rows where a head would give them probability.
-
-    Raises:
-        SurgeryError: naming the head.
-    """
-    if not change.spare_ids:
-        return
-    groups = {
-        site.path.rpartition("/")[0]
-        for site in vocabulary.arrays
-        if site.role == "head bias"
-    }
-    bare = [
-        f"{site.path} scores the ids without a bias"
-        for site in vocabulary.arrays
-        if site.role == "head kernel" and site.path.rpartition("/")[0] not in groups
-    ]
-    reasons = [*vocabulary.no_spare, *bare]
-    if reasons:
-        raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: {reasons[0]}, so spare rows would "
-            "change its answers. Expected: a head with a bias for each id, not "
-            "regularized. Build it with one in Keras (a bias of zeros changes no "
-            "answer), or grow without capacity and evict nothing."
-        )
-
-
 def _evicted(vocabulary: Vocabulary, evict: Sequence[Word] | None) -> list[int]:
     asked = () if evict is None else read_words(evict, "evict")
     gone = sorted(set(find_ids(vocabulary, asked, "evict")))
