@@ -54,11 +54,9 @@ def find_doors(
 ) -> list[Door]:
     """The doors of a model; those of the same model with other sizes in one order.
 
-    Args:
-        model: The model.
-        encoders: Layers of the user's own that make a column of each id, by their
-            groups of the weights file, and how many ids there are.
-        arrays: What is known to have an entry for each id.
+    `encoders` are layers of the user's own that make a column of each id, by their
+    groups of the weights file, with the number of ids; `arrays` have an entry for each
+    id.
     """
     import keras
 
@@ -136,13 +134,9 @@ def _door_of(layer: Any, path: str) -> Door | None:
 class Watch:
     """What enters each door while a model runs.
 
-    Args:
-        doors: The doors.
-        harmless: Whether what enters is replaced by what the door can take.
-
     Attributes:
         entered: What entered each door, by its number, call by call; `None` where the
-            values could not be seen.
+            values could not be seen. If `harmless`, what the door can take goes on.
         pads: What a comparison masks, by the number of its door.
     """
 

@@ -45,12 +45,8 @@ def carry_out(
 ) -> Report:
     """Plans, transfers and proves in one reading of the source.
 
-    Args:
-        source: A file or a live model.
-        target: The file to write.
-        options: What all surgeries take.
-        in_place: Whether a live model takes the change over itself.
-        **asked: What is to be done, as `Request` has it.
+    `asked` is what is to be done, as `Request` has it; if `in_place`, a live model
+    takes the change over itself.
 
     Raises:
         SurgeryError: if no target is given for a file.

@@ -22,7 +22,11 @@ from keras_padsafe.surgery.planning.changes import (
     ConfigChange,
     WordsChange,
 )
-from keras_padsafe.surgery.planning.check_change import check_change, check_settled
+from keras_padsafe.surgery.planning.check_change import (
+    check_change,
+    check_settled,
+    takes_mask_token,
+)
 from keras_padsafe.surgery.planning.check_plan import (
     PADDING,
     ZEROS_INITIALIZER,
@@ -31,7 +35,6 @@ from keras_padsafe.surgery.planning.check_plan import (
 from keras_padsafe.surgery.planning.mixes import settle_names
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.notes import notes_on
-from keras_padsafe.surgery.planning.padding import takes_mask_token
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.row_map import RowMap
 

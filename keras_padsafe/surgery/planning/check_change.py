@@ -3,12 +3,12 @@
 import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
-from keras_padsafe.surgery.planning.padding import takes_mask_token
 from keras_padsafe.surgery.planning.row_map import RowMap
 
 
@@ -17,14 +17,12 @@ def check_change(
 ) -> None:
     """Refuses a change that something bound to the vocabulary cannot follow.
 
-    Args:
-        vocabulary: The vocabulary.
-        change: Its change.
-        sites: The arrays that are to follow.
-
     Raises:
-        SurgeryError: naming what cannot.
+        SurgeryError: naming it.
     """
+    problem = None if change.pad is None else _no_padding(vocabulary, change)
+    if problem:
+        raise SurgeryError(f"pad: {problem}")
     _check_promised(vocabulary, change)
     if not change.unpads and not takes_mask_token(vocabulary, change):
         _check_fixed(vocabulary, change)
@@ -58,6 +56,48 @@ def fixed_ids(vocabulary: Vocabulary) -> list[int]:
     for site in vocabulary.words:
         fixed |= set(range(max(site.first_id, len(site.specials))))
     return sorted(id_ for id_ in fixed if 0 <= id_ < vocabulary.size)
+
+
+def takes_mask_token(vocabulary: Vocabulary, change: Change) -> bool:
+    """Whether lookup layers call the padding by a word of its own, which has id 0."""
+    return change.pad == 0 and any(s.class_name in LOOKUPS for s in vocabulary.words)
+
+
+def _no_padding(vocabulary: Vocabulary, change: Change) -> str | None:
+    """Why the tables or the lookups cannot be told what is padding."""
+    name = vocabulary.name
+    follows = [site.follows for site in vocabulary.config]
+    if vocabulary.pad_ids:
+        return (
+            f"id {vocabulary.pad_ids[0]} of vocabulary {name!r} already means "
+            "padding. Expected: a vocabulary without padding."
+        )
+    if vocabulary.maskless:
+        return (
+            f"table {vocabulary.maskless[0]!r} of vocabulary {name!r} has no "
+            "configuration key that says what is padding. Grow without pad, and mask "
+            "the new id in its class."
+        )
+    if {"mask_zero", "pad_id"} <= set(follows):
+        return (
+            f"some tables of vocabulary {name!r} name a pad id, and others can mask id "
+            "0 only. Expected: tables of one class."
+        )
+    if change.pad != 0 and "mask_zero" in follows:
+        return (
+            f"the table of vocabulary {name!r} can mask only id 0, and the new id is "
+            f"{change.pad}. Expected: at=0 (--at 0)."
+        )
+    lookups = [site for site in vocabulary.words if site.class_name in LOOKUPS]
+    if change.pad != 0 or not lookups:
+        return None
+    if follows.count("mask_token") < len({site.layer for site in lookups}):
+        return (
+            f"{lookups[0].class_name} {lookups[0].layer!r} already gives id 0 to "
+            "padding, but the table does not mask it. Expected: a table with "
+            "mask_zero=True. Set it in Keras; no new id is needed."
+        )
+    return None
 
 
 def _check_promised(vocabulary: Vocabulary, change: Change) -> None:

@@ -61,9 +61,12 @@ def check_plan(plan: "Plan") -> None:
         expected = "words with ids of the new table"
         expect(id_ < plan.new_size, "tokens", expected, (token, id_))
     pads = () if plan.pad is None else (plan.pad,)
-    for name, ids in (("pad", pads), ("spare_ids", plan.spare_ids)):
+    for name, ids, expected in (
+        ("pad", pads, "a new id, or null"),
+        ("spare_ids", plan.spare_ids, "new ids, in order"),
+    ):
         fits = _are_ids(ids, plan.new_size) and (plan.row_map.of(ids) == NEW).all()
-        expect(bool(fits), name, "a new id, or new ids in order", getattr(plan, name))
+        expect(bool(fits), name, expected, getattr(plan, name))
     fits = _are_ids(plan.old_spare_ids, plan.old_size)
     expect(fits, "old_spare_ids", "old ids, in order", plan.old_spare_ids)
     for item in plan.left_alone:

@@ -174,11 +174,7 @@ def _checked(given: NewRows) -> NewRows:
 def check_fits(new_rows: NewRows, path: str, dtype: str, fill: str | float) -> None:
     """Refuses numbers that the data type of an array would make infinite.
 
-    Args:
-        new_rows: How new rows are made.
-        path: The array.
-        dtype: Its data type.
-        fill: How its entries are made, as `ArrayChange` has it.
+    `fill` says how its entries are made, as `ArrayChange` has it.
 
     Raises:
         SurgeryError: naming the array.

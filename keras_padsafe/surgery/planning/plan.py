@@ -1,5 +1,7 @@
 """A change of one vocabulary, written down before anything is touched."""
 
+import csv
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -24,10 +26,9 @@ from keras_padsafe.surgery.planning.changes import (
     WordsChange,
 )
 from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER, check_plan
-from keras_padsafe.surgery.planning.id_map import id_map_text
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.read_as import expect, read_as
-from keras_padsafe.surgery.planning.row_map import RowMap
+from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 
 FORMAT = "keras_padsafe.plan/1"
 _MOST_PLAN_BYTES = 256 * MIB  # new rows may be spelled out
@@ -219,7 +220,18 @@ class Plan:
 
     def map_text(self) -> str:
         """The table of ids as `save_map` writes it."""
-        return id_map_text(self.row_map, self.tokens, self.old_words)
+        text, row_map = io.StringIO(), self.row_map
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(("old_id", "new_id", "word"))
+        new_words = {id_: word for word, id_ in self.tokens.items()}
+        for new, old in enumerate(row_map.ids.tolist()):
+            if old == NEW:
+                lines.writerow(("", new, new_words.get(new, "")))
+            else:
+                lines.writerow((old, new, self.old_words.get(old, "")))
+        for old in np.setdiff1d(np.arange(row_map.old_size), row_map.ids).tolist():
+            lines.writerow((old, "", self.old_words.get(old, "")))
+        return text.getvalue()
 
     @staticmethod
     def _write(path: Any, text: str, what: str, overwrite: Any) -> None:

@@ -27,13 +27,6 @@ class QuantisedEntries:
 
     The rows are made anew for the numbers and for each of their scales, since all of
     them may not fit into memory; `make` starts from the same draw each time.
-
-    Args:
-        make: Gives what makes the real numbers.
-        weight: The old ones.
-        axis: The axis over the ids: the first or the last.
-        how: How whole numbers stand for them.
-        count: The number of new ids.
     """
 
     def __init__(

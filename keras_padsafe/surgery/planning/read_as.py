@@ -35,13 +35,8 @@ def expect(fits: bool, place: str, expected: str, received: Any) -> None:
 def read_as(kind: Any, value: Any, place: str, number: str = "") -> Any:
     """A value as a type hint has it, lists as tuples.
 
-    An `int` counts or names something, unless a text may stand in its place.
-
-    Args:
-        kind: The hint.
-        value: The value as JSON holds it, or as it is already.
-        place: Where it stands.
-        number: Its number in a list there, which only the places within it have.
+    An `int` counts or names something, unless a text may stand in its place. `number`
+    is that of the value in a list at `place`; what lies within it is named by both.
 
     Raises:
         SurgeryError: if it does not fit.

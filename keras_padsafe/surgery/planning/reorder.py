@@ -70,11 +70,8 @@ def reworded(
 ) -> Change:
     """The change from one list of words to another, matched word by word.
 
-    Args:
-        vocabulary: The vocabulary.
-        old: The word of each old id, from 0 on; ids after the list keep their rows
-            and their distance to its end only if `new` is as long.
-        new: The word of each new id; one that `old` lacks gets a new row.
+    Ids after the old list keep their rows and their distance to its end only if the new
+    one is as long.
 
     Raises:
         SurgeryError: if the lists do not fit the model or each other.

@@ -161,12 +161,7 @@ class RowMap:
         return new, self.ids[new]
 
     def without(self, old: Sequence[int], new: Sequence[int]) -> "RowMap":
-        """The map of an array that has no entries for some ids.
-
-        Args:
-            old: The ids that it has no entries for before.
-            new: Those that it has none for after.
-        """
+        """The map of an array without entries for some old ids and some new ones."""
         if not len(old) and not len(new):
             return self
         has_old, has_new = np.ones(self.old_size, bool), np.ones(self.size, bool)
@@ -177,12 +172,7 @@ class RowMap:
         return RowMap(np.where(left == NEW, NEW, place[left]), int(has_old.sum()))
 
     def within(self, starts: Sequence[int], length: int) -> "RowMap":
-        """The map of an axis on which stretches are mapped so, and all else stays.
-
-        Args:
-            starts: Where the stretches begin, in order.
-            length: The length of the axis.
-        """
+        """The map of an axis on which stretches are mapped so, and all else stays."""
         parts, end = list[np.ndarray](), 0
         for start in starts:
             parts.append(np.arange(end, start))
@@ -204,9 +194,7 @@ class RowMap:
     def keeps_apart(self, skips: Sequence[int], new_skips: Sequence[int]) -> bool:
         """Whether the new ids of some old ids, and no others that have one, are these.
 
-        Args:
-            skips: Old ids, in order.
-            new_skips: New ids, in order; those without an old one may be any.
+        Both are in order; new ids without an old one may be any.
         """
         kept = self._starts != NEW
         starts, counts = self._starts[kept], self._counts[kept]

@@ -6,9 +6,13 @@ from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.change import Change
-from keras_padsafe.surgery.planning.growth import check_lists, read_new_words
 from keras_padsafe.surgery.planning.reorder import find_ids, named_ids
-from keras_padsafe.surgery.planning.take_rows import check_words_known, taken
+from keras_padsafe.surgery.planning.take_rows import (
+    check_lists,
+    check_words_known,
+    read_new_words,
+    taken,
+)
 
 
 def refilled(
