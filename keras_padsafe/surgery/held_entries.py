@@ -97,11 +97,7 @@ def freeze_others(model: Any, moving: Iterable[Any]) -> None:
 
 
 def check_no_average(optimizer: Any) -> None:
-    """Refuses an optimizer that writes to weights after their constraints.
-
-    Raises:
-        SurgeryError: if it does.
-    """
+    """Refuses an optimizer that writes to weights after their constraints."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if getattr(inner, "use_ema", False):
         raise SurgeryError(

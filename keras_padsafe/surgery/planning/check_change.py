@@ -15,11 +15,7 @@ from keras_padsafe.surgery.planning.row_map import RowMap
 def check_change(
     vocabulary: Vocabulary, change: Change, sites: list[ArraySite]
 ) -> None:
-    """Refuses a change that something bound to the vocabulary cannot follow.
-
-    Raises:
-        SurgeryError: naming it.
-    """
+    """Refuses a change that something bound to the vocabulary cannot follow."""
     problem = None if change.pad is None else _no_padding(vocabulary, change)
     if problem:
         raise SurgeryError(f"pad: {problem}")

@@ -37,11 +37,7 @@ _HOLDS: dict[Any, Any] = {**PADDING, WHOLE: tuple[str, ...], SPECIAL: tuple[str,
 
 
 def check_plan(plan: "Plan") -> None:
-    """Refuses a plan whose parts contradict each other, or are not what they must be.
-
-    Raises:
-        SurgeryError: naming the part, what was expected and what was received.
-    """
+    """Refuses a plan whose parts contradict each other or are not what they must be."""
     plan = read_as(type(plan), plan, "")
     sizes = plan.row_map.old_size, plan.row_map.size
     for name, size in zip(("old_size", "new_size"), sizes, strict=True):
@@ -180,11 +176,7 @@ def _check_once(place: str, keys: list[Any]) -> None:
 
 
 def check_rows(plan: "Plan") -> None:
-    """Refuses rows that do not fit each array whose axis of ids is the first.
-
-    Raises:
-        SurgeryError: naming the array.
-    """
+    """Refuses rows that do not fit each array whose axis of ids is the first."""
     given = read_new_rows(plan.new_rows)
     for change in plan.arrays:
         dtype = change.quantised.dtype if change.quantised else change.dtype

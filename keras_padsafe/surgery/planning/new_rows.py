@@ -175,9 +175,6 @@ def check_fits(new_rows: NewRows, path: str, dtype: str, fill: str | float) -> N
     """Refuses numbers that the data type of an array would make infinite.
 
     `fill` says how its entries are made, as `ArrayChange` has it.
-
-    Raises:
-        SurgeryError: naming the array.
     """
     numbers: Any = fill
     if numbers == "rows":

@@ -20,11 +20,7 @@ _TOLD: dict[Any, str] = {
 
 
 def expect(fits: bool, place: str, expected: str, received: Any) -> None:
-    """Refuses what does not fit in a plan.
-
-    Raises:
-        SurgeryError: naming the place, what was expected and what was received.
-    """
+    """Refuses what does not fit in a plan."""
     if not fits:
         raise SurgeryError(
             f"plan: {place} is {shortly(received)}. Expected: {expected}. The plan is "

@@ -24,11 +24,7 @@ class Run:
 
 
 def check_size(size: int, what: str) -> None:
-    """Refuses a number of ids for which there would be no memory.
-
-    Raises:
-        SurgeryError: if `size` is no number of ids.
-    """
+    """Refuses a number of ids for which there would be no memory."""
     if not is_count(size) or size > MAX_IDS:
         raise SurgeryError(
             f"row_map: received {shortly(size)} {what}. Expected: at most {MAX_IDS}."
@@ -36,11 +32,7 @@ def check_size(size: int, what: str) -> None:
 
 
 def check_new_size(size: int, old_size: int) -> None:
-    """Refuses more new ids than anyone means to add to so many old ones.
-
-    Raises:
-        SurgeryError: if there are more.
-    """
+    """Refuses more new ids than anyone means to add to so many old ones."""
     check_size(size, "new ids")
     if size > _MOST_PER_OLD_ID * old_size + _MOST_NEW_IDS:
         raise SurgeryError(
@@ -246,5 +238,3 @@ class RowMap:
             and np.array_equal(self._starts, other._starts)
             and np.array_equal(self._counts, other._counts)
         )
-
-    __hash__ = None  # type: ignore[assignment]

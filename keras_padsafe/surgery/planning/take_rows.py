@@ -41,11 +41,7 @@ def taken(
 
 
 def check_words_known(vocabulary: Vocabulary, what: str) -> None:
-    """Refuses what only the words of the ids could say.
-
-    Raises:
-        SurgeryError: saying where the words can lie.
-    """
+    """Refuses what only the words of the ids could say."""
     if not vocabulary.words:
         raise SurgeryError(
             f"Vocabulary {vocabulary.name!r}: the file holds no words for its ids, "
@@ -85,11 +81,7 @@ def read_new_words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word,
 
 
 def check_lists(vocabulary: Vocabulary) -> None:
-    """Refuses lookup layers that would give the next word different ids, or no row.
-
-    Raises:
-        SurgeryError: if so.
-    """
+    """Refuses lookup layers that would give the next word different ids, or no row."""
     ends = {site.layer: site.end for site in vocabulary.words}
     if len(set(ends.values())) > 1:
         raise SurgeryError(
