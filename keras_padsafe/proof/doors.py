@@ -107,18 +107,15 @@ def _door_of(layer: Any, path: str) -> Door | None:
         case (
             layers.StringLookup() | layers.IntegerLookup() | layers.TextVectorization()
         ):
-            words = tuple(layer.get_vocabulary(include_special_tokens=False))
             config = layer.get_config()
-            many, word = config.get("split") is not None, config.get("mask_token")
-            strict = config.get("num_oov_indices") == 0
             return Door(
                 layer,
                 "words",
                 path,
-                words=words,
-                only_words=strict,
-                many=many,
-                pad_word=word,
+                words=tuple(layer.get_vocabulary(include_special_tokens=False)),
+                only_words=config.get("num_oov_indices") == 0,
+                many=config.get("split") is not None,
+                pad_word=config.get("mask_token"),
             )
         case layers.CategoryEncoding():
             return Door(layer, "ids", path, layer.num_tokens)
@@ -126,7 +123,7 @@ def _door_of(layer: Any, path: str) -> Door | None:
             return Door(layer, "buckets", path)
         case layers.Masking():
             return Door(layer, "values", path, pad=layer.mask_value)
-        case _ if isinstance(layer, NaNMasking):
+        case NaNMasking():
             return Door(layer, "values", path, pad=np.nan)
     return None
 

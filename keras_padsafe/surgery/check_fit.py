@@ -16,8 +16,7 @@ from keras_padsafe.surgery.planning.build_plan import (
     is_changed,
     word_changes,
 )
-from keras_padsafe.surgery.planning.change import Change
-from keras_padsafe.surgery.planning.changes import ArrayChange
+from keras_padsafe.surgery.planning.changes import ArrayChange, Change
 from keras_padsafe.surgery.planning.check_plan import PADDING
 from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 from keras_padsafe.surgery.planning.plan import Plan

@@ -16,9 +16,9 @@ from keras_padsafe.surgery.finding.sites import (
     WordsSite,
 )
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
-from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.changes import (
     ArrayChange,
+    Change,
     ConfigChange,
     WordsChange,
 )

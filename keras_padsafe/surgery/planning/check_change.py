@@ -8,7 +8,7 @@ from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
-from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.row_map import RowMap
 
 

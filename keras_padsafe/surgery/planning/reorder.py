@@ -9,7 +9,7 @@ from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
-from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.check_change import fixed_ids
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 

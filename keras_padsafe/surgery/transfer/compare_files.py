@@ -8,7 +8,7 @@ import numpy as np
 from keras_padsafe.archive import Archive, StoredArray, decode, new_documents
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.proof.bits import bits
-from keras_padsafe.proof.certificate import Check
+from keras_padsafe.proof.certificate import Check, few
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.quantise import unpacked
@@ -39,9 +39,7 @@ def _check(name: str, found: Iterable[str | None]) -> Check:
     results = list(found)
     problems = [problem for problem in results if problem]
     if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        listed = "; ".join(problems[:3])
-        return Check(name, "failed", f"{listed}{more}", float(len(problems)))
+        return Check(name, "failed", few(problems), float(len(problems)))
     return Check(name, "passed", f"{len(results)} compared", 0.0)
 
 
