@@ -75,8 +75,8 @@ def grown(
     length = start + count + max(size - rest, 0)
     more = round_up(length, step) - length
     check_new_size(length + more, size)
-    parts = np.arange(start), [NEW] * count, np.arange(rest, size), [NEW] * more
-    ids = np.concatenate(parts).astype(np.int64)
+    new, beyond = np.full(count, NEW), np.full(more, NEW)
+    ids = np.concatenate([np.arange(start), new, np.arange(rest, size), beyond])
     return Change(RowMap(ids, size), words, pad=int(start) if pad else None)
 
 

@@ -269,15 +269,14 @@ def _read(document: dict[str, Any]) -> Plan:
             f"plan: new_rows is {shortly(spec)}, and rows are given. Expected: "
             "new_rows 'rows' beside them, or rows null."
         )
-    if not isinstance(spec, str):  # Rows are given beside it, and nothing else is.
-        expect(False, "new_rows", "text, as 'mean'", spec)
+    expect(isinstance(spec, str), "new_rows", "text, as 'mean'", spec)
     if spec in ("rows", "mix"):
         mix = read_as(tuple[tuple[int, ...], ...] | None, document.get("mix"), "mix")
         made = NewRows(spec, mix=mix) if rows is None else read_new_rows(rows)
     else:
         made = read_new_rows(spec)
-    # Plans of old have no first id after the change.
-    words = [{"new_first_id": list["first_id"], **list} for list in document["words"]]
+    # Plans of old do not say where words begin after the change.
+    words = [{"new_first_id": one["first_id"], **one} for one in document["words"]]
     return read_as(
         Plan,
         {

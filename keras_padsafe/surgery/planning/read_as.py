@@ -42,9 +42,7 @@ def read_as(kind: Any, value: Any, place: str, number: str = "") -> Any:
         given = vars(value) if isinstance(value, kind) else value
         known = {f.name: f.type if f.compare else Any for f in fields(kind)}
         needed = {
-            field.name
-            for field in fields(kind)
-            if MISSING is field.default is field.default_factory
+            f.name for f in fields(kind) if MISSING is f.default is f.default_factory
         }
         fits = isinstance(given, dict) and needed <= given.keys() <= known.keys()
         expect(fits, place, _told(kind), value)
