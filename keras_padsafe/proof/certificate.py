@@ -1,6 +1,6 @@
 """What was looked at, what was found, and the verdict."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,12 @@ class Check:
     status: Status
     detail: str
     value: float | None = None
+
+
+def few(problems: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return "; ".join(problems[:3]) + more
 
 
 def verdict_of(checks: Iterable[Check]) -> Verdict:

@@ -18,23 +18,9 @@ class NotCompared(Exception):
     """Two outputs cannot be laid side by side; the message says why."""
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """Two arrays to lay side by side.
-
-    Attributes:
-        before: What was.
-        after: What is now.
-        scores: Of `before`, what shows how large its numbers are.
-        share: The share of probability that new ids take.
-        spare: The share that spare rows take.
-    """
-
-    before: np.ndarray
-    after: np.ndarray
-    scores: np.ndarray
-    share: float | None = None
-    spare: float | None = None
+# Two arrays to lay side by side, what shows how large the numbers of the first are, and
+# the shares of probability that new ids and spare rows take.
+_Reading = tuple[np.ndarray, np.ndarray, np.ndarray, float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -86,13 +72,9 @@ def compare_outputs(
     change: IdChange | None,
     rounding: float,
 ) -> Comparison:
-    """Compares each output of one batch.
+    """Compares each output of one batch; `change` is how ids changed between them.
 
-    Args:
-        old: The outputs before.
-        new: The outputs after.
-        change: How ids changed between them, which a head shows as an axis.
-        rounding: The difference allowed, relative to the largest output.
+    `rounding` is the difference allowed, relative to the largest output.
 
     Raises:
         Differs: if they differ in more than rounding can.
@@ -113,7 +95,7 @@ def _compare(
     found: list[Comparison | Differs] = []
     for reading in _readings(before, after, change):
         try:
-            one = _laid_beside(reading, rounding)
+            one = _laid_beside(*reading, rounding)
             if one.agrees:
                 return one
             found.append(one)
@@ -131,9 +113,9 @@ def _readings(
     lengths = list(enumerate(before.shape))
     if before.shape == after.shape:
         if change is None:
-            yield _Reading(before, after, before)
+            yield before, after, before, None, None
             return
-        yield _Reading(before, after, _without_spare(before, change))
+        yield before, after, _without_spare(before, change), None, None
         axes = [a for a, n in lengths if a and n == change.old_size == change.new_size]
     else:
         axes = [a for a, n in lengths if (n,) != after.shape[a : a + 1]]
@@ -150,7 +132,7 @@ def _readings(
         # Ids, such as the likeliest: a new one may be likelier than any old one.
         old = ~np.isin(after, change.new_ids)
         renamed = change.renamed(before)[old]
-        yield _Reading(renamed, after[old], renamed)
+        yield renamed, after[old], renamed, None, None
 
 
 def _without_spare(before: np.ndarray, change: IdChange) -> np.ndarray:
@@ -178,7 +160,7 @@ def _along(
     (new, old), added = kept_of(ids), np.flatnonzero(ids < 0)
     was, is_now = before[..., old], after[..., new]
     if before.dtype.kind != "f":
-        return _Reading(was, is_now, was)
+        return was, is_now, was, None, None
     whole = after.shape[-1] == change.new_size
     spare = np.asarray(change.spare if whole else (), np.int64)
     for scores in (lambda x: x, np.exp):
@@ -186,15 +168,13 @@ def _along(
             p, q = scores(before.astype("f8")), scores(after.astype("f8"))
         if _sums_to_one(p) and _sums_to_one(q):
             was, is_now = _divided(p[..., old]), _divided(q[..., new])
-            return _Reading(was, is_now, was, _share(q, added), _share(q, spare))
+            return was, is_now, was, _share(q, added), _share(q, spare)
     with np.errstate(invalid="ignore"):
         q = np.exp(after.astype("f8") - after.max(-1, keepdims=True))
         q = q / q.sum(-1, keepdims=True)
     beaten = (after >= 0).all() and not after[..., spare].any()
     real = before[..., np.setdiff1d(old, change.old_spare if whole else ())]
-    return _Reading(
-        was, is_now, real, _share(q, added), _share(0 * q if beaten else q, spare)
-    )
+    return was, is_now, real, _share(q, added), _share(0 * q if beaten else q, spare)
 
 
 def _share(probabilities: np.ndarray, added: np.ndarray) -> float | None:
@@ -213,8 +193,14 @@ def _divided(values: np.ndarray) -> np.ndarray:
     return values / np.maximum(values.sum(-1, keepdims=True), 1e-30)
 
 
-def _laid_beside(reading: _Reading, rounding: float) -> Comparison:
-    before, after, scores = reading.before, reading.after, reading.scores
+def _laid_beside(
+    before: np.ndarray,
+    after: np.ndarray,
+    scores: np.ndarray,
+    share: float | None,
+    spare: float | None,
+    rounding: float,
+) -> Comparison:
     if before.dtype.kind == "O" or after.dtype.kind == "O":
         if not np.array_equal(before, after):
             raise Differs("other words than before")
@@ -229,4 +215,4 @@ def _laid_beside(reading: _Reading, rounding: float) -> Comparison:
     gap = float(np.abs(after[finite] - before[finite]).max(initial=0.0))
     allowed = rounding * max(float(np.abs(scores).max(initial=0.0)), _SCALE)
     count = int(finite.sum())
-    return Comparison(count, gap, allowed, reading.share, reading.spare)
+    return Comparison(count, gap, allowed, share, spare)

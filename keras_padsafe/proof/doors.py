@@ -54,11 +54,9 @@ def find_doors(
 ) -> list[Door]:
     """The doors of a model; those of the same model with other sizes in one order.
 
-    Args:
-        model: The model.
-        encoders: Layers of the user's own that make a column of each id, by their
-            groups of the weights file, and how many ids there are.
-        arrays: What is known to have an entry for each id.
+    `encoders` are layers of the user's own that make a column of each id, by their
+    groups of the weights file, with the number of ids; `arrays` have an entry for each
+    id.
     """
     import keras
 
@@ -109,18 +107,15 @@ def _door_of(layer: Any, path: str) -> Door | None:
         case (
             layers.StringLookup() | layers.IntegerLookup() | layers.TextVectorization()
         ):
-            words = tuple(layer.get_vocabulary(include_special_tokens=False))
             config = layer.get_config()
-            many, word = config.get("split") is not None, config.get("mask_token")
-            strict = config.get("num_oov_indices") == 0
             return Door(
                 layer,
                 "words",
                 path,
-                words=words,
-                only_words=strict,
-                many=many,
-                pad_word=word,
+                words=tuple(layer.get_vocabulary(include_special_tokens=False)),
+                only_words=config.get("num_oov_indices") == 0,
+                many=config.get("split") is not None,
+                pad_word=config.get("mask_token"),
             )
         case layers.CategoryEncoding():
             return Door(layer, "ids", path, layer.num_tokens)
@@ -128,7 +123,7 @@ def _door_of(layer: Any, path: str) -> Door | None:
             return Door(layer, "buckets", path)
         case layers.Masking():
             return Door(layer, "values", path, pad=layer.mask_value)
-        case _ if isinstance(layer, NaNMasking):
+        case NaNMasking():
             return Door(layer, "values", path, pad=np.nan)
     return None
 
@@ -136,13 +131,9 @@ def _door_of(layer: Any, path: str) -> Door | None:
 class Watch:
     """What enters each door while a model runs.
 
-    Args:
-        doors: The doors.
-        harmless: Whether what enters is replaced by what the door can take.
-
     Attributes:
         entered: What entered each door, by its number, call by call; `None` where the
-            values could not be seen.
+            values could not be seen. If `harmless`, what the door can take goes on.
         pads: What a comparison masks, by the number of its door.
     """
 

@@ -69,11 +69,8 @@ class Reach:
 def find_reach(model: Any, doors: list[Door], *, may_lack: bool) -> Reach:
     """Runs a model a few times to see which inputs reach which doors.
 
-    Args:
-        model: The model.
-        doors: Its doors.
-        may_lack: Whether inputs that may be of any length, such as images beside text,
-            may be empty where no lengths are found that go together.
+    If it `may_lack`, inputs of any length, such as images beside text, may be empty
+    where no lengths are found that go together.
 
     Raises:
         ModelFailed: if the model takes no batch that could be made for it.

@@ -12,7 +12,7 @@ import numpy as np
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import message_of
 from keras_padsafe.proof.bits import as_array, bits
-from keras_padsafe.proof.certificate import Check
+from keras_padsafe.proof.certificate import Check, few
 from keras_padsafe.proof.load_preset import is_preset, load_preset
 
 _OPTIMIZER = "optimizer/"
@@ -128,21 +128,13 @@ def _same_values(here: np.ndarray, stored: np.ndarray) -> bool:
     return np.array_equal(here, stored, equal_nan=here.dtype.kind == "f")
 
 
-def _few(problems: list[tuple[str, str]]) -> str:
-    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return "; ".join(f"{path}: {how}" for path, how in problems[:3]) + more
-
-
 def check_arrays(before: Loaded, after: Loaded) -> Check:
     """Whether Keras read every array of the new file, where it read those before."""
     name = "arrays as Keras loads them"
-    wrong = [
-        (path, how)
-        for path, how in sorted(after.unread.items())
-        if not path.startswith(_OPTIMIZER) and path not in before.unread
-    ]
+    wrong = [path for path in after.unread if path not in before.unread]
+    wrong = _told(after, [path for path in wrong if not path.startswith(_OPTIMIZER)])
     if wrong:
-        return Check(name, "failed", _few(wrong), float(len(wrong)))
+        return Check(name, "failed", few(wrong), float(len(wrong)))
     return Check(name, "passed", "each with the shape and the values of the file", 0.0)
 
 
@@ -160,7 +152,7 @@ def check_optimizer(
         detail = "Keras does not read its state from the old file either"
         return Check(name, "does not apply", detail + _warned(before))
     if unread := _unread_slots(after):
-        detail = _few(unread) + _warned(after)
+        detail = few(unread) + _warned(after)
         return Check(name, "failed", detail, float(len(unread)))
     optimizer = after.model.optimizer
     steps = int(optimizer.iterations)
@@ -168,9 +160,12 @@ def check_optimizer(
     return Check(name, "passed", detail, float(steps))
 
 
-def _unread_slots(loaded: Loaded) -> list[tuple[str, str]]:
-    unread = sorted(loaded.unread.items())
-    return [(path, how) for path, how in unread if path.startswith(_OPTIMIZER)]
+def _unread_slots(loaded: Loaded) -> list[str]:
+    return _told(loaded, [p for p in loaded.unread if p.startswith(_OPTIMIZER)])
+
+
+def _told(loaded: Loaded, paths: list[str]) -> list[str]:
+    return [f"{path}: {loaded.unread[path]}" for path in sorted(paths)]
 
 
 def _warned(loaded: Loaded) -> str:

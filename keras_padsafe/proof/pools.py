@@ -62,13 +62,7 @@ class Pool:
 
 
 def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
-    """What places may take; `None` if they take plain values.
-
-    Args:
-        pair: The models.
-        part: The places.
-        low: How many of the smallest ids to leave out.
-        above: How many of the largest ids to leave out.
+    """What places may take but for some smallest and largest ids; `None`: plain values.
 
     Raises:
         NotShown: if old ids cannot be told from what the model makes of them.

@@ -36,13 +36,9 @@ def prove_outputs(
 ) -> Iterator[Check]:
     """Compares what two loaded models compute.
 
-    Args:
-        before: The model before.
-        after: The model after; its weights are not what they were afterwards.
-        change: How the ids of a vocabulary changed.
-        reload: Loads the model before once more.
-        leave: Layers that need not know new ids, as the user says.
-        named: Layers of which the user can say so.
+    The weights of `after` are not what they were afterwards. `reload` loads the model
+    before once more. Layers of `leave` need not know new ids, as the user can say of
+    those that are `named`.
     """
     try:
         pair, sampler = pair_models(before, after, change)

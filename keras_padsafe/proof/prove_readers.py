@@ -200,11 +200,10 @@ def _weighs(layer: Any) -> bool:
 def _watching(
     leave: Collection[str], weighing: Collection[int]
 ) -> Iterator[list[tuple[str, np.ndarray]]]:
-    """What each layer makes that is no id; what is left alone tells no ids apart.
+    """What each layer makes that is no id.
 
-    Args:
-        leave: The names of layers that are left alone.
-        weighing: Layers with a weight for each word, by identity.
+    What is left alone tells no ids apart, nor do the layers, by identity, with a weight
+    for each word.
     """
     import keras
 

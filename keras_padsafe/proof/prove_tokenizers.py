@@ -21,14 +21,9 @@ def prove_tokenizers(
     words: Mapping[Any, int],
     change: IdChange,
 ) -> Iterator[Check]:
-    """Compares what the tokenizers of two loaded models make of text.
+    """Compares what the tokenizers of two models, each with its file, make of text.
 
-    Args:
-        before: The model before, and its file.
-        after: The model after, and its file.
-        names: The tokenizers whose words change.
-        words: The new words and their ids.
-        change: How the ids change.
+    Those of `names` changed, to know new `words` by their ids.
     """
     old, new = _tokenizers(*before), _tokenizers(*after)
     for name in sorted(old.keys() & new.keys() & set(names)):

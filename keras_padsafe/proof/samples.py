@@ -18,9 +18,7 @@ _Values = list[np.ndarray | None]
 class Sampler:
     """Makes batches for both models.
 
-    Args:
-        pair: The models, and which inputs reach what.
-        model: The old model, which is run until every id is one that it has.
+    The old one is run until every id is one that it has.
 
     Raises:
         NotShown: if old ids cannot be told from what the model makes of them.
@@ -79,9 +77,8 @@ class Sampler:
     def each_alone(self, *, new: bool, most: int) -> Iterator[tuple[Any, int]]:
         """Batches whose rows differ in one id or word alone, and how many rows count.
 
-        Args:
-            new: Whether in those that the new model alone knows, or in those of both.
-            most: How many to try.
+        `most` are tried, of those that the `new` model alone knows, or of those of
+        both.
         """
         asked = [p if p and p.fresh is not None else None for p in self._pools]
         values = [p and (p.alone if new else p.new) for p in asked]

@@ -45,22 +45,15 @@ def carry_out(
 ) -> Report:
     """Plans, transfers and proves in one reading of the source.
 
-    Args:
-        source: A file or a live model.
-        target: The file to write.
-        options: What all surgeries take.
-        in_place: Whether a live model takes the change over itself.
-        **asked: What is to be done, as `Request` has it.
+    `asked` is what is to be done, as `Request` has it; if `in_place`, a live model
+    takes the change over itself.
 
     Raises:
         SurgeryError: if no target is given for a file.
     """
     writing: dict[str, Any] = {**options}
-    how = read_how(
-        writing.pop("overwrite", False),
-        writing.pop("proof", None),
-        writing.pop("progress", None),
-    )
+    names = ("overwrite", "proof", "progress")
+    how = read_how(**{n: writing.pop(n) for n in names if n in writing})
     request = Request(**asked, **writing)
 
     def operate(read: str, write: str) -> Report:
@@ -87,7 +80,7 @@ def carry_out(
 
 
 def read_how(
-    overwrite: Any, proof: Any, progress: Any
+    overwrite: Any = False, proof: Any = None, progress: Any = None
 ) -> tuple[bool, bool | None, Progress | None]:
     """The arguments that say how a file is written, each of its type.
 

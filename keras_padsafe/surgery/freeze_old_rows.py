@@ -20,7 +20,7 @@ from keras_padsafe.surgery.frozen_tables import (
 )
 from keras_padsafe.surgery.live_model import is_live_model, save_live
 from keras_padsafe.surgery.options import FindingOptions, takes_options
-from keras_padsafe.surgery.planning.build_plan import check_settled
+from keras_padsafe.surgery.planning.check_change import check_settled
 from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 
 

@@ -14,17 +14,10 @@ _REGISTERED = f"keras_padsafe>{OURS}"
 
 
 def freezable_tables(root: LayerNode, paths: Iterable[str]) -> dict[str, LayerNode]:
-    """The layers that `ExtendableEmbedding` can take the place of.
+    """The layers that `ExtendableEmbedding` can take the place of, by their tables.
 
     They are stock ones that config.json describes, inside models whose groups of the
     weights file bear the names that follow from their classes.
-
-    Args:
-        root: The model.
-        paths: The tables, by the paths of their arrays.
-
-    Returns:
-        Each layer by the path of its table.
     """
     wanted = set(paths)
     return {

@@ -54,17 +54,10 @@ def hold_old_entries(
     frozen: Collection[str],
     renames: Mapping[str, str],
 ) -> list[Any]:
-    """Lets only some entries of arrays train.
+    """Lets only the `moving` stretches of arrays train; returns the variables that do.
 
-    Args:
-        model: A loaded model.
-        sites: The arrays that run over the ids.
-        moving: The stretches of an array that train.
-        frozen: Tables that keep their old rows themselves.
-        renames: New groups of the weights file by their old ones.
-
-    Returns:
-        The variables that train.
+    Tables of `frozen` keep their old rows themselves; `renames` has new groups of the
+    weights file by their old ones.
 
     Raises:
         SurgeryError: if old entries of an array cannot be kept.
@@ -104,11 +97,7 @@ def freeze_others(model: Any, moving: Iterable[Any]) -> None:
 
 
 def check_no_average(optimizer: Any) -> None:
-    """Refuses an optimizer that writes to weights after their constraints.
-
-    Raises:
-        SurgeryError: if it does.
-    """
+    """Refuses an optimizer that writes to weights after their constraints."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if getattr(inner, "use_ema", False):
         raise SurgeryError(

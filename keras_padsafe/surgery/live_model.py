@@ -40,11 +40,8 @@ def through_archive(
 ) -> Report:
     """Saves `model`, operates on the file, and makes a model of the result.
 
-    Args:
-        model: A Keras model.
-        target: Where to keep the result; `None` keeps the new model only.
-        operate: Takes the file to read and the file to write.
-        finish: Takes the model, the plan and the written file, and gives a model.
+    `operate` takes the file to read and the file to write; without a target, that one
+    is not kept. `finish` takes the model, the plan and the written file.
     """
     with tempfile.TemporaryDirectory(prefix="keras_padsafe_") as folder:
         saved, made = Path(folder, "saved.keras"), Path(folder, "made.keras")

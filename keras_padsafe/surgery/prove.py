@@ -17,11 +17,6 @@ def prove(
 ) -> Certificate:
     """Shows on the files and by running both models what a plan did.
 
-    Args:
-        plan: The plan that was applied.
-        source: The file before.
-        target: The file after, under whatever name it has so far.
-
     Raises:
         ArchiveError: if a file cannot be read.
     """

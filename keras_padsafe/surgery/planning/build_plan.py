@@ -7,8 +7,7 @@ import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.spare_words import spare_word
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key
-from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
+from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import (
     ArrayOverIds,
@@ -17,24 +16,30 @@ from keras_padsafe.surgery.finding.sites import (
     WordsSite,
 )
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
-from keras_padsafe.surgery.planning.change import Change
 from keras_padsafe.surgery.planning.changes import (
     ArrayChange,
+    Change,
     ConfigChange,
     WordsChange,
 )
-from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER
-from keras_padsafe.surgery.planning.mixes import settle_names
-from keras_padsafe.surgery.planning.new_rows import (
-    NewRows,
-    check_fits,
-    read_new_rows,
+from keras_padsafe.surgery.planning.check_change import (
+    check_change,
+    check_settled,
+    takes_mask_token,
 )
+from keras_padsafe.surgery.planning.check_plan import (
+    PADDING,
+    ZEROS_INITIALIZER,
+    check_rows,
+)
+from keras_padsafe.surgery.planning.mixes import settle_names
+from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.notes import notes_on
-from keras_padsafe.surgery.planning.padding import takes_mask_token
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.row_map import RowMap
-from keras_padsafe.surgery.planning.spare import check_promised
+
+_ENCODING = "encoding kernel"
+_WHOLE_TABLE = "held a whole table of the old shape; the saved weights take its place"
 
 
 def build_plan(
@@ -56,17 +61,21 @@ def build_plan(
         raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
     rows = settle_names(read_new_rows(new_rows), vocabulary, change)
     new_ids = change.row_map.new_ids
-    check_promised(vocabulary, change)
     most = change.row_map.new_count - len(change.spare_ids)
     _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
-    check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
     words = word_changes(vocabulary, change)
     end = words[0].new_first_id + words[0].new_count if words else 0
-    padded = _padded_tables(vocabulary, change)
     slots = vocabulary.slots if optimizer == "keep" else ()
-    check_appends([*vocabulary.arrays, *slots], change.row_map)
-    check_tokenizers(vocabulary, change.row_map)
+    sites = [*vocabulary.arrays, *slots]
+    check_change(vocabulary, change, sites)
+    config = [
+        *(_config_change(site, change, end, vocabulary) for site in vocabulary.config),
+        *(
+            ConfigChange(path, None, ZEROS_INITIALIZER, _WHOLE_TABLE)
+            for path in vocabulary.initializers
+        ),
+    ]
     plan = Plan(
         vocabulary=vocabulary.name,
         old_size=vocabulary.size,
@@ -74,17 +83,10 @@ def build_plan(
         row_map=change.row_map,
         new_rows=rows,
         arrays=tuple(
-            _array(_for_given(site, vocabulary, rows), change, padded)
-            for site in [*vocabulary.arrays, *slots]
+            _array(site, change, _fill(site, vocabulary, change, rows))
+            for site in sites
         ),
-        config=tuple(
-            change
-            for change in [
-                *(config_change(s, change, end, vocabulary) for s in vocabulary.config),
-                *(_initializer(path) for path in vocabulary.initializers),
-            ]
-            if change.old != change.new
-        ),
+        config=tuple(c for c in config if c.old != c.new),
         words=tuple(w for w in words if is_changed(w, change.row_map)),
         tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
         optimizer=optimizer,
@@ -101,29 +103,13 @@ def build_plan(
         leave=inventory.leave,
         ask=inventory.ask,
         made_of=inventory.state,
-        old_words={**dict(enumerate(change.old_words)), **_known_words(vocabulary)},
+        old_words={
+            **dict(enumerate(change.old_words)),
+            **{id_: word for word, id_ in vocabulary.word_ids.items()},
+        },
     )
-    for site in plan.arrays:
-        dtype = site.quantised.dtype if site.quantised else site.dtype
-        check_fits(rows, site.path, dtype, site.fill)
+    check_rows(plan)
     return plan
-
-
-def check_settled(inventory: Inventory, vocabulary: Vocabulary) -> None:
-    """Refuses a vocabulary of which something is not known.
-
-    Raises:
-        AmbiguousVocabularyError: listing what has to be settled by the user first.
-    """
-    if vocabulary.unexplained:
-        listed = "\n".join(
-            f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
-        )
-        raise AmbiguousVocabularyError(
-            f"{inventory.path}: it is not known what belongs to vocabulary "
-            f"{vocabulary.name!r}, and nothing is guessed. Please decide each "
-            f"point:\n{listed}"
-        )
 
 
 def _check_given_rows(
@@ -132,7 +118,7 @@ def _check_given_rows(
     if rows.rows is None:
         return
     tables = [site for site in vocabulary.arrays if _is_table(site)]
-    looked_up = [site for site in tables if not _is_encoding(site)]
+    looked_up = [site for site in tables if site.role != _ENCODING]
     dims = {site.real_shape[1] for site in looked_up or tables}
     count, dim = rows.rows.shape
     if not wanted <= count <= most or dims != {dim}:
@@ -143,85 +129,34 @@ def _check_given_rows(
         )
 
 
-def _known_words(vocabulary: Vocabulary) -> dict[int, str | int]:
-    return {id_: word for word, id_ in vocabulary.word_ids.items()}
-
-
 def _is_table(site: ArraySite) -> bool:
     return site.axis == 0 and len(site.shape) == 2 and site.fill == "rows"
 
 
-def _is_encoding(site: ArraySite) -> bool:
-    return site.role == "encoding kernel"
+def _fill(
+    site: ArraySite, vocabulary: Vocabulary, change: Change, rows: NewRows
+) -> Any:
+    """How new entries are made: zeros for padding, the mean beside rows of a table."""
+    roles = {s.path: s.role for s in vocabulary.arrays}
+    role = roles.get(site.like or site.path)
+    if change.pad is not None and role == "embedding table":
+        return site.fill if site.fill in ("scale", "zero") else 0.0
+    has_table = any(_is_table(s) and s.role != _ENCODING for s in vocabulary.arrays)
+    is_beside = rows.rows is not None and has_table and role == _ENCODING
+    return "bias" if is_beside and site.fill == "rows" else site.fill
 
 
-def _for_given(site: ArraySite, vocabulary: Vocabulary, rows: NewRows) -> ArraySite:
-    """The site, which takes the mean where the rows given are those of a table."""
-    has_table = any(_is_table(s) and not _is_encoding(s) for s in vocabulary.arrays)
-    kernels = {s.path for s in vocabulary.arrays if _is_encoding(s)}
-    is_theirs = (site.like or site.path) in kernels and site.fill == "rows"
-    if rows.rows is None or not has_table or not is_theirs:
-        return site
-    return replace(site, fill="bias")
-
-
-def check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
-    """Refuses to move ids where an array does not say which of them it has."""
-    short = next((site for site in sites if site.only_appends), None)
-    if short is not None and not row_map.is_append:
-        raise SurgeryError(
-            f"row_map: array {short.path} has {short.size} entries for "
-            f"{row_map.old_size} ids, and the file does not say which entry belongs "
-            "to which id. Expected: new ids at the end, and every old id kept."
-        )
-
-
-def check_tokenizers(
-    vocabulary: Vocabulary, row_map: RowMap, *, may_cut: bool = False
-) -> None:
-    """Refuses to move the ids of words that a tokenizer could not give others.
-
-    The last of them may go where a plan undoes what added them (`may_cut`).
-    """
-    fixed = [
-        *((f"{name}, so", vocabulary.size) for name in vocabulary.closed_tokenizers),
-        *((f"{s.layer!r}:", s.end) for s in vocabulary.words if s.only_appends),
-    ]
-    for tokenizer, last in fixed:
-        end = min(last, row_map.size) if may_cut else last
-        if not np.array_equal(row_map.ids[:end], np.arange(end)):
-            raise SurgeryError(
-                "row_map: old ids would move or disappear, but a tokenizer would "
-                f"still give them: {tokenizer} its words keep their ids. Expected: "
-                "every id kept, and new ones at the end. If you change the tokenizer "
-                "yourself, pass its name as leave=NAME (--leave NAME)."
-            )
-
-
-def _padded_tables(vocabulary: Vocabulary, change: Change) -> frozenset[str]:
-    """The tables that get a row of zeros for padding."""
-    if change.pad is None:
-        return frozenset()
-    tables = (site for site in vocabulary.arrays if site.role == "embedding table")
-    return frozenset(site.path for site in tables)
-
-
-def _array(site: ArraySite, change: Change, padded: frozenset[str]) -> ArrayChange:
+def _array(site: ArraySite, change: Change, fill: Any) -> ArrayChange:
     row_map, skips = change.row_map, site.skips
     if site.only_appends:
         skips = tuple(range(row_map.old_size - site.size))
     new_skips = np.flatnonzero(np.isin(row_map.ids, skips)).tolist() if skips else ()
-    is_padded = (site.like or site.path) in padded and site.fill not in (
-        "scale",
-        "zero",
-    )
     same = {field.name: getattr(site, field.name) for field in fields(ArrayOverIds)}
     made = ArrayChange(**same, new_shape=site.shape, new_skips=tuple(new_skips))
-    fill = 0.0 if is_padded else site.fill
     return replace(made, skips=skips, fill=fill).sized(row_map)
 
 
-def config_change(
+def _config_change(
     site: ConfigSite, change: Change, end: int, vocabulary: Vocabulary
 ) -> ConfigChange:
     """What a change makes of a value of config.json; `end` follows its last word."""
@@ -233,7 +168,7 @@ def config_change(
             new = site.value + end - vocabulary.words[0].end
         case "cap":
             new = max(site.value, end)
-        case "id":
+        case "id" if not (change.unpads and site.path[-1] in PADDING):
             new = _new_id(site, row_map)
         case "first":
             new = _new_count(site, row_map)
@@ -270,15 +205,6 @@ def _new_count(site: ConfigSite, row_map: RowMap) -> int:
             "front, in any order."
         )
     return len(places)
-
-
-def _initializer(path: ConfigPath) -> ConfigChange:
-    return ConfigChange(
-        path,
-        None,
-        ZEROS_INITIALIZER,
-        "held a whole table of the old shape; the saved weights take its place",
-    )
 
 
 def word_changes(vocabulary: Vocabulary, change: Change) -> list[WordsChange]:

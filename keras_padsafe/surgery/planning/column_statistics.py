@@ -29,15 +29,8 @@ class ColumnStatistics:
 
     Values that are NaN or infinite are left out, so that one bad row does not spread;
     where no value is left the mean is 0. What is not seen while it is copied is read
-    when it is asked for, and gives the same numbers.
-
-    Args:
-        array: The array.
-        axis: Its axis over the ids.
-        start: Where on it they begin.
-        stop: Where they end.
-        deviation: Whether the standard deviation is wanted; zeros are returned if not.
-        left_out: Entries of the stretch, from its start on, that take no part.
+    when it is asked for, and gives the same numbers. Without `deviation`, zeros are
+    returned for it. Entries of the stretch, from its start on, may be `left_out`.
     """
 
     def __init__(
@@ -136,11 +129,7 @@ class ColumnStatistics:
 def entries_of(array: Weight, axis: int, lead: int, ids: np.ndarray) -> np.ndarray:
     """Some entries of an array along one axis, `(ids, trail)`, in float64.
 
-    Args:
-        array: The array.
-        axis: Its axis over the ids.
-        lead: The place along all axes before that one, flattened.
-        ids: Which.
+    `lead` is the place along all axes before that one, flattened.
     """
     shape = (len(ids), math.prod(array.shape[axis + 1 :]))
     if axis == 0:

@@ -2,7 +2,8 @@
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -24,12 +25,13 @@ _MIXED_AT_ONCE = 32
 _MIXES_KEPT = 4096  # of about 1 KiB each
 
 
+@dataclass
 class Entries:
     """The new entries of one array along one axis, made block by block.
 
     The array is seen as `(lead, ids, trail)`, with the axis of ids in the middle.
 
-    Args:
+    Attributes:
         new_rows: How to make them.
         weight: The array whose statistics count.
         axis: Its axis over the ids.
@@ -41,45 +43,36 @@ class Entries:
         left_out: Old entries that take no part: those of spare rows.
     """
 
-    def __init__(
-        self,
-        new_rows: NewRows,
-        weight: Weight,
-        axis: int,
-        start: int,
-        size: int,
-        dtype: str,
-        *,
-        is_bias: bool,
-        spare: Sequence[int] | np.ndarray = (),
-        left_out: Sequence[int] | np.ndarray = (),
-    ) -> None:
-        kind = new_rows.kind
-        if is_bias and kind not in ("zeros", "mix"):
-            kind = "mean"
-        self._spare = np.asarray(spare, np.int64)
-        self._spare_value = SPARE_BIAS if is_bias else 0.0
-        self._size, self._left_out = size, left_out
-        self._kind = kind
-        self._new_rows = new_rows
-        self._dtype = dtype
-        self._trail = math.prod(weight.shape[axis + 1 :])
-        place = [zlib.crc32(weight.path.encode()), *([start] if start else [])]
-        self._generator = np.random.default_rng([new_rows.seed, *place])
-        self._given = new_rows.rows if kind == "rows" and axis == 0 else None
-        self._weight, self._axis = weight, axis
-        self._start = start
+    new_rows: NewRows
+    weight: Weight
+    axis: int
+    start: int
+    size: int
+    dtype: str
+    is_bias: bool
+    spare: np.ndarray
+    left_out: np.ndarray
+
+    def __post_init__(self) -> None:
+        kind = self.new_rows.kind
+        self._kind = "mean" if self.is_bias and kind not in ("zeros", "mix") else kind
+        self._trail = math.prod(self.weight.shape[self.axis + 1 :])
+        place = [
+            zlib.crc32(self.weight.path.encode()),
+            *([self.start] * (self.start > 0)),
+        ]
+        self._generator = np.random.default_rng([self.new_rows.seed, *place])
         # The same for each place along the axes before that of ids.
         self._mix = lru_cache(_MIXES_KEPT)(self._made_of)
         self.statistics = None
-        if kind in ("mean", "normal", "rows", "covariance", "mix"):
+        if self._kind not in ("zeros", "constant"):
             self.statistics = ColumnStatistics(
-                weight,
-                axis,
-                start,
-                start + size,
-                deviation=kind == "normal",
-                left_out=left_out,
+                self.weight,
+                self.axis,
+                self.start,
+                self.start + self.size,
+                deviation=self._kind == "normal",
+                left_out=self.left_out,
             )
 
     def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
@@ -88,12 +81,12 @@ class Entries:
         Must be called in the order of the file: a draw goes on where the last ended.
         """
         for values in self.values(lead, first, count):
-            yield encode(values, self._dtype).tobytes()
+            yield encode(values, self.dtype).tobytes()
 
     def values(self, lead: int, first: int, count: int) -> Iterator[np.ndarray]:
         """The same as numbers, in blocks `(ids, trail)`."""
         step = max(1, BLOCK_VALUES // max(1, self._trail))
-        if self._kind in ("covariance", "mix") and self._axis == 0:
+        if self._kind in ("covariance", "mix") and self.axis == 0:
             step = min(step, _MIXED_AT_ONCE)  # Whole rows of the table are read.
         for start in range(0, count, step):
             rows = min(step, count - start)
@@ -101,11 +94,11 @@ class Entries:
 
     def _with_spare(self, lead: int, first: int, rows: int) -> np.ndarray:
         """New entries; those of spare rows are not counted among the others."""
-        low, high = np.searchsorted(self._spare, (first, first + rows))
+        low, high = np.searchsorted(self.spare, (first, first + rows))
         if low == high:
             return self._values(lead, first - int(low), rows)
-        values = np.full((rows, self._trail), self._spare_value)
-        real = np.delete(np.arange(rows), self._spare[low:high] - first)
+        values = np.full((rows, self._trail), (SPARE_BIAS if self.is_bias else 0.0))
+        real = np.delete(np.arange(rows), self.spare[low:high] - first)
         if real.size:
             values[real] = self._values(lead, first - int(low), len(real))
         return values
@@ -115,7 +108,7 @@ class Entries:
         if self._kind == "zeros":
             return np.zeros(shape)
         if self._kind == "constant":
-            return np.full(shape, self._new_rows.value)
+            return np.full(shape, self.new_rows.value)
         if self._kind in ("covariance", "mix"):
             return self._mixed(lead, first, rows)
         assert self.statistics is not None
@@ -123,8 +116,8 @@ class Entries:
         values = np.broadcast_to(mean, shape).copy()
         if self._kind == "normal":
             values += deviation * self._generator.standard_normal(shape)
-        if self._given is not None:
-            given = self._given[first : first + rows]
+        if self._kind == "rows" and self.axis == 0 and self.new_rows.rows is not None:
+            given = self.new_rows.rows[first : first + rows]
             values[: len(given)] = given
         return values
 
@@ -135,8 +128,8 @@ class Entries:
         needed = np.unique(np.concatenate([ids for ids, _ in mixes])).astype(np.int64)
         old = np.empty((0, self._trail))
         if needed.size:
-            places = needed + self._start
-            old = entries_of(self._weight, self._axis, lead, places)
+            places = needed + self.start
+            old = entries_of(self.weight, self.axis, lead, places)
         assert self.statistics is not None
         mean, _ = self.statistics.of(lead)
         for row, (ids, weights) in enumerate(mixes):
@@ -148,18 +141,18 @@ class Entries:
     @cached_property
     def _real(self) -> np.ndarray:
         """The old entries that take part, by number."""
-        return np.delete(np.arange(self._size), np.asarray(self._left_out, np.int64))
+        return np.delete(np.arange(self.size), self.left_out)
 
     def _made_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The old ids that the new entry of this number is made of, and weights."""
         if self._kind == "mix":
-            mixes = self._new_rows.mix or ()
+            mixes = self.new_rows.mix or ()
             ids = np.array(mixes[number] if number < len(mixes) else (), np.int64)
             return ids, np.full(len(ids), 1 / max(len(ids), 1))
-        generator = np.random.default_rng([self._new_rows.seed, number])
+        generator = np.random.default_rng([self.new_rows.seed, number])
         size = len(self._real)
         signs = generator.choice([-1.0, 1.0], _MIXED)
         # Over n rows the covariance is divided by n - 1, a draw of one of them by n.
         unbiased = math.sqrt(size / max(size - 1, 1) / _MIXED)
         ids = self._real[generator.integers(0, size, _MIXED)]
-        return ids, signs * self._new_rows.value * unbiased
+        return ids, signs * self.new_rows.value * unbiased

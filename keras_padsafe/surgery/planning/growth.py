@@ -4,26 +4,32 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_padsafe.arguments import MAX_IDS, Word, read_count, read_words
+from keras_padsafe.arguments import MAX_IDS, Word, read_count
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
-from keras_padsafe.surgery.finding.words import check_new_words
-from keras_padsafe.surgery.planning.change import Change
-from keras_padsafe.surgery.planning.padding import padded
-from keras_padsafe.surgery.planning.place import Place
-from keras_padsafe.surgery.planning.reorder import unfixed
+from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_new_size
-from keras_padsafe.surgery.planning.take_rows import check_words_known, taken
+from keras_padsafe.surgery.planning.take_rows import (
+    check_lists,
+    check_words_known,
+    read_new_words,
+    round_up,
+    taken,
+)
 
 
 def grown(
     vocabulary: Vocabulary,
+    *,
     rows: int | None,
     tokens: Sequence[Word] | None,
+    capacity: int | None,
     multiple_of: int | None,
-    place: Place,
-    capacity: int | None = None,
+    at: int | None,
+    before: Word | None,
+    pad: bool,
 ) -> Change:
     """The change that adds `rows` ids, or one id for each of `tokens`.
 
@@ -34,7 +40,14 @@ def grown(
         SurgeryError: if what is asked for cannot be done.
     """
     if capacity is not None:
-        _check_capacity(capacity, rows, place, vocabulary)
+        _read_rows(capacity, "capacity")
+        if rows is not None or pad or (at, before) != (None, None):
+            raise SurgeryError(
+                "capacity: spare rows go to the end, after the words. Expected: no "
+                "`rows` (--rows), `at`, `before` or `pad` with it. Grow twice instead."
+            )
+        check_words_known(vocabulary, "which rows are spare")
+        check_lists(vocabulary)
     elif (rows is None) == (tokens is None):
         raise SurgeryError(
             "grow: expected either `rows`, the number of new ids, or `tokens`, the new "
@@ -42,46 +55,56 @@ def grown(
         )
     _check_counted(vocabulary, by_words=rows is None and multiple_of is None)
     step = 1 if multiple_of is None else _read_rows(multiple_of, "multiple_of")
-    size = vocabulary.size
     words = () if tokens is None else read_new_words(tokens, vocabulary)
     count = len(words) if rows is None else _read_rows(rows, "rows")
-    start = place.start(vocabulary)
-    if start is None and words and any(site.inserts for site in vocabulary.words):
+    if pad and count != 1:
+        raise SurgeryError(
+            f"pad: received {count} new ids. Expected: one, the id of padding."
+        )
+    size, start = vocabulary.size, _start(vocabulary, at, before)
+    if start is None and any(site.inserts for site in vocabulary.words if words):
         start = vocabulary.words[0].end
     if start is not None:
         _check_gap(vocabulary, start, by_words=tokens is not None)
-        check_new_size(_round_up(size + count, step), size)
-        more = _round_up(size + count, step) - size - count
-        parts = np.arange(start), [NEW] * count, np.arange(start, size), [NEW] * more
-        change = Change(RowMap(np.concatenate(parts).astype(np.int64), size), words)
-        if place.pad:
-            return padded(vocabulary, change, start, count)
-        return unfixed(vocabulary, change)
-    if rows is None and not place.pad:
+        rest = start  # moves up
+    elif rows is None and not pad:
         return taken(vocabulary, words, capacity=capacity or 0, step=step)
-    start = vocabulary.words[0].end if vocabulary.words and words else size
-    end = start + count
-    ids = _appended(size, _round_up(max(end, size), step)).ids.copy()
-    ids[start:end] = NEW
-    change = Change(RowMap(ids, size), words)
-    return padded(vocabulary, change, start, count) if place.pad else change
+    else:
+        start = vocabulary.words[0].end if vocabulary.words and words else size
+        rest = start + count
+    length = start + count + max(size - rest, 0)
+    more = round_up(length, step) - length
+    check_new_size(length + more, size)
+    new, beyond = np.full(count, NEW), np.full(more, NEW)
+    ids = np.concatenate([np.arange(start), new, np.arange(rest, size), beyond])
+    return Change(RowMap(ids, size), words, pad=int(start) if pad else None)
 
 
 def _read_rows(value: int, name: str) -> int:
     return read_count(value, name, least=1, most=MAX_IDS)
 
 
-def _check_capacity(
-    capacity: int, rows: int | None, place: Place, vocabulary: Vocabulary
-) -> None:
-    _read_rows(capacity, "capacity")
-    if rows is not None or place != Place():
+def _start(vocabulary: Vocabulary, at: int | None, before: Word | None) -> int | None:
+    """The first new id; `None` where new ids go to the end."""
+    if at is not None and before is not None:
         raise SurgeryError(
-            "capacity: spare rows go to the end, after the words. Expected: no "
-            "`rows` (--rows), `at`, `before` or `pad` with it. Grow twice instead."
+            "grow: `at` and `before` both say where the new ids go. Expected: one of "
+            "them."
         )
-    check_words_known(vocabulary, "which rows are spare")
-    check_lists(vocabulary)
+    ids, size = vocabulary.word_ids, vocabulary.size
+    if before is not None and before not in ids:
+        known = f"its words are {', '.join(map(repr, list(ids)[:5]))}, ..."
+        raise SurgeryError(
+            f"before: {shortly(before)} is no word of vocabulary "
+            f"{vocabulary.name!r}: {known if ids else 'the file holds no words'}. "
+            "Expected: a word that the model knows; or say the id, as `at`."
+        )
+    if at is not None and at > size:
+        raise SurgeryError(
+            f"at: received {at}. Expected: an id from 0 to {size}, "
+            f"the number of ids of vocabulary {vocabulary.name!r}."
+        )
+    return at if before is None else ids[before]
 
 
 def _check_gap(vocabulary: Vocabulary, start: int, *, by_words: bool) -> None:
@@ -119,55 +142,3 @@ def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:
             "new words would get the ids of rows that are there already. Expected: a "
             "table that ends with the rows of its words. Grow it in Keras."
         )
-
-
-def _appended(size: int, new_size: int) -> RowMap:
-    check_new_size(new_size, size)
-    return RowMap.append(size, new_size - size)
-
-
-def read_new_words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
-    """New words that every lookup layer can take in.
-
-    Raises:
-        SurgeryError: naming one that cannot.
-    """
-    tokens = read_words(given, "tokens")
-    if not tokens:
-        raise SurgeryError("tokens: expected at least one new word; received none.")
-    if vocabulary.closed_tokenizers:
-        raise SurgeryError(
-            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]}, so it would never "
-            "give the ids of new words. Grow by `rows`, and change the tokenizer "
-            "yourself."
-        )
-    for site in vocabulary.words or [None]:
-        check_new_words(tokens, site)
-    check_lists(vocabulary)
-    return tokens
-
-
-def check_lists(vocabulary: Vocabulary) -> None:
-    """Refuses lookup layers that would give the next word different ids, or no row.
-
-    Raises:
-        SurgeryError: if so.
-    """
-    ends = {site.layer: site.end for site in vocabulary.words}
-    if len(set(ends.values())) > 1:
-        raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: its lookup layers disagree on the next "
-            f"free id: {ends}. Expected: layers with the same words. Grow by `rows` "
-            "and set the words in Keras."
-        )
-    if ends and max(ends.values()) > vocabulary.size:
-        raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: lookup layer {next(iter(ends))!r} "
-            f"gives ids up to {max(ends.values()) - 1}, and the table has "
-            f"{vocabulary.size} rows: the model already fails for its last words. "
-            "Grow by `rows` first."
-        )
-
-
-def _round_up(value: int, step: int) -> int:
-    return -(-value // step) * step

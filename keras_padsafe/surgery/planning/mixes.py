@@ -1,6 +1,6 @@
 """Which old rows a new one is the mean of, where the user names them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import split_pieces
-from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.new_rows import NewRows
 
 
@@ -73,16 +73,13 @@ def _old_id(name: Word, vocabulary: Vocabulary) -> int:
         return ids[name]
     if number in ids:  # Of an IntegerLookup, whose words are integers.
         return ids[number]
-    if number is not None and number < vocabulary.size and not _has_integers(ids):
+    words_are_text = not any(isinstance(word, int) for word in ids)
+    if number is not None and number < vocabulary.size and words_are_text:
         return number
     raise SurgeryError(
         f"new_rows: {shortly(name)} is no word of vocabulary {vocabulary.name!r}. "
         f"Expected: a word that it has, or an id from 0 to {vocabulary.size - 1}."
     )
-
-
-def _has_integers(ids: Mapping[Word, int]) -> bool:
-    return any(isinstance(word, int) for word in ids)
 
 
 def _unknown_id(vocabulary: Vocabulary) -> int:

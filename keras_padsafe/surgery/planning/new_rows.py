@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Mapping, Sized
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,23 +83,20 @@ def read_new_rows(spec: Any) -> NewRows:
         return _checked(spec)
     if isinstance(spec, str):
         kind, _, detail = spec.partition(":")
-        try:
-            if kind in ("mean", "zeros") and not detail:
-                return NewRows(kind)
-            if kind == "normal":
-                return _checked(NewRows(kind, seed=int(detail or 0)))
-            if kind == "constant":
-                return _constant(float(detail))
-            if kind == "covariance":
-                scale, _, seed = detail.partition(":")
-                value = float(scale or 1)
-                return _checked(NewRows(kind, value=value, seed=int(seed or 0)))
-            if kind == "like" and detail:
-                return NewRows(kind, named={None: (detail,)})
-            if kind in ("unknown", "pieces") and not detail:
-                return NewRows(kind)
-        except ValueError:
-            pass
+        with suppress(ValueError):
+            match kind, detail:
+                case "mean" | "zeros" | "unknown" | "pieces", "":
+                    return NewRows(kind)
+                case "like", word if word:
+                    return NewRows(kind, named={None: (word,)})
+                case "constant", _:
+                    return _constant(float(detail))
+                case "normal", _:
+                    return _checked(NewRows(kind, seed=int(detail or 0)))
+                case "covariance", _:
+                    scale, _, seed = detail.partition(":")
+                    drawn = NewRows(kind, float(scale or 1), int(seed or 0))
+                    return _checked(drawn)
         raise SurgeryError(
             f"new_rows: {spec!r} is not understood. Expected: 'mean', 'zeros', "
             "'normal', 'normal:SEED', 'constant:VALUE', 'covariance:SCALE:SEED', "
@@ -174,14 +172,7 @@ def _checked(given: NewRows) -> NewRows:
 def check_fits(new_rows: NewRows, path: str, dtype: str, fill: str | float) -> None:
     """Refuses numbers that the data type of an array would make infinite.
 
-    Args:
-        new_rows: How new rows are made.
-        path: The array.
-        dtype: Its data type.
-        fill: How its entries are made, as `ArrayChange` has it.
-
-    Raises:
-        SurgeryError: naming the array.
+    `fill` says how its entries are made, as `ArrayChange` has it.
     """
     numbers: Any = fill
     if numbers == "rows":

@@ -5,7 +5,7 @@ import math
 from keras_padsafe.facts.packages import MOST_WHOLE
 from keras_padsafe.surgery.finding.sites import WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
-from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.new_rows import NewRows
 
 

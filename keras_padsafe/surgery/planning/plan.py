@@ -1,9 +1,11 @@
 """A change of one vocabulary, written down before anything is touched."""
 
+import csv
+import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,29 +20,19 @@ from keras_padsafe.archive.strict_json import parse_object
 from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
-from keras_padsafe.surgery.finding.sites import Quantised
 from keras_padsafe.surgery.planning.changes import (
     ArrayChange,
     ConfigChange,
     WordsChange,
 )
 from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER, check_plan
-from keras_padsafe.surgery.planning.id_map import id_map_text
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
-from keras_padsafe.surgery.planning.row_map import RowMap
+from keras_padsafe.surgery.planning.read_as import expect, read_as
+from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 
 FORMAT = "keras_padsafe.plan/1"
 _MOST_PLAN_BYTES = 256 * MIB  # new rows may be spelled out
 _PLAN_LIMITS = Limits(max_json_bytes=_MOST_PLAN_BYTES)
-# What stands in the document as it is, and what plans of old lack.
-_PLAIN, _OPTIONAL = (
-    ("vocabulary", "old_size", "new_size", "optimizer"),
-    ("needs_proof", "pad", "ask"),
-)
-_LISTS, _OPTIONAL_LISTS = (
-    ("left_alone", "notes"),
-    ("spare_ids", "old_spare_ids", "encoders", "also", "leave"),
-)
 
 
 @dataclass(frozen=True)
@@ -151,18 +143,19 @@ class Plan:
             with_rows: Whether to spell out the rows of `new_rows`, if it has any.
         """
         rows = self.new_rows.rows if with_rows else None
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+        for name in ("arrays", "config", "words"):
+            plain[name] = tuple(map(asdict, plain[name]))
+        lists = {k: list(v) for k, v in plain.items() if isinstance(v, tuple)}
         return {
             "format": FORMAT,
-            **{name: getattr(self, name) for name in (*_PLAIN, *_OPTIONAL)},
-            **{name: list(getattr(self, name)) for name in (*_LISTS, *_OPTIONAL_LISTS)},
+            **plain,
+            **lists,
             "row_map": self.row_map.to_json(),
             "new_rows": str(self.new_rows),
             "rows": None if rows is None else rows.tolist(),
             "mix": self.new_rows.mix if with_rows else None,
             "tokens": [[token, id_] for token, id_ in self.tokens.items()],
-            "arrays": [asdict(change) for change in self.arrays],
-            "config": [asdict(change) for change in self.config],
-            "words": [asdict(change) for change in self.words],
         }
 
     @classmethod
@@ -180,6 +173,7 @@ class Plan:
             )
         try:
             plan = _read(document)
+            check_plan(plan)
         except SurgeryError:
             raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -188,7 +182,6 @@ class Plan:
                 f"({shortly(error)}). Expected: what Plan.save wrote. Make the plan "
                 "again."
             ) from None
-        check_plan(plan)
         return plan
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
@@ -227,7 +220,18 @@ class Plan:
 
     def map_text(self) -> str:
         """The table of ids as `save_map` writes it."""
-        return id_map_text(self.row_map, self.tokens, self.old_words)
+        text, row_map = io.StringIO(), self.row_map
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(("old_id", "new_id", "word"))
+        new_words = {id_: word for word, id_ in self.tokens.items()}
+        for new, old in enumerate(row_map.ids.tolist()):
+            if old == NEW:
+                lines.writerow(("", new, new_words.get(new, "")))
+            else:
+                lines.writerow((old, new, self.old_words.get(old, "")))
+        for old in np.setdiff1d(np.arange(row_map.old_size), row_map.ids).tolist():
+            lines.writerow((old, "", self.old_words.get(old, "")))
+        return text.getvalue()
 
     @staticmethod
     def _write(path: Any, text: str, what: str, overwrite: Any) -> None:
@@ -257,58 +261,30 @@ class Plan:
 
 
 def _read(document: dict[str, Any]) -> Plan:
-    rows = document["rows"]
-    spec = document["new_rows"]
-    given = NewRows("rows") if rows is None else read_new_rows(rows)
+    known = {field.name for field in fields(Plan) if field.compare}
+    given = {name: item for name, item in document.items() if name in known}
+    rows, spec = document["rows"], document["new_rows"]
     if rows is not None and spec != "rows":
         raise SurgeryError(
             f"plan: new_rows is {shortly(spec)}, and rows are given. Expected: "
             "new_rows 'rows' beside them, or rows null."
         )
-    fields: dict[str, Any] = {
-        **{name: document[name] for name in _PLAIN},
-        **{name: document[name] for name in _OPTIONAL if name in document},
-        **{name: tuple(document[name]) for name in _LISTS},
-        **{name: tuple(document.get(name, ())) for name in _OPTIONAL_LISTS},
-    }
-    return Plan(
-        **fields,
-        row_map=RowMap.from_json(document["row_map"], document["old_size"]),
-        new_rows=given if spec == "rows" else _read_kind(spec, document.get("mix")),
-        arrays=tuple(_array_change(**change) for change in document["arrays"]),
-        config=tuple(
-            ConfigChange(**{**change, "path": tuple(change["path"])})
-            for change in document["config"]
-        ),
-        words=tuple(
-            WordsChange(**{"new_first_id": change["first_id"], **_as_tuples(change)})
-            for change in document["words"]
-        ),
-        tokens={token: id_ for token, id_ in document["tokens"]},
+    expect(isinstance(spec, str), "new_rows", "text, as 'mean'", spec)
+    if spec in ("rows", "mix"):
+        mix = read_as(tuple[tuple[int, ...], ...] | None, document.get("mix"), "mix")
+        made = NewRows(spec, mix=mix) if rows is None else read_new_rows(rows)
+    else:
+        made = read_new_rows(spec)
+    # Plans of old do not say where words begin after the change.
+    words = [{"new_first_id": one["first_id"], **one} for one in document["words"]]
+    return read_as(
+        Plan,
+        {
+            **given,
+            "row_map": RowMap.from_json(document["row_map"], document["old_size"]),
+            "new_rows": made,
+            "tokens": {token: id_ for token, id_ in document["tokens"]},
+            "words": words,
+        },
+        "",
     )
-
-
-def _array_change(
-    quantised: dict[str, Any] | None = None, **fields: Any
-) -> ArrayChange:
-    numbers = None if quantised is None else Quantised(**quantised)
-    return ArrayChange(**_as_tuples(fields), quantised=numbers)
-
-
-def _as_tuples(document: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in document.items()
-    }
-
-
-def _read_kind(spec: Any, mix: Any) -> NewRows:
-    """What `to_json` wrote of rows that are not given: always text."""
-    if not isinstance(spec, str):
-        raise SurgeryError(
-            f"plan: new_rows is {shortly(spec)}. Expected: text, as 'mean'. The plan "
-            "was altered; make it again."
-        )
-    if spec == "mix":
-        return NewRows("mix", mix=None if mix is None else tuple(map(tuple, mix)))
-    return read_new_rows(spec)

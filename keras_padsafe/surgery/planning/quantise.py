@@ -21,15 +21,7 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
 def scales_of(
     low: np.ndarray, high: np.ndarray, bits: int, dtype: str, *, grouped: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The scale of some numbers, of which the smallest and the largest are known.
-
-    Args:
-        low: The smallest.
-        high: The largest.
-        bits: The bits of the whole numbers.
-        dtype: The data type of the numbers.
-        grouped: Whether they have a zero of their own, which is returned too.
-    """
+    """The scale of numbers from `low` to `high`; of a group also its zero."""
     epsilon, (least, most) = rounded(np.array(EPSILON), dtype), RANGES[bits]
     if not grouped:
         largest = rounded(np.maximum(np.abs(low), np.abs(high)) + epsilon, dtype)

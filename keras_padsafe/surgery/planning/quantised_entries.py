@@ -1,6 +1,7 @@
 """New entries of a quantised array: whole numbers and their scales, made together."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -22,13 +23,14 @@ from keras_padsafe.surgery.planning.real_numbers import RealNumbers
 _Scales = tuple[np.ndarray, np.ndarray | None]
 
 
+@dataclass(eq=False)
 class QuantisedEntries:
     """Makes each new row as for a table of real numbers, then rounds it as Keras does.
 
     The rows are made anew for the numbers and for each of their scales, since all of
     them may not fit into memory; `make` starts from the same draw each time.
 
-    Args:
+    Attributes:
         make: Gives what makes the real numbers.
         weight: The old ones.
         axis: The axis over the ids: the first or the last.
@@ -36,23 +38,20 @@ class QuantisedEntries:
         count: The number of new ids.
     """
 
-    def __init__(
-        self,
-        make: Callable[[], Entries],
-        weight: RealNumbers,
-        axis: int,
-        how: Quantised,
-        count: int,
-    ) -> None:
-        self._make, self.weight, self._axis = make, weight, axis
-        self._how, self.count = how, count
+    make: Callable[[], Entries]
+    weight: RealNumbers
+    axis: int
+    how: Quantised
+    count: int
+
+    def __post_init__(self) -> None:
         self._stored = lru_cache(1)(self._stored_at)  # for all stretches of new ids
 
     def blocks(self, lead: int, first: int, count: int) -> Iterator[bytes]:
         """The stored bytes of new entries, as `Entries.blocks` gives them."""
-        if self._axis == 0:
+        if self.axis == 0:
             for whole in self._rows(first, count):
-                is_packed = self._how.packed is not None
+                is_packed = self.how.packed is not None
                 yield (packed(whole, 1) if is_packed else whole).tobytes()
         else:
             yield self._stored(lead)[first : first + count].tobytes()
@@ -75,16 +74,16 @@ class QuantisedEntries:
         return self._whole(self._real_at(self._entries, lead), scale[:, group], zeros)
 
     def _stored_at(self, lead: int) -> np.ndarray:
-        if self._how.packed is None:
+        if self.how.packed is None:
             return self.at(lead)
-        places = range(2 * lead, min(2 * lead + 2, self._how.length))
+        places = range(2 * lead, min(2 * lead + 2, self.how.length))
         return packed(np.stack([self.at(place) for place in places]), 0)[0]
 
     def _rows(self, first: int, count: int) -> Iterator[np.ndarray]:
         """Whole numbers of new rows, `(ids, depth)`, where ids come first."""
         for values in self._entries.values(0, first, count):
-            values = rounded(values, self._how.dtype)
-            if self._how.shared:
+            values = rounded(values, self.how.dtype)
+            if self.how.shared:
                 yield self._within(values)
                 continue
             scale, zero = self._scales(values)
@@ -94,15 +93,15 @@ class QuantisedEntries:
 
     @cached_property
     def _entries(self) -> Entries:
-        return self._make()
+        return self.make()
 
     @cached_property
     def scales(self) -> _Scales:
         """Scales and zeros of all new ids, `(ids, groups)`."""
-        entries = self._make()
-        if self._axis == 0:
+        entries = self.make()
+        if self.axis == 0:
             blocks = entries.values(0, 0, self.count)
-            found = [self._scales(rounded(b, self._how.dtype)) for b in blocks]
+            found = [self._scales(rounded(b, self.how.dtype)) for b in blocks]
             zeros = [zero for _, zero in found if zero is not None]
             scale = np.concatenate([scale for scale, _ in found])
             return scale, np.concatenate(zeros) if zeros else None
@@ -116,7 +115,7 @@ class QuantisedEntries:
 
     def _real_at(self, entries: Entries, lead: int) -> np.ndarray:
         blocks = entries.values(lead, 0, self.count)
-        return rounded(np.concatenate([b[:, 0] for b in blocks]), self._how.dtype)
+        return rounded(np.concatenate([b[:, 0] for b in blocks]), self.how.dtype)
 
     def _scales(self, values: np.ndarray) -> _Scales:
         starts = np.flatnonzero(np.diff(self.weight.groups, prepend=-1))
@@ -124,7 +123,7 @@ class QuantisedEntries:
         return self._of_ranges(low, np.maximum.reduceat(values, starts, axis=1))
 
     def _of_ranges(self, low: np.ndarray, high: np.ndarray) -> _Scales:
-        how = self._how
+        how = self.how
         if how.block and self.weight.depth % how.block:
             # Keras fills the last group with zeros.
             low[:, -1], high[:, -1] = low[:, -1].clip(max=0), high[:, -1].clip(min=0)
@@ -133,11 +132,11 @@ class QuantisedEntries:
     def _whole(
         self, values: np.ndarray, scale: np.ndarray, zero: np.ndarray | None
     ) -> np.ndarray:
-        return whole_numbers(values, scale, zero, self._how.bits, self._how.dtype)
+        return whole_numbers(values, scale, zero, self.how.bits, self.how.dtype)
 
     def _within(self, values: np.ndarray) -> np.ndarray:
         """Rows that share the scales of old ones, if they are no larger than those."""
-        scale, most = self.weight.shared_scale, RANGES[self._how.bits][1]
+        scale, most = self.weight.shared_scale, RANGES[self.how.bits][1]
         if (np.abs(values * scale) >= most + 0.5).any():
             raise SurgeryError(
                 f"new_rows: {self.weight.path} is quantised, and new rows share the "

@@ -14,14 +14,7 @@ _EXPECTED = "the scales that it names"
 
 
 class RealNumbers:
-    """The real numbers of an array of whole ones, in float64.
-
-    Args:
-        source: The file.
-        path: The array of whole numbers.
-        axis: Its axis over the ids.
-        how: How they stand for real ones.
-    """
+    """The real numbers of an array of whole ones, in float64."""
 
     dtype = "float64"
 

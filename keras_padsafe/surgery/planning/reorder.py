@@ -9,7 +9,8 @@ from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
-from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.changes import Change
+from keras_padsafe.surgery.planning.check_change import fixed_ids
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 
 
@@ -27,7 +28,7 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
     pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
     wanted = {*named_ids(vocabulary), *pads, *find_ids(vocabulary, asked, "keep")}
     ids = np.array(sorted(wanted), np.int64)
-    return unfixed(vocabulary, Change(RowMap(ids, vocabulary.size)))
+    return Change(RowMap(ids, vocabulary.size))
 
 
 def named_ids(vocabulary: Vocabulary) -> set[int]:
@@ -64,25 +65,13 @@ def find_ids(vocabulary: Vocabulary, asked: Sequence[Word], argument: str) -> li
     return found
 
 
-def remapped(vocabulary: Vocabulary, row_map: Sequence[int] | np.ndarray) -> Change:
-    """The change that a row map describes; new rows get no words.
-
-    Raises:
-        SurgeryError: if the map moves an id that a layer knows by its number.
-    """
-    return unfixed(vocabulary, Change(RowMap(row_map, vocabulary.size)))
-
-
 def reworded(
     vocabulary: Vocabulary, old: Sequence[Word], new: Sequence[Word]
 ) -> Change:
     """The change from one list of words to another, matched word by word.
 
-    Args:
-        vocabulary: The vocabulary.
-        old: The word of each old id, from 0 on; ids after the list keep their rows
-            and their distance to its end only if `new` is as long.
-        new: The word of each new id; one that `old` lacks gets a new row.
+    Ids after the old list keep their rows and their distance to its end only if the new
+    one is as long.
 
     Raises:
         SurgeryError: if the lists do not fit the model or each other.
@@ -97,8 +86,7 @@ def reworded(
     added = tuple(word for word in new if word not in place)
     for site in vocabulary.words:
         check_new_words(added, site)
-    change = Change(RowMap(ids, vocabulary.size), added, old_words=old)
-    return unfixed(vocabulary, change)
+    return Change(RowMap(ids, vocabulary.size), added, old_words=old)
 
 
 def _unknown_words(
@@ -135,45 +123,3 @@ def _check_lists(
             f"old_vocabulary: {len(wrong)} words have other ids in the file, for "
             f"example {wrong[:5]}. Expected: the words in the order of their ids."
         )
-
-
-def fixed_ids(vocabulary: Vocabulary) -> list[int]:
-    """Ids whose numbers no configuration can change: padding and unknown words."""
-    fixed = {0} if vocabulary.masks_zero else set()
-    for site in vocabulary.words:
-        fixed |= set(range(max(site.first_id, len(site.specials))))
-    return sorted(id_ for id_ in fixed if 0 <= id_ < vocabulary.size)
-
-
-def unfixed(vocabulary: Vocabulary, change: Change) -> Change:
-    """The change, if no id moves that a layer knows by its number.
-
-    Raises:
-        SurgeryError: if one does.
-    """
-    ids = change.row_map.ids
-    moved = [id_ for id_ in fixed_ids(vocabulary) if id_ >= len(ids) or ids[id_] != id_]
-    if moved:
-        raise SurgeryError(
-            f"row_map: id {moved[0]} would move, but a layer of vocabulary "
-            f"{vocabulary.name!r} uses its number for padding or unknown words. "
-            f"Expected: ids {fixed_ids(vocabulary)} where they are."
-        )
-    _check_words_once(vocabulary, change)
-    return change
-
-
-def _check_words_once(vocabulary: Vocabulary, change: Change) -> None:
-    """A lookup layer gives each word one id, so no id with a word can be doubled."""
-    new, old = change.row_map.kept
-    counts = np.bincount(old, minlength=vocabulary.size)
-    for site in vocabulary.words:
-        doubled = site.first_id + np.flatnonzero(counts[site.first_id : site.end] > 1)
-        if doubled.size:
-            id_ = int(doubled[0])
-            word = site.words[id_ - site.first_id]
-            raise SurgeryError(
-                f"row_map: old id {id_} goes to new ids {new[old == id_].tolist()}, "
-                f"and {site.class_name} {site.layer!r} has its word {word!r} once. "
-                "Expected: each id that has a word once, or -1 for a new row."
-            )

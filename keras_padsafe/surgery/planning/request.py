@@ -19,13 +19,13 @@ from keras_padsafe.errors import SurgeryError
 from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.build_plan import build_plan
-from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 from keras_padsafe.surgery.planning.growth import grown
-from keras_padsafe.surgery.planning.place import Place
 from keras_padsafe.surgery.planning.plan import Plan
-from keras_padsafe.surgery.planning.reorder import remapped, reworded, trimmed
-from keras_padsafe.surgery.planning.spare import refilled
+from keras_padsafe.surgery.planning.reorder import reworded, trimmed
+from keras_padsafe.surgery.planning.row_map import RowMap
+from keras_padsafe.surgery.planning.take_rows import refilled
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,17 @@ class Request:
             for name in ("rows", "tokens", "keep", "row_map", "new_vocabulary")
             if getattr(self, name) is not None
         ]
+        sizing = ("capacity", "multiple_of", "at", "before")
+        placed = [name for name in sizing if getattr(self, name) is not None]
+        placed += ["pad"] if self.pad else []
         if self.evict is not None and asked in ([], ["tokens"]):
-            return self._refilled(vocabulary)
+            if placed:
+                raise SurgeryError(
+                    "refill: every word keeps its id, and the table keeps its size. "
+                    "Expected: no `capacity`, `multiple_of`, `at`, `before` or `pad` "
+                    "with `evict`."
+                )
+            return refilled(vocabulary, self.tokens, self.evict)
         if self.capacity is not None and not asked:
             asked = ["tokens"]
         if len(asked) != 1 or self.evict is not None:
@@ -94,21 +103,15 @@ class Request:
                 "`old_vocabulary` with `new_vocabulary`, or `evict` with or without "
                 f"`tokens`; received {' and '.join(asked) or 'none'}."
             )
-        place = Place(self.at, self.before, self.pad)
-        for name, is_given in (
-            ("capacity", self.capacity is not None),
-            ("multiple_of", self.multiple_of is not None),
-            ("at, before, pad", place != Place()),
-        ):
-            if is_given and asked[0] not in ("rows", "tokens"):
-                raise SurgeryError(
-                    f"{name}: `{asked[0]}` says already how many rows there will be, "
-                    "and where. Expected: this option with `rows` or `tokens` only."
-                )
+        if placed and asked[0] not in ("rows", "tokens"):
+            raise SurgeryError(
+                f"{placed[0]}: `{asked[0]}` says already how many rows there will be, "
+                "and where. Expected: this option with `rows` or `tokens` only."
+            )
         if self.keep is not None:
             return trimmed(vocabulary, self.keep)
         if self.row_map is not None:
-            return remapped(vocabulary, self.row_map)
+            return Change(RowMap(self.row_map, vocabulary.size))
         if self.new_vocabulary is not None:
             if self.old_vocabulary is None:
                 raise SurgeryError(
@@ -116,17 +119,5 @@ class Request:
                     "each old id."
                 )
             return reworded(vocabulary, self.old_vocabulary, self.new_vocabulary)
-        return grown(
-            vocabulary, self.rows, self.tokens, self.multiple_of, place, self.capacity
-        )
-
-    def _refilled(self, vocabulary: Vocabulary) -> Change:
-        place = Place(self.at, self.before, self.pad)
-        sizes = (self.capacity, self.multiple_of)
-        if place != Place() or sizes != (None, None):
-            raise SurgeryError(
-                "refill: every word keeps its id, and the table keeps its size. "
-                "Expected: no `capacity`, `multiple_of`, `at`, `before` or `pad` "
-                "with `evict`."
-            )
-        return refilled(vocabulary, self.tokens, self.evict)
+        given = ("rows", "tokens", *sizing, "pad")
+        return grown(vocabulary, **{name: getattr(self, name) for name in given})

@@ -24,11 +24,7 @@ class Run:
 
 
 def check_size(size: int, what: str) -> None:
-    """Refuses a number of ids for which there would be no memory.
-
-    Raises:
-        SurgeryError: if `size` is no number of ids.
-    """
+    """Refuses a number of ids for which there would be no memory."""
     if not is_count(size) or size > MAX_IDS:
         raise SurgeryError(
             f"row_map: received {shortly(size)} {what}. Expected: at most {MAX_IDS}."
@@ -36,11 +32,7 @@ def check_size(size: int, what: str) -> None:
 
 
 def check_new_size(size: int, old_size: int) -> None:
-    """Refuses more new ids than anyone means to add to so many old ones.
-
-    Raises:
-        SurgeryError: if there are more.
-    """
+    """Refuses more new ids than anyone means to add to so many old ones."""
     check_size(size, "new ids")
     if size > _MOST_PER_OLD_ID * old_size + _MOST_NEW_IDS:
         raise SurgeryError(
@@ -99,33 +91,27 @@ class RowMap:
                 f"{values[wrong[0]]}, and there are {old_size} old ids. Expected: 0 to "
                 f"{old_size - 1}, or -1 for a new row."
             )
-        self.ids = values.astype(np.int64)
+        self._lay(values.astype(np.int64), np.ones(values.size, np.int64), old_size)
+
+    def _lay(self, starts: np.ndarray, counts: np.ndarray, old_size: int) -> None:
+        """Keeps stretches of ids; those that follow one another become one."""
+        ends = np.where(starts == NEW, NEW, starts + counts)
+        first = np.flatnonzero(np.append(True, starts[1:] != ends[:-1]))
         self.old_size = old_size
+        self._starts, self._counts = starts[first], np.add.reduceat(counts, first)
+        self._ends = np.cumsum(self._counts)
+
+    def of(self, new: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The old ids of some new ones, without writing out all of them."""
+        places = np.asarray(new, np.int64)
+        run = np.searchsorted(self._ends, places, side="right")
+        start, first = self._starts[run], (self._ends - self._counts)[run]
+        return np.where(start == NEW, NEW, start + places - first)
 
     @cached_property
     def ids(self) -> np.ndarray:
         """The old id of each new id; written out only once somebody looks."""
-        old, counts = self._starts, self._counts
-        first = np.cumsum(counts) - counts
-        within = np.arange(self.size, dtype=np.int64) - np.repeat(first, counts)
-        starts = np.repeat(old, counts)
-        return np.where(starts == NEW, NEW, starts + within)
-
-    @cached_property
-    def _runs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where each stretch of consecutive ids starts, old ids and new."""
-        ids = self.ids
-        follows = np.where(ids[:-1] == NEW, ids[1:] == NEW, ids[1:] == ids[:-1] + 1)
-        first = np.concatenate([[0], np.flatnonzero(~follows) + 1])
-        return ids[first], np.diff(np.append(first, len(ids)))
-
-    @property
-    def _starts(self) -> np.ndarray:
-        return self._runs[0]
-
-    @property
-    def _counts(self) -> np.ndarray:
-        return self._runs[1]
+        return self.of(np.arange(self.size))
 
     @classmethod
     def append(cls, old_size: int, rows: int) -> "RowMap":
@@ -136,19 +122,18 @@ class RowMap:
     @property
     def size(self) -> int:
         """The number of new ids."""
-        return int(self._counts.sum())
+        return int(self._ends[-1])
 
     @property
     def is_append(self) -> bool:
         """Whether every old id stays what it is, and new ones follow."""
-        runs = list(self._starts[:2]), list(self._counts[:2])
-        stays = runs[0][0] == 0 and runs[1][0] == self.old_size
-        return bool(stays and runs[0][1:] in ([], [NEW]) and len(self._starts) < 3)
+        stays = (self._starts[0], self._counts[0]) == (0, self.old_size)
+        return bool(stays) and self._starts[1:].tolist() in ([], [NEW])
 
     @property
     def moves_ids(self) -> bool:
         """Whether an old id gets another number."""
-        starts, first = self._starts, np.cumsum(self._counts) - self._counts
+        starts, first = self._starts, self._ends - self._counts
         return bool(((starts != NEW) & (starts != first)).any())
 
     @property
@@ -161,12 +146,6 @@ class RowMap:
         """How many rows are made anew."""
         return int(self._counts[self._starts == NEW].sum())
 
-    def makes(self, ids: Sequence[int]) -> bool:
-        """Whether all of these are new ids whose rows are made anew."""
-        places = np.asarray(ids, np.int64)
-        run = np.searchsorted(np.cumsum(self._counts), places, side="right")
-        return bool((self._starts[run] == NEW).all())
-
     @property
     def kept(self) -> tuple[np.ndarray, np.ndarray]:
         """The new ids that come from an old one, and those old ones."""
@@ -174,12 +153,7 @@ class RowMap:
         return new, self.ids[new]
 
     def without(self, old: Sequence[int], new: Sequence[int]) -> "RowMap":
-        """The map of an array that has no entries for some ids.
-
-        Args:
-            old: The ids that it has no entries for before.
-            new: Those that it has none for after.
-        """
+        """The map of an array without entries for some old ids and some new ones."""
         if not len(old) and not len(new):
             return self
         has_old, has_new = np.ones(self.old_size, bool), np.ones(self.size, bool)
@@ -190,12 +164,7 @@ class RowMap:
         return RowMap(np.where(left == NEW, NEW, place[left]), int(has_old.sum()))
 
     def within(self, starts: Sequence[int], length: int) -> "RowMap":
-        """The map of an axis on which stretches are mapped so, and all else stays.
-
-        Args:
-            starts: Where the stretches begin, in order.
-            length: The length of the axis.
-        """
+        """The map of an axis on which stretches are mapped so, and all else stays."""
         parts, end = list[np.ndarray](), 0
         for start in starts:
             parts.append(np.arange(end, start))
@@ -212,34 +181,19 @@ class RowMap:
 
     def runs(self) -> Iterator[Run]:
         """The map as stretches of consecutive ids."""
-        for old, count in zip(
-            self._starts.tolist(), self._counts.tolist(), strict=True
-        ):
-            yield Run(old, count)
+        return map(Run, self._starts.tolist(), self._counts.tolist())
 
     def keeps_apart(self, skips: Sequence[int], new_skips: Sequence[int]) -> bool:
         """Whether the new ids of some old ids, and no others that have one, are these.
 
-        Args:
-            skips: Old ids, in order.
-            new_skips: New ids, in order; those without an old one may be any.
+        Both are in order; new ids without an old one may be any.
         """
-        old, new = np.asarray(skips, np.int64), np.asarray(new_skips, np.int64)
         kept = self._starts != NEW
         starts, counts = self._starts[kept], self._counts[kept]
-        first = (np.cumsum(self._counts) - self._counts)[kept]
-        low, high = np.searchsorted(old, starts), np.searchsorted(old, starts + counts)
-        if (high - low).sum() > len(new):
-            return False
-        places = [
-            old[a:b] - start + at
-            for a, b, start, at in zip(low, high, starts, first, strict=True)
-            if b > a
-        ]
-        from_old = set(np.concatenate([*places, new[:0]]).tolist())
-        others = np.array(sorted(set(new.tolist()) - from_old), np.int64)
-        run = np.searchsorted(np.cumsum(self._counts), others, side="right")
-        return from_old <= set(new.tolist()) and bool((self._starts[run] == NEW).all())
+        low, high = np.searchsorted(skips, [starts, starts + counts])
+        named = self.of(new_skips)
+        named = named[named != NEW]
+        return bool(np.isin(named, skips).all() and len(named) == (high - low).sum())
 
     def to_json(self) -> list[list[int]]:
         """The runs as `[old, count]` pairs."""
@@ -253,7 +207,7 @@ class RowMap:
             SurgeryError: if it is not that.
         """
         check_size(old_size, "old ids")
-        total, whole = 0, list[list[int]]()
+        total = 0
         for run in runs:
             match run:
                 case [int(old), int(count)] if old >= NEW and count > 0:
@@ -269,17 +223,12 @@ class RowMap:
                     f"row_map: {shortly(run)} takes old ids up to {old + count - 1}, "
                     f"and there are {old_size}. Expected: old ids from 0 on, or -1."
                 )
-            end = sum(whole[-1]) if whole and whole[-1][0] != NEW else NEW
-            if whole and old == end:
-                whole[-1][1] += count
-            else:
-                whole.append([old, count])
         if not total:
             raise SurgeryError("row_map: expected at least one id; received none.")
         check_new_size(total, old_size)
         made = cls.__new__(cls)
-        made.old_size = old_size
-        made._runs = tuple(np.array(whole, np.int64).T)
+        starts, counts = np.array(runs, np.int64).T
+        made._lay(starts, counts, old_size)
         return made
 
     def __eq__(self, other: object) -> bool:
@@ -289,5 +238,3 @@ class RowMap:
             and np.array_equal(self._starts, other._starts)
             and np.array_equal(self._counts, other._counts)
         )
-
-    __hash__ = None  # type: ignore[assignment]

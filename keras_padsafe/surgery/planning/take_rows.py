@@ -1,13 +1,50 @@
-"""Which rows new words take: the spare ones first, then those at the end."""
+"""Which new words can be taken in, and which rows they take."""
 
 from collections.abc import Sequence
 
-from keras_padsafe.arguments import Word
+from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
-from keras_padsafe.surgery.planning.change import Change
+from keras_padsafe.surgery.finding.words import check_new_words
+from keras_padsafe.surgery.planning.changes import Change
+from keras_padsafe.surgery.planning.reorder import find_ids, named_ids
 from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_new_size
+
+
+def refilled(
+    vocabulary: Vocabulary,
+    tokens: Sequence[Word] | None,
+    evict: Sequence[Word] | None,
+) -> Change:
+    """The change that gives spare rows to `tokens`, and makes those of `evict` spare.
+
+    The table keeps its size, and every other word its id.
+
+    Raises:
+        SurgeryError: if the new words are more than there is room for, or a word
+            cannot be evicted.
+    """
+    check_words_known(vocabulary, "which words go")
+    check_lists(vocabulary)
+    words = read_new_words(tokens, vocabulary) if tokens else ()
+    gone = _evicted(vocabulary, evict)
+    if not words and not gone:
+        raise SurgeryError(
+            "refill: expected words to add, as tokens=[...] (--add WORD), or to evict, "
+            "as evict=[...] (--evict WORD); received none."
+        )
+    end = vocabulary.words[0].end
+    room = len({*vocabulary.spare_ids, *gone}) + vocabulary.size - end
+    if len(words) > room:
+        raise SurgeryError(
+            f"refill: received {len(words)} new words, and vocabulary "
+            f"{vocabulary.name!r} has room for {room}: {len(vocabulary.spare_ids)} "
+            f"spare rows, {vocabulary.size - end} without a word and {len(gone)} to "
+            "evict. Expected: fewer words, or more to evict. Or make room first with "
+            "grow(capacity=...) (grow --capacity N)."
+        )
+    return taken(vocabulary, words, evicted=gone)
 
 
 def taken(
@@ -22,21 +59,15 @@ def taken(
 
     New words take spare rows and those of evicted words, by their ids; then rows at
     the end that have no word; then rows that the table grows by. All spare rows are
-    made anew, so that what training did to them is gone.
-
-    Args:
-        vocabulary: The vocabulary.
-        words: The new words.
-        evicted: Ids whose words go.
-        capacity: How many spare rows there are to be at least.
-        step: Round the number of rows up to a multiple of this.
+    made anew, so that what training did to them is gone. There are `capacity` of them
+    at least, and a multiple of `step` rows.
     """
     size = vocabulary.size
     free = sorted({*vocabulary.spare_ids, *evicted})
     left, beyond = free[len(words) :], max(len(words) - len(free), 0)
     start = vocabulary.words[0].end if vocabulary.words else size
     end = start + beyond + max(capacity - len(left), 0)
-    new_size = -(-max(end, size) // step) * step
+    new_size = round_up(max(end, size), step)
     check_new_size(new_size, size)
     ids = RowMap.append(size, new_size - size).ids.copy()
     ids[free] = NEW
@@ -46,11 +77,7 @@ def taken(
 
 
 def check_words_known(vocabulary: Vocabulary, what: str) -> None:
-    """Refuses what only the words of the ids could say.
-
-    Raises:
-        SurgeryError: saying where the words can lie.
-    """
+    """Refuses what only the words of the ids could say."""
     if not vocabulary.words:
         raise SurgeryError(
             f"Vocabulary {vocabulary.name!r}: the file holds no words for its ids, "
@@ -66,3 +93,78 @@ def check_words_known(vocabulary: Vocabulary, what: str) -> None:
                 "change its output. Expected: a lookup layer. Grow by the new words "
                 "when you have them."
             )
+
+
+def read_new_words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
+    """New words that every lookup layer can take in.
+
+    Raises:
+        SurgeryError: naming one that cannot.
+    """
+    tokens = read_words(given, "tokens")
+    if not tokens:
+        raise SurgeryError("tokens: expected at least one new word; received none.")
+    if vocabulary.closed_tokenizers:
+        raise SurgeryError(
+            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]}, so it would never "
+            "give the ids of new words. Grow by `rows`, and change the tokenizer "
+            "yourself."
+        )
+    for site in vocabulary.words or [None]:
+        check_new_words(tokens, site)
+    check_lists(vocabulary)
+    return tokens
+
+
+def check_lists(vocabulary: Vocabulary) -> None:
+    """Refuses lookup layers that would give the next word different ids, or no row."""
+    ends = {site.layer: site.end for site in vocabulary.words}
+    if len(set(ends.values())) > 1:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: its lookup layers disagree on the next "
+            f"free id: {ends}. Expected: layers with the same words. Grow by `rows` "
+            "and set the words in Keras."
+        )
+    if ends and max(ends.values()) > vocabulary.size:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: lookup layer {next(iter(ends))!r} "
+            f"gives ids up to {max(ends.values()) - 1}, and the table has "
+            f"{vocabulary.size} rows: the model already fails for its last words. "
+            "Grow by `rows` first."
+        )
+
+
+def _evicted(vocabulary: Vocabulary, evict: Sequence[Word] | None) -> list[int]:
+    asked = () if evict is None else read_words(evict, "evict")
+    gone = sorted(set(find_ids(vocabulary, asked, "evict")))
+    frozen = {id_ for site in vocabulary.slots for id_ in site.skips}
+    kept = {*named_ids(vocabulary), *vocabulary.pad_ids, *frozen}
+    for id_ in gone:
+        if id_ in kept:
+            raise SurgeryError(
+                f"evict: id {id_} of vocabulary {vocabulary.name!r} means padding or "
+                "an unknown word, or its row is frozen. Expected: words that can be "
+                "removed."
+            )
+        _check_has_word(vocabulary, id_)
+    return gone
+
+
+def _check_has_word(vocabulary: Vocabulary, id_: int) -> None:
+    """A word goes from every lookup, so each must call its id by it."""
+    named = {
+        site.layer: site.words[id_ - site.first_id]
+        for site in vocabulary.words
+        if site.first_id <= id_ < site.end
+    }
+    if len(set(named.values())) != 1:
+        raise SurgeryError(
+            f"evict: the lookup layers of vocabulary {vocabulary.name!r} call id "
+            f"{id_} by {named or 'no word'}. Expected: one word, which can be "
+            "removed."
+        )
+
+
+def round_up(value: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return -(-value // step) * step

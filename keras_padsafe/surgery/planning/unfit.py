@@ -5,14 +5,7 @@ from keras_padsafe.errors import SurgeryError
 
 
 def unfit(source: Archive, place: str, expected: str, received: str) -> SurgeryError:
-    """The error to raise.
-
-    Args:
-        source: The file.
-        place: Where in it.
-        expected: What the plan says of it.
-        received: What it holds.
-    """
+    """The error to raise."""
     return SurgeryError(
         f"{source.path}: the plan does not fit this file. {place}: expected "
         f"{expected}, received {received}. Make a plan for this file."

@@ -8,7 +8,7 @@ import numpy as np
 from keras_padsafe.archive import Archive, StoredArray, decode, new_documents
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.proof.bits import bits
-from keras_padsafe.proof.certificate import Check
+from keras_padsafe.proof.certificate import Check, few
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.quantise import unpacked
@@ -39,9 +39,7 @@ def _check(name: str, found: Iterable[str | None]) -> Check:
     results = list(found)
     problems = [problem for problem in results if problem]
     if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        listed = "; ".join(problems[:3])
-        return Check(name, "failed", f"{listed}{more}", float(len(problems)))
+        return Check(name, "failed", few(problems), float(len(problems)))
     return Check(name, "passed", f"{len(results)} compared", 0.0)
 
 
@@ -68,48 +66,44 @@ def _differing_kept(
 def _differing_entries(
     before: StoredArray, after: StoredArray, change: ArrayChange, row_map: RowMap
 ) -> int:
-    new, old = row_map.kept
-    if change.axis == 0:
-        # Row by row in the order of the new ids; stretches are read as blocks.
-        return sum(
-            int((bits(after.read(n, n + c)) != bits(before.read(o, o + c))).sum())
-            for n, o, c in _stretches(new, old, _rows_at_once(before))
-        )
-    differing = 0
-    for start, stop in _blocks(before):
-        rows, made = before.read(start, stop), after.read(start, stop)
-        if change.is_packed:
-            rows = unpacked(rows, change.axis, row_map.old_size)
-            made = unpacked(made, change.axis, row_map.size)
-        kept_before = np.take(rows, old, axis=change.axis)
-        kept_after = np.take(made, new, axis=change.axis)
-        differing += int((bits(kept_before) != bits(kept_after)).sum())
-    return differing
+    axis, (new, old) = change.axis, row_map.kept
+    most = min(_rows_at_once(before), _rows_at_once(after))
+    lengths = (row_map.old_size, row_map.size) if change.is_packed else (None, None)
+    both = zip(
+        _entries(before, axis, old, most, lengths[0]),
+        _entries(after, axis, new, most, lengths[1]),
+        strict=True,
+    )
+    return sum(int((bits(was) != bits(is_now)).sum()) for was, is_now in both)
 
 
-def _stretches(
-    new: np.ndarray, old: np.ndarray, most: int
-) -> Iterator[tuple[int, int, int]]:
-    """Runs of ids that follow one another on both sides, at most `most` long."""
-    if not len(new):
-        return
-    breaks = np.flatnonzero((np.diff(new) != 1) | (np.diff(old) != 1)) + 1
-    for start, stop in zip([0, *breaks], [*breaks, len(new)], strict=True):
-        for at in range(start, stop, most):
-            count = min(most, stop - at)
-            yield int(new[at]), int(old[at]), int(count)
+def _entries(
+    array: StoredArray,
+    axis: int,
+    ids: np.ndarray,
+    most: int,
+    packed: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Some entries along an axis, at most so many of the first axis at a time.
+
+    Of two ids that share a byte, `packed` is the number of all.
+    """
+    for start in range(0, len(ids) if axis == 0 else array.shape[0], most):
+        if axis == 0:
+            part = ids[start : start + most]
+            runs = np.split(part, np.flatnonzero(np.diff(part) != 1) + 1)
+            found = [array.read(int(run[0]), int(run[-1]) + 1) for run in runs]
+            yield np.concatenate(found)
+            continue
+        values = array.read(start, min(start + most, array.shape[0]))
+        if packed is not None:
+            values = unpacked(values, axis, packed)
+        yield np.take(values, ids, axis=axis)
 
 
 def _rows_at_once(array: StoredArray) -> int:
     row = array.nbytes // max(array.shape[0], 1)
     return max(1, _BLOCK_BYTES // max(row, 1))
-
-
-def _blocks(array: StoredArray) -> Iterator[tuple[int, int]]:
-    """The first axis in stretches that fit into memory."""
-    step = _rows_at_once(array)
-    for start in range(0, array.shape[0], step):
-        yield start, min(start + step, array.shape[0])
 
 
 def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
@@ -121,22 +115,9 @@ def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
         array = target.arrays.get(change.path)
         if array is None or array.shape != change.new_shape or not new_ids.size:
             continue
-        yield (
-            None
-            if _finite(array, change.axis, new_ids)
-            else f"{change.path}: new entries are NaN or infinite"
-        )
-
-
-def _finite(array: StoredArray, axis: int, ids: np.ndarray) -> bool:
-    if axis == 0:
-        found = (
-            array.read(start, start + count)
-            for start, _, count in _stretches(ids, ids, _rows_at_once(array))
-        )
-    else:
-        found = (np.take(array.read(*at), ids, axis=axis) for at in _blocks(array))
-    return all(np.isfinite(decode(values, array.dtype)).all() for values in found)
+        made = _entries(array, change.axis, new_ids, _rows_at_once(array))
+        finite = all(np.isfinite(decode(one, array.dtype)).all() for one in made)
+        yield None if finite else f"{change.path}: new entries are NaN or infinite"
 
 
 def _differing_others(
@@ -157,11 +138,13 @@ def _differing_others(
 
 
 def _same_bytes(before: StoredArray, after: StoredArray) -> bool:
-    whole = not before.shape or not before.nbytes
-    return all(
-        np.array_equal(bits(before.read(*at)), bits(after.read(*at)))
-        for at in ([()] if whole else _blocks(before))
+    if not before.shape or not before.nbytes:
+        return np.array_equal(bits(before.read()), bits(after.read()))
+    rows, most = np.arange(before.shape[0]), _rows_at_once(before)
+    both = zip(
+        _entries(before, 0, rows, most), _entries(after, 0, rows, most), strict=True
     )
+    return all(np.array_equal(bits(was), bits(is_now)) for was, is_now in both)
 
 
 def _differing_config(

@@ -102,10 +102,7 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
 def _find(
     config: Any, path: ConfigPath, source: Archive, own: set[int]
 ) -> tuple[Any, Any]:
-    """What holds a place, as the new config.json's own, and what lies there.
-
-    `own` has what is the new one's own already.
-    """
+    """What holds a place, as the new config.json's `own`, and what lies there."""
     for key in path[:-1]:
         around: Any = config
         config = _get(config, key)

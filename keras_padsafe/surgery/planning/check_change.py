@@ -1,0 +1,177 @@
+"""Refuses changes that a vocabulary cannot take, or of which something is not known."""
+
+import numpy as np
+
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.facts.operations import LOOKUPS
+from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
+from keras_padsafe.surgery.finding.inventory import Inventory
+from keras_padsafe.surgery.finding.sites import ArraySite
+from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.planning.changes import Change
+from keras_padsafe.surgery.planning.row_map import RowMap
+
+
+def check_change(
+    vocabulary: Vocabulary, change: Change, sites: list[ArraySite]
+) -> None:
+    """Refuses a change that something bound to the vocabulary cannot follow."""
+    problem = None if change.pad is None else _no_padding(vocabulary, change)
+    if problem:
+        raise SurgeryError(f"pad: {problem}")
+    _check_promised(vocabulary, change)
+    if not change.unpads and not takes_mask_token(vocabulary, change):
+        _check_fixed(vocabulary, change)
+    _check_words_once(vocabulary, change)
+    size = change.row_map.size
+    check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
+    _check_appends(sites, change.row_map)
+    _check_tokenizers(vocabulary, change)
+
+
+def check_settled(inventory: Inventory, vocabulary: Vocabulary) -> None:
+    """Refuses a vocabulary of which something is not known.
+
+    Raises:
+        AmbiguousVocabularyError: listing what has to be settled by the user first.
+    """
+    if vocabulary.unexplained:
+        listed = "\n".join(
+            f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
+        )
+        raise AmbiguousVocabularyError(
+            f"{inventory.path}: it is not known what belongs to vocabulary "
+            f"{vocabulary.name!r}, and nothing is guessed. Please decide each "
+            f"point:\n{listed}"
+        )
+
+
+def fixed_ids(vocabulary: Vocabulary) -> list[int]:
+    """Ids whose numbers no configuration can change: padding and unknown words."""
+    fixed = {0} if vocabulary.masks_zero else set()
+    for site in vocabulary.words:
+        fixed |= set(range(max(site.first_id, len(site.specials))))
+    return sorted(id_ for id_ in fixed if 0 <= id_ < vocabulary.size)
+
+
+def takes_mask_token(vocabulary: Vocabulary, change: Change) -> bool:
+    """Whether lookup layers call the padding by a word of its own, which has id 0."""
+    return change.pad == 0 and any(s.class_name in LOOKUPS for s in vocabulary.words)
+
+
+def _no_padding(vocabulary: Vocabulary, change: Change) -> str | None:
+    """Why the tables or the lookups cannot be told what is padding."""
+    name = vocabulary.name
+    follows = [site.follows for site in vocabulary.config]
+    if vocabulary.pad_ids:
+        return (
+            f"id {vocabulary.pad_ids[0]} of vocabulary {name!r} already means "
+            "padding. Expected: a vocabulary without padding."
+        )
+    if vocabulary.maskless:
+        return (
+            f"table {vocabulary.maskless[0]!r} of vocabulary {name!r} has no "
+            "configuration key that says what is padding. Grow without pad, and mask "
+            "the new id in its class."
+        )
+    if {"mask_zero", "pad_id"} <= set(follows):
+        return (
+            f"some tables of vocabulary {name!r} name a pad id, and others can mask id "
+            "0 only. Expected: tables of one class."
+        )
+    if change.pad != 0 and "mask_zero" in follows:
+        return (
+            f"the table of vocabulary {name!r} can mask only id 0, and the new id is "
+            f"{change.pad}. Expected: at=0 (--at 0)."
+        )
+    lookups = [site for site in vocabulary.words if site.class_name in LOOKUPS]
+    if change.pad != 0 or not lookups:
+        return None
+    if follows.count("mask_token") < len({site.layer for site in lookups}):
+        return (
+            f"{lookups[0].class_name} {lookups[0].layer!r} already gives id 0 to "
+            "padding, but the table does not mask it. Expected: a table with "
+            "mask_zero=True. Set it in Keras; no new id is needed."
+        )
+    return None
+
+
+def _check_promised(vocabulary: Vocabulary, change: Change) -> None:
+    """Refuses spare rows where a head would give them probability."""
+    if not change.spare_ids:
+        return
+    groups = {
+        site.path.rpartition("/")[0]
+        for site in vocabulary.arrays
+        if site.role == "head bias"
+    }
+    bare = [
+        f"{site.path} scores the ids without a bias"
+        for site in vocabulary.arrays
+        if site.role == "head kernel" and site.path.rpartition("/")[0] not in groups
+    ]
+    reasons = [*vocabulary.no_spare, *bare]
+    if reasons:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: {reasons[0]}, so spare rows would "
+            "change its answers. Expected: a head with a bias for each id, not "
+            "regularized. Build it with one in Keras (a bias of zeros changes no "
+            "answer), or grow without capacity and evict nothing."
+        )
+
+
+def _check_fixed(vocabulary: Vocabulary, change: Change) -> None:
+    """Refuses to move an id that a layer knows by its number."""
+    ids = change.row_map.ids
+    moved = [id_ for id_ in fixed_ids(vocabulary) if id_ >= len(ids) or ids[id_] != id_]
+    if moved:
+        raise SurgeryError(
+            f"row_map: id {moved[0]} would move, but a layer of vocabulary "
+            f"{vocabulary.name!r} uses its number for padding or unknown words. "
+            f"Expected: ids {fixed_ids(vocabulary)} where they are."
+        )
+
+
+def _check_words_once(vocabulary: Vocabulary, change: Change) -> None:
+    """A lookup layer gives each word one id, so no id with a word can be doubled."""
+    new, old = change.row_map.kept
+    counts = np.bincount(old, minlength=vocabulary.size)
+    for site in vocabulary.words:
+        doubled = site.first_id + np.flatnonzero(counts[site.first_id : site.end] > 1)
+        if doubled.size:
+            id_ = int(doubled[0])
+            word = site.words[id_ - site.first_id]
+            raise SurgeryError(
+                f"row_map: old id {id_} goes to new ids {new[old == id_].tolist()}, "
+                f"and {site.class_name} {site.layer!r} has its word {word!r} once. "
+                "Expected: each id that has a word once, or -1 for a new row."
+            )
+
+
+def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
+    """Refuses to move ids where an array does not say which of them it has."""
+    short = next((site for site in sites if site.only_appends), None)
+    if short is not None and not row_map.is_append:
+        raise SurgeryError(
+            f"row_map: array {short.path} has {short.size} entries for "
+            f"{row_map.old_size} ids, and the file does not say which entry belongs "
+            "to which id. Expected: new ids at the end, and every old id kept."
+        )
+
+
+def _check_tokenizers(vocabulary: Vocabulary, change: Change) -> None:
+    """Refuses to move the ids of words that a tokenizer could not give others."""
+    row_map = change.row_map
+    fixed = [
+        *((f"{name}, so", vocabulary.size) for name in vocabulary.closed_tokenizers),
+        *((f"{s.layer!r}:", s.end) for s in vocabulary.words if s.only_appends),
+    ]
+    for tokenizer, last in fixed:
+        end = min(last, row_map.size) if change.undoes else last
+        if not np.array_equal(row_map.ids[:end], np.arange(end)):
+            raise SurgeryError(
+                "row_map: old ids would move or disappear, but a tokenizer would "
+                f"still give them: {tokenizer} its words keep their ids. Expected: "
+                "every id kept, and new ones at the end. If you change the tokenizer "
+                "yourself, pass its name as leave=NAME (--leave NAME)."
+            )
