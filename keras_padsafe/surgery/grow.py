@@ -80,4 +80,16 @@ def grow(
     >>> grown.layers[0].input_dim
     53
     """
-    return carry_out(**locals())
+    return carry_out(
+        source,
+        target,
+        options,
+        rows=rows,
+        tokens=tokens,
+        new_rows=new_rows,
+        capacity=capacity,
+        multiple_of=multiple_of,
+        at=at,
+        before=before,
+        pad=pad,
+    )

@@ -65,7 +65,21 @@ def plan(
         SurgeryError: if what you ask for cannot be done.
         ArchiveError: if the file cannot be read safely.
     """
-    asked = {**locals()}
-    options, path = asked.pop("options"), asked.pop("source")
-    with open_archive(read_path(path, "source")) as archive:
-        return Request(**asked, **options).plan(archive)
+    request = Request(
+        rows=rows,
+        tokens=tokens,
+        keep=keep,
+        row_map=row_map,
+        old_vocabulary=old_vocabulary,
+        new_vocabulary=new_vocabulary,
+        new_rows=new_rows,
+        capacity=capacity,
+        evict=evict,
+        multiple_of=multiple_of,
+        at=at,
+        before=before,
+        pad=pad,
+        **options,
+    )
+    with open_archive(read_path(source, "source")) as archive:
+        return request.plan(archive)

@@ -80,4 +80,12 @@ def refill(
     >>> [str(word) for word in model.layers[0].get_vocabulary()]
     ['[UNK]', 'cat', 'bee', '[spare 3]', '[spare 4]']
     """
-    return carry_out(**locals(), in_place=True)
+    return carry_out(
+        source,
+        target,
+        options,
+        in_place=True,
+        tokens=tokens,
+        evict=evict,
+        new_rows=new_rows,
+    )

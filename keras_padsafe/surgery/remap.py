@@ -62,4 +62,12 @@ def remap(
     >>> report.plan.row_map.ids.tolist()
     [0, -1, 2, 1]
     """
-    return carry_out(**locals())
+    return carry_out(
+        source,
+        target,
+        options,
+        row_map=row_map,
+        old_vocabulary=old_vocabulary,
+        new_vocabulary=new_vocabulary,
+        new_rows=new_rows,
+    )

@@ -53,4 +53,4 @@ def trim(
     >>> report.model.layers[0].input_dim
     3
     """
-    return carry_out(**locals())
+    return carry_out(source, target, options, keep=keep)
