@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_padsafe.backends.running import is_staged
+from keras_padsafe.backends.running import is_staged, loops_in_python
 
 Seen = Callable[[str, list[Any], list[Any]], None]
 """Takes the name of an operation, its arguments and its results, both flat."""
@@ -23,8 +23,6 @@ def watch_operations(seen: Seen) -> AbstractContextManager[None]:
 
 @contextmanager
 def _jax(seen: Seen) -> Iterator[None]:
-    import jax
-
     try:
         from jax.extend.core import Primitive
     except ImportError:
@@ -44,7 +42,7 @@ def _jax(seen: Seen) -> Iterator[None]:
                 Primitive.bind = watched
         return out
 
-    with jax.disable_jit():
+    with loops_in_python(True, firmly=True):
         Primitive.bind = watched
         try:
             yield

@@ -23,22 +23,31 @@ def is_staged(tensor: Tensor) -> bool:
     return False
 
 
+_firm = False
+
+
 @contextmanager
-def loops_in_python(are: bool) -> Iterator[None]:
+def loops_in_python(are: bool, firmly: bool = False) -> Iterator[None]:
     """While it lasts, JAX runs the code in a loop at each step, and stages none of it.
 
     Other backends do so anyway, where they run eagerly.
 
     Args:
         are: Whether they do; if not, loops are compiled again.
+        firmly: Whether calls within cannot change that.
     """
-    if keras.backend.backend() != "jax":
+    global _firm
+    if keras.backend.backend() != "jax" or _firm:
         yield
         return
     import jax
 
-    with jax.disable_jit(are):
-        yield
+    _firm = firmly
+    try:
+        with jax.disable_jit(are):
+            yield
+    finally:
+        _firm = False
 
 
 def is_recorded(tensors: Sequence[Tensor]) -> bool:
