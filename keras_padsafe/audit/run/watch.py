@@ -235,8 +235,7 @@ class _Watcher:
         if not self._watches(layer, args, kwargs):
             return call_function(layer, *args, **kwargs)
         call = self._begin(layer, args, kwargs)
-        staged = map(is_staged, tensors_in((call.args, call.kwargs)))
-        shown = not any(staged) if self.only is None else call.index in self.only
+        shown = self._shows(call, tensors_in((call.args, call.kwargs)))
         if shown:
             with self._unseen():
                 self.observer.enter(call)
@@ -248,7 +247,8 @@ class _Watcher:
                 call.outputs = call_function(layer, *call.args, **call.kwargs)
         finally:
             self.open.pop()
-        if shown:
+        # Keras may have called it on constants while it built what is around it.
+        if shown and self._shows(call, call.results):
             with self._unseen():
                 self.observer.leave(call)
         return call.outputs
@@ -287,6 +287,11 @@ class _Watcher:
             return False
         leaves = keras.tree.flatten((args, kwargs))
         return not any(isinstance(leaf, keras.KerasTensor) for leaf in leaves)
+
+    def _shows(self, call: LayerCall, tensors: list[Tensor]) -> bool:
+        if self.only is not None:
+            return call.index in self.only
+        return not any(map(is_staged, tensors))
 
     def _begin(self, layer: keras.Operation, args: Any, kwargs: Any) -> LayerCall:
         parent = self.open[-1] if self.open else None
