@@ -51,38 +51,39 @@ def attend(
     fused = not dropout and not return_scores and can_fuse(query, value)
     if is_causal and not (fused and mask is None and bias is None):
         mask, is_causal = with_causal(mask, query, key), False
-    if not fused:
+    weights = None
+    if fused:
+        output = fused_attention(
+            query,
+            key,
+            value,
+            mask,
+            bias=bias,
+            scale=scale,
+            is_causal=is_causal,
+            flash_attention=flash_attention,
+        )
+    else:
         scores = _scores(query, key, scale, bias)
-        return weigh(scores, value, mask, dropout, seed)
-    output = fused_attention(
-        query,
-        key,
-        value,
-        mask,
-        bias=bias,
-        scale=scale,
-        is_causal=is_causal,
-        flash_attention=flash_attention,
-    )
+        output, weights = _weigh(scores, value, mask, dropout, seed)
     if mask is not None:
         output = hide(output, ops.swapaxes(real_rows(mask), 1, 2))
-    return output, None
+    if not return_scores or weights is None:
+        return output, None
+    return output, ops.cast(hide(weights, mask), value.dtype)
 
 
-def weigh(
+def _weigh(
     scores: Tensor, value: Tensor, mask: Tensor | None, dropout: float, seed: Any
 ) -> tuple[Tensor, Tensor]:
     """Turns scores `(batch, heads, query, key)` into weights, and averages `value`."""
-    # Hidden scores weigh 0 beside one that is not; a row of them alone is hidden last,
-    # which takes a pass over the outputs and not one over the scores.
+    # Hidden scores weigh 0 beside one that is not. A row of them alone does not; there
+    # the output is hidden, which is one pass over it and not one over the scores.
     weights = ops.softmax(hide(scores, mask, safe_fill(scores.dtype)))
     kept = keras.random.dropout(weights, dropout, seed=seed) if dropout else weights
     value = _per_query_head(ops.swapaxes(value, 1, 2), scores.shape[1])
     output = ops.matmul(ops.cast(kept, value.dtype), value)
-    output = ops.swapaxes(output, 1, 2)
-    if mask is not None:
-        output = hide(output, ops.swapaxes(real_rows(mask), 1, 2))
-    return output, ops.cast(hide(weights, mask), value.dtype)
+    return ops.swapaxes(output, 1, 2), weights
 
 
 def _scores(query: Tensor, key: Tensor, scale: float, bias: Tensor | None) -> Tensor:

@@ -33,9 +33,8 @@ def as_ids(ids: Tensor) -> Tensor:
     """
     if not ops.is_tensor(ids) and not backend.is_keras_tensor(ids):
         ids = _without_huge(np.asarray(ids))
-    if not (
-        backend.is_keras_tensor(ids) and not ids.sparse
-    ):  # Else it is a box in a plot.
+    # A dense symbolic tensor stays itself: a conversion is a box in a plot.
+    if not backend.is_keras_tensor(ids) or ids.sparse:
         ids = ops.convert_to_tensor(ids, sparse=False)
     dtype = backend.standardize_dtype(ids.dtype)
     if dtype in ("int32", "int64"):
