@@ -50,6 +50,18 @@ def loops_in_python(are: bool, firmly: bool = False) -> Iterator[None]:
         _firm = False
 
 
+@contextmanager
+def at_once() -> Iterator[None]:
+    """While it lasts, JAX computes what is at hand, though it compiles something."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.ensure_compile_time_eval():
+        yield
+
+
 def is_recorded(tensors: Sequence[Tensor]) -> bool:
     """Whether PyTorch traces, computes shapes only, or maps over tensors."""
     if keras.backend.backend() != "torch":

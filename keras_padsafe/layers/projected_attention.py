@@ -9,6 +9,7 @@ from keras import ops
 from keras_padsafe.compat import set_keras_mask
 from keras_padsafe.errors import MaskError, PadsafeError
 from keras_padsafe.layers.score_axes import ScoreAxes
+from keras_padsafe.layers.shared_rows import shared_rows
 from keras_padsafe.ops.attention_masks import read_padding_mask, read_score_mask
 from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masks import (
@@ -17,7 +18,12 @@ from keras_padsafe.ops.masks import (
     segment_mask,
     sliding_window_mask,
 )
-from keras_padsafe.ops.real_tokens import can_pack, on_real_tokens, why_whole
+from keras_padsafe.ops.real_tokens import (
+    can_pack,
+    number_rows,
+    on_real_tokens,
+    why_whole,
+)
 from keras_padsafe.types import Tensor
 
 # Arguments that Keras 3.12 does not have, with the value that means "not used".
@@ -131,7 +137,9 @@ class ProjectedAttention:
             attention_mask = read_score_mask(
                 attention_mask, shape, "attention_mask", axes.count
             )
-        given = _Inputs(query, keys, value, query_mask, key_mask, attention_mask)
+        masks = query_mask, key_mask, attention_mask
+        rows = shared_rows(query, keys)
+        given = _Inputs(query, keys, value, *masks, rows, rows)
         options = training, return_attention_scores, use_causal_mask
         if return_attention_scores or self._why_whole(given, training):
             output, scores = self._attend_whole(given, *options)
@@ -275,12 +283,10 @@ def _can_share_rows(given: _Inputs) -> bool:
 
 
 def _with_rows(given: _Inputs) -> _Inputs:
-    queries, keys = (
-        ops.arange(ops.shape(x)[0])[:, None] + ops.zeros(x.shape[1:2], "int32")
-        for x in (given.query, given.key)
-    )
+    queries = number_rows(given.query)
     same = given.query_mask is given.key_mask
-    return given._replace(query_rows=queries, key_rows=queries if same else keys)
+    keys = queries if same else number_rows(given.key)
+    return given._replace(query_rows=queries, key_rows=keys)
 
 
 def _is_ours(method: Any) -> bool:

@@ -1,5 +1,6 @@
 """Runs layers on the real tokens of a batch."""
 
+import contextlib
 import itertools
 import re
 import warnings
@@ -12,9 +13,16 @@ from keras_padsafe.compat import inner_layers, set_keras_mask
 from keras_padsafe.errors import PadsafeError
 from keras_padsafe.layers.ask_of_rows import Answer, ask_of_rows
 from keras_padsafe.layers.rnn_kernels import rnn_kernels
+from keras_padsafe.layers.shared_rows import can_share_rows, sharing_rows
 from keras_padsafe.ops.attention_masks import read_padding_mask
 from keras_padsafe.ops.hide import hide
-from keras_padsafe.ops.real_tokens import follow_real_tokens, on_real_tokens, why_whole
+from keras_padsafe.ops.real_tokens import (
+    can_pack,
+    follow_real_tokens,
+    number_rows,
+    on_real_tokens,
+    why_whole,
+)
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import PlainLayerArguments, Shape, Tensor
 
@@ -80,6 +88,7 @@ class RealTokens(keras.layers.Wrapper):
         self.autocast = False  # What is inside casts by itself.
         self.supports_masking = True
         self._answers: dict[Any, Answer] = {}
+        self._shares: dict[Any, bool] = {}
 
     def build(self, input_shape: Any) -> None:
         """Builds the layer for sequences of any length, if it takes such."""
@@ -130,7 +139,10 @@ class RealTokens(keras.layers.Wrapper):
             with rnn_kernels(self.layer):
                 output = run(*flat, *masks)
         else:
-            output = self._run_on_cuts(run, flat, masks, answer)
+            packs = answer.follows is not None and self._can_pack(
+                inputs, flat, masks, training
+            )
+            output = self._run_on_cuts(run, flat, masks, answer, packs)
         if follows is not None:
             set_keras_mask(output, masks[follows])
         return output
@@ -159,21 +171,50 @@ class RealTokens(keras.layers.Wrapper):
         flat: Sequence[Tensor],
         masks: Sequence[Tensor | None],
         answer: Answer,
+        packs: bool,
     ) -> Tensor:
-        def run_as_is(*cuts: Tensor | None) -> Tensor:
-            with follow_real_tokens(False):  # Layers inside have nothing to skip.
-                return run(*cuts)
-
         along = [{} if mask is None else {1: mask} for mask in masks]
+        given = [*zip((*flat, *masks), (*along, *along), strict=True)]
+        if packs:
+            given.append((number_rows(flat[0]), along[0]))
+
+        def run_as_is(*cuts: Tensor | None) -> Tensor:
+            rows = sharing_rows(cuts[-1]) if packs else contextlib.nullcontext()
+            with rows, follow_real_tokens(False):  # Layers inside have nothing to skip.
+                return run(*cuts[: 2 * len(flat)])
+
         several = sum(mask is not None for mask in masks) > 1
         return on_real_tokens(
             run_as_is,
-            list(zip((*flat, *masks), (*along, *along), strict=True)),
+            given,
             output=_spec(answer, flat),
             output_along={} if answer.follows is None else along[answer.follows],
             variables=self.layer.variables,
             starts="zero" if not self.shift else "same" if several else "own",
+            packs=packs,
         )
+
+    def _can_pack(
+        self,
+        inputs: Any,
+        flat: Sequence[Any],
+        masks: Sequence[Tensor | None],
+        training: bool | None,
+    ) -> bool:
+        """Whether rows of the batch can be run as one."""
+        if not can_pack(masks) or any(mask is not masks[0] for mask in masks):
+            return False
+        key = tuple(
+            (x.shape[1:], keras.backend.standardize_dtype(x.dtype)) for x in flat
+        )
+        if key not in self._shares:
+
+            def run(x: Sequence[Tensor], mask: Tensor) -> Tensor:
+                return self._run(inputs, x, [mask] * len(flat), training)
+
+            with follow_real_tokens(False):
+                self._shares[key] = can_share_rows(run, self.layer, flat)
+        return self._shares[key]
 
     def _ask(
         self, inputs: Any, flat: Sequence[Any], masks: Sequence[Tensor | None]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_padsafe.backends.running import is_recorded
 from keras_padsafe.compat import compiles_for_xla, raw_value
@@ -187,6 +188,11 @@ def can_pack(masks: Sequence[Tensor | None]) -> bool:
     """
     backend = keras.backend.backend()
     return backend == "jax" and all(mask is not None for mask in masks)
+
+
+def number_rows(x: Tensor) -> Tensor:
+    """The number of its row for each token of `(batch, time, ...)`."""
+    return ops.arange(ops.shape(x)[0])[:, None] + ops.zeros(x.shape[1:2], "int32")
 
 
 def _distinct(masks: Any) -> list[Tensor]:

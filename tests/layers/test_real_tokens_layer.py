@@ -139,6 +139,19 @@ def test_same_answer_and_gradients(make: Any, cuts: list[Any]) -> None:
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="Others cut rows of any length.")
+@pytest.mark.parametrize(
+    ("make", "shares"), [(Block, True), (LAYERS["a table of positions"], False)]
+)
+def test_rows_that_may_share_a_slot_are_compiled_at_one_length(
+    table: int, shares: bool, cuts: list[Any]
+) -> None:
+    layer = kp.layers.RealTokens(Block(table))
+    layer.build((BATCH, TIME, DIM))
+    values_and_gradients(layer, padding(), True)
+    assert (set(cuts) == {TIME}) == shares
+
+
 def test_padding_on_the_left_is_skipped_where_rows_may_be_moved(
     cuts: list[Any],
 ) -> None:
