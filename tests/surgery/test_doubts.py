@@ -93,11 +93,11 @@ def columns() -> keras.Model:
 @pytest.mark.parametrize(
     ("build", "asks"),
     [
-        (forecast, "head.* after the last step"),
-        (topics, "head.* after pooling"),
-        (first_step, "head.* after pooling"),
-        (trained_to_come_near, "head.* after the last step"),
-        (last_state, "head.* after the last step.*--also head:1.*--leave head"),
+        (forecast, "head.* for a whole row"),
+        (topics, "head.* for a whole row"),
+        (first_step, "head.* for a whole row"),
+        (trained_to_come_near, "head.* for a whole row"),
+        (last_state, "head.* for a whole row.*--also head:1.*--leave head"),
         (slopes, "PReLU"),
         (plus_other_units, "combines .* the output of 'other'"),
         (plus_constant, "combines .* a constant"),
