@@ -1,7 +1,7 @@
 """What follows a number of config.json: two skeletons that differ in it."""
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,31 @@ class Variation:
     counters: frozenset[str] = frozenset()
     step_outputs: bool = False
     problem: str | None = None
+
+    def units(self, shapes: Mapping[str, Shape]) -> dict[str, int]:
+        """How many units each array has for one that is counted.
+
+        None, if anything moves but the last axis of some arrays.
+
+        Args:
+            shapes: Those of the first skeleton.
+        """
+        found: dict[str, int] = {}
+        for path, axis in self.axes.items():
+            if path.startswith("optimizer/"):
+                continue
+            if axis != len(shapes[path]) - 1:
+                return {}
+            found[path] = 1
+        for path, (before, after) in self.odd.items():
+            if path.startswith("optimizer/"):
+                continue
+            if not before or not after or before[:-1] != after[:-1]:
+                return {}
+            found[path], rest = divmod(after[-1] - before[-1], self.by)
+            if rest or found[path] < 1:
+                return {}
+        return found
 
 
 def variation(

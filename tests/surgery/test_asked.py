@@ -68,6 +68,45 @@ class OwnScores(Configured):
 
 
 @keras.saving.register_keras_serializable("tests.asked")
+class InParts(Configured):
+    """Scores of some ids by one matrix and of others by another, or the best of two."""
+
+    def __init__(self, ids: int, best: bool, **options: Any) -> None:
+        super().__init__({"ids": ids, "best": best}, **options)
+        self.first = layers.Dense(2 * ids if best else 3)
+        self.rest = None if best else layers.Dense(ids - 3)
+
+    def build(self, shape: Any) -> None:
+        self.first.build(shape)
+        if self.rest is not None:
+            self.rest.build(shape)
+
+    def call(self, x: Any) -> Any:
+        scores = self.first(x)
+        if self.rest is not None:
+            return ops.concatenate([scores, self.rest(x)], -1)
+        both = (*ops.shape(x)[:-1], 2, self.own["ids"])
+        return ops.max(ops.reshape(scores, both), axis=-2)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class TwoTables(keras.Model):
+    """Ids enter by one table and are scored by another, which none picks a row of."""
+
+    def __init__(self, ids: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.ids = ids
+        self.table = layers.Embedding(ids, DIM)
+        self.scores = self.add_weight(shape=(ids, DIM), name="scores")
+
+    def call(self, x: Any) -> Any:
+        return ops.matmul(self.table(x), ops.transpose(self.scores))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ids": self.ids}
+
+
+@keras.saving.register_keras_serializable("tests.asked")
 class Unbuilt(keras.Model):
     """Says that it is built before its layers are."""
 
@@ -273,6 +312,43 @@ def test_a_head_of_ones_own_grows_as_its_question_says(
     assert report.certificate.verdict == "proved"
     wide = {s for s in _shapes(report).values() if SIZE + ADDED in s}
     assert len(wide) >= 2
+
+
+def test_scores_in_parts_are_asked_about(tmp_path: Path) -> None:
+    table, head = layers.Embedding(SIZE, DIM), InParts(SIZE, False, name="head")
+    source = saved(keras.Sequential([table, head]), tmp_path / "old.keras")
+    with pytest.raises(
+        AmbiguousVocabularyError, match=rf"{SIZE - 3} units.*ids, which is {SIZE}, and"
+    ) as asked:
+        grow(source, rows=ADDED)
+    also = re.findall(r"--also (\S+)", str(asked.value))
+    report = grow(source, rows=ADDED, also=also)
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    grown = keras.saving.load_model(source.with_name("new.keras"))
+    assert grown.output_shape[-1] == SIZE + ADDED
+
+
+def test_scores_that_are_the_best_of_several_cannot_grow(tmp_path: Path) -> None:
+    table, head = layers.Embedding(SIZE, DIM), InParts(SIZE, True, name="head")
+    source = saved(keras.Sequential([table, head]), tmp_path / "old.keras")
+    asks = rf"{2 * SIZE} units.*ids, 2 for each.*it cannot be grown in the file"
+    with pytest.raises(AmbiguousVocabularyError, match=asks) as asked:
+        grow(source, rows=ADDED)
+    leave = re.findall(r"--leave (\S+)", str(asked.value))
+    assert "head/first/vars/0" not in " ".join(
+        _shapes(grow(source, rows=ADDED, leave=leave))
+    )
+
+
+def test_no_id_has_to_enter_a_table_of_scores(tmp_path: Path) -> None:
+    model = TwoTables(SIZE)
+    model(np.zeros((1, 3), "int32"))
+    model.save(tmp_path / "old.keras")
+    report = grow(tmp_path / "old.keras", rows=ADDED)
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    assert _shapes(report)["vars/0"] == (SIZE + ADDED, DIM)
 
 
 def test_layers_that_keras_does_not_build_are_named(tmp_path: Path) -> None:

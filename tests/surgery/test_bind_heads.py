@@ -81,7 +81,7 @@ def test_as_many_classes_as_ids(tmp_path: Path) -> None:
     save(build, SIZE, source)
     _refused(
         source,
-        "classes.*13 units.*the last step of the sequence or after pooling"
+        "classes.*13 units.*for a whole row, and not for each step"
         ".*--also classes:1.*--leave classes",
     )
     _settled(build, source, leave=["classes"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,6 +53,18 @@ def last_state() -> keras.Model:
     return keras.Model(x, _head(layers.LSTM(DIM)(table(SIZE)(x))))
 
 
+def one_id_in_a_row() -> keras.Model:
+    x = keras.Input((1,), dtype="int32")
+    return keras.Model(x, _head(layers.Flatten()(table(SIZE)(x))))
+
+
+def one_id_alone() -> keras.Model:
+    x, features = keras.Input((), dtype="int32"), keras.Input((2,))
+    return keras.Model(
+        [x, features], _head(layers.Concatenate()([table(SIZE)(x), features]))
+    )
+
+
 def bigram() -> keras.Model:
     x = ids()
     return keras.Model(x, layers.Embedding(SIZE, SIZE, name="embedding")(x))
@@ -93,11 +106,13 @@ def columns() -> keras.Model:
 @pytest.mark.parametrize(
     ("build", "asks"),
     [
-        (forecast, "head.* after the last step"),
-        (topics, "head.* after pooling"),
-        (first_step, "head.* after pooling"),
-        (trained_to_come_near, "head.* after the last step"),
-        (last_state, "head.* after the last step.*--also head:1.*--leave head"),
+        (forecast, "head.* for a whole row"),
+        (topics, "head.* for a whole row"),
+        (first_step, "head.* for a whole row"),
+        (trained_to_come_near, "head.* for a whole row"),
+        (one_id_in_a_row, "head.* for a whole row"),
+        (one_id_alone, "head.* for a whole row"),
+        (last_state, "head.* for a whole row.*--also head:1.*--leave head"),
         (slopes, "PReLU"),
         (plus_other_units, "combines .* the output of 'other'"),
         (plus_constant, "combines .* a constant"),
@@ -129,18 +144,27 @@ def last_step_chosen() -> keras.Model:
     return keras.Model(x, _head(table(SIZE)(x))[:, -1, :])
 
 
-def one_word_in() -> keras.Model:
-    x = keras.Input((1,), dtype="int32")
-    return keras.Model(x, _head(layers.Flatten()(table(SIZE)(x))))
-
-
-@pytest.mark.parametrize("build", [last_step_chosen, one_word_in])
-def test_is_a_head(tmp_path: Path, build: Build) -> None:
+def test_a_step_chosen_of_all_scores_is_one_of_a_head(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
-    build().save(source)
+    last_step_chosen().save(source)
     kp.surgery.grow(source, target, rows=ADDED)
     assert kp.surgery.verify(source, target).passed
     assert keras.models.load_model(target).output_shape[-1] == SIZE + ADDED
+
+
+@pytest.mark.parametrize(
+    "around",
+    [layers.TimeDistributed, lambda head, name: keras.Sequential([head], name=name)],
+    ids=["a wrapper", "a model"],
+)
+def test_what_lies_in_a_layer_that_is_left_alone_stays(
+    tmp_path: Path, around: Any
+) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    x = ids()
+    keras.Model(x, around(layers.Dense(SIZE), name="tags")(table(SIZE)(x))).save(source)
+    kp.surgery.grow(source, target, rows=ADDED, leave="tags")
+    assert keras.models.load_model(target).output_shape[-1] == SIZE
 
 
 def test_metrics_of_another_output_stay(tmp_path: Path) -> None:

@@ -14,17 +14,18 @@ from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
     claimed = [
-        (layer, array, {array.shape[c.axis]: c for c in reversed(claims)})
+        (layer, array, by_size(layer, array, claims))
         for layer, array in (model.arrays if model.claims.also else ())
         if (claims := model.claims.on(layer, array))
     ]
     for vocabulary in drafts if claimed else ():
         bound = {site.path for site in vocabulary.arrays}
-        for layer, array, by_size in claimed:
-            claim = by_size.get(vocabulary.size)
+        for layer, array, meant in claimed:
+            claim = meant.get(vocabulary.size)
             if claim is None:
                 continue
-            if array.path not in bound:
+            whole = array.shape[claim.axis] == vocabulary.size
+            if whole and array.path not in bound:
                 vocabulary.arrays.append(claimed_site(array, claim))
             if layer.name not in vocabulary.layers:
                 vocabulary.layers.append(layer.name)
@@ -34,6 +35,14 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
 def claimed_site(array: StoredArray, claim: Also, role: str | None = None) -> ArraySite:
     """The site that a claim makes of an array."""
     return site_of(array, claim.axis, f"said: --also {claim.text}", role)
+
+
+def by_size(
+    layer: LayerNode, array: StoredArray, claims: list[Also]
+) -> dict[int, Also]:
+    """The claims by how many ids they mean: a number may count more than an axis."""
+    counted = {site.value: c for c in claims for site in _said(layer, c)}
+    return counted | {array.shape[c.axis]: c for c in reversed(claims)}
 
 
 def _add_numbers(

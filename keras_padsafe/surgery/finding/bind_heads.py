@@ -111,6 +111,7 @@ def _keep_steps(model: ModelFile, drafts: list[Draft]) -> Reached:
             [
                 call
                 for call in draft.calls
+                if len(graph.shape_of(call) or (0, 0, 0)) > 2
                 if counting_key(call.layer, model) is None or keeps_steps(call, graph)
             ],
         )
@@ -131,11 +132,9 @@ def _keeps_steps(call: Call, graph: Graph) -> bool:
         return any(child.config.get("return_sequences") for child in layer.children)
     if layer.kind == "GetItem":
         return not _selects_one_step(call.arguments.get("1"))
-    before = [graph.shape_of(source) for source in call.inputs]
-    if any(shape and len(shape) == 3 and shape[1] == 1 for shape in before):
-        return True
     if layer.kind in POOLING:
         return False
+    before = [graph.shape_of(source) for source in call.inputs]
     after = graph.shape_of(call)
     ranks = [len(shape) for shape in before if shape]
     return not (after and ranks and len(after) < max(ranks))
@@ -161,8 +160,8 @@ def _settle(
             problem = f"follows several tables: {', '.join(owners)}"
         elif not sure and draft not in kept(call):
             problem = (
-                f"has {head.size} units after the last step of the sequence or "
-                "after pooling: they may be scores of the ids, or classes"
+                f"has {head.size} units for a whole row, and not for each step: they "
+                "may be scores of the ids, or classes"
             )
         else:
             add = add_head if sure else add_head_of_steps

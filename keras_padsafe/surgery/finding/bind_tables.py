@@ -8,7 +8,7 @@ from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.bind_claimed import claimed_site
+from keras_padsafe.surgery.finding.bind_claimed import by_size, claimed_site
 from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
 from keras_padsafe.surgery.finding.columns import takers_of
 from keras_padsafe.surgery.finding.encodings import (
@@ -128,7 +128,7 @@ def _tables(model: ModelFile) -> list[Table]:
     ]
     sizes = {table.size for table in tables}
     for layer, array, claims in claimed.values():
-        if not any(array.shape[claim.axis] in sizes for claim in claims):
+        if sizes.isdisjoint(by_size(layer, array, claims)):
             site = claimed_site(array, claims[0])
             tables.append(Table(layer, site.size, arrays=[site]))
             sizes.add(site.size)

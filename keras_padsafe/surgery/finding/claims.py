@@ -38,8 +38,12 @@ class Claims:
     leave: tuple[str, ...] = ()
 
     def leaves(self, layer: LayerNode, path: str = "") -> bool:
-        """Whether the user said to leave this layer, or this array of it, alone."""
-        return any(_names(place, layer, path) for place in self.leave)
+        """Whether the user said to leave alone this layer, or this array of it.
+
+        What a layer that is left alone holds is left alone as well.
+        """
+        around = list(layer.outwards())
+        return any(_names(place, one, path) for place in self.leave for one in around)
 
     def settles(self, layer: LayerNode) -> bool:
         """Whether the user said all that has to be known of this layer."""

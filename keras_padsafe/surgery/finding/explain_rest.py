@@ -45,15 +45,21 @@ def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
 def _explain(
     model: ModelFile, vocabulary: Draft, rest: list[tuple[LayerNode, StoredArray]]
 ) -> None:
-    """Sorts the arrays that have an axis of the vocabulary's size."""
-    units = _unread_units(model, vocabulary) if rest else {}
+    """Sorts the arrays that have an axis of the vocabulary's size.
+
+    Units that a number of that size counts are asked about, however many they are.
+    """
+    units = _unread_units(model, vocabulary)
     asked = {found.place for found in vocabulary.unexplained}
+    bound = {site.path for site in vocabulary.arrays}
+    for layer, array in model.arrays if units else ():
+        if array.path not in units or array.path in bound or layer.name in asked:
+            continue
+        if not model.claims.leaves(layer, array.path):
+            found = _unread(array, *units[array.path], vocabulary)
+            vocabulary.unexplained.append(found)
     for layer, array in rest:
         if array.path in units and not model.claims.leaves(layer, array.path):
-            if layer.name in asked:
-                continue
-            found = _unread(array, units[array.path], vocabulary)
-            vocabulary.unexplained.append(found)
             continue
         reason = _reason(layer, array, model, vocabulary)
         if reason is not None:
@@ -105,44 +111,55 @@ def _constant_shape(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, ConfigPath]:
+def _unread_units(
+    model: ModelFile, vocabulary: Draft
+) -> dict[str, tuple[ConfigPath, int]]:
     """Arrays whose units another number counts, as large as the vocabulary.
 
     A width of the model moves the inputs of some layer too; units that score ids, or
-    classes, move nothing but themselves.
+    classes, move nothing but themselves. With each array comes the number, and how many
+    units it has for each that is counted.
     """
     asking = model.asking
     if asking is None or not vocabulary.numbers:
         return {}
-    units: dict[str, ConfigPath] = {}
+    units: dict[str, tuple[ConfigPath, int]] = {}
     for place in equal_numbers(asking, vocabulary.size):
         # KerasHub's own models name classes and ids apart.
         if place in vocabulary.numbers or is_imported_unasked(
             next(model.around(place))
         ):
             continue
-        found = asking.vary((place,))
-        if found.odd:
-            continue
-        axes = {p: a for p, a in found.axes.items() if not p.startswith("optimizer/")}
-        ranks = {path: len(asking.skeleton.shapes[path]) for path in axes}
-        if all(axis == ranks[path] - 1 for path, axis in axes.items()):
-            for path in axes:
-                if ranks[path] > 1 and path not in asking.unlike:
-                    units.setdefault(path, place)
+        found = asking.vary((place,)).units(asking.skeleton.shapes)
+        for path, each in found.items():
+            rank = len(asking.skeleton.shapes[path])
+            if rank > 1 and path not in asking.unlike:
+                units.setdefault(path, (place, each))
     return units
 
 
-def _unread(array: StoredArray, place: ConfigPath, vocabulary: Draft) -> Unexplained:
-    key, axis = config_key(place), len(array.shape) - 1
-    where = f"{array.path}:{axis}:{place[-1]}"
+def _unread(
+    array: StoredArray, place: ConfigPath, each: int, vocabulary: Draft
+) -> Unexplained:
+    axis = len(array.shape) - 1
+    counted = f"counted by {config_key(place)}"
+    if each > 1:
+        counted += f", {each} for each"
+    elif array.shape[axis] != vocabulary.size:
+        counted += f", which is {vocabulary.size},"
+    remedy = (
+        f"{adding(f'{array.path}:{axis}:{place[-1]}')} if they are scores of the ids, "
+        f"--leave {array.path} (leave='{array.path}') if not"
+        if each == 1
+        else f"{leaving(array.path)} if they are not. If they are, it cannot be grown "
+        "in the file"
+    )
     return Unexplained(
         array.path,
-        f"array {array.path} of shape {array.shape} has {vocabulary.size} units, "
-        f"counted by {key} and read by no other array: they may be scores of the "
-        "ids, or classes",
-        f"{adding(where)} if they are scores of the ids, --leave {array.path} "
-        f"(leave='{array.path}') if not",
+        f"array {array.path} of shape {array.shape} has {array.shape[axis]} units, "
+        f"{counted} and read by no other array: they may be scores of the ids, or "
+        "classes",
+        remedy,
     )
 
 

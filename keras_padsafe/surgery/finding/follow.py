@@ -4,6 +4,7 @@ Whatever grows by as much belongs to it, of whatever size; nothing else does.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keras_padsafe.archive import StoredArray
@@ -46,6 +47,8 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
             continue
         if path not in {site.path for site in draft.arrays}:
             site, doubt = follower_site(draft, array, axis, f"shown: it follows {keys}")
+            if site.role == "embedding table" and path not in asking.inside.tables:
+                site = replace(site, role="head kernel")  # No id picks its rows.
             draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubt
     draft.add_config(_records(asking, found, keys))
