@@ -139,7 +139,7 @@ class RealTokens(keras.layers.Wrapper):
             with rnn_kernels(self.layer):
                 output = run(*flat, *masks)
         else:
-            packs = answer.follows is not None and self._can_pack(
+            packs = follows is not None and self._can_pack(
                 inputs, flat, masks, training
             )
             output = self._run_on_cuts(run, flat, masks, answer, packs)
@@ -204,9 +204,11 @@ class RealTokens(keras.layers.Wrapper):
         """Whether rows of the batch can be run as one."""
         if not can_pack(masks) or any(mask is not masks[0] for mask in masks):
             return False
-        key = tuple(
-            (x.shape[1:], keras.backend.standardize_dtype(x.dtype)) for x in flat
-        )
+        # Dropout would draw other numbers for other rows.
+        draws = any("seed_generator_state" in v.path for v in self.layer.variables)
+        training = None if draws else training
+        kinds = [(x.shape[1:], keras.backend.standardize_dtype(x.dtype)) for x in flat]
+        key = (training, *kinds)
         if key not in self._shares:
 
             def run(x: Sequence[Tensor], mask: Tensor) -> Tensor:

@@ -30,13 +30,13 @@ committed figures had other work: spreads are wide.
 
 What stands between these figures and the floor, or stock:
 
-- Encoder on JAX: 20 of the 32 rows are longer than half of the longest, so they take 20
-  slots, and the floor has 17 rows. Before it is compiled, the stack is called three times
-  on numbers drawn by chance, to see whether rows may share slots: 3 to 4 s.
+- Encoder on JAX: 20 of the 32 rows are longer than half of the longest, so they take
+  20 slots, and the floor has 17 rows. Before it is compiled, the stack is called three
+  times on numbers drawn by chance, to see whether rows may share slots: 3 to 4 s.
 - Compiling: on JAX attention and such stacks have one size, and what lays out rows and
-  puts them back is as many kernels again in inference, at about 15 ms each. Other stacks
-  in `RealTokens`, and attention on TensorFlow with XLA, have four sizes, each a program
-  of its own.
+  puts them back is as many kernels again in inference, at about 15 ms each. Other
+  stacks in `RealTokens`, and attention on TensorFlow with XLA, have four sizes, each a
+  program of its own.
 - Rows on JAX share a slot only if they fit in it: where all are longer than half of the
   longest, attention gains by its arithmetic alone, as at 0%.
 - Losses: on PyTorch, and on TensorFlow without XLA, the real positions are taken out
