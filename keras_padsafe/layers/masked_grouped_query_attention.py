@@ -29,7 +29,8 @@ class MaskedGroupedQueryAttention(ProjectedAttention, keras.layers.GroupQueryAtt
             number of the queries' heads.
         dropout: Share of the attention weights that is dropped in training.
         use_bias: Whether the projections have biases.
-        sliding_window: How many steps back a query sees. Defaults to all.
+        sliding_window: How many steps back a query sees, its own among them, and as
+            many ahead unless the mask is causal. Defaults to all.
         flash_attention: `True` requires the flash kernel, `False` forbids it, and
             `None` follows `keras.config.enable_flash_attention()`.
         kernel_initializer: Initializer of the projections.

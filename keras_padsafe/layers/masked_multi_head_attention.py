@@ -34,7 +34,8 @@ class MaskedMultiHeadAttention(ProjectedAttention, keras.layers.MultiHeadAttenti
         output_shape: Last axes of the output. Defaults to the query's last axis.
         attention_axes: Axes to attend over. Defaults to all but batch, heads and
             features.
-        sliding_window: How many steps back a query sees. Defaults to all.
+        sliding_window: How many steps back a query sees, its own among them, and as
+            many ahead unless the mask is causal. Defaults to all.
         flash_attention: `True` requires the flash kernel, `False` forbids it, and
             `None` follows `keras.config.enable_flash_attention()`.
         kernel_initializer: Initializer of the projections.

@@ -341,6 +341,28 @@ def test_scores_that_are_the_best_of_several_cannot_grow(tmp_path: Path) -> None
     )
 
 
+def test_a_wrapper_that_keeps_a_table_twice_grows_both(tmp_path: Path) -> None:
+    wrapper = layers.SpectralNormalization(layers.Embedding(SIZE, DIM))
+    source = saved(wrapper, tmp_path / "old.keras")
+    report = grow(source, rows=ADDED)
+    assert list(_shapes(report).values()) == [(SIZE + ADDED, DIM)] * 2
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+
+
+def test_weights_of_classes_in_a_loss_are_asked_about(tmp_path: Path) -> None:
+    x = ids()
+    model = keras.Model(x, layers.Dense(SIZE)(layers.Embedding(SIZE, DIM)(x)))
+    loss = keras.losses.CategoricalFocalCrossentropy(alpha=[0.5] * SIZE)
+    model.compile("sgd", loss)
+    model.save(tmp_path / "old.keras")
+    asks = "alpha, a list that may have a number for each id"
+    with pytest.raises(AmbiguousVocabularyError, match=asks) as asked:
+        grow(tmp_path / "old.keras", rows=ADDED)
+    leave = re.findall(r"--leave (\S+)", str(asked.value))
+    grow(tmp_path / "old.keras", rows=ADDED, leave=leave)
+
+
 def test_no_id_has_to_enter_a_table_of_scores(tmp_path: Path) -> None:
     model = TwoTables(SIZE)
     model(np.zeros((1, 3), "int32"))

@@ -1,4 +1,4 @@
-"""Finds numbers in what training alone runs, so that no proof can show them."""
+"""Finds what training alone runs and has for each id, so that no proof can show it."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,12 +14,13 @@ from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, leaving
 
 
 class TrainingObject(NamedTuple):
-    """A loss, metric, constraint or regularizer of a class of the user's own."""
+    """A loss, metric, constraint or regularizer."""
 
     path: ConfigPath
     class_name: str
     name: str
     config: dict[str, Any]
+    is_stock: bool
 
 
 def training_objects(root: LayerNode) -> Iterator[TrainingObject]:
@@ -32,35 +33,47 @@ def training_objects(root: LayerNode) -> Iterator[TrainingObject]:
 
 
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
-    """Adds to each vocabulary those that hold a number as large as it is."""
-    held: dict[int, list[tuple[TrainingObject, ConfigPath]]] = {}
+    """Adds to each vocabulary those that hold a number or a list as large as it is."""
+    held: dict[int, list[tuple[TrainingObject, str, ConfigPath]]] = {}
     for one in training_objects(model.root):
         for key, value in one.config.items():
-            if type(value) is int and one.name not in model.claims.leave:
-                place = (*one.path, "config", key)
-                held.setdefault(value, []).append((one, place))
+            place = (*one.path, "config", key)
+            size = _size(one, value)
+            if size is None or one.name in model.claims.leave:
+                continue
+            what = f"{config_key(place)}={value}, which may count the ids"
+            if isinstance(value, list):
+                what = f"{config_key(place)}, a list that may have a number for each id"
+            held.setdefault(size, []).append((one, what, place))
     for draft in drafts:
         known = {site.path for site in draft.config}
         draft.unexplained += [
             Unexplained(
                 one.name,
-                f"{one.class_name} {one.name!r} holds "
-                f"{config_key(place)}={draft.size}, which may count the ids. Only "
-                "training runs it, so a proof could not show it",
+                f"{one.class_name} {one.name!r} holds {what}. Only training runs it, "
+                "so a proof could not show it",
                 f"{leaving(one.name)} if it does not, or if you replace it before "
                 "you train the new model",
             )
-            for one, place in held.get(draft.size, ())
+            for one, what, place in held.get(draft.size, ())
             if place not in known
         ]
 
 
+def _size(one: TrainingObject, value: Any) -> int | None:
+    """How many ids a value may be for. Of Keras's own, losses have weights by class."""
+    if isinstance(value, list) and (not one.is_stock or "loss" in one.path):
+        numbers = all(type(item) in (int, float) for item in value)
+        return len(value) if numbers else None
+    return value if type(value) is int and not one.is_stock else None
+
+
 def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:
     for place, one in walk_values(value, path):
-        if not isinstance(one, dict) or str(one.get("module")).startswith("keras"):
-            continue
-        config, kind = one.get("config"), one.get("class_name")
+        config = one.get("config") if isinstance(one, dict) else None
+        kind = one.get("class_name") if isinstance(one, dict) else None
         if isinstance(config, dict) and isinstance(kind, str):
+            is_stock = str(one.get("module")).startswith("keras")
             name = config.get("name")
             name = name if isinstance(name, str) else kind
-            yield TrainingObject(place, kind, name, config)
+            yield TrainingObject(place, kind, name, config, is_stock)

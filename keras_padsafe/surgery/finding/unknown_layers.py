@@ -44,7 +44,11 @@ def is_imported_unasked(node: LayerNode) -> bool:
 
 
 def _is_known(node: LayerNode) -> bool:
-    if node.is_stock or node.is_operation or node.key.startswith(OUR_PACKAGE):
+    if node.is_stock:
+        # A wrapper with weights of its own, as SpectralNormalization, has them of the
+        # shapes of those in it.
+        return not (node.children and node.arrays)
+    if node.is_operation or node.key.startswith(OUR_PACKAGE):
         return True
     # A rule says what a class of the user's own holds.
     return rule_of(node.key) is not None and not is_imported_unasked(node)
