@@ -363,6 +363,14 @@ def test_weights_of_classes_in_a_loss_are_asked_about(tmp_path: Path) -> None:
     grow(tmp_path / "old.keras", rows=ADDED, leave=leave)
 
 
+def test_a_claim_on_arrays_of_several_sizes_is_refused(tmp_path: Path) -> None:
+    x = keras.Input((None, SIZE))
+    keras.Model(x, layers.LSTM(DIM, name="reader")(x)).save(tmp_path / "old.keras")
+    told = rf"'reader:0' means arrays of several sizes: .*vars/0 with {SIZE}, .*Pass"
+    with pytest.raises(SurgeryError, match=told):
+        grow(tmp_path / "old.keras", rows=ADDED, also="reader:0")
+
+
 def test_no_id_has_to_enter_a_table_of_scores(tmp_path: Path) -> None:
     model = TwoTables(SIZE)
     model(np.zeros((1, 3), "int32"))

@@ -4,12 +4,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import by_size, claimed_site
 from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
+from keras_padsafe.surgery.finding.claims import Also
 from keras_padsafe.surgery.finding.columns import takers_of
 from keras_padsafe.surgery.finding.encodings import (
     counting_key,
@@ -127,12 +129,26 @@ def _tables(model: ModelFile) -> list[Table]:
         if table.arrays[0].path not in claimed or table.size not in free
     ]
     sizes = {table.size for table in tables}
+    made: dict[Also, ArraySite] = {}
     for layer, array, claims in claimed.values():
         if sizes.isdisjoint(by_size(layer, array, claims)):
             site = claimed_site(array, claims[0])
+            other = made.setdefault(claims[0], site)
+            if other is not site:
+                raise _of_two_sizes(model, claims[0], other, site)
             tables.append(Table(layer, site.size, arrays=[site]))
             sizes.add(site.size)
     return tables
+
+
+def _of_two_sizes(
+    model: ModelFile, claim: Also, one: ArraySite, other: ArraySite
+) -> SurgeryError:
+    return SurgeryError(
+        f"{model.archive.path}: also: {claim.text!r} means arrays of several sizes: "
+        f"{one.path} with {one.size}, {other.path} with {other.size}. Expected: one "
+        f"array. Pass --also {one.path}:{claim.axis}, or the other path."
+    )
 
 
 def _found(model: ModelFile) -> list[Table]:
