@@ -110,7 +110,7 @@ def test_bag_of_words_head_by_also(tmp_path: Path) -> None:
         return keras.Model(x, layers.Dense(size, name="scores")(h))
 
     save(build, SIZE, source)
-    _refused(source, "pooling")
+    _refused(source, "for a whole row")
     _settled(build, source, also=["scores:1"])
 
 
