@@ -371,6 +371,16 @@ def test_a_claim_on_arrays_of_several_sizes_is_refused(tmp_path: Path) -> None:
         grow(tmp_path / "old.keras", rows=ADDED, also="reader:0")
 
 
+def test_no_key_is_asked_for_where_none_counts_the_axis(tmp_path: Path) -> None:
+    x = keras.Input((None, SIZE))
+    h = layers.LSTM(DIM, return_sequences=True, name="reader")(x)
+    keras.Model(x, layers.Dense(SIZE, name="head")(h)).save(tmp_path / "old.keras")
+    also = ["layers/lstm/cell/vars/0:0", "head:1"]
+    with pytest.raises(AmbiguousVocabularyError, match="grow it in Keras") as asked:
+        grow(tmp_path / "old.keras", rows=ADDED, also=also, ask=True)
+    assert "KEY" not in str(asked.value)
+
+
 def test_no_id_has_to_enter_a_table_of_scores(tmp_path: Path) -> None:
     model = TwoTables(SIZE)
     model(np.zeros((1, 3), "int32"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import config_key, value_at
 from keras_padsafe.surgery.finding.asking import Asking
+from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import held_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
@@ -40,7 +41,7 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
     draft.unexplained += _odd(draft, found, keys)
     bound = {site.path: site.axis for site in draft.arrays}
     built = {path: axis for path, axis in bound.items() if path not in asking.unlike}
-    draft.unexplained += _unmoved(found, built, keys)
+    draft.unexplained += _unmoved(draft, asking, found, built)
     for path, axis in found.axes.items():
         array = model.archive.arrays.get(path)
         if array is None or path.startswith("optimizer/"):
@@ -115,16 +116,25 @@ def _grown(site: ArraySite, by: int) -> tuple[int, ...]:
 
 
 def _unmoved(
-    found: "Variation", bound: dict[str, int], keys: str
+    draft: Draft, asking: Asking, found: "Variation", bound: dict[str, int]
 ) -> Iterator[Unexplained]:
+    keys = ", ".join(config_key(place) for place in draft.numbers)
+    others = set(equal_numbers(asking, draft.size)) - set(draft.numbers)
     for path, axis in bound.items():
-        if found.axes.get(path) != axis and path not in found.odd:
-            yield Unexplained(
-                path,
-                f"axis {axis} of {path} does not follow {keys} when Keras builds it",
-                f"{adding(f'{path}:{axis}:KEY')} with the configuration key that "
-                "counts it",
-            )
+        if found.axes.get(path) == axis or path in found.odd:
+            continue
+        remedy = (
+            f"{adding(f'{path}:{axis}:KEY')} with the configuration key that counts it"
+            if others
+            else "No number of config.json counts it, such as the input_dim of an "
+            "Embedding or the num_tokens of a CategoryEncoding, so it cannot be grown "
+            "in the file: grow it in Keras"
+        )
+        yield Unexplained(
+            path,
+            f"axis {axis} of {path} does not follow {keys} when Keras builds it",
+            remedy,
+        )
 
 
 def _records(asking: Asking, found: "Variation", keys: str) -> Iterator[ConfigSite]:
