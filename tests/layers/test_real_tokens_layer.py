@@ -64,7 +64,15 @@ def a_model() -> Any:
     return keras.Model(x, keras.layers.Add()([x, h(x)]))
 
 
+def plain_attention() -> Any:
+    x = keras.Input((None, DIM))
+    h = kp.layers.MaskedAttention()([x, x])
+    return keras.Model(x, keras.layers.Dense(DIM)(h))
+
+
 LAYERS = {
+    "blocks": lambda: keras.Sequential([Block(), Block()]),
+    "plain attention": plain_attention,
     "a stack": a_stack,
     "a model": a_model,
     "a table of positions": lambda: Block(table=TIME),
