@@ -1,11 +1,24 @@
 """What a padding audit found, and what it measured."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from keras_padsafe.audit.audit_report import AuditReport
 
 Verdict = Literal["same", "noise", "moved", "leak", "not finite", "skipped"]
+
+_SAID: Mapping[str, str] = {
+    "gradient": "a gradient at the padding",
+    "other side": "padding on the other side",
+    "other mates": "other rows beside it",
+    "alone": "no other row beside it",
+}
+
+
+def said(variant: str) -> str:
+    """The words for a variant, which a report names by its key."""
+    return _SAID.get(variant, variant)
 
 
 @dataclass(frozen=True)
