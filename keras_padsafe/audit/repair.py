@@ -67,18 +67,12 @@ class RepairReport(AuditReport):
         return self.verdict == "proved"
 
     def __getitem__(self, name: str) -> Check:
-        for check in self.checks:
-            if check.name == name:
-                return check
-        raise KeyError(name)
+        return {check.name: check for check in self.checks}[name]
 
     def __str__(self) -> str:
         lines = [f"{one.place}: {one.old} -> {one.new}" for one in self.swapped]
-        lines += [
-            f"{check.status}: {check.name}: {check.detail}" for check in self.checks
-        ]
-        lines += map(str, self.findings)
-        lines += [f"not looked at: {what}" for what in self.not_looked_at]
+        lines += [f"{one.status}: {one.name}: {one.detail}" for one in self.checks]
+        lines += self._lines
         return "\n".join(lines) or "nothing to repair"
 
     def to_json(self) -> dict[str, Any]:

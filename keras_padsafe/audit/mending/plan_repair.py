@@ -8,13 +8,10 @@ from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.mending.mask_flow import (
     Meeting,
     covers_time,
-    drops_mask,
     follow_masks,
     is_opaque,
     layer_for,
     makes_mask,
-    mixes_steps,
-    reduces_steps,
 )
 from keras_padsafe.facts import masks
 from keras_padsafe.facts.layers import TABLES
@@ -127,18 +124,16 @@ def _judge(
         why = f"it can let padding through, and it cannot be replaced ({reason})"
         return _finding("PS302", layer, why)
     if kind in masks.KEEPS or kind in SWAPS:
-        if any(mixes_steps(layer, m.input_rank) for m in meetings):
-            why = (
-                "it mixes real steps with padding, and keras_padsafe has no safe "
-                "layer of this kind"
-            )
-            return _finding("PS302", layer, why)
-        return None
+        why = (
+            "it mixes real steps with padding, and keras_padsafe has no safe layer of "
+            "this kind"
+        )
+        mixes = any(map(_mixes_steps, meetings))
+        return _finding("PS302", layer, why) if mixes else None
     if kind in masks.MERGES:
-        if any(map(_loses_mask, meetings)):
-            why = "one input has no mask, so the mask of the other is lost"
-            return _finding("PS301", layer, why, _KEEP_MASK)
-        return None
+        why = "one input has no mask, so the mask of the other is lost"
+        loses = any(map(_loses_mask, meetings))
+        return _finding("PS301", layer, why, _KEEP_MASK) if loses else None
     hands_on = kind in POOLING_OVER_TIME | masks.RECURRENT | {"InputLayer"}
     if is_masked and not hands_on and not layer.config.get("mask_zero"):
         why = "it drops the mask, and keras_padsafe has no layer to replace it with"
@@ -153,23 +148,37 @@ def _judge_operation(
     aside = [c.layer.class_name in masks.ASIDE for c in meeting.call.consumers]
     if not meeting.known or (aside and all(aside)):
         return None
-    if reduces_steps(meeting):
+    kind, arguments = layer.class_name, meeting.call.arguments
+    axis = {**layer.config, **arguments}.get("axis", arguments.get("1"))
+    if kind in masks.REDUCTIONS and covers_time(axis, meeting.input_rank):
         why = "it reduces over time, padding included"
         fix = (
             "Use a masked pooling layer of keras_padsafe there, and save the model "
             "again."
         )
         return _finding("PS302", layer, why, fix)
-    if not drops_mask(meeting):
+    key = arguments.get("1", arguments.get("key")) if kind == "GetItem" else None
+    if isinstance(key, dict):  # A tuple, as Keras writes it.
+        key = (key.get("config") or {}).get("value", key)
+    # `x[:, 3]` leaves a single step, and no time.
+    one_step = isinstance(key, list) and len(key) > 1 and isinstance(key[1], int)
+    if one_step or kind in masks.ASIDE | masks.WITHOUT_MASK:
         return None
     made = layer_for(meeting)
     once = len(layer.serialized.get("inbound_nodes") or ()) == 1
     if made is None or not (orderly and once):
         why = "it drops the mask, and no layer does the same and keeps the mask"
         return _finding("PS301", layer, why, _KEEP_MASK)
-    swap, config, arguments = made
+    swap, config, given = made
     own = {"name": layer.name, "trainable": True}
-    return Edit(layer, swap, {**own, **config}, arguments)
+    return Edit(layer, swap, {**own, **config}, given)
+
+
+def _mixes_steps(meeting: Meeting) -> bool:
+    """Whether a layer that keeps masks mixes values of one step into another."""
+    kind, axis = meeting.layer.class_name, meeting.layer.config.get("axis", -1)
+    over_time = kind in masks.MIXES_OVER_AXIS and covers_time(axis, meeting.input_rank)
+    return over_time or kind in masks.MIXES_STEPS
 
 
 def _leaks(meeting: Meeting) -> bool:
@@ -218,7 +227,10 @@ def _reasons_against(
                     "depend on the amount of padding"
                 )
         case "Add":
-            if _input_ranks_differ(layer):
+            built = layer.serialized.get("build_config")
+            shapes = built.get("input_shape") if isinstance(built, dict) else None
+            shapes = shapes if isinstance(shapes, list) else ()
+            if len({len(shape) for shape in shapes if isinstance(shape, list)}) != 1:
                 yield "its inputs have different ranks"
         case "MultiHeadAttention" | "GroupQueryAttention":
             axes = config.get("attention_axes") or [1]
@@ -229,11 +241,3 @@ def _reasons_against(
                 padding = ("query_mask", "key_mask", "value_mask")
                 if any(meeting.given.get(name, 2) < 2 for name in padding):
                     yield "a padding mask that it gets is not (batch, time)"
-
-
-def _input_ranks_differ(layer: LayerNode) -> bool:
-    built = layer.serialized.get("build_config")
-    shapes = built.get("input_shape") if isinstance(built, dict) else None
-    if not isinstance(shapes, list):
-        return True
-    return len({len(shape) for shape in shapes if isinstance(shape, list)}) != 1
