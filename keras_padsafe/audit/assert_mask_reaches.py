@@ -54,13 +54,6 @@ def assert_mask_reaches(
         read_layer(layer, "layer", MaskError)
     batch = _padded_sample(model) if batch is None else batch
     calls, story = run_with_masks(model, read_batch(batch, "batch", MaskError))
-    for call in _calls_of(calls, layer):
-        _check(story, call)
-
-
-def _calls_of(
-    calls: list[CallRecord], layer: str | keras.layers.Layer
-) -> list[CallRecord]:
     end = f"/{layer}" if isinstance(layer, str) else None
     found = [
         call
@@ -76,7 +69,8 @@ def _calls_of(
             f"layer: the model does not call {name}. Expected the name, path or object "
             f"of one of: {', '.join(paths[:20])}{more}."
         )
-    return found
+    for call in found:
+        _check(story, call)
 
 
 def _check(story: MaskStory | None, call: CallRecord) -> None:

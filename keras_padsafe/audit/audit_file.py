@@ -24,23 +24,14 @@ _Made = dict[str, AuditReport | str]
 
 @dataclass(frozen=True)
 class FileAudit(AuditReport):
-    """What all audits of one saved model found.
-
-    Attributes:
-        model: The file.
-        batch: Where the batch came from; `None` if there was none.
-        backend: The Keras backend that ran the model; `None` if it was not run.
-        checks: The report of each audit that was made, by name.
-        skipped: Why an audit could not be made and what to do, by name.
-        picture: What became of each position of one row, layer by layer, as plain
-            data; `None` without a batch.
-    """
+    """What all audits of one saved model found."""
 
     model: str
-    batch: str | None
-    backend: str | None
+    batch: str | None  # Where it came from, if there was one.
+    backend: str | None  # That which ran the model, if one did.
     checks: dict[str, AuditReport]
-    skipped: dict[str, str]
+    skipped: dict[str, str]  # Why an audit could not be made and what to do.
+    # What became of each position of one row, layer by layer, as plain data.
     picture: dict[str, Any] | None = None
 
     @property
@@ -68,11 +59,11 @@ def audit_file(path: str | os.PathLike[str]) -> FileAudit:
     with open_archive(path) as archive:
         has_config = archive.config is not None
     made["layers"] = (
-        _report_or_why(path, lambda: check_config(path))
+        _report_or_why(str(path), lambda: check_config(path))
         if has_config
         else "the file holds weights only. Audit the .keras file that model.save wrote"
     )
-    return _file_audit(path, made)
+    return _file_audit(str(path), made)
 
 
 def audit_with_batch(
@@ -104,11 +95,12 @@ def audit_with_batch(
             "without a batch."
         ) from None
     pad = pad_id if pad_id is not None else _pad_ids(path)
+    file = str(path)
     made: _Made = {
         "weights": check_weights(path),
-        "ids": _report_or_why(path, lambda: _check_ids(model, x, pad)),
+        "ids": _report_or_why(file, lambda: _check_ids(model, x, pad)),
         "non-finite values": _report_or_why(
-            path, lambda: find_nonfinite(model, x, y, sample_weight=sample_weight)
+            file, lambda: find_nonfinite(model, x, y, sample_weight=sample_weight)
         ),
     }
     refused = ModelRuns(model, x).refusal() is not None
@@ -116,19 +108,16 @@ def audit_with_batch(
         why = "the model raises an error on this batch"
         made |= {"masks": why, "padding": why}
     else:
-        masks = _report_or_why(path, lambda: trace_masks(model, x))
-        made["masks"] = masks
+        masks = made["masks"] = _report_or_why(file, lambda: trace_masks(model, x))
         # A model without masks and pad ids has no padding.
         if pad != [] or not isinstance(masks, MaskTrace) or masks.rows:
-            made["padding"] = _report_or_why(path, lambda: check_padding(model, x, pad))
+            made["padding"] = _report_or_why(file, lambda: check_padding(model, x, pad))
     backend = keras.backend.backend()
-    audit = _file_audit(path, made, batch_name or "a batch", backend)
+    audit = _file_audit(file, made, batch_name or "a batch", backend)
     return audit if refused else replace(audit, picture=_picture(model, x, audit))
 
 
-def _report_or_why(
-    path: str | os.PathLike[str], check: Callable[[], AuditReport]
-) -> AuditReport | str:
+def _report_or_why(file: str, check: Callable[[], AuditReport]) -> AuditReport | str:
     """Makes one audit; what it cannot look at is a reason, not the end."""
     try:
         return check()
@@ -140,24 +129,21 @@ def _report_or_why(
 
         said = what_was_said(error)
         raise AuditError(
-            f"{path}: the model does not take this batch ({said}). Expected: one batch "
+            f"{file}: the model does not take this batch ({said}). Expected: one batch "
             "like those it was trained on. In an .npz file, name the arrays like the "
             "inputs of the model, or x if there is only one."
         ) from None
 
 
 def _file_audit(
-    path: str | os.PathLike[str],
-    made: _Made,
-    batch: str | None = None,
-    backend: str | None = None,
+    file: str, made: _Made, batch: str | None = None, backend: str | None = None
 ) -> FileAudit:
     checks = {n: one for n, one in made.items() if isinstance(one, AuditReport)}
     skipped = {n: one for n, one in made.items() if isinstance(one, str)}
     order = ("error", "warning", "note")
     findings = [finding for report in checks.values() for finding in report]
     findings.sort(key=lambda finding: order.index(finding.severity))
-    return FileAudit(tuple(findings), str(path), batch, backend, checks, skipped)
+    return FileAudit(tuple(findings), file, batch, backend, checks, skipped)
 
 
 def _pad_ids(path: str | os.PathLike[str]) -> list[int]:

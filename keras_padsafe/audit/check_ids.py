@@ -87,13 +87,11 @@ class _Tally:
 
     ids: int = 0
     rows: int = 0
-    smallest: int | None = None
-    largest: int | None = None
+    smallest: int = 1 << 64
+    largest: int = -1 << 64
     first: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(
-        self, bad: np.ndarray, ids: np.ndarray, place: tuple[int, int, int]
-    ) -> None:
+    def add(self, bad: np.ndarray, ids: np.ndarray, *place: int) -> None:
         """Counts the ids that are marked, or, on one axis, the rows.
 
         `place` is their batch, and the number of the first row there and in the data.
@@ -101,9 +99,8 @@ class _Tally:
         numbers, of_ids = np.flatnonzero(_any_in_row(bad)), bad.ndim > 1
         if of_ids and numbers.size:
             found = ids[bad]
-            low, high = int(found.min()), int(found.max())
-            self.smallest = low if self.smallest is None else min(self.smallest, low)
-            self.largest = high if self.largest is None else max(self.largest, high)
+            self.smallest = min(self.smallest, int(found.min()))
+            self.largest = max(self.largest, int(found.max()))
             self.ids += len(found)
         self.rows += len(numbers)
         for row in numbers[: _ROWS_SHOWN - len(self.first)].tolist():
@@ -138,11 +135,9 @@ class _Ids:
     ids: int = 0
     kinds: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
 
-    def add(
-        self, ids: np.ndarray, present: np.ndarray, batch: int, first_row: int
-    ) -> None:
-        """Adds rows of a batch, from its row `first_row` on."""
-        place = (batch, first_row, self.rows)
+    def add(self, ids: np.ndarray, present: np.ndarray, *place: int) -> None:
+        """Adds rows; `place` is their batch, and the number of the first one there."""
+        place = (*place, self.rows)
         pad = np.zeros(ids.shape, bool)
         for pad_id in self.pad_ids:
             pad |= present & (ids == pad_id)
@@ -164,7 +159,7 @@ class _Ids:
             marks["left"] = _any_in_row(pad & (steps < first))
             marks["right"] = _any_in_row(pad & (steps > last))
         for kind, bad in marks.items():
-            self.kinds[kind].add(bad, ids, place)
+            self.kinds[kind].add(bad, ids, *place)
 
 
 def _any_in_row(marked: np.ndarray) -> np.ndarray:
@@ -230,11 +225,9 @@ def _findings(tally: _Ids, name: str) -> Iterator[Finding]:
 
 
 def _pad_ids(pad_id: Any) -> tuple[int, ...]:
-    if pad_id is None:
-        return ()
-    several = isinstance(pad_id, Iterable) and getattr(pad_id, "ndim", 1) > 0
-    several = several and not isinstance(pad_id, str | bytes)
-    numbers = [as_integer(pad) for pad in (pad_id if several else [pad_id])]
+    listed = isinstance(pad_id, Iterable) and getattr(pad_id, "ndim", 1) > 0
+    several = pad_id if listed and not isinstance(pad_id, str | bytes) else [pad_id]
+    numbers = [] if pad_id is None else [*map(as_integer, several)]
     found = tuple(number for number in numbers if number is not None)
     if len(found) < len(numbers):
         raise IdError(

@@ -9,18 +9,14 @@ import numpy as np
 from keras_padsafe.arguments import read_layer
 from keras_padsafe.audit.padding.padding_answers import Answer, all_answers, noise_floor
 from keras_padsafe.audit.padding.padding_causes import find_causes
-from keras_padsafe.audit.padding_report import (
-    LayerMovement,
-    PaddingReport,
-    PadOutputs,
-)
+from keras_padsafe.audit.padding_report import LayerMovement, PaddingReport, PadOutputs
 from keras_padsafe.audit.read_batch import read_batch, read_pad_id
 from keras_padsafe.audit.run.find_timelines import born_masks, find_timelines
 from keras_padsafe.audit.run.id_inputs import own_record
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
-from keras_padsafe.audit.run.record_calls import Record, Value
+from keras_padsafe.audit.run.record_calls import Record
 from keras_padsafe.errors import AuditError
 
 
@@ -135,17 +131,14 @@ def _layers(runs: PaddedRuns, answer: Answer) -> Iterator[LayerMovement]:
 
 
 def _pad_outputs(runs: PaddedRuns) -> PadOutputs | None:
-    # The innermost call that puts out the last sequence: it ends before others.
-    made_by: dict[Value, str] = {}
-    for call in runs.record.values():
-        for value in call.outputs:
-            made_by.setdefault(value, call.path)
-    for call in reversed(runs.record.values()):
-        for value in call.outputs:
-            axes = runs.axes[value]
-            padded, vectors = axes.padded, value.is_float and value.array.ndim == 3
-            if vectors and axes.batch and padded is not None and padded.ndim == 2:
-                return _measure_pad_outputs(made_by[value], value.array, ~padded)
+    calls = runs.record.values()
+    for value in (value for call in reversed(calls) for value in call.outputs):
+        axes = runs.axes[value]
+        padded, vectors = axes.padded, value.is_float and value.array.ndim == 3
+        if vectors and axes.batch and padded is not None and padded.ndim == 2:
+            # The innermost call that puts it out: it ends before others.
+            path = next(call.path for call in calls if value in call.outputs)
+            return _measured(path, value.array, ~padded)
     return None
 
 
@@ -190,9 +183,7 @@ def _missing(runs: PaddedRuns, answers: dict[str, Answer]) -> Iterator[str]:
         yield f"the effect of padding at some positions: {why}"
 
 
-def _measure_pad_outputs(
-    path: str, vectors: np.ndarray, real: np.ndarray
-) -> PadOutputs | None:
+def _measured(path: str, vectors: np.ndarray, real: np.ndarray) -> PadOutputs | None:
     """Of vectors `(batch, time, dim)`; `None` if no row holds padding and more."""
     rows = (~real).any(1) & real.any(1)
     vectors, real = vectors[rows].astype("float64"), real[rows]
@@ -201,9 +192,14 @@ def _measure_pad_outputs(
     norms = np.linalg.norm(vectors, axis=-1)
     everything = vectors.mean(1)
     alone = (vectors * real[..., None]).sum(1) / real.sum(1)[:, None]
-    apart = np.linalg.norm(everything - alone, axis=-1)
-    length = np.linalg.norm(everything, axis=-1)
-    both = length * np.linalg.norm(alone, axis=-1)
+    apart, length, other = (
+        np.linalg.norm(mean, axis=-1)
+        for mean in (everything - alone, everything, alone)
+    )
+    above = np.stack([apart, (everything * alone).sum(-1)])
+    below = np.stack([length, length * other])
+    ratios = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    share, cosine = ratios.mean(1)
     rows_of, positions_of = np.nonzero(~real)
     padded = vectors[~real]
     return PadOutputs(
@@ -212,8 +208,8 @@ def _measure_pad_outputs(
         real_norm=float(norms[real].mean()),
         by_position=_explained(padded, positions_of),
         by_sentence=_explained(padded, rows_of),
-        share_of_mean=float(np.mean(_ratio(apart, length))),
-        cosine=float(np.mean(_ratio((everything * alone).sum(-1), both))),
+        share_of_mean=float(share),
+        cosine=float(cosine),
     )
 
 
@@ -228,7 +224,3 @@ def _explained(vectors: np.ndarray, groups: np.ndarray) -> float:
     sums = np.zeros((counts.size, vectors.shape[1]))
     np.add.at(sums, number, centred)
     return float(np.square(sums / np.sqrt(counts)[:, None]).sum() / total)
-
-
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)

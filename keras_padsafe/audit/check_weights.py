@@ -168,8 +168,7 @@ def _look(array: StoredArray) -> dict[str, Any]:
         rows = np.unique(numbers // row_size)
         count += len(rows) - int(rows[0] == last_row)
         last_row = int(rows[-1])
-        for number in numbers[: _SHOWN - len(first)]:
-            at = np.unravel_index(int(number), array.shape) if array.shape else ()
-            first.append([int(index) for index in at])
+        places = np.unravel_index(numbers[: _SHOWN - len(first)], array.shape or (1,))
+        first += np.transpose(places)[:, : len(array.shape)].tolist()
     figures = {"nan": nan, "infinite": infinite, "rows": count, "first": first}
     return figures if first else {}

@@ -1,6 +1,5 @@
 """What a padding audit found, and what it measured."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +7,7 @@ from keras_padsafe.audit.audit_report import AuditReport
 
 Verdict = Literal["same", "noise", "moved", "leak", "not finite", "skipped"]
 
-_SAID: Mapping[str, str] = {
+_SAID = {
     "gradient": "a gradient at the padding",
     "other side": "padding on the other side",
     "other mates": "other rows beside it",

@@ -1,6 +1,5 @@
 """Follows every mask through a model: where it is born, used and lost."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +8,10 @@ import keras
 from keras_padsafe.arguments import read_layer
 from keras_padsafe.audit.audit_report import AuditReport, plain
 from keras_padsafe.audit.masks.mask_findings import mask_findings
-from keras_padsafe.audit.masks.mask_story import MaskStory, erases, run_with_masks
+from keras_padsafe.audit.masks.mask_story import MaskStory, run_with_masks
 from keras_padsafe.audit.read_batch import read_batch
 from keras_padsafe.audit.run.record_calls import CallRecord, Value
 from keras_padsafe.errors import MaskError
-
-_HEADINGS = ("call", "class", "mask in", "used", "mask out", "event")
 
 
 @dataclass(frozen=True)
@@ -116,10 +113,10 @@ def trace_masks(model: keras.layers.Layer, batch: Any) -> MaskTrace:
 
 
 def _table(rows: tuple[MaskRow, ...]) -> str:
-    lines: list[tuple[str, ...]] = [_HEADINGS]
+    lines = [["call", "class", "mask in", "used", "mask out", "event"]]
     for row in rows:
         parts = (row.mask_in, row.used, row.mask_out, row.events)
-        lines.append((row.path, row.class_name, *map(", ".join, parts)))
+        lines.append([row.path, row.class_name, *map(", ".join, parts)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     form = "  ".join(f"{{:{width}}}" for width in widths)
     return "\n".join(form.format(*line).rstrip() for line in lines)
@@ -129,15 +126,29 @@ def _row(story: MaskStory, call: CallRecord, reads: bool) -> MaskRow | None:
     inputs = story.contents(call)
     outputs = [value for value in call.outputs if value.is_float]
     floats = (*inputs, *outputs)
-    padded = [flags for v in floats if (flags := story.padded(v)) is not None]
-    met = padded or call.used or any(v.mask is not None for v in floats)
+    shares = [flags.mean() for v in floats if (flags := story.padded(v)) is not None]
+    met = shares or call.used or any(v.mask is not None for v in floats)
     if not outputs or not met:
         return None
     latest = {value.tensor: value for value in call.inputs_after}
     after = [latest.get(value.tensor, value) for value in inputs]
-    events = {*_events(story, call, inputs, outputs, reads)}
-    if any(map(erases, inputs, after)):
-        events.add("erased")
+    masked = [value for value in inputs if value.mask is not None]
+    kept = [latest.get(value.tensor, value).mask is not None for value in masked]
+    events = set[str]() if all(kept) else {"erased"}
+    padded = [value for value in inputs if story.padded(value) is not None]
+    for value in outputs:
+        if story.shows_padding(value):
+            wrong = any(map(story.shows_padding, inputs))
+            events.add("kept" if wrong else "from nowhere")
+        elif value.mask is not None:
+            events.add(("born", "kept", "combined")[min(len(masked), 2)])
+        elif story.padded(value) is not None and any(v in masked for v in padded):
+            events.add("dropped")
+    gone = padded and all(story.padded(value) is None for value in outputs)
+    if reads and masked:
+        events.add("ignored")
+    elif gone and (call.used or masked):
+        events.add("consumed")
     return MaskRow(
         call.path,
         call.class_name,
@@ -146,7 +157,7 @@ def _row(story: MaskStory, call: CallRecord, reads: bool) -> MaskRow | None:
         _states(story, outputs),
         _states(story, after),
         tuple(sorted(events)),
-        round(max((float(flags.mean()) for flags in padded), default=0.0), 4),
+        round(float(max(shares, default=0.0)), 4),
     )
 
 
@@ -158,27 +169,3 @@ def _states(story: MaskStory, values: list[Value]) -> tuple[str, ...]:
         return "all True" if hides_none else "mask"
 
     return tuple(map(state, values))
-
-
-def _events(
-    story: MaskStory,
-    call: CallRecord,
-    inputs: list[Value],
-    outputs: list[Value],
-    reads: bool,
-) -> Iterator[str]:
-    masked = [value for value in inputs if value.mask is not None]
-    padded = [value for value in inputs if story.padded(value) is not None]
-    for value in outputs:
-        if story.shows_padding(value):
-            wrong = any(map(story.shows_padding, inputs))
-            yield "kept" if wrong else "from nowhere"
-        elif value.mask is not None:
-            yield ("born", "kept", "combined")[min(len(masked), 2)]
-        elif story.padded(value) is not None and any(v in masked for v in padded):
-            yield "dropped"
-    gone = padded and all(story.padded(value) is None for value in outputs)
-    if reads and masked:
-        yield "ignored"
-    elif gone and (call.used or masked):
-        yield "consumed"

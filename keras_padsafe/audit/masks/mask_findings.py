@@ -14,15 +14,11 @@ from keras_padsafe.audit.run.float_noise import typical_size
 from keras_padsafe.audit.run.leaks import moved_inside
 from keras_padsafe.audit.run.longer_calls import readers_of_more
 from keras_padsafe.audit.run.movements import Movements
-from keras_padsafe.audit.run.poison import Kind
-from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
+from keras_padsafe.audit.run.record_calls import Key, Value
 from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.facts.advice import POOLING
 from keras_padsafe.facts.swaps import OURS
 from keras_padsafe.types import Tensor
-
-KINDS: tuple[Kind, ...] = ("random", "large")
-"""A maximum may not see the one, and a softmax may hide the other."""
 
 _ORDER = ("PS302", "PS303", "PS304", "PS301", "PS305")
 
@@ -87,7 +83,8 @@ def _readers(story: MaskStory) -> list[tuple[Key, Movements]]:
     """The calls through which padding reaches an answer."""
     runs, found = story.runs, dict[Key, Movements]()
     if runs.taps or runs.features:
-        for kind in KINDS:
+        # A maximum may not see the one, and a softmax may hide the other.
+        for kind in ("random", "large"):
             for key, moved in runs.leaks(kind, settle=True):
                 found.setdefault(key, moved)
     # Without a mask, or where no time is left, padding counts whatever it holds.
@@ -154,8 +151,7 @@ def instead(loss: Loss) -> str:
 
 
 def _of_reader(story: MaskStory, key: Key, moved: Movements) -> Finding:
-    runs = story.runs
-    call = runs.record[key]
+    runs, call = story.runs, story.runs.record[key]
     padded, untold = story.padded_inputs(call), story.untold(call)
     name = f"'{call.path}' ({call.class_name})"
     traced = [(story.lost(value, call), value) for value in untold]
@@ -179,6 +175,13 @@ def _of_reader(story: MaskStory, key: Key, moved: Movements) -> Finding:
     seen = story.told_elsewhere(untold[0]) if untold else ""
     got = f"gets {'no' if untold else 'a'} mask for the padding in its input"
     got = f"does not get the mask that '{seen}' gets" if seen else got
+    fix = (
+        "Pass the mask in an argument that the layer uses (attention_mask=, "
+        "padding_mask=), or use a layer that uses masks, such as the attention, "
+        "Conv1D and pooling layers of keras_padsafe.layers."
+    )
+    if untold:
+        fix = "Pass the mask by name: attention_mask=, padding_mask= or mask=."
     value = next(iter(untold or padded), None)
     evidence = {} if value is None else _evidence(story, value, seen)
     return Finding(
@@ -186,7 +189,7 @@ def _of_reader(story: MaskStory, key: Key, moved: Movements) -> Finding:
         call.path,
         f"{name} {got}, and its outputs at real positions change with the content of "
         "the padding.",
-        _use_of_mask(call, bool(untold)),
+        _ours(call.class_name) or fix,
         evidence | {"read_by": [call.path]},
     )
 
@@ -224,18 +227,6 @@ def _of_output(story: MaskStory, number: int, after: Value) -> list[Finding]:
 def _ours(class_name: str) -> str:
     ours = OURS.get(class_name)
     return f"Replace {class_name} with {ours}." if ours else ""
-
-
-def _use_of_mask(call: CallRecord, untold: bool) -> str:
-    if ours := _ours(call.class_name):
-        return ours
-    if untold:
-        return "Pass the mask by name: attention_mask=, padding_mask= or mask=."
-    return (
-        "Pass the mask in an argument that the layer uses (attention_mask=, "
-        "padding_mask=), or use a layer that uses masks, such as the attention, "
-        "Conv1D and pooling layers of keras_padsafe.layers."
-    )
 
 
 def _evidence(story: MaskStory, value: Value, seen: str) -> dict[str, Any]:

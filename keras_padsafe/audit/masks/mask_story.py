@@ -11,7 +11,7 @@ from keras_padsafe.audit.run.id_inputs import own_record
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
-from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
 from keras_padsafe.audit.run.time_axes import Axis, deepened
 from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.compat import inner_layers
@@ -40,15 +40,11 @@ class Loss:
 class MaskStory:
     """What a run of a batch says of masks.
 
-    Attributes:
-        runs: The batch.
-        calls: The calls in the order in which they began, that of the model first.
-        root: The call of the model itself.
+    Its calls come in the order in which they began, that of the model, `root`, first.
     """
 
-    def __init__(self, runs: PaddedRuns) -> None:
-        self.runs = runs
-        self.calls, self.root = _in_order(runs.record), outputs_of(runs.record)
+    def __init__(self, runs: PaddedRuns, calls: list[CallRecord]) -> None:
+        self.runs, self.calls, self.root = runs, calls, outputs_of(runs.record)
         self._losses: dict[tuple[int, int], Loss | None] = {}
         self._made_by: dict[int, CallRecord] = {}
         for call in runs.record.values():
@@ -167,14 +163,10 @@ class MaskStory:
         within = self.runs.record[reader.parent] if reader.parent else reader
         given = self.padded_inputs(within)
         for other in given:
-            same = other.array.shape == value.array.shape
-            if same and np.array_equal(other.array, value.array) and other.mask is None:
+            if other.mask is None and np.array_equal(other.array, value.array):
                 return self._lost(other, within)
-        earlier = [
-            call
-            for call in self._inside(within)
-            if call.index < reader.index or reader is within
-        ]
+        end = float("inf") if reader is within else reader.index
+        earlier = [call for call in self._inside(within) if call.index < end]
         masked = [v for v in given if v.mask is not None]
         carriers = [call.path for call in earlier if _carries(call)]
         if masked or carriers:
@@ -192,18 +184,17 @@ class MaskStory:
 
     def _inside(self, outer: CallRecord) -> list[CallRecord]:
         """The calls that happened in another one, however deep."""
-        inside: set[Key | None] = {outer.key}
-        found = []
+        found: dict[Key | None, CallRecord] = {outer.key: outer}
         for call in self.calls:
-            if call.parent in inside:
-                inside.add(call.key)
-                found.append(call)
-        return found
+            if call.parent in found:
+                found[call.key] = call
+        return [*found.values()][1:]
 
     def _erased(self, value: Value, reader: CallRecord) -> Loss | None:
         for call in self.calls[: self.calls.index(reader)]:
             for before, after in zip(call.inputs, call.inputs_after, strict=False):
-                if before.tensor == value.tensor and erases(before, after):
+                erased = before.mask is not None and after.mask is None
+                if erased and before.tensor == value.tensor:
                     return self._loss("erased", call, self._seen(before))
         return None
 
@@ -220,16 +211,16 @@ class MaskStory:
             if any(operation is owner.layer for operation in graph):
                 break
             owner, how = above, "operation" if how == "dropped" else how
-        given, made = self._time(owner.inputs), self._time(owner.outputs)
+
+        def time(values: list[Value]) -> list[tuple[Axis, ...]]:
+            read = [self.runs.axes[value] for value in values if value.is_float]
+            return [tuple(one.axes[n] for n, _ in one.time[:1]) for one in read]
+
+        given, made = time(owner.inputs), time(owner.outputs)
         positions = "other" if any(made) else "none"
         if any(axis and axis in given for axis in made):
             positions = "same"
         return Loss(how, owner.path, owner.class_name, call.index, seen, positions)
-
-    def _time(self, values: list[Value]) -> list[tuple[Axis, ...]]:
-        """The first axis of time of each tensor of floats."""
-        read = [self.runs.axes[value] for value in values if value.is_float]
-        return [tuple(one.axes[n] for n, _ in one.time[:1]) for one in read]
 
 
 def run_with_masks(
@@ -238,7 +229,8 @@ def run_with_masks(
     """Runs a batch; there is no story where nothing makes, carries or gets a mask."""
     runs = ModelRuns(model, batch)
     record = own_record(runs, MaskError)
-    calls, declared = _in_order(record), declared_pad_ids(model)
+    calls = sorted(record.values(), key=lambda call: call.index)
+    declared = declared_pad_ids(model)
     given = [_shown_by(v.array) for call in calls for v in _given_by_name(call)]
     carried = [v.mask for call in calls for v in call.inputs]
     met = [mask.astype(bool) for mask in (*given, *carried) if mask is not None]
@@ -257,7 +249,7 @@ def run_with_masks(
             lines[n] = replace(line, places=places)
     if any(line.padding.any() for line in lines):
         padded = PaddedBatch(runs.inputs, tuple(lines), declared or None)
-        return calls, MaskStory(PaddedRuns(runs, record, padded))
+        return calls, MaskStory(PaddedRuns(runs, record, padded), calls)
     if met:
         raise MaskError(
             "batch: it has no padding, so there is nothing to trace. Expected: rows of "
@@ -269,23 +261,11 @@ def run_with_masks(
 
 def declared_pad_ids(model: keras.layers.Layer) -> list[int]:
     """The ids that the layers of a model take for padding, and make a mask of."""
-    found: set[int] = set()
-    for layer in inner_layers(model):
-        if getattr(layer, "mask_zero", False) is True:
-            found.add(0)
-        pad_id = getattr(layer, "pad_id", None)
-        if pad_id is not None:
-            found.update(int(one) for one in np.ravel(pad_id))
-    return sorted(found)
-
-
-def _in_order(record: Record) -> list[CallRecord]:
-    return sorted(record.values(), key=lambda call: call.index)
-
-
-def erases(before: Value, after: Value) -> bool:
-    """Whether a call took the mask away from what it was given."""
-    return before.mask is not None and after.mask is None
+    layers = inner_layers(model)
+    zero = [0 for layer in layers if getattr(layer, "mask_zero", False) is True]
+    given = [getattr(layer, "pad_id", None) for layer in layers]
+    ids = [int(one) for pad in given if pad is not None for one in np.ravel(pad)]
+    return sorted({*zero, *ids})
 
 
 def _given_by_name(call: CallRecord) -> list[Value]:

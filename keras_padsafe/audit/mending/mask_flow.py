@@ -29,36 +29,22 @@ _FLOATS = frozenset("bfloat16 float16 float32 float64".split())
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask that a tensor carries, or may carry.
+    """A mask that a tensor carries, or may carry; of rank 2 it is `(batch, time)`."""
 
-    Attributes:
-        origins: The calls that made it; two masks with other origins may differ.
-        rank: Its rank: 2 for `(batch, time)`.
-        home: The `TimeDistributed` within which it was made, if there is one.
-    """
-
-    origins: frozenset[Call]
+    origins: frozenset[Call]  # What made it: masks with other origins may differ.
     rank: int = 2
-    home: LayerNode | None = None
+    home: LayerNode | None = None  # The `TimeDistributed` within which it was made.
 
 
 @dataclass(frozen=True)
 class Meeting:
-    """A call that a mask reaches.
-
-    Attributes:
-        call: The call.
-        layer: The layer that computes; for a wrapper, the layer inside.
-        masks: The mask of each input, `None` for an input without one.
-        given: The names of the masks that the model's author passed, and their ranks.
-        input_rank: The rank of the first input, where the file records it.
-    """
+    """A call that a mask reaches."""
 
     call: Call
-    layer: LayerNode
-    masks: tuple[Mask | None, ...]
-    given: dict[str, int]
-    input_rank: int | None
+    layer: LayerNode  # The one that computes; for a wrapper, the layer inside.
+    masks: tuple[Mask | None, ...]  # Of each input.
+    given: dict[str, int]  # The ranks of those that the model's author passed, by name.
+    input_rank: int | None  # Of the first input, where the file records it.
 
     @property
     def known(self) -> list[Mask]:
@@ -75,7 +61,10 @@ def follow_masks(graph: Graph) -> Iterator[Meeting]:
         arriving = [carried[source] for source in call.inputs]
         seen = tuple(_seen_from(mask, home) for mask in arriving)
         rank = _rank(call.inputs[0], graph) if call.inputs else None
-        meeting = Meeting(call, _inner(call.layer), seen, _given(call), rank)
+        layer = call.layer
+        while layer.class_name == "SpectralNormalization" and layer.children:
+            layer = layer.children[0].original or layer.children[0]
+        meeting = Meeting(call, layer, seen, _given(call), rank)
         if meeting.known or meeting.given:
             yield meeting
         first = arriving[0] if arriving else None
@@ -141,12 +130,6 @@ def _mask_after(meeting: Meeting, home: LayerNode | None, graph: Graph) -> Mask 
     return None
 
 
-def _inner(layer: LayerNode) -> LayerNode:
-    while layer.class_name == "SpectralNormalization" and layer.children:
-        layer = layer.children[0].original or layer.children[0]
-    return layer
-
-
 def _seen_from(mask: Mask | None, home: LayerNode | None) -> Mask | None:
     """What a layer sees of a mask: inside `TimeDistributed`, that of its one step."""
     if mask is None or mask.home is home:
@@ -188,7 +171,7 @@ def layer_for(meeting: Meeting) -> tuple[Swap, dict[str, Any], list[Any]] | None
         return ACTIVATION, {**own, "activation": ACTIVATIONS[kind]}, tensors
     if kind == "Add" and len(values) == len(tensors) == 2:
         return MASKED_ADD, own, [tensors]
-    numbers = [value for value in values if _is_number(value)]
+    numbers = [v for v in values if type(v) in (int, float) and math.isfinite(v)]
     if len(values) != 2 or not len(tensors) == len(numbers) == 1:
         return None
     scale, offset = 1.0, numbers[0]
@@ -203,8 +186,3 @@ def layer_for(meeting: Meeting) -> tuple[Swap, dict[str, Any], list[Any]] | None
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
-
-
-def _is_number(value: Any) -> bool:
-    whole = isinstance(value, int | float) and not isinstance(value, bool)
-    return whole and math.isfinite(value)

@@ -35,7 +35,17 @@ def prove_repair(source: Archive, target: Archive) -> Iterator[Check]:
     yield check_arrays(before, after)
     yield _weights(before.model, after.model)
     yield check_optimizer(before, after, target, dropped=False)
-    yield from _outputs(before.model, after.model)
+    try:
+        _, sampler = pair_models(before.model, before.model, None)
+    except (ModelFailed, NotShown) as error:
+        yield Check(_ORDINARY, "skipped", str(error))
+        yield Check(_PADDED, "skipped", "for the same reason")
+        return
+    for name, compare in ((_ORDINARY, _ordinary), (_PADDED, _padded)):
+        try:
+            yield Check(name, *compare(before.model, after.model, sampler))
+        except ModelFailed as error:
+            yield Check(name, "skipped", str(error))
 
 
 def _weights(before: Any, after: Any) -> Check:
@@ -54,20 +64,6 @@ def _weights(before: Any, after: Any) -> Check:
         detail = f"{changed} of {len(old)} variables differ from the old ones"
         return Check(name, "failed", detail, float(changed))
     return Check(name, "passed", f"{len(old)} variables, bit for bit", float(len(old)))
-
-
-def _outputs(before: Any, after: Any) -> Iterator[Check]:
-    try:
-        _, sampler = pair_models(before, before, None)
-    except (ModelFailed, NotShown) as error:
-        yield Check(_ORDINARY, "skipped", str(error))
-        yield Check(_PADDED, "skipped", "for the same reason")
-        return
-    for name, compare in ((_ORDINARY, _ordinary), (_PADDED, _padded)):
-        try:
-            yield Check(name, *compare(before, after, sampler))
-        except ModelFailed as error:
-            yield Check(name, "skipped", str(error))
 
 
 def _ordinary(before: Any, after: Any, sampler: Sampler) -> _Found:

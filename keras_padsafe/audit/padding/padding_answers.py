@@ -28,13 +28,9 @@ _OWN_PADDING = "the model pads its input by itself"
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What became of the answer in one variant.
+    """What became of the answer in one variant, and of each tensor on the way.
 
-    Attributes:
-        variant: What the report says of it.
-        moved: How far each tensor moved; empty if there is nothing to compare.
-        key: The first call that moved.
-        where: The row and position that moved most.
+    `key` is the first call that moved, `where` the row and position that moved most.
     """
 
     variant: PaddingVariant
@@ -60,8 +56,8 @@ def all_answers(runs: PaddedRuns) -> dict[str, Answer]:
     less = answers["less padding"] = _less_padding(runs)
     for name, kind in CONTENT.items():
         if runs.taps or runs.features:
-            change, put = runs.behind(kind)
-            answers[name] = _asked(runs, "PS402", change, put, kind=kind)
+            wild = kind != "random"
+            answers[name] = _asked(runs, "PS402", *runs.behind(kind), wild=wild)
         else:
             why = "no call was seen that turns ids into features"
             answers[name] = _skipped(runs, "PS402", why)
@@ -92,8 +88,7 @@ def noise_floor(runs: PaddedRuns) -> float:
 def _less_padding(runs: PaddedRuns) -> Answer:
     """The answer with all padding cut off; if that is refused, some of it."""
     batch, skipped = runs.batch, []
-    count = len(batch.timelines)
-    for only in (None, *range(count if count > 1 else 0)):
+    for only in (None, *range(len(batch.timelines))):
         change = batch.with_less_padding(batch.most_padded, only)
         answer = _asked(runs, "PS401", change or _OWN_PADDING)
         if not answer.skipped:
@@ -103,17 +98,16 @@ def _less_padding(runs: PaddedRuns) -> Answer:
 
 
 def _asked(
-    runs: PaddedRuns,
-    code: str,
-    change: Change | str,
-    *alters: Alter,
-    kind: Kind = "random",
+    runs: PaddedRuns, code: str, change: Change | str, *put: Alter, wild: bool = False
 ) -> Answer:
-    """The answer to a changed batch; in place of one, why there is none."""
+    """The answer to a changed batch; in place of one, why there is none.
+
+    What padding holds in a `wild` one is NaN, or overflows: no model has to bear that.
+    """
     if isinstance(change, str):
         return _skipped(runs, code, change)
     try:
-        moved = runs.moved(change, *alters)
+        moved = runs.moved(change, *put)
     except Exception as error:  # Whatever a model of the user's raises.
         return _skipped(runs, code, f"the model refuses it: {what_was_said(error)}")
     noise, compared = runs.noise, [value for value in runs.outputs if value in moved]
@@ -121,11 +115,9 @@ def _asked(
         return _skipped(runs, code, "the output then has another shape")
     worst = max(compared, key=lambda value: ratio(moved[value].size, noise[value]))
     size, key, first = moved[worst].size, None, None
-    # NaN, or what overflows, is not what padding holds; nor is a position behind the
-    # last one of a table.
-    may_overflow = kind != "random" or code == "PS401"
     verdict: Verdict = "moved" if code == "PS403" else "leak"
-    if np.isinf(size) and may_overflow:
+    # More padding may reach behind the last position of a table.
+    if np.isinf(size) and (wild or code == "PS401"):
         verdict = "not finite"
     elif size <= MULTIPLE * noise[worst]:
         verdict = "noise" if size else "same"

@@ -8,7 +8,7 @@ from keras_padsafe.audit.audit_report import plain
 from keras_padsafe.audit.codes import CODES
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.padding.padding_answers import CONTENT, Answer, ratio
-from keras_padsafe.audit.padding_report import PaddingVariant, said
+from keras_padsafe.audit.padding_report import said
 from keras_padsafe.audit.run.leaks import first_mover, place_of
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.poison import Kind
@@ -33,14 +33,13 @@ def find_causes(runs: PaddedRuns, answers: Mapping[str, Answer]) -> list[Finding
     shown = ("leak", "moved")
     leaking = [n for n, answer in answers.items() if answer.variant.verdict in shown]
     content = [name for name in leaking if answers[name].variant.code == "PS402"]
-    found = [(*begun, content) for begun in _content_causes(runs, answers, content)]
-    for name in leaking:
-        if name not in content:
-            found.append((answers[name].key, answers[name].variant.first, [name]))
+    of_content = _content_causes(runs, answers, content)
     causes: dict[str, _Cause] = {}
-    for key, first, names in found:
-        place = first or runs.runs.model.name
-        causes.setdefault(place, _Cause(key, place)).names += names
+    for name in sorted(leaking, key=lambda name: name not in content):
+        own = [(answers[name].key, answers[name].variant.first)]
+        for key, first in of_content if name in content else own:
+            place = first or runs.runs.model.name
+            causes.setdefault(place, _Cause(key, place)).names.append(name)
     order = [*runs.record, None]
     kept: list[_Cause] = []
     for cause in sorted(
@@ -92,9 +91,8 @@ def _finding(runs: PaddedRuns, answers: Mapping[str, Answer], cause: _Cause) -> 
     doubtful = "less padding" if "alone" in variants else ""
     codes = {variant.code for name, variant in variants.items() if name != doubtful}
     code = min(codes, key=_ORDER.index)
-    evidence: dict[str, Any] = {
-        "variants": {name: _evidence(answers[name]) for name in variants}
-    }
+    figures = {name: _evidence(answers[name]) for name in variants}
+    evidence: dict[str, Any] = {"variants": figures}
     kind, path, mask, instead = "the model", cause.place, "", ""
     call = runs.record.get(cause.key) if cause.key else None
     if call is not None:
@@ -110,39 +108,35 @@ def _finding(runs: PaddedRuns, answers: Mapping[str, Answer], cause: _Cause) -> 
     # Figures of ordinary content say more than those of a gradient or an extreme.
     shown = min(cause.names, key=("large content", "gradient").__contains__)
     title, worst = CODES[code].title, variants[shown]
+    measured = (
+        f"The output of the model changes by {worst.moved:.3g} with {said(shown)}"
+    )
+    if shown == "gradient":
+        share = f"{worst.moved:.3g} times that at real positions"
+        measured = f"The gradient at padded positions is {share}"
+    fix = instead or "Leave padding out of every sum, mean and maximum over time."
+    if code == "PS403":
+        fix = (
+            "A model that counts positions does this. Pad on the side that it was "
+            "trained with."
+        )
+    elif code == "PS404":
+        fix = f"No row may depend on another row. {instead}".strip()
     return Finding(
         code,
         path,
         f"{title[0].upper()}{title[1:]}: real positions first change in {kind}{where}, "
-        f"with {', '.join(map(said, cause.names))}. {_measured(shown, worst)}; "
-        f"rounding alone changes it by {worst.noise:.3g}.{mask}",
-        _fix(code, instead),
+        f"with {', '.join(map(said, cause.names))}. {measured}; rounding alone changes "
+        f"it by {worst.noise:.3g}.{mask}",
+        fix,
         evidence,
     )
-
-
-def _fix(code: str, instead: str) -> str:
-    if code == "PS403":
-        return (
-            "A model that counts positions does this. Pad on the side that it was "
-            "trained with."
-        )
-    if code == "PS404":
-        return f"No row may depend on another row. {instead}".strip()
-    return instead or "Leave padding out of every sum, mean and maximum over time."
 
 
 def _evidence(answer: Answer) -> dict[str, Any]:
     moved, noise = answer.variant.moved or 0.0, answer.variant.noise
     figures = {"moved": moved, "noise": noise, "ratio": ratio(moved, noise)}
     return plain(figures) | answer.where
-
-
-def _measured(name: str, variant: PaddingVariant) -> str:
-    if name == "gradient":
-        share = f"{variant.moved:.3g} times that at real positions"
-        return f"The gradient at padded positions is {share}"
-    return f"The output of the model changes by {variant.moved:.3g} with {said(name)}"
 
 
 def _instead(runs: PaddedRuns, call: CallRecord) -> str:

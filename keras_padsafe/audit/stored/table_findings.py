@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,8 @@ from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 
 _SHOWN = 8
 PIECE_BYTES = 1 << 22
-FLOATS = ("float16", "bfloat16", "float32", "float64")
-# Bits of a float's fraction: how many values chance has to choose from, at the least.
-_FRACTION_BITS = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}
+# With the bits of their fraction: how many values chance has to choose from at least.
+FLOATS = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}
 
 
 def table_findings(
@@ -73,7 +72,7 @@ def _of_table(
     # Those that only its gradients move; moving averages are none.
     own = [slot for slot in vocabulary.slots if slot.slot_of == site.path]
     slots = [slot for slot in own if isinstance(slot.fill, float)]
-    untrained = _untrained_rows(size, slots, archive.arrays)
+    untrained = _untrained(size, slots, archive)
     pads = [pad for pad in vocabulary.pad_ids if 0 <= pad < size]
     padding = np.isin(np.arange(size), pads)
     rows = np.flatnonzero(untrained & ~padding)
@@ -89,7 +88,9 @@ def _of_table(
             "them with keras_padsafe.surgery.trim.",
             {"rows": rows.size, "of_rows": size, "first": first, "words": words},
         )
-    if _chance_makes_equal_rows(array):
+    # Rows may well be equal by chance if they are many, narrow and coarse.
+    bits = FLOATS[site.dtype] * math.prod(site.shape[1:])
+    if size**2 / 2 > 1e-6 * 2.0 ** min(bits, 1000):
         not_checked.append(
             f"equal rows of {site.path}: with {size} rows of {site.shape[1]} values in "
             f"{site.dtype}, some are equal by chance"
@@ -133,14 +134,11 @@ def _of_table(
 
 def _words(rows: list[int], vocabulary: Vocabulary) -> list[Any]:
     """The word of each row; `None` where the file names none."""
-
-    def word(row: int) -> Any:
-        for site in vocabulary.words:
-            if site.first_id <= row < site.end:
-                return site.words[row - site.first_id]
-        return None
-
-    return [*map(word, rows)]
+    words = {row: None for row in rows}
+    for site in reversed(vocabulary.words):
+        listed = [row for row in rows if site.first_id <= row < site.end]
+        words |= {row: site.words[row - site.first_id] for row in listed}
+    return [*words.values()]
 
 
 def _named(rows: list[int], words: list[Any]) -> str:
@@ -150,9 +148,7 @@ def _named(rows: list[int], words: list[Any]) -> str:
     )
 
 
-def _untrained_rows(
-    size: int, slots: list[ArraySite], arrays: Mapping[str, StoredArray]
-) -> np.ndarray:
+def _untrained(size: int, slots: list[ArraySite], archive: Archive) -> np.ndarray:
     """Marks the rows whose slots all hold what they started with.
 
     None is marked if there are no slots, or no row was trained: the optimizer has not
@@ -164,13 +160,11 @@ def _untrained_rows(
         with_slot[list(slot.skips)] = False
         rows = np.flatnonzero(with_slot)
         start = decode(encode(np.array([slot.fill]), slot.dtype), slot.dtype)[0]
-        for first, block in _row_blocks(arrays[slot.path]):
+        for first, block in _row_blocks(archive.arrays[slot.path]):
             moved = decode(block, slot.dtype) != start
             moved = moved.reshape(len(block), -1).any(axis=1)
             trained[rows[first : first + len(block)]] |= moved
-    if not trained.any():
-        return np.zeros(size, bool)
-    return with_slot & ~trained
+    return with_slot & ~trained & trained.any()
 
 
 def _equal_rows(array: StoredArray, ignored: np.ndarray) -> list[tuple[int, list[int]]]:
@@ -179,7 +173,13 @@ def _equal_rows(array: StoredArray, ignored: np.ndarray) -> list[tuple[int, list
     There is none if all rows are one, as in a table that starts as zeros.
     """
     rows = np.flatnonzero(~ignored)
-    digests = _row_digests(array)[rows]
+    digests = np.empty((array.shape[0], 2), "<u8")  # Sixteen bytes for each row.
+    for start, block in _row_blocks(array):
+        flat = np.ascontiguousarray(block).reshape(len(block), -1)
+        for number, row in enumerate(flat, start):
+            digest = hashlib.blake2b(row.data, digest_size=16).digest()
+            digests[number] = np.frombuffer(digest, "<u8")
+    digests = digests[rows]
     order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: rows stay in order
     ordered = digests[order]
     same = (ordered[1:] == ordered[:-1]).all(axis=1)
@@ -192,27 +192,9 @@ def _equal_rows(array: StoredArray, ignored: np.ndarray) -> list[tuple[int, list
     return sorted(groups, key=lambda group: group[1][0])
 
 
-def _row_digests(array: StoredArray) -> np.ndarray:
-    """Sixteen bytes for each row as `(rows, 2)`; equal for rows of equal bits only."""
-    digests = np.empty((array.shape[0], 2), "<u8")
-    for start, block in _row_blocks(array):
-        flat = np.ascontiguousarray(block).reshape(len(block), -1)
-        for number, row in enumerate(flat):
-            digest = hashlib.blake2b(row.data, digest_size=16).digest()
-            digests[start + number] = np.frombuffer(digest, "<u8")
-    return digests
-
-
 def _row_blocks(array: StoredArray) -> Iterator[tuple[int, np.ndarray]]:
     """Whole rows as stored, a block at a time, each with the number of its first."""
     row = max(array.nbytes // max(array.shape[0], 1), 1)
     step = max(1, PIECE_BYTES // row)
     for start in range(0, array.shape[0], step):
         yield start, array.read(start, start + step)
-
-
-def _chance_makes_equal_rows(array: StoredArray) -> bool:
-    """Whether rows may well be equal by chance: many of them, narrow and coarse."""
-    pairs = array.shape[0] ** 2 / 2
-    bits = _FRACTION_BITS[array.dtype] * math.prod(array.shape[1:])
-    return pairs > 1e-6 * 2.0 ** min(bits, 1000)
