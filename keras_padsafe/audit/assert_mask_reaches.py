@@ -1,21 +1,28 @@
 """For a test of one's own: a layer gets the mask of its inputs."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import keras
+import numpy as np
 
 from keras_padsafe.arguments import read_layer
+from keras_padsafe.audit.masks.mask_findings import how_lost, instead
+from keras_padsafe.audit.masks.mask_story import (
+    MaskStory,
+    declared_pad_ids,
+    run_with_masks,
+)
 from keras_padsafe.audit.read_batch import read_batch
+from keras_padsafe.audit.run.record_calls import CallRecord
+from keras_padsafe.compat import inner_layers
 from keras_padsafe.errors import MaskError
 
-if TYPE_CHECKING:
-    import keras
-
-    from keras_padsafe.audit.masks.mask_story import MaskStory
-    from keras_padsafe.audit.run.record_calls import CallRecord
+_TIME = 6
 
 
 def assert_mask_reaches(
-    model: "keras.layers.Layer",
-    layer: "str | keras.layers.Layer",
+    model: keras.layers.Layer,
+    layer: str | keras.layers.Layer,
     batch: Any = None,
 ) -> None:
     """Raises unless a layer gets the mask of every padded input, wherever it is called.
@@ -42,27 +49,17 @@ def assert_mask_reaches(
     >>> model = keras.Model(ids, x)
     >>> keras_padsafe.audit.assert_mask_reaches(model, "reader")
     """
-    from keras_padsafe.audit.masks.mask_story import run_with_masks
-    from keras_padsafe.audit.masks.padded_sample import padded_sample
-
     read_layer(model, "model", MaskError)
     if not isinstance(layer, str):
         read_layer(layer, "layer", MaskError)
-    batch = padded_sample(model) if batch is None else batch
+    batch = _padded_sample(model) if batch is None else batch
     calls, story = run_with_masks(model, read_batch(batch, "batch", MaskError))
-    for call in _calls_of(calls, layer):
-        _check(story, call)
-
-
-def _calls_of(
-    calls: "list[CallRecord]", layer: "str | keras.layers.Layer"
-) -> "list[CallRecord]":
-    def is_meant(call: "CallRecord") -> bool:
-        if not isinstance(layer, str):
-            return call.layer is layer
-        return call.path == layer or call.path.endswith("/" + layer)
-
-    found = [call for call in calls if is_meant(call)]
+    end = f"/{layer}" if isinstance(layer, str) else None
+    found = [
+        call
+        for call in calls
+        if (f"/{call.path}".endswith(end) if end else call.layer is layer)
+    ]
     if not found:
         name = repr(layer) if isinstance(layer, str) else repr(layer.name)
         layers = [call.path for call in calls[1:] if hasattr(call.layer, "weights")]
@@ -72,12 +69,11 @@ def _calls_of(
             f"layer: the model does not call {name}. Expected the name, path or object "
             f"of one of: {', '.join(paths[:20])}{more}."
         )
-    return found
+    for call in found:
+        _check(story, call)
 
 
-def _check(story: "MaskStory | None", call: "CallRecord") -> None:
-    from keras_padsafe.audit.masks.mask_findings import how_lost, instead
-
+def _check(story: MaskStory | None, call: CallRecord) -> None:
     name = f"'{call.path}' ({call.class_name})"
     if story is None or not story.padded_inputs(call):
         what = (
@@ -101,3 +97,43 @@ def _check(story: "MaskStory | None", call: "CallRecord") -> None:
         if loss.how == "shown":
             what = f"{name} gets a mask that marks padding as real"
         raise MaskError(f"{what}. {how_lost(loss)}. {instead(loss)}")
+
+
+def _padded_sample(model: keras.layers.Layer) -> Any:
+    """Three rows of ids, numbers or words: a whole one, half of one, and one step.
+
+    Padding is what the layers of the model take for padding: their pad ids, or their
+    `mask_value`; else 0.
+    """
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        raise MaskError(
+            f"batch: '{model.name}' ({type(model).__name__}) does not say what its "
+            "inputs are. Expected: a Functional model, or a Sequential one with an "
+            "Input. Or pass a batch with padding as the third argument."
+        )
+    pad_ids = declared_pad_ids(model) or [0]
+    values = [getattr(layer, "mask_value", None) for layer in inner_layers(model)]
+    value = next((value for value in values if value is not None), 0.0)
+    structure = getattr(model, "input", inputs)  # Sequential lacks the first.
+    if isinstance(structure, list | tuple) and len(structure) == 1:
+        structure = structure[0]
+    return keras.tree.map_structure(lambda x: _sample(x, pad_ids, value), structure)
+
+
+def _sample(tensor: Any, pad_ids: list[int], mask_value: float) -> np.ndarray:
+    batch, *inner = tensor.shape
+    shape = (batch or 3, *(size or _TIME for size in inner))
+    rows, steps, *_ = (*np.indices(shape), np.zeros(shape, int))
+    time = (*shape, 1)[1]
+    real = steps < np.array([time, max(time // 2, 1), 1])[rows % 3]
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if dtype == "string":
+        return np.where(rows, "a", " ".join(["a"] * _TIME))
+    if dtype == "bool" or "mask" in tensor.name:
+        return real.astype(dtype)
+    if "int" in dtype or len(shape) < 3:  # Ids, as Input makes them by default.
+        one = next(number for number in range(1, 99) if number not in pad_ids)
+        return np.where(real, one, pad_ids[0]).astype(dtype)
+    content = np.random.default_rng(0).normal(size=shape)
+    return np.where(real, content, mask_value).astype(dtype)

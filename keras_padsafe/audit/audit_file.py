@@ -5,44 +5,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from keras_padsafe.archive import open_archive
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.check_config import check_config
 from keras_padsafe.audit.check_ids import check_ids
-from keras_padsafe.audit.check_padding import check_padding
 from keras_padsafe.audit.check_weights import check_weights
-from keras_padsafe.audit.find_nonfinite import find_nonfinite
 from keras_padsafe.audit.finding import Finding
-from keras_padsafe.audit.trace_masks import MaskTrace, trace_masks
+from keras_padsafe.audit.padding_report import PaddingReport
 from keras_padsafe.errors import AuditError, PadsafeError
 from keras_padsafe.proof.certificate import Verdict
 from keras_padsafe.proof.load_models import ModelFailed, load_model
 from keras_padsafe.surgery.inspect import inspect
 from keras_padsafe.version import __version__
 
+_Made = dict[str, AuditReport | str]
+"""The report of each audit, or why it could not be made."""
+
 
 @dataclass(frozen=True)
 class FileAudit(AuditReport):
-    """What all audits of one saved model found.
-
-    Attributes:
-        model: The file.
-        batch: Where the batch came from; `None` if there was none.
-        backend: The Keras backend that ran the model; `None` if it was not run.
-        checks: The report of each audit that was made, by name.
-        skipped: Why an audit could not be made and what to do, by name.
-        picture: What became of each position of one row, layer by layer, as plain
-            data; `None` without a batch.
-    """
+    """What all audits of one saved model found."""
 
     model: str
-    batch: str | None
-    backend: str | None
+    batch: str | None  # Where it came from, if there was one.
+    backend: str | None  # That which ran the model, if one did.
     checks: dict[str, AuditReport]
-    skipped: dict[str, str]
-    picture: dict[str, Any] | None
+    skipped: dict[str, str]  # Why an audit could not be made and what to do.
+    # What became of each position of one row, layer by layer, as plain data.
+    picture: dict[str, Any] | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -65,17 +55,15 @@ class FileAudit(AuditReport):
 
 def audit_file(path: str | os.PathLike[str]) -> FileAudit:
     """Audits the weights and the configuration of a file; no model is run."""
-    audit = _Audit(str(path))
-    audit.checks["weights"] = check_weights(path)
+    made: _Made = {"weights": check_weights(path)}
     with open_archive(path) as archive:
         has_config = archive.config is not None
-    if has_config:
-        audit.make("layers", lambda: check_config(path))
-    else:
-        audit.skipped["layers"] = (
-            "the file holds weights only. Audit the .keras file that model.save wrote"
-        )
-    return audit.report(None, None, None)
+    made["layers"] = (
+        _report_or_why(str(path), lambda: check_config(path))
+        if has_config
+        else "the file holds weights only. Audit the .keras file that model.save wrote"
+    )
+    return _file_audit(str(path), made)
 
 
 def audit_with_batch(
@@ -94,7 +82,10 @@ def audit_with_batch(
     """
     import keras
 
+    from keras_padsafe.audit.check_padding import check_padding
+    from keras_padsafe.audit.find_nonfinite import find_nonfinite
     from keras_padsafe.audit.run.model_runs import ModelRuns
+    from keras_padsafe.audit.trace_masks import MaskTrace, trace_masks
 
     try:
         model, _ = load_model(path)
@@ -104,64 +95,55 @@ def audit_with_batch(
             "without a batch."
         ) from None
     pad = pad_id if pad_id is not None else _pad_ids(path)
-    audit = _Audit(str(path))
-    audit.checks["weights"] = check_weights(path)
-    audit.make("ids", lambda: _check_ids(model, x, pad))
-    audit.make(
-        "non-finite values",
-        lambda: find_nonfinite(model, x, y, sample_weight=sample_weight),
-    )
-    picture = None
-    if ModelRuns(model, x).refusal() is None:
-        audit.make("masks", lambda: trace_masks(model, x))
-        masks = audit.checks.get("masks")
+    file = str(path)
+    made: _Made = {
+        "weights": check_weights(path),
+        "ids": _report_or_why(file, lambda: _check_ids(model, x, pad)),
+        "non-finite values": _report_or_why(
+            file, lambda: find_nonfinite(model, x, y, sample_weight=sample_weight)
+        ),
+    }
+    refused = ModelRuns(model, x).refusal() is not None
+    if refused:
+        why = "the model raises an error on this batch"
+        made |= {"masks": why, "padding": why}
+    else:
+        masks = made["masks"] = _report_or_why(file, lambda: trace_masks(model, x))
         # A model without masks and pad ids has no padding.
         if pad != [] or not isinstance(masks, MaskTrace) or masks.rows:
-            audit.make("padding", lambda: check_padding(model, x, pad))
-        picture = _picture(model, x, audit.checks)
-    else:
-        why = "the model raises an error on this batch"
-        audit.skipped |= {"masks": why, "padding": why}
-    return audit.report(batch_name or "a batch", keras.backend.backend(), picture)
+            made["padding"] = _report_or_why(file, lambda: check_padding(model, x, pad))
+    backend = keras.backend.backend()
+    audit = _file_audit(file, made, batch_name or "a batch", backend)
+    return audit if refused else replace(audit, picture=_picture(model, x, audit))
 
 
-class _Audit:
-    def __init__(self, model: str) -> None:
-        self.checks: dict[str, AuditReport] = {}
-        self.skipped: dict[str, str] = {}
-        self._model = model
+def _report_or_why(file: str, check: Callable[[], AuditReport]) -> AuditReport | str:
+    """Makes one audit; what it cannot look at is a reason, not the end."""
+    try:
+        return check()
+    except PadsafeError as error:
+        return str(error)
+    except Exception as error:
+        # Only a model raises anything else, and then on its own account.
+        from keras_padsafe.audit.run.model_runs import what_was_said
 
-    def make(self, name: str, check: Callable[[], AuditReport]) -> None:
-        """Makes one audit; what it cannot look at is a reason, not the end."""
-        try:
-            self.checks[name] = check()
-        except PadsafeError as error:
-            self.skipped[name] = str(error)
-        except Exception as error:
-            # Only a model raises anything else, and then on its own account.
-            from keras_padsafe.audit.run.model_runs import what_was_said
+        said = what_was_said(error)
+        raise AuditError(
+            f"{file}: the model does not take this batch ({said}). Expected: one batch "
+            "like those it was trained on. In an .npz file, name the arrays like the "
+            "inputs of the model, or x if there is only one."
+        ) from None
 
-            said = what_was_said(error)
-            raise AuditError(
-                f"{self._model}: the model does not take this batch ({said}). "
-                "Expected: one batch like those it was trained on. In an .npz file, "
-                "name the arrays like the inputs of the model, or x if there is only "
-                "one."
-            ) from None
 
-    def report(self, batch: str | None, backend: str | None, picture: Any) -> FileAudit:
-        findings = [finding for report in self.checks.values() for finding in report]
-        order = ("error", "warning", "note")
-        findings.sort(key=lambda finding: order.index(finding.severity))
-        return FileAudit(
-            findings=tuple(findings),
-            model=self._model,
-            batch=batch,
-            backend=backend,
-            checks=self.checks,
-            skipped=self.skipped,
-            picture=picture,
-        )
+def _file_audit(
+    file: str, made: _Made, batch: str | None = None, backend: str | None = None
+) -> FileAudit:
+    checks = {n: one for n, one in made.items() if isinstance(one, AuditReport)}
+    skipped = {n: one for n, one in made.items() if isinstance(one, str)}
+    order = ("error", "warning", "note")
+    findings = [finding for report in checks.values() for finding in report]
+    findings.sort(key=lambda finding: order.index(finding.severity))
+    return FileAudit(tuple(findings), file, batch, backend, checks, skipped)
 
 
 def _pad_ids(path: str | os.PathLike[str]) -> list[int]:
@@ -185,30 +167,26 @@ def _check_ids(model: Any, x: Any, pad: Any) -> AuditReport:
     return AuditReport(tuple(found))
 
 
-def _picture(
-    model: Any, x: Any, checks: dict[str, AuditReport]
-) -> dict[str, Any] | None:
-    from keras_padsafe.audit.padding_report import PaddingReport
+def _picture(model: Any, x: Any, audit: FileAudit) -> dict[str, Any]:
     from keras_padsafe.audit.run.float_noise import MULTIPLE
     from keras_padsafe.audit.run.layer_picture import layer_picture
 
-    findings = [finding for report in checks.values() for finding in report]
-    padding = checks.get("padding")
-    lost = checks.get("non-finite values", ())
-    row = next((row for one in lost for row in one.evidence.get("rows", [])), 0)
+    places = {finding.place for finding in audit}
+    padding, lost = (
+        audit.checks.get(name) for name in ("padding", "non-finite values")
+    )
+    row = next((row for one in lost or () for row in one.evidence.get("rows", [])), 0)
     if isinstance(padding, PaddingReport) and not padding.passed:
         row = padding.row
-    document = layer_picture(model, x, row, {finding.place for finding in findings})
+    document = layer_picture(model, x, row, places)
     if isinstance(padding, PaddingReport) and row == padding.row:
         layers = {layer.path: layer for layer in padding.layers}
         for shown in document["layers"]:
-            shown["moved"], marks = False, np.zeros(0, bool)
-            layer = layers.get(shown["path"])
-            if layer is not None and layer.positions is not None:
-                marks = np.asarray(layer.positions) > MULTIPLE * layer.noise
-            elif layer is not None:
-                shown["moved"] = layer.moved > MULTIPLE * layer.noise
-            for step in np.flatnonzero(marks[: len(shown["states"])]):
-                if shown["states"][step] == "real":
-                    shown["states"][step] = "moved"
+            layer, states = layers.get(shown["path"]), shown["states"]
+            limit = MULTIPLE * layer.noise if layer else 0.0
+            positions = layer.positions if layer else ()
+            shown["moved"] = bool(layer) and positions is None and layer.moved > limit
+            for step, moved in enumerate(positions or ()):
+                if moved > limit and states[step : step + 1] == ["real"]:
+                    states[step] = "moved"
     return document

@@ -1,7 +1,7 @@
 """What an audit found."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from math import isinf
 from pathlib import Path
 from typing import Any
@@ -37,18 +37,17 @@ class AuditReport:
     def __len__(self) -> int:
         return len(self.findings)
 
-    def __str__(self) -> str:
+    @property
+    def _lines(self) -> list[str]:
         missing = [f"not looked at: {what}" for what in self.not_looked_at]
-        return "\n".join([*map(str, self.findings), *missing]) or "nothing found"
+        return [*map(str, self.findings), *missing]
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines) or "nothing found"
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
-        return {"passed": self.passed, **plain_fields(self)}
-
-
-def plain_fields(report: Any) -> dict[str, Any]:
-    """The fields of a dataclass as plain data."""
-    return {f.name: plain(getattr(report, f.name)) for f in fields(report)}
+        return {"passed": self.passed, **plain(vars(self))}
 
 
 def plain(value: Any) -> Any:
@@ -56,7 +55,7 @@ def plain(value: Any) -> Any:
     if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value):
-        return plain_fields(value)
+        return plain(vars(value))
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -48,16 +48,13 @@ def check_config(path: str | os.PathLike[str]) -> AuditReport:
 
 def _of_edit(edit: Edit) -> Finding:
     kind, ours = edit.layer.class_name, edit.swap.class_name
+    code, what = "PS302", "ignores the mask that it gets, so it reads padding"
     if edit.layer.is_operation or kind == "Add":
-        code, what = (
-            "PS301",
-            "drops the mask of its input, so later layers read padding",
-        )
+        code = "PS301"
+        what = "drops the mask of its input, so later layers read padding"
     elif kind in USES:
         code = "PS307"
         what = "is safe for ordinary rows, but not for empty rows or NaN in padding"
-    else:
-        code, what = "PS302", "ignores the mask that it gets, so it reads padding"
     return Finding(
         code,
         place_of(edit.layer),

@@ -1,14 +1,20 @@
 """Finds what is wrong with ids before a model sees them."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from keras_padsafe.arguments import as_integer, read_count
 from keras_padsafe.audit.audit_report import AuditReport
 from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.stored.id_batches import batches_of, blocks_of, ids_of
-from keras_padsafe.audit.stored.id_tally import IdTally, Tally
 from keras_padsafe.errors import IdError
+
+_ROWS_SHOWN, _POSITIONS_SHOWN = 5, 8
+_PLACE = ("batch", "row", "data_row")
 
 
 def check_ids(
@@ -59,14 +65,13 @@ def check_ids(
     [('PS101', 1)]
     """
     rows = read_count(input_dim, "input_dim", IdError, least=1)
-    tally = IdTally(rows, _pad_ids(pad_id))
+    tally = _Ids(rows, _pad_ids(pad_id))
     name = "ids"
     for number, batch in enumerate(batches_of(batches)):
-        place = f"batch {number}"
-        name, ids = ids_of(batch, input_name, place)
-        tally.batch, row = number, 0
-        for block, present in blocks_of(ids, f"{place}, {name}"):
-            tally.add(block, present, row)
+        name, ids = ids_of(batch, input_name, f"batch {number}")
+        row = 0
+        for block, present in blocks_of(ids, f"batch {number}, {name}"):
+            tally.add(block, present, number, row)
             row += len(block)
     if not tally.rows:
         raise IdError(
@@ -76,81 +81,153 @@ def check_ids(
     return AuditReport(tuple(_findings(tally, name)))
 
 
-def _findings(tally: IdTally, name: str) -> Iterable[Finding]:
-    rows = f"of {tally.rows} rows"
-    kinds = (
-        (
-            "PS101",
-            tally.too_large,
-            f"past the end of a table of {tally.input_dim} rows; the largest is "
-            f"{tally.too_large.largest}",
+@dataclass
+class _Tally:
+    """One kind of trouble: how many ids and rows have it, and the first rows."""
+
+    ids: int = 0
+    rows: int = 0
+    smallest: int = 1 << 64
+    largest: int = -1 << 64
+    first: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, bad: np.ndarray, ids: np.ndarray, *place: int) -> None:
+        """Counts the ids that are marked, or, on one axis, the rows.
+
+        `place` is their batch, and the number of the first row there and in the data.
+        """
+        numbers, of_ids = np.flatnonzero(_any_in_row(bad)), bad.ndim > 1
+        if of_ids and numbers.size:
+            found = ids[bad]
+            self.smallest = min(self.smallest, int(found.min()))
+            self.largest = max(self.largest, int(found.max()))
+            self.ids += len(found)
+        self.rows += len(numbers)
+        for row in numbers[: _ROWS_SHOWN - len(self.first)].tolist():
+            at = (place[0], place[1] + row, place[2] + row)
+            shown: dict[str, Any] = dict(zip(_PLACE, at, strict=True))
+            if of_ids:
+                found = np.argwhere(bad[row])[:_POSITIONS_SHOWN].tolist()
+                shown["positions"] = [p[0] if len(p) == 1 else p for p in found]
+                shown["ids"] = [int(ids[row][tuple(p)]) for p in found]
+            self.first.append(shown)
+
+    def __str__(self) -> str:
+        """The first of them, in words."""
+        if not self.first:
+            return "none"
+        shown = self.first[0]
+        text = f"batch {shown['batch']}, row {shown['row']}"
+        if shown["data_row"] != shown["row"]:
+            text += f" (row {shown['data_row']} of the data)"
+        if "ids" in shown:
+            text += f", position {shown['positions'][0]}: id {shown['ids'][0]}"
+        return text
+
+
+@dataclass
+class _Ids:
+    """What was found in all ids so far: by code, and of rows padded left and right."""
+
+    input_dim: int
+    pad_ids: tuple[int, ...]
+    rows: int = 0
+    ids: int = 0
+    kinds: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
+
+    def add(self, ids: np.ndarray, present: np.ndarray, *place: int) -> None:
+        """Adds rows; `place` is their batch, and the number of the first one there."""
+        place = (*place, self.rows)
+        pad = np.zeros(ids.shape, bool)
+        for pad_id in self.pad_ids:
+            pad |= present & (ids == pad_id)
+        self.rows += len(ids)
+        self.ids += int(present.sum())
+        real = present & ~pad
+        marks = {
+            "PS101": real & (ids >= self.input_dim),
+            "PS102": real & (ids < 0),
+            "PS103": ~_any_in_row(real),
+        }
+        if pad.any():
+            steps = np.arange(ids.shape[-1])
+            first = real.argmax(axis=-1)[..., None]
+            last = (ids.shape[-1] - 1 - real[..., ::-1].argmax(axis=-1))[..., None]
+            # Without ids there are no sides.
+            pad = pad & real.any(axis=-1, keepdims=True)
+            marks["PS104"] = pad & (steps > first) & (steps < last)
+            marks["left"] = _any_in_row(pad & (steps < first))
+            marks["right"] = _any_in_row(pad & (steps > last))
+        for kind, bad in marks.items():
+            self.kinds[kind].add(bad, ids, *place)
+
+
+def _any_in_row(marked: np.ndarray) -> np.ndarray:
+    return np.logical_or.reduce(marked, axis=tuple(range(1, marked.ndim)))
+
+
+def _findings(tally: _Ids, name: str) -> Iterator[Finding]:
+    rows, kinds = f"of {tally.rows} rows", tally.kinds
+    large, negative, empty, inside = (kinds[f"PS10{number}"] for number in range(1, 5))
+    texts = {
+        "PS101": (
+            f"{large.ids} of {tally.ids} ids, in {large.rows} {rows}, are past the end "
+            f"of a table of {tally.input_dim} rows; the largest is {large.largest}. "
+            f"The first is in {large}.",
             "Add the missing rows with keras_padsafe.surgery.grow, or map such ids "
             "to the unknown token.",
         ),
-        (
-            "PS102",
-            tally.negative,
-            f"negative; the smallest is {tally.negative.smallest}",
+        "PS102": (
+            f"{negative.ids} of {tally.ids} ids, in {negative.rows} {rows}, are "
+            f"negative; the smallest is {negative.smallest}. The first is in "
+            f"{negative}.",
             "If they mean padding, pass `pad_id` here and to "
             "keras_padsafe.layers.ExtendableEmbedding. If not, correct the code that "
             "makes them.",
         ),
-    )
-    for code, bad, what, fix in kinds:
-        if bad.rows:
-            counts = f"{bad.ids} of {tally.ids} ids, in {bad.rows} {rows}, are {what}."
-            message = f"{counts} The first is in {bad}."
-            yield Finding(code, name, message, fix, _evidence(bad, tally))
-    bad = tally.empty
-    if bad.rows:
-        yield Finding(
-            "PS103",
-            name,
-            f"{bad.rows} {rows} hold no real id. The first is {bad}.",
+        "PS103": (
+            f"{empty.rows} {rows} hold no real id. The first is {empty}.",
             "Drop these rows, put the unknown token into them, or use layers that "
             "return zeros for an empty row, such as "
             "keras_padsafe.layers.MaskedGlobalAveragePooling1D.",
-            {"rows": bad.rows, "of_rows": tally.rows, "first": bad.first},
-        )
-    bad = tally.inside
-    if bad.rows:
-        yield Finding(
-            "PS104",
-            name,
-            f"{bad.ids} pad ids lie between real ids, in {bad.rows} {rows}. The "
-            f"first is in {bad}.",
+        ),
+        "PS104": (
+            f"{inside.ids} pad ids lie between real ids, in {inside.rows} {rows}. The "
+            f"first is in {inside}.",
             "If this id is also a word, give padding its own id, such as -1 in "
             "keras_padsafe.layers.ExtendableEmbedding. If not, close the gaps.",
-            _evidence(bad, tally),
-        )
-    if tally.left.rows and tally.right.rows:
+        ),
+    }
+    for code, (message, fix) in texts.items():
+        bad = kinds[code]
+        if bad.rows:
+            figures = vars(bad) | {"of_ids": tally.ids, "of_rows": tally.rows}
+            shown = figures if bad.ids else ("rows", "of_rows", "first")
+            evidence = {figure: figures[figure] for figure in shown}
+            yield Finding(code, name, message, fix, evidence)
+    left, right = kinds["left"], kinds["right"]
+    if left.rows and right.rows:
         yield Finding(
             "PS105",
             name,
-            f"{tally.left.rows} {rows} are padded on the left and {tally.right.rows} "
-            f"on the right. The first are {tally.left} and {tally.right}.",
+            f"{left.rows} {rows} are padded on the left and {right.rows} on the right. "
+            f"The first are {left} and {right}.",
             "Pad all rows on the same side, in training and in use, for example with "
             "`keras.utils.pad_sequences(..., padding='post')`.",
             {
-                "left_rows": tally.left.rows,
-                "right_rows": tally.right.rows,
+                "left_rows": left.rows,
+                "right_rows": right.rows,
                 "of_rows": tally.rows,
-                "first_left": tally.left.first,
-                "first_right": tally.right.first,
+                "first_left": left.first,
+                "first_right": right.first,
             },
         )
 
 
-def _evidence(bad: Tally, tally: IdTally) -> dict[str, Any]:
-    return {**vars(bad), "of_ids": tally.ids, "of_rows": tally.rows}
-
-
 def _pad_ids(pad_id: Any) -> tuple[int, ...]:
-    if pad_id is None:
-        return ()
-    several = isinstance(pad_id, Iterable) and getattr(pad_id, "ndim", 1) > 0
-    several = several and not isinstance(pad_id, str | bytes)
-    numbers = [as_integer(pad) for pad in (pad_id if several else [pad_id])]
+    listed = isinstance(pad_id, Iterable) and getattr(pad_id, "ndim", 1) > 0
+    several = pad_id if listed and not isinstance(pad_id, str | bytes) else [pad_id]
+    numbers = [] if pad_id is None else [*map(as_integer, several)]
     found = tuple(number for number in numbers if number is not None)
     if len(found) < len(numbers):
         raise IdError(

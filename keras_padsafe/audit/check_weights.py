@@ -3,12 +3,12 @@
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from keras_padsafe.archive import Archive, StoredArray, open_archive
+from keras_padsafe.archive import Archive, StoredArray, decode, open_archive
 from keras_padsafe.archive.dtypes import storage_dtype
 from keras_padsafe.archive.refusal import refusing
 from keras_padsafe.arguments import read_path
@@ -78,18 +78,15 @@ def check_weights(path: str | os.PathLike[str]) -> WeightsReport:
     >>> finding.code, finding.place, finding.evidence["first"]
     ('PS201', 'layers/embedding/vars/0', [[7, 2]])
     """
+    not_checked: list[str] = []
     with open_archive(read_path(path, "path")) as archive:
-        not_checked: list[str] = []
-        findings = [
-            *_non_finite(archive),
-            *_findings_of_tables(archive, not_checked),
-        ]
+        findings = [*_non_finite(archive), *_of_tables(archive, not_checked)]
         archive.check_unchanged()
     findings.sort(key=lambda finding: finding.code != "PS201")
     return WeightsReport(tuple(findings), tuple(not_checked))
 
 
-def _findings_of_tables(archive: Archive, not_checked: list[str]) -> Iterator[Finding]:
+def _of_tables(archive: Archive, not_checked: list[str]) -> Iterator[Finding]:
     try:
         root = read_layer_tree(archive)
         vocabularies = read_inventory(archive).vocabularies
@@ -99,117 +96,79 @@ def _findings_of_tables(archive: Archive, not_checked: list[str]) -> Iterator[Fi
         return
     for layer in root.walk():
         for table in stored_tables(layer):
-            if table.contradiction is None:
-                continue
-            yield Finding(
-                "PS206",
-                table.array.path,
-                f"In layer {layer.name!r} {table.contradiction} (axis {table.axis}), "
-                "so Keras cannot load the file.",
-                "Go back to the earlier file and grow it with `keras-padsafe grow`, "
-                "or save the model again with `model.save`. Both keep the table and "
-                "the configuration in step.",
-                {"shape": [*table.array.shape], "axis": table.axis, "key": table.key},
-            )
+            if table.contradiction is not None:
+                shape, axis = [*table.array.shape], table.axis
+                yield Finding(
+                    "PS206",
+                    table.array.path,
+                    f"In layer {layer.name!r} {table.contradiction} (axis {axis}), so "
+                    "Keras cannot load the file.",
+                    "Go back to the earlier file and grow it with `keras-padsafe "
+                    "grow`, or save the model again with `model.save`. Both keep the "
+                    "table and the configuration in step.",
+                    {"shape": shape, "axis": axis, "key": table.key},
+                )
     inverse = {node.name for node in root.walk() if node.config.get("invert") is True}
     for vocabulary in vocabularies:
         yield from table_findings(archive, vocabulary, inverse, not_checked)
 
 
-@dataclass
-class _NonFinite:
-    """The values of an array that are NaN or infinite."""
-
-    nan: int = 0
-    infinite: int = 0
-    rows: int = 0
-    first: list[list[int]] = field(default_factory=list)
-
-
 def _non_finite(archive: Archive) -> Iterator[Finding]:
-    slots: dict[str, _NonFinite] = {}
+    slots: list[dict[str, Any]] = []
     for array in archive.arrays.values():
-        found = _look(array) if array.dtype in FLOATS else _NonFinite()
-        if not found.nan + found.infinite:
+        found = _look(array) if array.dtype in FLOATS else {}
+        if not found:
             continue
         if array.path.startswith("optimizer/"):
-            slots[array.path] = found
-        else:
-            yield _of_weight(array, found)
-    if slots:
-        yield _of_optimizer(slots)
-
-
-def _look(array: StoredArray) -> _NonFinite:
-    found, last_row = _NonFinite(), -1
-    row_size = max(math.prod(array.shape[1:]), 1)
-    for start, values in _pieces(array):
-        bad, is_nan = _marks(values, array.dtype)
-        if not bad.any():
+            slots.append({"path": array.path, **found})
             continue
-        numbers = np.flatnonzero(bad) + start
-        nan = int(is_nan.sum())
-        found.nan += nan
-        found.infinite += len(numbers) - nan
-        rows = np.unique(numbers // row_size)
-        found.rows += len(rows) - int(rows[0] == last_row)
-        last_row = int(rows[-1])
-        for number in numbers[: _SHOWN - len(found.first)]:
-            at = np.unravel_index(int(number), array.shape) if array.shape else ()
-            found.first.append([int(index) for index in at])
-    return found
+        layer = f" of layer {array.layer_name!r}" if array.layer_name else ""
+        size, shape = math.prod(array.shape), [*array.shape]
+        nan, infinite = found["nan"], found["infinite"]
+        yield Finding(
+            "PS201",
+            array.path,
+            f"{nan + infinite} of {size} values{layer} are not finite ({nan} NaN, "
+            f"{infinite} infinite), in {found['rows']} rows; the first is at "
+            f"{found['first'][0]} of shape {shape}.",
+            "Go back to an earlier checkpoint. keras_padsafe.audit.find_nonfinite "
+            "shows where NaN begins.",
+            {"layer": array.layer_name, "shape": shape, "dtype": array.dtype, **found},
+        )
+    if slots:
+        yield Finding(
+            "PS201",
+            "optimizer",
+            f"{len(slots)} variables of the optimizer hold values that are not finite; "
+            f"the first is {slots[0]['path']}, in {slots[0]['rows']} rows.",
+            "The next step would spoil the weights. Go back to an earlier checkpoint, "
+            "or compile with a new optimizer.",
+            {"arrays": len(slots), "first": slots[:_SHOWN]},
+        )
 
 
-def _of_weight(array: StoredArray, found: _NonFinite) -> Finding:
-    layer = f" of layer {array.layer_name!r}" if array.layer_name else ""
-    count, size = found.nan + found.infinite, math.prod(array.shape)
-    return Finding(
-        "PS201",
-        array.path,
-        f"{count} of {size} values{layer} are not finite ({found.nan} NaN, "
-        f"{found.infinite} infinite), in {found.rows} rows; the first is at "
-        f"{found.first[0]} of shape {list(array.shape)}.",
-        "Go back to an earlier checkpoint. keras_padsafe.audit.find_nonfinite shows "
-        "where NaN begins.",
-        {
-            "layer": array.layer_name,
-            "shape": list(array.shape),
-            "dtype": array.dtype,
-            **vars(found),
-        },
-    )
-
-
-def _of_optimizer(slots: dict[str, _NonFinite]) -> Finding:
-    shown: list[dict[str, Any]] = [
-        {"path": path, **vars(found)} for path, found in list(slots.items())[:_SHOWN]
-    ]
-    return Finding(
-        "PS201",
-        "optimizer",
-        f"{len(slots)} variables of the optimizer hold values that are not finite; "
-        f"the first is {next(iter(slots))}, in {shown[0]['rows']} rows.",
-        "The next step would spoil the weights. Go back to an earlier checkpoint, or "
-        "compile with a new optimizer.",
-        {"arrays": len(slots), "first": shown},
-    )
-
-
-def _pieces(array: StoredArray) -> Iterator[tuple[int, np.ndarray]]:
-    """The stored values in order, flat, each piece with the number of its first.
-
-    Unlike `StoredArray.read` it cuts within a row, however long one is.
-    """
-    dtype = storage_dtype(array.dtype)
+def _look(array: StoredArray) -> dict[str, Any]:
+    """How many values are NaN or infinite, in how many rows, and the first of them."""
+    nan = infinite = count = 0
+    first: list[list[int]] = []
+    last_row, row_size = -1, max(math.prod(array.shape[1:]), 1)
+    stored = storage_dtype(array.dtype)
+    # Unlike `StoredArray.read` this cuts within a row, however long one is.
     for start in range(0, array.nbytes, PIECE_BYTES):
-        count = min(PIECE_BYTES, array.nbytes - start)
+        size = min(PIECE_BYTES, array.nbytes - start)
         with refusing(array.data.name):
-            values = np.frombuffer(array.data.read(start, count), dtype)
-        yield start // dtype.itemsize, values
-
-
-def _marks(stored: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where stored floats are not finite, and where they are NaN."""
-    if dtype == "bfloat16":
-        return (stored & 0x7F80) == 0x7F80, (stored & 0x7FFF) > 0x7F80
-    return ~np.isfinite(stored), np.isnan(stored)
+            bits = np.frombuffer(array.data.read(start, size), stored)
+        values = decode(bits, array.dtype)
+        numbers = np.flatnonzero(~np.isfinite(values))
+        if not numbers.size:
+            continue
+        infinite += int(np.isinf(values).sum())
+        nan += int(np.isnan(values).sum())
+        numbers += start // stored.itemsize
+        rows = np.unique(numbers // row_size)
+        count += len(rows) - int(rows[0] == last_row)
+        last_row = int(rows[-1])
+        places = np.unravel_index(numbers[: _SHOWN - len(first)], array.shape or (1,))
+        first += np.transpose(places)[:, : len(array.shape)].tolist()
+    figures = {"nan": nan, "infinite": infinite, "rows": count, "first": first}
+    return figures if first else {}

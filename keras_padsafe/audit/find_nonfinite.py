@@ -1,19 +1,21 @@
 """Finds where NaN and infinities come from."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import keras
 
 from keras_padsafe.arguments import read_flag, read_layer, read_words
 from keras_padsafe.audit.audit_report import AuditReport
+from keras_padsafe.audit.nonfinite.batch_run import BatchRun
+from keras_padsafe.audit.nonfinite.search import search
+from keras_padsafe.audit.nonfinite.wording import Tokens
 from keras_padsafe.audit.read_batch import read_batch
 from keras_padsafe.errors import AuditError
 
-if TYPE_CHECKING:
-    import keras
-
 
 def find_nonfinite(
-    model: "keras.Model",
+    model: keras.Model,
     x: Any,
     y: Any = None,
     loss: Any = None,
@@ -71,20 +73,12 @@ def find_nonfinite(
     ...     print(finding.code, finding.place, finding.evidence["rows"])
     PS501 pool [1]
     """
-    from keras_padsafe.audit.nonfinite.batch_run import BatchRun
-    from keras_padsafe.audit.nonfinite.search import search
-    from keras_padsafe.audit.nonfinite.wording import Tokens
-
-    run = BatchRun(
-        read_layer(model, "model", AuditError),
-        read_batch(x, "x", AuditError),
-        None if y is None else read_batch(y, "y", AuditError),
-        loss,
-        None
-        if sample_weight is None
-        else read_batch(sample_weight, "sample_weight", AuditError),
-        read_flag(training, "training", AuditError),
-    )
+    read_layer(model, "model", AuditError)
+    for value, name in ((x, "x"), (y, "y"), (sample_weight, "sample_weight")):
+        if name == "x" or value is not None:
+            read_batch(value, name, AuditError)
+    training = read_flag(training, "training", AuditError)
+    run = BatchRun(model, x, y, loss, sample_weight, training)
     words = vocabulary
     if words is not None and not isinstance(words, Mapping):
         words = read_words(words, "vocabulary", AuditError)

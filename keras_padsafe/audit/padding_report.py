@@ -7,6 +7,18 @@ from keras_padsafe.audit.audit_report import AuditReport
 
 Verdict = Literal["same", "noise", "moved", "leak", "not finite", "skipped"]
 
+_SAID = {
+    "gradient": "a gradient at the padding",
+    "other side": "padding on the other side",
+    "other mates": "other rows beside it",
+    "alone": "no other row beside it",
+}
+
+
+def said(variant: str) -> str:
+    """The words for a variant, which a report names by its key."""
+    return _SAID.get(variant, variant)
+
 
 @dataclass(frozen=True)
 class PaddingVariant:

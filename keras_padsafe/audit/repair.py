@@ -21,13 +21,7 @@ from keras_padsafe.saved_model.swap_class import swap_class
 
 @dataclass(frozen=True)
 class Swapped:
-    """A layer or operation that a layer of another class took the place of.
-
-    Attributes:
-        place: The path of the layer.
-        old: Its class before.
-        new: Its class now.
-    """
+    """A layer or operation, by its path, and its class before and now."""
 
     place: str
     old: str
@@ -67,18 +61,12 @@ class RepairReport(AuditReport):
         return self.verdict == "proved"
 
     def __getitem__(self, name: str) -> Check:
-        for check in self.checks:
-            if check.name == name:
-                return check
-        raise KeyError(name)
+        return {check.name: check for check in self.checks}[name]
 
     def __str__(self) -> str:
         lines = [f"{one.place}: {one.old} -> {one.new}" for one in self.swapped]
-        lines += [
-            f"{check.status}: {check.name}: {check.detail}" for check in self.checks
-        ]
-        lines += map(str, self.findings)
-        lines += [f"not looked at: {what}" for what in self.not_looked_at]
+        lines += [f"{one.status}: {one.name}: {one.detail}" for one in self.checks]
+        lines += self._lines
         return "\n".join(lines) or "nothing to repair"
 
     def to_json(self) -> dict[str, Any]:

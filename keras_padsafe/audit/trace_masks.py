@@ -1,17 +1,17 @@
 """Follows every mask through a model: where it is born, used and lost."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import keras
 
 from keras_padsafe.arguments import read_layer
-from keras_padsafe.audit.audit_report import AuditReport, plain_fields
+from keras_padsafe.audit.audit_report import AuditReport, plain
+from keras_padsafe.audit.masks.mask_findings import mask_findings
+from keras_padsafe.audit.masks.mask_story import MaskStory, run_with_masks
 from keras_padsafe.audit.read_batch import read_batch
+from keras_padsafe.audit.run.record_calls import CallRecord, Value
 from keras_padsafe.errors import MaskError
-
-if TYPE_CHECKING:
-    import keras
-
-_HEADINGS = ("call", "class", "mask in", "used", "mask out", "event")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class MaskRow:
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data."""
-        data = plain_fields(self)
+        data = plain(vars(self))
         return {"path": data.pop("path"), "class": data.pop("class_name"), **data}
 
 
@@ -65,7 +65,7 @@ class MaskTrace(AuditReport):
         return f"{_table(self.rows)}\n\n{super().__str__()}"
 
 
-def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
+def trace_masks(model: keras.layers.Layer, batch: Any) -> MaskTrace:
     """Follows every mask through a model: where it is born, used and lost.
 
     A lost mask is a finding only if it matters, which is measured: the model runs
@@ -101,34 +101,71 @@ def trace_masks(model: "keras.layers.Layer", batch: Any) -> MaskTrace:
     >>> finding.title, finding.evidence["last_seen"], finding.evidence["read_by"]
     ('mask dropped', 'tokens', ['reader'])
     """
-    from keras_padsafe.audit.masks.mask_findings import mask_findings
-    from keras_padsafe.audit.masks.mask_rows import mask_rows
-    from keras_padsafe.audit.masks.mask_story import run_with_masks
-
     read_layer(model, "model", MaskError)
     _, story = run_with_masks(model, read_batch(batch, "batch", MaskError))
     if story is None:
         return MaskTrace((), ())
     findings = mask_findings(story)
-    return MaskTrace(
-        findings, mask_rows(story, findings), not_looked_at=story.not_looked_at
-    )
+    readers = {path for f in findings for path in f.evidence.get("read_by", [])}
+    rows = [_row(story, call, call.path in readers) for call in story.calls[1:]]
+    met = tuple(row for row in rows if row is not None)
+    return MaskTrace(findings, met, not_looked_at=story.not_looked_at)
 
 
 def _table(rows: tuple[MaskRow, ...]) -> str:
-    cells = [
-        (
-            row.path,
-            row.class_name,
-            *map(", ".join, (row.mask_in, row.used, row.mask_out, row.events)),
-        )
-        for row in rows
-    ]
-    lines = [_HEADINGS, *cells]
+    lines = [["call", "class", "mask in", "used", "mask out", "event"]]
+    for row in rows:
+        parts = (row.mask_in, row.used, row.mask_out, row.events)
+        lines.append([row.path, row.class_name, *map(", ".join, parts)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-        ).rstrip()
-        for line in lines
+    form = "  ".join(f"{{:{width}}}" for width in widths)
+    return "\n".join(form.format(*line).rstrip() for line in lines)
+
+
+def _row(story: MaskStory, call: CallRecord, reads: bool) -> MaskRow | None:
+    inputs = story.contents(call)
+    outputs = [value for value in call.outputs if value.is_float]
+    floats = (*inputs, *outputs)
+    shares = [flags.mean() for v in floats if (flags := story.padded(v)) is not None]
+    met = shares or call.used or any(v.mask is not None for v in floats)
+    if not outputs or not met:
+        return None
+    latest = {value.tensor: value for value in call.inputs_after}
+    after = [latest.get(value.tensor, value) for value in inputs]
+    masked = [value for value in inputs if value.mask is not None]
+    kept = [latest.get(value.tensor, value).mask is not None for value in masked]
+    events = set[str]() if all(kept) else {"erased"}
+    padded = [value for value in inputs if story.padded(value) is not None]
+    for value in outputs:
+        if story.shows_padding(value):
+            wrong = any(map(story.shows_padding, inputs))
+            events.add("kept" if wrong else "from nowhere")
+        elif value.mask is not None:
+            events.add(("born", "kept", "combined")[min(len(masked), 2)])
+        elif story.padded(value) is not None and any(v in masked for v in padded):
+            events.add("dropped")
+    gone = padded and all(story.padded(value) is None for value in outputs)
+    if reads and masked:
+        events.add("ignored")
+    elif gone and (call.used or masked):
+        events.add("consumed")
+    return MaskRow(
+        call.path,
+        call.class_name,
+        _states(story, inputs),
+        call.used,
+        _states(story, outputs),
+        _states(story, after),
+        tuple(sorted(events)),
+        round(float(max(shares, default=0.0)), 4),
     )
+
+
+def _states(story: MaskStory, values: list[Value]) -> tuple[str, ...]:
+    def state(value: Value) -> str:
+        if value.mask is None:
+            return "none"
+        hides_none = story.padded(value) is not None and value.mask.all()
+        return "all True" if hides_none else "mask"
+
+    return tuple(map(state, values))

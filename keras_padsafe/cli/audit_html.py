@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from keras_padsafe.audit.codes import explanation
-from keras_padsafe.audit.padding.said import said
+from keras_padsafe.audit.padding_report import said
 from keras_padsafe.cli.audit_style import STYLE
 from keras_padsafe.cli.audit_view import not_looked_at, sentence, severities
 

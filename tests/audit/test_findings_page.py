@@ -1,4 +1,4 @@
-"""The page that explains findings and the table of codes say the same."""
+"""The page that explains findings is the list of codes, and each is explained."""
 
 import re
 
@@ -26,6 +26,15 @@ def sections() -> list[tuple[str, str]]:
 
 def examples(text: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def test_codes_are_a_format_and_stay() -> None:
+    counts = {"PS1": 5, "PS2": 6, "PS3": 7, "PS4": 4, "PS5": 10}
+    assert [*CODES] == [
+        f"{kind}{number:02}"
+        for kind, count in counts.items()
+        for number in range(1, count + 1)
+    ]
 
 
 def test_every_code_once_in_order_with_its_title() -> None:

@@ -14,15 +14,11 @@ from keras_padsafe.audit.run.float_noise import typical_size
 from keras_padsafe.audit.run.leaks import moved_inside
 from keras_padsafe.audit.run.longer_calls import readers_of_more
 from keras_padsafe.audit.run.movements import Movements
-from keras_padsafe.audit.run.poison import Kind
-from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
+from keras_padsafe.audit.run.record_calls import Key, Value
 from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.facts.advice import POOLING
 from keras_padsafe.facts.swaps import OURS
 from keras_padsafe.types import Tensor
-
-KINDS: tuple[Kind, ...] = ("random", "large")
-"""A maximum may not see the one, and a softmax may hide the other."""
 
 _ORDER = ("PS302", "PS303", "PS304", "PS301", "PS305")
 
@@ -39,18 +35,16 @@ def mask_findings(story: MaskStory) -> tuple[Finding, ...]:
 
     What else a place does wrong stands among the evidence of its finding.
     """
-    runs = story.runs
+    runs, root = story.runs, story.root
+    model, unchanged = runs.runs.model, runs.batch.unchanged()
     found = [_of_reader(story, key, moved) for key, moved in _readers(story)]
-    unchanged, nudged = runs.batch.unchanged(), _nudged(runs.runs.model)
-    other_weights = runs.again(story.root.key, unchanged, variables=nudged)
-    other_content = runs.again(story.root.key, *runs.behind("random"))
-    for number, value in enumerate(story.root.outputs):
-        if _leaves_labels_out(_loss_of(runs.runs.model, number)):
-            continue
-        # Of an axis that may be as long as time by chance, only content would tell.
-        again = other_weights if runs.axes[value].sure else other_content
-        if _says_something(story, value, again[number]):
-            found += _of_output(story, number, value)
+    other_weights = runs.again(root.key, unchanged, variables=_nudged(model))
+    other_content = runs.again(root.key, *runs.behind("random"))
+    for number, value in enumerate(root.outputs):
+        if not _leaves_labels_out(_loss_of(model, number)):
+            # Of an axis that may be as long as time by chance, only content would tell.
+            again = other_weights if runs.axes[value].sure else other_content
+            found += _of_output(story, number, again[number])
     begun = {call.path: call.index for call in reversed(story.calls)}
     merged = _merged(found)
     return tuple(sorted(merged, key=lambda finding: begun.get(finding.place, 0)))
@@ -73,14 +67,6 @@ def _leaves_labels_out(loss: Any) -> bool:
     return labels != [None, None] or bool(inner and _leaves_labels_out(inner))
 
 
-def _says_something(story: MaskStory, value: Value, after: Value) -> bool:
-    """Whether an answer has moved where it is padding."""
-    padded = story.padded(value)
-    if padded is None or value.array.shape != after.array.shape:
-        return False
-    return not np.array_equal(value.array[padded], after.array[padded])
-
-
 def _nudged(model: keras.layers.Layer) -> list[tuple[keras.Variable, Tensor]]:
     """What training moves, moved a little: an answer that stays teaches nothing."""
     random, nudged = np.random.default_rng(0), []
@@ -97,7 +83,8 @@ def _readers(story: MaskStory) -> list[tuple[Key, Movements]]:
     """The calls through which padding reaches an answer."""
     runs, found = story.runs, dict[Key, Movements]()
     if runs.taps or runs.features:
-        for kind in KINDS:
+        # A maximum may not see the one, and a softmax may hide the other.
+        for kind in ("random", "large"):
             for key, moved in runs.leaks(kind, settle=True):
                 found.setdefault(key, moved)
     # Without a mask, or where no time is left, padding counts whatever it holds.
@@ -117,11 +104,11 @@ def _merged(found: list[Finding]) -> list[Finding]:
     for finding in sorted(found, key=lambda one: _ORDER.index(one.code)):
         by_place.setdefault(finding.place, []).append(finding)
     merged = []
-    for first, *others in by_place.values():
-        every = [first, *others]
+    for every in by_place.values():
+        first = every[0]
         lists = {
             "read_by": [path for f in every for path in f.evidence.get("read_by", [])],
-            "also": [f.code for f in others if f.code != first.code],
+            "also": [f.code for f in every if f.code != first.code],
         }
         more = {name: [*dict.fromkeys(some)] for name, some in lists.items() if some}
         merged.append(replace(first, evidence=first.evidence | more))
@@ -143,9 +130,8 @@ def how_lost(loss: Loss) -> str:
 
 def instead(loss: Loss) -> str:
     """What to use where a mask is lost."""
-    ours = OURS.get(loss.class_name)
-    if ours and loss.how != "operation":
-        return f"Replace {loss.class_name} with {ours}."
+    if loss.how != "operation" and (ours := _ours(loss.class_name)):
+        return ours
     keep = "keras_padsafe.layers.KeepMask()"
     fixes = {
         "shown": f"Add {keep}([result, x]) after it, where x is the input with the "
@@ -165,15 +151,11 @@ def instead(loss: Loss) -> str:
 
 
 def _of_reader(story: MaskStory, key: Key, moved: Movements) -> Finding:
-    runs = story.runs
-    call = runs.record[key]
+    runs, call = story.runs, story.runs.record[key]
     padded, untold = story.padded_inputs(call), story.untold(call)
     name = f"'{call.path}' ({call.class_name})"
-    losses = [
-        (loss, value)
-        for value in untold
-        if (loss := story.lost(value, call)) is not None
-    ]
+    traced = [(story.lost(value, call), value) for value in untold]
+    losses = [(loss, value) for loss, value in traced if loss is not None]
     if losses:
         loss, value = min(losses, key=lambda pair: pair[0].order)
         evidence = _evidence(story, value, loss.seen) | {"read_by": [call.path]}
@@ -191,10 +173,15 @@ def _of_reader(story: MaskStory, key: Key, moved: Movements) -> Finding:
             {"read_by": [child.path if child else call.path]},
         )
     seen = story.told_elsewhere(untold[0]) if untold else ""
-    got = "gets a mask for the padding in its input"
+    got = f"gets {'no' if untold else 'a'} mask for the padding in its input"
+    got = f"does not get the mask that '{seen}' gets" if seen else got
+    fix = (
+        "Pass the mask in an argument that the layer uses (attention_mask=, "
+        "padding_mask=), or use a layer that uses masks, such as the attention, "
+        "Conv1D and pooling layers of keras_padsafe.layers."
+    )
     if untold:
-        got = "gets no mask for the padding in its input"
-        got = f"does not get the mask that '{seen}' gets" if seen else got
+        fix = "Pass the mask by name: attention_mask=, padding_mask= or mask=."
     value = next(iter(untold or padded), None)
     evidence = {} if value is None else _evidence(story, value, seen)
     return Finding(
@@ -202,7 +189,7 @@ def _of_reader(story: MaskStory, key: Key, moved: Movements) -> Finding:
         call.path,
         f"{name} {got}, and its outputs at real positions change with the content of "
         "the padding.",
-        _use_of_mask(call, bool(untold)),
+        _ours(call.class_name) or fix,
         evidence | {"read_by": [call.path]},
     )
 
@@ -217,13 +204,16 @@ def _of_loss(loss: Loss, effect: str, evidence: dict[str, Any]) -> Finding:
     )
 
 
-def _of_output(story: MaskStory, number: int, value: Value) -> list[Finding]:
-    padded = story.padded(value)
-    if padded is None or padded.ndim < 2:
+def _of_output(story: MaskStory, number: int, after: Value) -> list[Finding]:
+    """That a loss counts an output without a mask, which moves where it is padding."""
+    value = story.root.outputs[number]
+    padded, loss = story.padded(value), story.lost(value, story.root)
+    if loss is None or padded is None or padded.ndim < 2:
         return []
-    rows = padded.reshape(len(padded), -1)
-    loss = story.lost(value, story.root)
-    if loss is None or not (rows.any(1) & ~rows.all(1)).any():
+    rows, before = padded.reshape(len(padded), -1), value.array
+    some = (rows.any(1) & ~rows.all(1)).any()
+    compared = some and before.shape == after.array.shape
+    if not compared or np.array_equal(before[padded], after.array[padded]):
         return []
     evidence = _evidence(story, value, loss.seen) | {"output": number}
     counts = f"a loss counts the padding in output {number} of the model"
@@ -234,17 +224,9 @@ def _of_output(story: MaskStory, number: int, value: Value) -> list[Finding]:
     return [replace(found, code="PS305", fix=fix)]
 
 
-def _use_of_mask(call: CallRecord, untold: bool) -> str:
-    ours = OURS.get(call.class_name)
-    if ours:
-        return f"Replace {call.class_name} with {ours}."
-    if untold:
-        return "Pass the mask by name: attention_mask=, padding_mask= or mask=."
-    return (
-        "Pass the mask in an argument that the layer uses (attention_mask=, "
-        "padding_mask=), or use a layer that uses masks, such as the attention, "
-        "Conv1D and pooling layers of keras_padsafe.layers."
-    )
+def _ours(class_name: str) -> str:
+    ours = OURS.get(class_name)
+    return f"Replace {class_name} with {ours}." if ours else ""
 
 
 def _evidence(story: MaskStory, value: Value, seen: str) -> dict[str, Any]:

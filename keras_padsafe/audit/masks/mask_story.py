@@ -6,15 +6,15 @@ from typing import Literal
 import keras
 import numpy as np
 
-from keras_padsafe.audit.masks.padded_sample import declared_pad_ids
 from keras_padsafe.audit.run.find_timelines import Born, born_masks, find_timelines
 from keras_padsafe.audit.run.id_inputs import own_record
 from keras_padsafe.audit.run.model_runs import ModelRuns, outputs_of
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
-from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
 from keras_padsafe.audit.run.time_axes import Axis, deepened
 from keras_padsafe.audit.run.watch import of_a_library
+from keras_padsafe.compat import inner_layers
 from keras_padsafe.errors import AuditError, MaskError
 
 How = Literal["dropped", "erased", "operation", "shown"]
@@ -22,39 +22,30 @@ How = Literal["dropped", "erased", "operation", "shown"]
 
 @dataclass(frozen=True)
 class Loss:
-    """Where a tensor lost its mask, or got a wrong one.
+    """Where a tensor lost its mask, or got a wrong one that shows padding as real.
 
-    Attributes:
-        how: `"dropped"` by a layer whose output carries none, `"erased"` from the
-            tensor that a layer was given, lost by an `"operation"` that is no layer,
-            or `"shown"`: replaced by one that shows padding as real.
-        place: The path of the layer, or of the one whose code holds the operation.
-        class_name: The class of that layer.
-        order: When: the number of the call.
-        seen: The last place where the mask was carried.
-        positions: Whether what the layer gives has the `"same"` positions as what it
-            was given, `"other"` ones or `"none"`.
+    `how`: `"erased"` is one that a layer took from what it was given, `"operation"` one
+    lost by an operation that is no layer, within the layer at `place`.
     """
 
     how: How
     place: str
     class_name: str
-    order: int
-    seen: str
+    order: int  # The number of the call.
+    seen: str  # The last place where the mask was carried.
+    # Whether the layer gives the positions that it was given.
     positions: Literal["same", "other", "none"]
 
 
 class MaskStory:
     """What a run of a batch says of masks.
 
-    Attributes:
-        runs: The batch.
-        calls: The calls in the order in which they began, that of the model first.
+    Its calls come in the order in which they began, that of the model, `root`, first.
     """
 
-    def __init__(self, runs: PaddedRuns) -> None:
-        self.runs = runs
-        self.calls = in_order(runs.record)
+    def __init__(self, runs: PaddedRuns, calls: list[CallRecord]) -> None:
+        self.runs, self.calls, self.root = runs, calls, outputs_of(runs.record)
+        self._losses: dict[tuple[int, int], Loss | None] = {}
         self._made_by: dict[int, CallRecord] = {}
         for call in runs.record.values():
             given = {value.tensor for value in call.inputs}
@@ -63,11 +54,6 @@ class MaskStory:
                 known = value.tensor in self._made_by and not of_a_library(call.layer)
                 if value.tensor not in given and not known:
                     self._made_by[value.tensor] = call
-
-    @property
-    def root(self) -> CallRecord:
-        """The call of the model itself."""
-        return outputs_of(self.runs.record)
 
     @property
     def not_looked_at(self) -> tuple[str, ...]:
@@ -90,7 +76,7 @@ class MaskStory:
 
     def contents(self, call: CallRecord) -> list[Value]:
         """The tensors of floats that a call was given, each once."""
-        masks = {v.tensor for values in call.given.values() for v in values}
+        masks = {mask.tensor for mask in _given_by_name(call)}
         found = {v.tensor: v for v in reversed(call.inputs) if v.tensor not in masks}
         return [value for value in reversed(found.values()) if value.is_float]
 
@@ -126,7 +112,7 @@ class MaskStory:
         A wrong mask is that of the call which made it, not of those that kept it.
         """
         if not self.shows_padding(value):
-            return self._lost(value, reader, set())
+            return self._lost(value, reader)
         maker = self._made_by.get(value.tensor)
         if maker is None:
             return None
@@ -142,7 +128,7 @@ class MaskStory:
         padded = self.padded(value)
         if padded is None:
             return False
-        for mask in [mask for masks in call.given.values() for mask in masks]:
+        for mask in _given_by_name(call):
             shown = _shown_by(mask.array, padded.ndim)
             if shown is None or shown.shape[1:] != padded.shape[1:]:
                 continue
@@ -150,44 +136,37 @@ class MaskStory:
                 return True
         return False
 
-    def _lost(
-        self, value: Value, reader: CallRecord, asked: set[tuple[int, int]]
-    ) -> Loss | None:
+    def _lost(self, value: Value, reader: CallRecord) -> Loss | None:
         place = (value.tensor, reader.index)
-        if place in asked or value.mask is not None:
+        if value.mask is not None:
             return None
-        asked.add(place)
-        erased = self._erased(value, reader)
-        if erased is not None:
-            return erased
-        maker = self._made_by.get(value.tensor)
-        if maker is None:
-            return self._lost_unseen(value, reader, asked)
+        if place not in self._losses:
+            self._losses[place] = None  # A tensor may lead back to itself.
+            erased, maker = self._erased(value, reader), self._made_by.get(value.tensor)
+            found = self._lost_in if maker else self._lost_between
+            self._losses[place] = erased or found(value, maker or reader)
+        return self._losses[place]
+
+    def _lost_in(self, value: Value, maker: CallRecord) -> Loss | None:
+        """Of a tensor that a call made."""
         given = [v for v in self.padded_inputs(maker) if v.tensor != value.tensor]
-        known = self._earliest([(v, maker) for v in given], asked)
+        known = self._earliest([(v, maker) for v in given])
         masked = [v for v in given if v.mask is not None]
-        if known is None and masked:
-            return self._loss("dropped", maker, self._seen(*masked))
-        inner = [call for call in self._inside(maker) if _carries(call)]
-        if known is None and inner and not given:
-            return self._loss("dropped", maker, inner[-1].path)
+        carriers = [call.path for call in self._inside(maker) if _carries(call)]
+        if known is None and (masked or (carriers and not given)):
+            seen = self._seen(*masked) if masked else carriers[-1]
+            return self._loss("dropped", maker, seen)
         return known
 
-    def _lost_unseen(
-        self, value: Value, reader: CallRecord, asked: set[tuple[int, int]]
-    ) -> Loss | None:
+    def _lost_between(self, value: Value, reader: CallRecord) -> Loss | None:
         """Of a tensor that an operation made between two calls."""
         within = self.runs.record[reader.parent] if reader.parent else reader
         given = self.padded_inputs(within)
         for other in given:
-            same = other.array.shape == value.array.shape
-            if same and np.array_equal(other.array, value.array) and other.mask is None:
-                return self._lost(other, within, asked)
-        earlier = [
-            call
-            for call in self._inside(within)
-            if call.index < reader.index or reader is within
-        ]
+            if other.mask is None and np.array_equal(other.array, value.array):
+                return self._lost(other, within)
+        end = float("inf") if reader is within else reader.index
+        earlier = [call for call in self._inside(within) if call.index < end]
         masked = [v for v in given if v.mask is not None]
         carriers = [call.path for call in earlier if _carries(call)]
         if masked or carriers:
@@ -196,33 +175,26 @@ class MaskStory:
         made = [v for call in earlier for v in call.outputs]
         sources = [(v, within) for v in given]
         sources += [(v, reader) for v in made if self.padded(v) is not None]
-        return self._earliest(sources, asked)
+        return self._earliest(sources)
 
-    def _earliest(
-        self,
-        sources: list[tuple[Value, CallRecord]],
-        asked: set[tuple[int, int]],
-    ) -> Loss | None:
-        losses = [self._lost(value, reader, asked) for value, reader in sources]
+    def _earliest(self, sources: list[tuple[Value, CallRecord]]) -> Loss | None:
+        losses = [self._lost(value, reader) for value, reader in sources]
         known = [loss for loss in losses if loss is not None]
         return min(known, key=lambda loss: loss.order, default=None)
 
     def _inside(self, outer: CallRecord) -> list[CallRecord]:
         """The calls that happened in another one, however deep."""
-        inside: set[Key | None] = {outer.key}
-        found = []
+        found: dict[Key | None, CallRecord] = {outer.key: outer}
         for call in self.calls:
-            if call.parent in inside:
-                inside.add(call.key)
-                found.append(call)
-        return found
+            if call.parent in found:
+                found[call.key] = call
+        return [*found.values()][1:]
 
     def _erased(self, value: Value, reader: CallRecord) -> Loss | None:
-        for call in self.calls:
-            if call.index >= reader.index:
-                break
+        for call in self.calls[: self.calls.index(reader)]:
             for before, after in zip(call.inputs, call.inputs_after, strict=False):
-                if before.tensor == value.tensor and erases(before, after):
+                erased = before.mask is not None and after.mask is None
+                if erased and before.tensor == value.tensor:
                     return self._loss("erased", call, self._seen(before))
         return None
 
@@ -239,31 +211,31 @@ class MaskStory:
             if any(operation is owner.layer for operation in graph):
                 break
             owner, how = above, "operation" if how == "dropped" else how
-        given, made = self._time(owner.inputs), self._time(owner.outputs)
+
+        def time(values: list[Value]) -> list[tuple[Axis, ...]]:
+            read = [self.runs.axes[value] for value in values if value.is_float]
+            return [tuple(one.axes[n] for n, _ in one.time[:1]) for one in read]
+
+        given, made = time(owner.inputs), time(owner.outputs)
         positions = "other" if any(made) else "none"
         if any(axis and axis in given for axis in made):
             positions = "same"
         return Loss(how, owner.path, owner.class_name, call.index, seen, positions)
 
-    def _time(self, values: list[Value]) -> list[tuple[Axis, ...]]:
-        """The first axis of time of each tensor of floats."""
-        read = [self.runs.axes[value] for value in values if value.is_float]
-        return [tuple(one.axes[n] for n, _ in one.time[:1]) for one in read]
-
 
 def run_with_masks(
     model: keras.layers.Layer, batch: object
 ) -> tuple[list[CallRecord], MaskStory | None]:
-    """Runs a batch; there is no story where nothing makes, carries or gets a mask.
-
-    Raises:
-        MaskError: if no position is padding.
-    """
+    """Runs a batch; there is no story where nothing makes, carries or gets a mask."""
     runs = ModelRuns(model, batch)
     record = own_record(runs, MaskError)
-    met, declared = _masks_met(record), declared_pad_ids(model)
+    calls = sorted(record.values(), key=lambda call: call.index)
+    declared = declared_pad_ids(model)
+    given = [_shown_by(v.array) for call in calls for v in _given_by_name(call)]
+    carried = [v.mask for call in calls for v in call.inputs]
+    met = [mask.astype(bool) for mask in (*given, *carried) if mask is not None]
     if not met and not declared:
-        return in_order(record), None
+        return calls, None
     born = [*born_masks(record), *(Born(mask) for mask in met)]
     try:
         lines = find_timelines(runs.inputs, declared or None, born)
@@ -277,33 +249,27 @@ def run_with_masks(
             lines[n] = replace(line, places=places)
     if any(line.padding.any() for line in lines):
         padded = PaddedBatch(runs.inputs, tuple(lines), declared or None)
-        return in_order(record), MaskStory(PaddedRuns(runs, record, padded))
+        return calls, MaskStory(PaddedRuns(runs, record, padded), calls)
     if met:
         raise MaskError(
             "batch: it has no padding, so there is nothing to trace. Expected: rows of "
             "different lengths, padded to one length. Received: a batch with masks "
             "that are True everywhere. Add a shorter row."
         )
-    return in_order(record), None
+    return calls, None
 
 
-def in_order(record: Record) -> list[CallRecord]:
-    """The calls of a run in the order in which they began."""
-    return sorted(record.values(), key=lambda call: call.index)
+def declared_pad_ids(model: keras.layers.Layer) -> list[int]:
+    """The ids that the layers of a model take for padding, and make a mask of."""
+    layers = inner_layers(model)
+    zero = [0 for layer in layers if getattr(layer, "mask_zero", False) is True]
+    given = [getattr(layer, "pad_id", None) for layer in layers]
+    ids = [int(one) for pad in given if pad is not None for one in np.ravel(pad)]
+    return sorted({*zero, *ids})
 
 
-def erases(before: Value, after: Value) -> bool:
-    """Whether a call took the mask away from what it was given."""
-    return before.mask is not None and after.mask is None
-
-
-def _masks_met(record: Record) -> list[np.ndarray]:
-    """The masks that calls were given by name, and those that tensors carried."""
-    calls = in_order(record)
-    given = [v.array for call in calls for each in call.given.values() for v in each]
-    carried = [v.mask for call in calls for v in call.inputs]
-    met = [*map(_shown_by, given), *carried]
-    return [mask.astype(bool) for mask in met if mask is not None]
+def _given_by_name(call: CallRecord) -> list[Value]:
+    return [mask for masks in call.given.values() for mask in masks]
 
 
 def _shown_by(mask: np.ndarray, rank: int = 2) -> np.ndarray | None:

@@ -6,7 +6,7 @@ put one there that does not, since that is where the mask will be.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_padsafe.facts import masks
@@ -18,6 +18,7 @@ from keras_padsafe.facts.swaps import (
     RESCALING,
     Swap,
 )
+from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.id_sources import is_reverse
@@ -28,66 +29,42 @@ _FLOATS = frozenset("bfloat16 float16 float32 float64".split())
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask that a tensor carries, or may carry.
+    """A mask that a tensor carries, or may carry; of rank 2 it is `(batch, time)`."""
 
-    Attributes:
-        origins: The calls that made it; two masks with other origins may differ.
-        rank: Its rank: 2 for `(batch, time)`.
-        home: The `TimeDistributed` within which it was made, if there is one.
-    """
-
-    origins: frozenset[Call]
+    origins: frozenset[Call]  # What made it: masks with other origins may differ.
     rank: int = 2
-    home: LayerNode | None = None
-
-    def joined(self, *others: "Mask") -> "Mask":
-        """The mask of a tensor made of several."""
-        origins = self.origins.union(*(other.origins for other in others))
-        return Mask(origins, max(m.rank for m in (self, *others)), self.home)
+    home: LayerNode | None = None  # The `TimeDistributed` within which it was made.
 
 
 @dataclass(frozen=True)
 class Meeting:
-    """A call that a mask reaches.
-
-    Attributes:
-        call: The call.
-        layer: The layer that computes; for a wrapper, the layer inside.
-        masks: The mask of each input, `None` for an input without one.
-        given: The names of the masks that the model's author passed, and their ranks.
-        input_rank: The rank of the first input, where the file records it.
-    """
+    """A call that a mask reaches."""
 
     call: Call
-    layer: LayerNode
-    masks: tuple[Mask | None, ...]
-    given: dict[str, int] = field(default_factory=dict)
-    input_rank: int | None = None
+    layer: LayerNode  # The one that computes; for a wrapper, the layer inside.
+    masks: tuple[Mask | None, ...]  # Of each input.
+    given: dict[str, int]  # The ranks of those that the model's author passed, by name.
+    input_rank: int | None  # Of the first input, where the file records it.
 
     @property
     def known(self) -> list[Mask]:
         """The masks of those inputs that have one."""
         return [mask for mask in self.masks if mask is not None]
 
-    @property
-    def first(self) -> Mask | None:
-        """The mask of the first input, which most layers hand on."""
-        return self.masks[0] if self.masks else None
-
 
 def follow_masks(graph: Graph) -> Iterator[Meeting]:
     """Every call that a mask reaches, in an order in which the model can run."""
     carried: dict[Call, Mask | None] = {}
     for call in graph.calls:
-        home = _home(call.layer)
+        around = call.layer.outwards()
+        home = next((n for n in around if n.class_name == "TimeDistributed"), None)
         arriving = [carried[source] for source in call.inputs]
-        meeting = Meeting(
-            call,
-            _inner(call.layer),
-            tuple(_seen_from(mask, home) for mask in arriving),
-            dict(_given(call)),
-            _rank(call.inputs[0], graph) if call.inputs else None,
-        )
+        seen = tuple(_seen_from(mask, home) for mask in arriving)
+        rank = _rank(call.inputs[0], graph) if call.inputs else None
+        layer = call.layer
+        while layer.class_name == "SpectralNormalization" and layer.children:
+            layer = layer.children[0].original or layer.children[0]
+        meeting = Meeting(call, layer, seen, _given(call), rank)
         if meeting.known or meeting.given:
             yield meeting
         first = arriving[0] if arriving else None
@@ -112,15 +89,6 @@ def makes_mask(call: Call) -> bool:
     return bool(config.get("mask_zero")) and not is_reverse(call)
 
 
-def mixes_steps(layer: LayerNode, rank: int | None) -> bool:
-    """Whether a layer that keeps masks mixes values of one step into another."""
-    if layer.class_name in masks.MIXES_STEPS:
-        return True
-    if layer.class_name not in masks.MIXES_OVER_AXIS:
-        return False
-    return covers_time(layer.config.get("axis", -1), rank)
-
-
 def covers_time(axis: Any, rank: int | None) -> bool:
     """Whether an axis, or one of a list, is that of time; `None` stands for all."""
     if axis is None:
@@ -130,23 +98,26 @@ def covers_time(axis: Any, rank: int | None) -> bool:
 
 
 def _mask_after(meeting: Meeting, home: LayerNode | None, graph: Graph) -> Mask | None:
-    call, layer, first = meeting.call, meeting.layer, meeting.first
-    kind = layer.class_name
-    joins = kind in masks.MERGES or kind in masks.KEEPS_ANY
+    call, layer, known = meeting.call, meeting.layer, meeting.known
+    first = meeting.masks[0] if meeting.masks else None
+    kind, anew = layer.class_name, Mask(frozenset((call,)), 2, home)
     if makes_mask(call):
         # The mask of a table has the rank of the ids; that of values, one less.
         rank = (meeting.input_rank or 2) - (kind in masks.READS_VALUES)
-        return Mask(frozenset((call,)), max(2, rank), home)
-    anew = Mask(frozenset((call,)), 2, home)
+        return replace(anew, rank=max(2, rank))
     if is_opaque(layer):
         # What makes vectors of ids may make a mask of them too.
         like_a_table = meeting.input_rank == 2 and _rank(call, graph) in (3, None)
-        return anew if like_a_table and not meeting.known else first
+        return anew if like_a_table and not known else first
     if layer.is_operation:
         joins = kind in masks.WITHOUT_MASK or layer_for(meeting) is not None
+    else:
+        joins = kind in masks.MERGES or kind in masks.KEEPS_ANY
+    if known and joins:
+        origins = known[0].origins.union(*(mask.origins for mask in known))
+        return Mask(origins, max(mask.rank for mask in known), known[0].home)
     if joins or layer.is_operation:
-        known = meeting.known if joins else []
-        return known[0].joined(*known) if known else None
+        return None
     if kind in masks.RECURRENT:
         inside = (child for child in layer.children if child.attribute == "layer")
         return first if next(inside, layer).config.get("return_sequences") else None
@@ -159,17 +130,6 @@ def _mask_after(meeting: Meeting, home: LayerNode | None, graph: Graph) -> Mask 
     return None
 
 
-def _inner(layer: LayerNode) -> LayerNode:
-    while layer.class_name == "SpectralNormalization" and layer.children:
-        layer = layer.children[0].original or layer.children[0]
-    return layer
-
-
-def _home(layer: LayerNode) -> LayerNode | None:
-    around = layer.outwards()
-    return next((n for n in around if n.class_name == "TimeDistributed"), None)
-
-
 def _seen_from(mask: Mask | None, home: LayerNode | None) -> Mask | None:
     """What a layer sees of a mask: inside `TimeDistributed`, that of its one step."""
     if mask is None or mask.home is home:
@@ -179,19 +139,13 @@ def _seen_from(mask: Mask | None, home: LayerNode | None) -> Mask | None:
     return None
 
 
-def _given(call: Call) -> Iterator[tuple[str, int]]:
+def _given(call: Call) -> dict[str, int]:
+    found: dict[str, int] = {}
     for name, value in call.arguments.items():
-        shape = _shape(value) if name.endswith("mask") else None
-        if shape is not None:
-            yield name, len(shape)
-
-
-def _shape(value: Any) -> list[Any] | None:
-    """That of the first tensor in a structure."""
-    if _is_tensor(value):
-        return value["config"].get("shape") or []
-    shapes = map(_shape, value if isinstance(value, list) else ())
-    return next((shape for shape in shapes if shape is not None), None)
+        for _, inner in walk_values(value) if name.endswith("mask") else ():
+            if _is_tensor(inner):
+                found.setdefault(name, len(inner["config"].get("shape") or []))
+    return found
 
 
 def _rank(call: Call, graph: Graph) -> int | None:
@@ -202,11 +156,9 @@ def _rank(call: Call, graph: Graph) -> int | None:
 
 
 def layer_for(meeting: Meeting) -> tuple[Swap, dict[str, Any], list[Any]] | None:
-    """The layer that does what an operation does, and keeps the mask.
+    """The layer that does what an operation does, and keeps the mask, if there is one.
 
-    Returns:
-        The class, its configuration but for the name, and the arguments of its call;
-        `None` if there is none.
+    Its class, its configuration but for the name, and the arguments of its call.
     """
     kind = meeting.layer.class_name
     values = list(meeting.call.arguments.values())
@@ -219,44 +171,18 @@ def layer_for(meeting: Meeting) -> tuple[Swap, dict[str, Any], list[Any]] | None
         return ACTIVATION, {**own, "activation": ACTIVATIONS[kind]}, tensors
     if kind == "Add" and len(values) == len(tensors) == 2:
         return MASKED_ADD, own, [tensors]
-    numbers = [value for value in values if _is_number(value)]
-    if len(values) == 2 and len(tensors) == len(numbers) == 1:
-        number, scaled = numbers[0], None
-        if kind == "Multiply":
-            scaled = {"scale": number, "offset": 0.0}
-        elif kind == "Add":
-            scaled = {"scale": 1.0, "offset": number}
-        elif kind == "Subtract" and values[0] is tensors[0]:
-            scaled = {"scale": 1.0, "offset": -number}
-        return None if scaled is None else (RESCALING, {**own, **scaled}, tensors)
-    return None
-
-
-def drops_mask(meeting: Meeting) -> bool:
-    """Whether steps go on behind an operation, and their mask does not."""
-    kind, arguments = meeting.layer.class_name, meeting.call.arguments
-    if kind in masks.ASIDE or kind in masks.WITHOUT_MASK:
-        return False
-    key = arguments.get("1", arguments.get("key")) if kind == "GetItem" else None
-    if isinstance(key, dict):  # A tuple, as Keras writes it.
-        key = (key.get("config") or {}).get("value", key)
-    # `x[:, 3]` leaves a single step, and no time.
-    return not (isinstance(key, list) and len(key) > 1 and isinstance(key[1], int))
-
-
-def reduces_steps(meeting: Meeting) -> bool:
-    """Whether an operation reduces over time, padding and all."""
-    if meeting.layer.class_name not in masks.REDUCTIONS:
-        return False
-    arguments = {**meeting.layer.config, **meeting.call.arguments}
-    axis = arguments.get("axis", arguments.get("1"))
-    return covers_time(axis, meeting.input_rank)
+    numbers = [v for v in values if type(v) in (int, float) and math.isfinite(v)]
+    if len(values) != 2 or not len(tensors) == len(numbers) == 1:
+        return None
+    scale, offset = 1.0, numbers[0]
+    if kind == "Multiply":
+        scale, offset = numbers[0], 0.0
+    elif kind == "Subtract" and values[0] is tensors[0]:
+        offset = -numbers[0]
+    elif kind != "Add":
+        return None
+    return RESCALING, {**own, "scale": scale, "offset": offset}, tensors
 
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
-
-
-def _is_number(value: Any) -> bool:
-    whole = isinstance(value, int | float) and not isinstance(value, bool)
-    return whole and math.isfinite(value)

@@ -8,13 +8,10 @@ from keras_padsafe.audit.finding import Finding
 from keras_padsafe.audit.mending.mask_flow import (
     Meeting,
     covers_time,
-    drops_mask,
     follow_masks,
     is_opaque,
     layer_for,
     makes_mask,
-    mixes_steps,
-    reduces_steps,
 )
 from keras_padsafe.facts import masks
 from keras_padsafe.facts.layers import TABLES
@@ -33,9 +30,7 @@ _KEEP_MASK = (
     "it, and save the model again."
 )
 # Their arrays have to be found in the file to be renamed with them.
-_HOLDS_WEIGHTS = frozenset(
-    "Attention Conv1D GroupQueryAttention MultiHeadAttention".split()
-)
+_HOLDS_WEIGHTS = ("Attention", "Conv1D", "GroupQueryAttention", "MultiHeadAttention")
 _LOOK = "Check the whole model with `keras_padsafe.audit.check_padding`."
 
 
@@ -43,11 +38,8 @@ _LOOK = "Check the whole model with `keras_padsafe.audit.check_padding`."
 class Edit:
     """One layer or operation that another layer takes the place of.
 
-    Attributes:
-        layer: What is there now.
-        swap: What takes its place.
-        config: Configuration of the new layer; `None` keeps that of the old.
-        arguments: Arguments of its only call; `None` keeps those of the old.
+    Where there is no configuration, or no arguments of its only call, those of the old
+    one are kept.
     """
 
     layer: LayerNode
@@ -65,6 +57,9 @@ class RepairPlan:
     unseen: tuple[str, ...] = ()
 
 
+_Outcome = Edit | Finding | None
+
+
 def plan_repair(root: LayerNode, graph: Graph) -> RepairPlan:
     """Reads what to do off the file alone; nothing is run."""
     if not root.is_graph:
@@ -73,8 +68,9 @@ def plan_repair(root: LayerNode, graph: Graph) -> RepairPlan:
     met: dict[LayerNode, list[Meeting]] = {}
     for meeting in follow_masks(graph):
         met.setdefault(meeting.layer, []).append(meeting)
-    orderly = {node for node in root.walk() if node.is_graph and named_by_rule(node)}
-    outcomes = [_judge(layer, meetings, orderly) for layer, meetings in met.items()]
+    # Where the groups of weights that lie beside a layer can be renamed.
+    ruled = {n for n in root.walk() if not n.is_graph or named_by_rule(n)} | {None}
+    outcomes = [_judge(n, calls, n.parent in ruled) for n, calls in met.items()]
     return RepairPlan(
         tuple(outcome for outcome in outcomes if isinstance(outcome, Edit)),
         tuple(outcome for outcome in outcomes if isinstance(outcome, Finding)),
@@ -104,41 +100,36 @@ def _unseen(graph: Graph) -> Iterator[str]:
         )
 
 
-def _judge(
-    layer: LayerNode, meetings: list[Meeting], orderly: set[LayerNode]
-) -> Edit | Finding | None:
-    """What is to be done about all calls of a layer that a mask reaches, together.
-
-    `orderly` are the models within which groups of weights can be renamed.
-    """
+def _judge(layer: LayerNode, meetings: list[Meeting], ruled: bool) -> _Outcome:
+    """What is to be done about all calls of a layer that a mask reaches, together."""
     kind = layer.class_name
     is_masked = any(meeting.known for meeting in meetings)
     if layer.is_operation:
-        return _judge_operation(layer, meetings[0], layer.parent in orderly)
+        return _judge_operation(layer, meetings[0], ruled)
     if is_opaque(layer):
         why = "its own code decides what it does with a mask, and that code was not run"
         return _finding("PS306", layer, why, _LOOK) if is_masked else None
     if not layer.is_stock:
         return None
     if kind in SWAPS and any(map(_leaks, meetings)):
-        reason = next(_reasons_against(layer, meetings, orderly), None)
+        reason = next(_objections(layer, meetings, ruled), None)
         if reason is None:
             return Edit(layer, SWAPS[kind])
         why = f"it can let padding through, and it cannot be replaced ({reason})"
         return _finding("PS302", layer, why)
     if kind in masks.KEEPS or kind in SWAPS:
-        if any(mixes_steps(layer, m.input_rank) for m in meetings):
+        axis = layer.config.get("axis", -1)
+        over_time = any(covers_time(axis, m.input_rank) for m in meetings)
+        if kind in masks.MIXES_STEPS or (kind in masks.MIXES_OVER_AXIS and over_time):
             why = (
-                "it mixes real steps with padding, and keras_padsafe has no safe "
-                "layer of this kind"
+                "it mixes real steps with padding, and keras_padsafe has no safe layer"
             )
-            return _finding("PS302", layer, why)
+            return _finding("PS302", layer, f"{why} of this kind")
         return None
     if kind in masks.MERGES:
-        if any(map(_loses_mask, meetings)):
-            why = "one input has no mask, so the mask of the other is lost"
-            return _finding("PS301", layer, why, _KEEP_MASK)
-        return None
+        why = "one input has no mask, so the mask of the other is lost"
+        loses = any(map(_loses_mask, meetings))
+        return _finding("PS301", layer, why, _KEEP_MASK) if loses else None
     hands_on = kind in POOLING_OVER_TIME | masks.RECURRENT | {"InputLayer"}
     if is_masked and not hands_on and not layer.config.get("mask_zero"):
         why = "it drops the mask, and keras_padsafe has no layer to replace it with"
@@ -146,30 +137,35 @@ def _judge(
     return None
 
 
-def _judge_operation(
-    layer: LayerNode, meeting: Meeting, orderly: bool
-) -> Edit | Finding | None:
+def _judge_operation(layer: LayerNode, meeting: Meeting, ruled: bool) -> _Outcome:
     # An output that is only looked at, as in `ones_like(x[..., :1])`.
     aside = [c.layer.class_name in masks.ASIDE for c in meeting.call.consumers]
     if not meeting.known or (aside and all(aside)):
         return None
-    if reduces_steps(meeting):
+    kind, arguments = layer.class_name, meeting.call.arguments
+    axis = {**layer.config, **arguments}.get("axis", arguments.get("1"))
+    if kind in masks.REDUCTIONS and covers_time(axis, meeting.input_rank):
         why = "it reduces over time, padding included"
         fix = (
             "Use a masked pooling layer of keras_padsafe there, and save the model "
             "again."
         )
         return _finding("PS302", layer, why, fix)
-    if not drops_mask(meeting):
+    key = arguments.get("1", arguments.get("key")) if kind == "GetItem" else None
+    if isinstance(key, dict):  # A tuple, as Keras writes it.
+        key = (key.get("config") or {}).get("value", key)
+    # `x[:, 3]` leaves a single step, and no time.
+    one_step = isinstance(key, list) and len(key) > 1 and isinstance(key[1], int)
+    if one_step or kind in masks.ASIDE | masks.WITHOUT_MASK:
         return None
     made = layer_for(meeting)
     once = len(layer.serialized.get("inbound_nodes") or ()) == 1
-    if made is None or not (orderly and once):
+    if made is None or not (ruled and once):
         why = "it drops the mask, and no layer does the same and keeps the mask"
         return _finding("PS301", layer, why, _KEEP_MASK)
-    swap, config, arguments = made
+    swap, config, given = made
     own = {"name": layer.name, "trainable": True}
-    return Edit(layer, swap, {**own, **config}, arguments)
+    return Edit(layer, swap, {**own, **config}, given)
 
 
 def _leaks(meeting: Meeting) -> bool:
@@ -192,13 +188,12 @@ def _finding(code: str, layer: LayerNode, why: str, fix: str = _BY_HAND) -> Find
     return Finding(code, place_of(layer), message, fix, {"class": layer.class_name})
 
 
-def _reasons_against(
-    layer: LayerNode, meetings: list[Meeting], orderly: set[LayerNode]
+def _objections(
+    layer: LayerNode, meetings: list[Meeting], ruled: bool
 ) -> Iterator[str]:
     """Why a layer cannot be swapped."""
     swap, config = SWAPS[layer.class_name], layer.config
-    unknown = swap.unknown_keys(config)
-    if unknown:
+    if unknown := swap.unknown_keys(config):
         yield f"{swap.class_name} does not take its configuration {unknown[0]!r}"
     for node in (layer, *layer.copies):
         for holder in node.outwards():
@@ -206,8 +201,7 @@ def _reasons_against(
             if holder is not node and not holder.is_graph and not open_to_all:
                 yield f"it lies in the code of {holder.class_name} {holder.name!r}"
     unproved = layer.weights_path is None and layer.class_name in _HOLDS_WEIGHTS
-    holder = layer.parent
-    if unproved or (holder is not None and holder.is_graph and holder not in orderly):
+    if unproved or not ruled:
         yield "it is not clear which weights of the file belong to it"
     match layer.class_name:
         case "Conv1D":
@@ -218,7 +212,10 @@ def _reasons_against(
                     "depend on the amount of padding"
                 )
         case "Add":
-            if _input_ranks_differ(layer):
+            built = layer.serialized.get("build_config")
+            shapes = built.get("input_shape") if isinstance(built, dict) else None
+            shapes = shapes if isinstance(shapes, list) else ()
+            if len({len(shape) for shape in shapes if isinstance(shape, list)}) != 1:
                 yield "its inputs have different ranks"
         case "MultiHeadAttention" | "GroupQueryAttention":
             axes = config.get("attention_axes") or [1]
@@ -229,11 +226,3 @@ def _reasons_against(
                 padding = ("query_mask", "key_mask", "value_mask")
                 if any(meeting.given.get(name, 2) < 2 for name in padding):
                     yield "a padding mask that it gets is not (batch, time)"
-
-
-def _input_ranks_differ(layer: LayerNode) -> bool:
-    built = layer.serialized.get("build_config")
-    shapes = built.get("input_shape") if isinstance(built, dict) else None
-    if not isinstance(shapes, list):
-        return True
-    return len({len(shape) for shape in shapes if isinstance(shape, list)}) != 1

@@ -19,80 +19,60 @@ Block = tuple[np.ndarray, np.ndarray]
 
 def batches_of(data: Any) -> Iterator[Any]:
     """Each batch of `data`, once."""
-    if isinstance(data, str | bytes) or not _has_items(data):
+    is_array, has_items = hasattr(data, "shape"), hasattr(data, "__getitem__")
+    has_items = depth(data) if is_array else has_items or isinstance(data, Iterable)
+    if isinstance(data, str | bytes) or not has_items:
         raise IdError(
             "batches: expected ids, (batch, time), or an iterable of batches, such as "
             "a PyDataset, a tf.data.Dataset or a DataLoader; received "
             f"{type(data).__name__}."
         )
-    _refuse_endless(data)
-    if isinstance(data, Mapping | tuple) or hasattr(data, "shape"):
-        yield data
-    elif isinstance(data, list) and depth(data) <= 2:
-        yield (data,)  # rows, and no part of it labels
-    else:
-        yield from _one_epoch(data)
-
-
-def ids_of(batch: Any, input_name: str | int | None, place: str) -> tuple[str, Any]:
-    """The ids of a batch `x`, `(x, y)` or `(x, y, sample_weight)`, and their name."""
-    inputs = _inputs(batch, place)
-    if isinstance(inputs, Mapping):
-        key = _choose(inputs, input_name, place)
-        name, ids = f"input {key!r}", inputs[key]
-    elif _are_several(inputs, input_name):
-        number = _choose(dict(enumerate(inputs)), input_name, place)
-        name, ids = f"input {number}", inputs[number]
-    elif input_name is not None:
-        raise IdError(
-            f"{place}: there is only one input, and it has no name. Received: "
-            f"input_name={input_name!r}. Leave `input_name` out."
-        )
-    else:
-        name, ids = "ids", inputs
-    if ids is None or isinstance(ids, Mapping | str | bytes):
-        raise IdError(
-            f"{place}: expected {name} to be ids, (batch, time); received "
-            f"{type(ids).__name__}."
-        )
-    return name, ids
-
-
-def _has_items(data: Any) -> bool:
-    if hasattr(data, "shape"):
-        return depth(data) > 0
-    return isinstance(data, Iterable) or hasattr(data, "__getitem__")
-
-
-def _refuse_endless(data: Any) -> None:
     count: Any = getattr(data, "cardinality", None)
     if callable(count) and int(count()) == -1:  # type: ignore[arg-type]
         raise IdError(
             "batches: this tf.data.Dataset never ends. Pass a part of it: "
             "`dataset.take(steps)`."
         )
-    if _is_py_dataset(data) and data.num_batches is None:
-        raise IdError(
-            "batches: this PyDataset never ends (its `num_batches` is None). Pass a "
-            "part of it: `(dataset[i] for i in range(steps))`."
-        )
-
-
-def _is_py_dataset(data: Any) -> bool:
-    keras = sys.modules.get("keras")  # whoever has one has imported Keras
-    return keras is not None and isinstance(data, keras.utils.PyDataset)
-
-
-def _one_epoch(data: Any) -> Iterator[Any]:
-    if _is_py_dataset(data):
-        data.on_epoch_begin()
-        for number in range(data.num_batches):
-            yield data[number]
-        data.on_epoch_end()
+    keras = sys.modules.get("keras")  # Whoever has a PyDataset has imported Keras.
+    if keras is not None and isinstance(data, keras.utils.PyDataset):
+        if data.num_batches is None:
+            raise IdError(
+                "batches: this PyDataset never ends (its `num_batches` is None). Pass "
+                "a part of it: `(dataset[i] for i in range(steps))`."
+            )
+        epoch: Any = data
+        epoch.on_epoch_begin()
+        yield from (epoch[number] for number in range(epoch.num_batches))
+        epoch.on_epoch_end()
+    elif isinstance(data, Mapping | tuple) or is_array:
+        yield data
+    elif isinstance(data, list) and depth(data) <= 2:
+        yield (data,)  # rows, and no part of it labels
     elif isinstance(data, Iterable):
         yield from data
     else:
         yield from (data[number] for number in range(len(data)))
+
+
+def ids_of(batch: Any, input_name: str | int | None, place: str) -> tuple[str, Any]:
+    """The ids of a batch `x`, `(x, y)` or `(x, y, sample_weight)`, and their name."""
+    name, ids = "ids", _inputs(batch, place)
+    if _are_several(ids, input_name):
+        ids = dict(enumerate(ids))
+    if isinstance(ids, Mapping):
+        key = _choose(ids, input_name, place)
+        name, ids = f"input {key!r}", ids[key]
+    elif input_name is not None:
+        raise IdError(
+            f"{place}: there is only one input, and it has no name. Received: "
+            f"input_name={input_name!r}. Leave `input_name` out."
+        )
+    if ids is None or isinstance(ids, Mapping | str | bytes):
+        raise IdError(
+            f"{place}: expected {name} to be ids, (batch, time); received "
+            f"{type(ids).__name__}."
+        )
+    return name, ids
 
 
 def _inputs(batch: Any, place: str) -> Any:
@@ -134,11 +114,9 @@ def _are_several(inputs: Any, input_name: str | int | None) -> bool:
 def _choose(inputs: Mapping[Any, Any], name: str | int | None, place: str) -> Any:
     if name is not None and name in inputs:
         return name
-    known = [key for key in _IDS_BY_NAME if key in inputs]
-    if name is None and len(inputs) == 1:
-        return next(iter(inputs))
-    if name is None and len(known) == 1:
-        return known[0]
+    likely = [key for key in inputs if len(inputs) == 1 or key in _IDS_BY_NAME]
+    if name is None and len(likely) == 1:
+        return likely[0]
     listed = ", ".join(map(repr, inputs)) or "none"
     if name is None:
         raise IdError(
@@ -204,14 +182,13 @@ def _ragged_blocks(rows: Sequence[Any], place: str) -> Iterator[Block]:
 
 
 def _side_by_side(rows: list[np.ndarray]) -> Block:
-    lengths = np.array([len(row) for row in rows])
+    lengths = np.array([*map(len, rows)])
     present = np.arange(lengths.max()) < lengths[:, None]
     dtype = np.result_type(*{row.dtype for row in rows})
-    if dtype.kind == "f":  # int64 beside uint64, which no integer type holds both
-        dtype = np.dtype(object)
-        rows = [row.astype(object) for row in rows]
-    ids = np.zeros(present.shape, dtype)
-    ids[present] = np.concatenate(rows)
+    # No integer type holds both int64 and uint64.
+    ids = np.zeros(present.shape, object if dtype.kind == "f" else dtype)
+    for padded, row in zip(ids, rows, strict=True):
+        padded[: len(row)] = row
     return ids, present
 
 
@@ -241,30 +218,28 @@ def _read_array(values: Any, place: str) -> np.ndarray:
 
 def _refuse_dtype(values: Any, place: str) -> None:
     dtype = getattr(values, "dtype", None)
-    if dtype is None:
-        return
     name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
-    if name.startswith(("int", "uint")):
+    if dtype is None or name.startswith(("int", "uint")):
         return
-    if "float" in name and 0 not in getattr(values, "shape", ()):
+    expected = f"{place}: expected integer ids"
+    if "float" in name:
+        if 0 not in getattr(values, "shape", ()):
+            raise IdError(
+                f"{expected}; received {name}, which cannot hold every id exactly. "
+                "Cast them where they are made, for example with `x.astype('int32')`."
+            )
+    elif name.startswith("bool"):
         raise IdError(
-            f"{place}: expected integer ids; received {name}, which cannot hold "
-            "every id exactly. Cast them where they are made, for example with "
-            "`x.astype('int32')`."
+            f"{expected}; received {name}, which looks like a mask. Pass the ids "
+            "themselves. If there are several inputs, choose one with `input_name`."
         )
-    if name.startswith("bool"):
+    elif name.startswith(("str", "bytes")):
         raise IdError(
-            f"{place}: expected integer ids; received {name}, which looks like a "
-            "mask. Pass the ids themselves. If there are several inputs, choose one "
-            "with `input_name`."
+            f"{expected}; received text. Turn it into ids first, with the lookup layer "
+            "or tokenizer of your model."
         )
-    if name.startswith(("str", "bytes")):
+    else:
         raise IdError(
-            f"{place}: expected integer ids; received text. Turn it into ids first, "
-            "with the lookup layer or tokenizer of your model."
-        )
-    if "float" not in name:
-        raise IdError(
-            f"{place}: expected integer ids of at most 64 bits; received {name}. Cast "
-            "them to int32 or int64."
+            f"{expected} of at most 64 bits; received {name}. Cast them to int32 or "
+            "int64."
         )
