@@ -24,14 +24,23 @@ _Made = dict[str, AuditReport | str]
 
 @dataclass(frozen=True)
 class FileAudit(AuditReport):
-    """What all audits of one saved model found."""
+    """What all audits of one saved model found.
+
+    Attributes:
+        model: The file.
+        batch: Where the batch came from; `None` if there was none.
+        backend: The Keras backend that ran the model; `None` if it was not run.
+        checks: The report of each audit that was made, by name.
+        skipped: Why an audit could not be made and what to do, by name.
+        picture: What became of each position of one row, layer by layer, as plain
+            data; `None` without a batch.
+    """
 
     model: str
-    batch: str | None  # Where it came from, if there was one.
-    backend: str | None  # That which ran the model, if one did.
+    batch: str | None
+    backend: str | None
     checks: dict[str, AuditReport]
-    skipped: dict[str, str]  # Why an audit could not be made and what to do.
-    # What became of each position of one row, layer by layer, as plain data.
+    skipped: dict[str, str]
     picture: dict[str, Any] | None = None
 
     @property

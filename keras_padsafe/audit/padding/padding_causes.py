@@ -91,6 +91,8 @@ def _finding(runs: PaddedRuns, answers: Mapping[str, Answer], cause: _Cause) -> 
     doubtful = "less padding" if "alone" in variants else ""
     codes = {variant.code for name, variant in variants.items() if name != doubtful}
     code = min(codes, key=_ORDER.index)
+    if "other mates" in variants:  # No mask would help.
+        code = "PS404"
     figures = {name: _evidence(answers[name]) for name in variants}
     evidence: dict[str, Any] = {"variants": figures}
     kind, path, mask, instead = "the model", cause.place, "", ""
