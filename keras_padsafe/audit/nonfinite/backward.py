@@ -5,7 +5,7 @@ what flows back there, so that the call at fault is the one that is handed finit
 gradients and hands on others, or gives them to its weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,12 +34,10 @@ from keras_padsafe.audit.run.bad_values import (
 )
 from keras_padsafe.audit.run.look import Flow, Look
 from keras_padsafe.audit.run.watch import (
-    Change,
     LayerCall,
     Moment,
     Observer,
     Spot,
-    Vary,
 )
 from keras_padsafe.backends.running import gradients
 from keras_padsafe.types import Tensor
@@ -104,9 +102,7 @@ class Backward:
         cause, place = self._cause(fault), _place(fault)
         return [nonfinite_finding(cause, place, "backward", fault.bad, more)]
 
-    def _flowing(
-        self, changes: Mapping[Spot, Change] | None = None, scale: float = 1.0
-    ) -> _Flowing:
+    def _flowing(self, jittering: Container[Spot] = (), scale: float = 1.0) -> _Flowing:
         """Differentiates the loss, or without targets a weighted sum of the outputs."""
         every = self._look.flows
         taps = [_zeros(flow) for flows in every.values() for flow in flows]
@@ -114,7 +110,7 @@ class Backward:
 
         def scalar(taps: list[Tensor], values: list[Tensor]) -> Tensor:
             outputs, loss = self._run(
-                _add(self._by_spot(taps), changes or {}),
+                _add(self._by_spot(taps), jittering),
                 only=self._look.calls.keys(),
                 variables=list(zip(variables, values, strict=True)),
             )
@@ -194,8 +190,7 @@ class Backward:
         at_zero = Cause("PS508", "the derivative at exactly zero divides by zero")
         if code.ran and not code.chooses:
             return at_zero
-        noise = dict.fromkeys(fault.feeds, jittered)
-        if self._flowing(noise).all_finite:
+        if self._flowing(fault.feeds).all_finite:
             return at_zero
         because = (
             "a branch that `where` does not take has an infinite derivative, and 0 * "
@@ -208,7 +203,7 @@ class Backward:
             return own_code(self._run, fault.call.index)
         if not self._run.has_loss:
             return OwnCode()
-        outputs, _ = self._run(Observer())
+        outputs, _ = self._run()
         return own_code_of(lambda: self._run.loss_of(outputs))
 
     def _births_behind(self, fault: _Fault) -> list[Finding]:
@@ -250,16 +245,16 @@ def _zeros(flow: Flow) -> Tensor:
     return keras.ops.cast(zeros, flow.dtype)
 
 
-def _add(taps: dict[Spot, list[Tensor]], changes: Mapping[Spot, Change]) -> Vary:
-    """Changes some spots, and adds the taps at each; masks given by name stay."""
+def _add(taps: dict[Spot, list[Tensor]], jittering: Container[Spot]) -> Observer:
+    """Adds the taps at each spot, to some noise too; masks given by name stay."""
 
     def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
         spot: Spot = (call.index, moment)
         rest = iter(taps[spot])
 
         def tapped(structure: Any) -> Any:
-            if spot in changes:
-                structure = changes[spot](structure)
+            if spot in jittering:
+                structure = jittered(structure)
             return transform_floats(lambda tensor: tensor + next(rest), structure)
 
         if moment == "leave":
@@ -270,7 +265,7 @@ def _add(taps: dict[Spot, list[Tensor]], changes: Mapping[Spot, Change]) -> Vary
         args, named = tapped((args, named))
         return args, {**named, **masks}
 
-    return Vary(at)
+    return at
 
 
 def _weighted_sum(outputs: Any, flows: list[Flow]) -> Tensor:

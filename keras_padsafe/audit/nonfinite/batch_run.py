@@ -1,6 +1,6 @@
 """One batch through a model and its loss."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
@@ -11,12 +11,10 @@ import numpy as np
 from keras_padsafe.audit.run.bad_values import to_numpy
 from keras_padsafe.audit.run.model_runs import ModelRuns, Values, as_tensors
 from keras_padsafe.audit.run.watch import (
-    Change,
     LayerCall,
     Moment,
     Observer,
     Spot,
-    Vary,
     map_tensors,
     tensors_in,
 )
@@ -78,8 +76,7 @@ class BatchRun(ModelRuns):
 
     def __call__(
         self,
-        observer: Observer,
-        *,
+        *observers: Observer,
         only: Container[int] | None = None,
         variables: Values = (),
     ) -> tuple[Any, Tensor | None]:
@@ -88,23 +85,20 @@ class BatchRun(ModelRuns):
         def then(outputs: Any) -> tuple[Any, Tensor | None]:
             return outputs, self._loss(outputs) if self.has_loss else None
 
-        return self.call(observer, only=only, variables=variables, then=then)
+        return self.call(*observers, only=only, variables=variables, then=then)
 
     def kept(
-        self, spot: Spot, changes: Mapping[Spot, Change], variables: Values = ()
+        self, spot: Spot, *changed: Observer, variables: Values = ()
     ) -> list[Tensor]:
-        """The tensors at one spot when some spots are changed, this one too."""
+        """The tensors at one spot of a run that may be changed."""
         kept: list[Tensor] = []
 
         def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
-            here: Spot = (call.index, moment)
-            if here in changes:
-                structure = changes[here](structure)
-            if here == spot:
+            if (call.index, moment) == spot:
                 kept.extend(tensors_in(structure))
             return structure
 
-        self(Vary(at), variables=variables)
+        self(*changed, at, variables=variables)
         return kept
 
     def loss_of(self, outputs: Any, rows: slice = _EVERY_ROW) -> Tensor:

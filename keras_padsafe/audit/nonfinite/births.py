@@ -23,13 +23,10 @@ from keras_padsafe.audit.run.bad_values import (
     to_numpy,
 )
 from keras_padsafe.audit.run.look import Look, Noted
-from keras_padsafe.audit.run.watch import LayerCall, Moment, Spot, Vary
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Observer, Spot
 from keras_padsafe.types import Tensor
 
-At = Callable[[LayerCall, Moment, Any], Any]
-"""What `Vary` takes: what to do at each spot of a run."""
-
-Spoils = Callable[[At, bool], bool]
+Spoils = Callable[[Observer, bool], bool]
 """Runs the batch so changed, and says whether something is lost; whether infinities may
 be there is the second argument."""
 
@@ -87,17 +84,16 @@ def births_that_count(
 
 def spoils_answers(run: BatchRun) -> Spoils:
     """Whether the outputs or the loss are lost."""
-    return lambda at, allow: spoilt(*run(Vary(at)), allow_infinities=allow)
+    return lambda at, allow: spoilt(*run(at), allow_infinities=allow)
 
 
 def spoils_spots(run: BatchRun, spots: Collection[tuple[str, Moment]]) -> Spoils:
     """Whether something is lost before or after the calls at some paths."""
 
-    def spoils(changed: At, allow_infinities: bool) -> bool:
+    def spoils(changed: Observer, allow_infinities: bool) -> bool:
         lost: list[bool] = []
 
         def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
-            structure = changed(call, moment, structure)
             if (call.path, moment) in spots:
                 for tensor in floats_in(structure):
                     array = to_numpy(tensor)
@@ -105,7 +101,7 @@ def spoils_spots(run: BatchRun, spots: Collection[tuple[str, Moment]]) -> Spoils
                     lost.append(bool(bad.any()))
             return structure
 
-        run(Vary(at))
+        run(changed, at)
         return any(lost)
 
     return spoils
@@ -122,7 +118,7 @@ def spoilt(outputs: Any, loss: Tensor | None, *, allow_infinities: bool) -> bool
     return any(np.isnan(r).any() or np.isinf(r).all(1).any() for r in rows)
 
 
-def _without(births: list[Birth]) -> At:
+def _without(births: list[Birth]) -> Observer:
     """Replaces some births by zeros, but not what came to them from elsewhere."""
     by_spot = {birth.spot: birth for birth in births}
     watched = {spot for birth in births for spot in birth.feeds}

@@ -48,7 +48,13 @@ from keras_padsafe.audit.run.bad_values import (
 )
 from keras_padsafe.audit.run.look import Look
 from keras_padsafe.audit.run.model_runs import Values
-from keras_padsafe.audit.run.watch import Change, Spot, tensors_in
+from keras_padsafe.audit.run.watch import (
+    Change,
+    Observer,
+    Spot,
+    changing,
+    tensors_in,
+)
 from keras_padsafe.backends.running import double_precision
 
 _At = tuple[str, BadValues]
@@ -157,16 +163,17 @@ class Forward:
 
     def _happens_anyway(self, birth: Birth, earlier: list[Birth]) -> bool:
         """Whether a birth has nothing to do with the zeros put in for earlier ones."""
-        changes = dict.fromkeys([b.spot for b in earlier], noisy)
-        return not all_finite(self._run.kept(birth.spot, changes))
+        changed = changing([b.spot for b in earlier], noisy)
+        return not all_finite(self._run.kept(birth.spot, changed))
 
-    def _others(self, birth: Birth) -> dict[Spot, Change]:
+    def _alone(self, birth: Birth) -> Observer:
         """Zeros for all births but one."""
         spots = [other.spot for other in self.births if other.spot != birth.spot]
-        return dict.fromkeys(spots, replace_nonfinite)
+        return changing(spots, replace_nonfinite)
 
     def _own_code(self, birth: Birth) -> OwnCode:
-        return own_code(self._run, birth.scope.index, self._others(birth), birth.spot)
+        alone, scope = self._alone(birth), birth.scope.index
+        return own_code(self._run, scope, alone, until=birth.spot)
 
     # Where it goes.
 
@@ -175,8 +182,8 @@ class Forward:
 
         `None` if it is at real positions already, or never leaves the padded ones.
         """
-        known, look = self._look.masks, Look(self._others(birth))
-        _, loss = self._run(look)
+        known, look = self._look.masks, Look()
+        _, loss = self._run(self._alone(birth), look)
         shape = birth.lost.bad.shape
         if birth.is_input:
             # A layer may read the mask off the NaN itself, which zeros took away.
@@ -249,13 +256,8 @@ class Forward:
 
     def _finite_with(self, birth: Birth, change: Change, values: Values = ()) -> bool:
         """Whether a birth does not happen once what feeds it is changed."""
-        changes = self._others(birth)
-        for spot in birth.feeds:
-            settled = spot in changes
-            changes[spot] = (
-                (lambda s: change(replace_nonfinite(s))) if settled else change
-            )
-        return all_finite(self._run.kept(birth.spot, changes, values))
+        changed = self._alone(birth), changing(birth.feeds, change)
+        return all_finite(self._run.kept(birth.spot, *changed, variables=values))
 
     def _finite_when_wider(self, birth: Birth) -> bool:
         """Whether a birth does not happen if it is computed in float64."""

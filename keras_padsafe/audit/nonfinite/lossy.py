@@ -30,7 +30,6 @@ from keras_padsafe.audit.run.look import KnownMasks
 from keras_padsafe.audit.run.watch import (
     LayerCall,
     Moment,
-    Vary,
     map_tensors,
     tensors_in,
 )
@@ -67,7 +66,7 @@ def _of_layers(run: BatchRun) -> Finding | None:
                 seen.append((call, losses[0], regularizing))
         return structure
 
-    run(Vary(at))
+    run(at)
     if not seen:
         return None
     call, loss, regularizing = seen[0]

@@ -1,7 +1,7 @@
 """Which single operations of a layer's own code make non-finite values, and how."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.cause import Cause
 from keras_padsafe.audit.run.bad_values import is_finite, is_float, to_numpy
-from keras_padsafe.audit.run.watch import Change, LayerCall, Moment, Spot, Vary
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Observer, Spot
 from keras_padsafe.backends.operations import watch_operations
 
 _DIVISIONS = {"div", "realdiv", "reciprocal", "inv", "remainder", "rem", "floormod"}
@@ -36,7 +36,6 @@ class OwnCode:
 
     Attributes:
         scope: The index of the call; -1 for what is no call.
-        changes: What to do to the tensors of some spots.
         until: The spot after which nothing is looked at any more.
         made: What the operations say that made non-finite values of finite ones.
         chooses: Whether one took values by a condition.
@@ -48,7 +47,6 @@ class OwnCode:
     """
 
     scope: int = -1
-    changes: Mapping[Spot, Change] = field(default_factory=dict)
     until: Spot | None = None
     made: list[Cause] = field(default_factory=list)
     chooses: bool = False
@@ -86,18 +84,19 @@ class OwnCode:
         """Sees each operation from now on."""
         self._watching.enter_context(watch_operations(self.seen))
 
+    def away(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
+        """Looks away when a call begins or ends."""
+        self._watching.close()
+        return structure
+
     def at(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
         """Looks on or away as calls begin and end."""
-        self._watching.close()
-        spot: Spot = (call.index, moment)
         if moment == "leave":
             self._open.pop()
-        if spot in self.changes:
-            structure = self.changes[spot](structure)
-        if moment == "enter":
+        else:
             self.inner += self._open[-1:] == [self.scope]
             self._open.append(call.index)
-        self._done = self._done or spot == self.until
+        self._done = self._done or (call.index, moment) == self.until
         if self._open and self._open[-1] == self.scope and not self._done:
             self.look()
         return structure
@@ -128,12 +127,12 @@ class OwnCode:
 def own_code(
     run: BatchRun,
     scope: int,
-    changes: Mapping[Spot, Change] | None = None,
+    *changed: Observer,
     until: Spot | None = None,
 ) -> OwnCode:
-    """Runs the batch and watches the own code of one call."""
-    code = OwnCode(scope, changes or {}, until)
-    return code.look_at(lambda: run(Vary(code.at)))
+    """Runs the batch, which may be changed, and watches the own code of one call."""
+    code = OwnCode(scope, until)
+    return code.look_at(lambda: run(code.away, *changed, code.at))
 
 
 def own_code_of(function: Callable[[], Any]) -> OwnCode:

@@ -10,7 +10,7 @@ from keras_padsafe.audit.nonfinite.lossy import label_findings, loss_finding
 from keras_padsafe.audit.run.bad_values import all_finite, floats_in
 from keras_padsafe.audit.run.look import Look
 from keras_padsafe.audit.run.model_runs import what_was_said
-from keras_padsafe.audit.run.watch import Observer, tensors_in
+from keras_padsafe.audit.run.watch import tensors_in
 
 
 def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
@@ -32,7 +32,7 @@ def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
         return [*found, *labels], []
     meant = forward is not first
     if forward.births or meant:
-        outputs, loss = run(Observer())
+        outputs, loss = run()
     if spoilt(outputs, None, allow_infinities=meant):
         # Each alone does no harm, so that all of them together do; or infinities that
         # were meant are all that a row has.

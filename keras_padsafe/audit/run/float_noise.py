@@ -9,7 +9,8 @@ from functools import cache
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.record_calls import Alter, Record, Value, put
+from keras_padsafe.audit.run.record_calls import Record, Value, put
+from keras_padsafe.audit.run.watch import Observer
 from keras_padsafe.types import Tensor
 
 SEEDS = 3
@@ -19,7 +20,7 @@ MULTIPLE = 8.0
 """How many times the noise a movement has to be, to be more than noise."""
 
 
-def round_again(record: Record, seed: int) -> Alter:
+def round_again(record: Record, seed: int) -> Observer:
     """Moves what comes out of each inner call by one rounding, up or down."""
     random = np.random.default_rng(seed)
 

@@ -49,7 +49,7 @@ def own_record(runs: ModelRuns, error: type[PadsafeError]) -> Record:
     building, recorder = RecordCalls(keep=lambda call: None), RecordCalls()
     try:
         runs.build(building)
-        runs.call(recorder, [entry.values for entry in runs.inputs])
+        runs.call(recorder, values=[entry.values for entry in runs.inputs])
     except Exception as raised:
         for call in [*building.unfinished, *recorder.unfinished][-1:]:
             _refuse_ids(call, error, raised)

@@ -9,7 +9,7 @@ import numpy as np
 from keras_padsafe.audit.run.bad_values import floats_in, to_numpy
 from keras_padsafe.audit.run.look import KnownMasks
 from keras_padsafe.audit.run.model_runs import ModelRuns
-from keras_padsafe.audit.run.watch import LayerCall, Moment, Vary
+from keras_padsafe.audit.run.watch import LayerCall, Moment
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 
@@ -42,7 +42,7 @@ def layer_picture(
             layers.append(_pictured(call, floats[0], row, known))
         return structure
 
-    ModelRuns(model, x).call(Vary(look))
+    ModelRuns(model, x).call(look)
     return {"row": row, "layers": layers}
 
 

@@ -35,13 +35,14 @@ def readers_of_more(runs: PaddedRuns, keys: Container[Key]) -> list[Key]:
     """Those of some calls whose answer, and that of the model, more padding moves."""
     moved: dict[Key, dict[Value, np.ndarray]] = {}
 
-    def look(key: Key, call: LayerCall, at: Moment) -> None:
-        if at == "enter" and key in keys and key in runs.record:
-            found = _LongerCall(runs, runs.record[key], call).moves()
+    def look(call: LayerCall, at: Moment, structure: Any) -> Any:
+        if at == "enter" and call.key in keys and call.key in runs.record:
+            found = _LongerCall(runs, runs.record[call.key], call).moves()
             if found:
-                moved[key] = found
+                moved[call.key] = found
+        return structure
 
-    runs.runs.record(runs.batch.unchanged().inputs, look, keep=lambda call: None)
+    runs.runs.call(look, values=runs.batch.unchanged().inputs)
     found: list[Key] = []
     for key in runs.record:
         if key in moved and not any(_inside(runs, other, key) for other in found):

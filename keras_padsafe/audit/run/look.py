@@ -1,6 +1,6 @@
 """One run looked at: where something is not finite, and which positions are real."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -15,14 +15,7 @@ from keras_padsafe.audit.run.bad_values import (
     floats_in,
     replace_nonfinite,
 )
-from keras_padsafe.audit.run.watch import (
-    Change,
-    LayerCall,
-    Moment,
-    Observer,
-    Spot,
-    tensors_in,
-)
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Spot, tensors_in
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 
@@ -104,11 +97,10 @@ class Noted:
         return self.call.path
 
 
-class Look(Observer):
+class Look:
     """Looks at every spot of a run.
 
     Args:
-        changes: What to do to the tensors of some spots before they are looked at.
         settle: Whether zeros take the place of what is not finite, so that whatever is
             later was born anew.
         meant: The spots where infinities are meant. They and what they become are let
@@ -123,19 +115,13 @@ class Look(Observer):
         meant: The spots where infinities are meant.
     """
 
-    def __init__(
-        self,
-        changes: Mapping[Spot, Change] | None = None,
-        settle: bool = False,
-        meant: Collection[Spot] = (),
-    ) -> None:
+    def __init__(self, settle: bool = False, meant: Collection[Spot] = ()) -> None:
         self.calls: dict[int, LayerCall] = {}
         self.unfinished: list[LayerCall] = []
         self.flows: dict[Spot, list[Flow]] = {}
         self.noted: dict[Spot, Noted] = {}
         self.masks = KnownMasks()
         self.meant = meant
-        self._changes = changes or {}
         self._settle = settle
         self._last_meant = -1
 
@@ -148,25 +134,19 @@ class Look(Observer):
             if (inner.parent.index if inner.parent else None) == above
         ]
 
-    def enter(self, call: LayerCall) -> None:
-        self.calls[call.index] = replace(call, args=(), kwargs={})
-        given = self._changed(call, "enter", (call.args, call.kwargs))
-        call.args, call.kwargs = given
-        everything = given if self._settle else call.inputs
-        if self._note(call, "enter", everything, call.inputs) and self._settle:
-            call.args, call.kwargs = replace_nonfinite(given)
-        self.unfinished.append(call)
-
-    def leave(self, call: LayerCall) -> None:
-        self.unfinished.pop()
-        call.outputs = self._changed(call, "leave", call.outputs)
-        if self._note(call, "leave", call.outputs, call.outputs) and self._settle:
-            call.outputs = replace_nonfinite(call.outputs)
-
-    def _changed(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
-        change = self._changes.get((call.index, moment))
-        structure = structure if change is None else change(structure)
+    def __call__(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
+        """Looks at one spot."""
+        flows = structure
+        if moment == "enter":
+            self.calls[call.index] = replace(call, args=(), kwargs={})
+            self.unfinished.append(call)
+            flows = call.inputs
+        else:
+            self.unfinished.pop()
         self.masks.note_all(structure)
+        seen = structure if self._settle else flows
+        if self._note(call, moment, seen, flows) and self._settle:
+            return replace_nonfinite(structure)
         return structure
 
     def _note(self, call: LayerCall, moment: Moment, seen: Any, flows: Any) -> bool:

@@ -11,14 +11,9 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.run.bad_values import to_numpy
-from keras_padsafe.audit.run.record_calls import (
-    Alter,
-    CallRecord,
-    Key,
-    RecordCalls,
-)
+from keras_padsafe.audit.run.record_calls import CallRecord, RecordCalls
 from keras_padsafe.audit.run.timeline import Input
-from keras_padsafe.audit.run.watch import Observer, watch
+from keras_padsafe.audit.run.watch import Key, Observer, watch
 from keras_padsafe.backends.running import own_random_state, start_random_numbers_at
 from keras_padsafe.types import Tensor
 
@@ -62,62 +57,50 @@ class ModelRuns:
             found = list(map(Input, names, arrays))
         return tuple(found)
 
-    def build(self, observer: Observer | None = None) -> None:
+    def build(self, *observers: Observer) -> None:
         """Calls the model once, if it never was."""
         if not self.model.built:
-            with watch(self.model, observer or Observer(), agrees=self._agrees):
+            with watch(self.model, observers, None, self._agrees):
                 self.model(self.x)
 
     def record(
         self,
         values: Sequence[np.ndarray] | None = None,
-        *alters: Alter,
-        reseeded: int = 0,
+        *alters: Observer,
         keep: Callable[[CallRecord], Any] = lambda call: call,
-        variables: Values = (),
+        **options: Any,
     ) -> dict[Key, Any]:
         """The calls of one run, or what `keep` makes of each; the model's comes last.
 
         Alters may replace what goes into a call or comes out of it; else as `call`.
         """
-        recorder = RecordCalls(*alters, keep=keep)
-        self.call(recorder, values, reseeded=reseeded, variables=variables)
+        recorder = RecordCalls(keep)
+        self.call(*alters, recorder, values=values, **options)
         return recorder.kept
 
-    def record_until_error(
-        self,
-        values: Sequence[np.ndarray],
-        *alters: Alter,
-        keep: Callable[[CallRecord], Any],
-    ) -> tuple[dict[Key, Any], str | None]:
-        """As `record`, of a run that the model may refuse, and what it said then."""
-        recorder = RecordCalls(*alters, keep=keep)
-        return recorder.kept, self.refusal(recorder, values)
-
     def refusal(
-        self, observer: Observer | None = None, values: Sequence[Any] | None = None
+        self, *observers: Observer, values: Sequence[Any] | None = None
     ) -> str | None:
         """What the model says of a batch that it does not take; `None` if it does."""
         try:
-            self.call(observer or Observer(), values)
+            self.call(*observers, values=values)
         except Exception as error:  # Whatever a model of the user's raises.
             return what_was_said(error)
         return None
 
     def call(
         self,
-        observer: Observer,
+        *observers: Observer,
         values: Sequence[Any] | None = None,
-        *,
         only: Container[int] | None = None,
         variables: Values = (),
         reseeded: int = 0,
         then: Callable[[Any], Any] = lambda outputs: outputs,
     ) -> Any:
-        """Calls the model and lets an observer see each call in it.
+        """Calls the model and lets observers see each call in it.
 
         Args:
-            observer: Sees the calls.
+            observers: What sees the calls.
             values: The arrays of the batch; by default its own.
             only: As `watch` takes it.
             variables: What some variables are taken to hold.
@@ -134,7 +117,7 @@ class ModelRuns:
             if "seed_generator_state" in variable.path
         ]
         with self.untouched([*seeds, *variables]):
-            with watch(self.model, observer, only, self._agrees):
+            with watch(self.model, observers, only, self._agrees):
                 if reseeded:
                     start_random_numbers_at(reseeded)
                 outputs = self.model(x, training=self._training)

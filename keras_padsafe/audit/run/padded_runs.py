@@ -19,9 +19,16 @@ from keras_padsafe.audit.run.model_runs import ModelRuns, Values, outputs_of
 from keras_padsafe.audit.run.movements import Compare, Movements, pairs_of
 from keras_padsafe.audit.run.padded_batch import Change, PaddedBatch
 from keras_padsafe.audit.run.poison import Kind, find_taps, poisoned, put_in
-from keras_padsafe.audit.run.record_calls import Alter, CallRecord, Key, Record, Value
+from keras_padsafe.audit.run.record_calls import (
+    CallRecord,
+    Key,
+    Record,
+    RecordCalls,
+    Value,
+)
 from keras_padsafe.audit.run.settle_padding import settle_padding
 from keras_padsafe.audit.run.time_axes import Axes, Axis, Grown, ReadAxes, grown
+from keras_padsafe.audit.run.watch import Observer
 
 LIMIT = 8
 """How many leaks are looked for one after the other."""
@@ -89,7 +96,7 @@ class PaddedRuns:
             and self.batch.inputs[i].values.shape[:2] == line.padding.shape
         }
 
-    def behind(self, kind: Kind) -> tuple[Change, Alter]:
+    def behind(self, kind: Kind) -> tuple[Change, Observer]:
         """The batch with other content behind the padding, and what puts it there."""
         change = self.batch.unchanged()
         values = list(change.inputs)
@@ -102,7 +109,7 @@ class PaddedRuns:
         put = put_in(self.record, padding, keys, kind, 0)
         return replace(change, inputs=tuple(values)), put
 
-    def moved(self, change: Change, *alters: Alter, reseeded: int = 0) -> Movements:
+    def moved(self, change: Change, *alters: Observer, reseeded: int = 0) -> Movements:
         """Runs a changed batch: how far each tensor moved.
 
         Each call is compared when it ends, so that no second run is held.
@@ -116,7 +123,7 @@ class PaddedRuns:
         return compare.moved
 
     def again(
-        self, key: Key, change: Change, *alters: Alter, variables: Values = ()
+        self, key: Key, change: Change, *alters: Observer, variables: Values = ()
     ) -> list[Value]:
         """What one call gives in a changed run."""
 
@@ -204,7 +211,9 @@ class PaddedRuns:
             if not any(added):
                 continue
             change = self.batch.with_more_padding(added)
-            made, error = self.runs.record_until_error(change.inputs, keep=grown)
+            recorder = RecordCalls(keep=grown)
+            error = self.runs.refusal(recorder, values=change.inputs)
+            made = recorder.kept
             if error is None and outputs_of(made).has_nan and not had_nan:
                 error = f"its output is NaN with {max(added)} more positions"
             if error is None:
@@ -219,7 +228,7 @@ class PaddedRuns:
         A tensor that moves at real positions as it is read, and does not if it is read
         in another way, is read in that way.
         """
-        tests: list[tuple[Change, *tuple[Alter, ...]]] = []
+        tests: list[tuple[Change, *tuple[Observer, ...]]] = []
         if self.taps or self.features:
             tests.append(self.behind("random"))
         if any(self.added):
@@ -227,7 +236,7 @@ class PaddedRuns:
         left: dict[Value, list[Axes]] = {}
         for change, *alters in tests:
             sieve = self._sieve(left, read, Compare(change, self.axes))
-            self.runs.record_until_error(change.inputs, *alters, keep=sieve)
+            self.runs.refusal(*alters, RecordCalls(sieve), values=change.inputs)
         for value, readings in left.items():
             axes = self.axes[value]
             if axes not in readings:

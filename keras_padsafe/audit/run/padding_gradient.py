@@ -1,6 +1,6 @@
 """Whether an answer would follow what padding holds: its gradient is zero if not."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +10,7 @@ from keras_padsafe.audit.run.bad_values import floats_in, transform_floats
 from keras_padsafe.audit.run.model_runs import ModelRuns
 from keras_padsafe.audit.run.poison import Tap
 from keras_padsafe.audit.run.record_calls import Value
-from keras_padsafe.audit.run.watch import LayerCall, Moment, Vary
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Observer
 from keras_padsafe.backends.running import as_one, gradients
 from keras_padsafe.types import Tensor
 
@@ -42,9 +42,10 @@ def padding_gradient(
         for n, i in enumerate(inputs):
             given[i] = tensors[len(taps) + n]
         at = {tap.call.index: (tap, tensors[n]) for n, tap in enumerate(taps)}
-        found = floats_in(runs.call(Vary(_replacing(at)), given, only=set(at)))
+        made = runs.call(_replacing(at), values=given, only=set(at))
         parts: list[Tensor] = []
-        for output, weight, (_value, real) in zip(found, weights, outputs, strict=True):
+        triples = zip(floats_in(made), weights, outputs, strict=True)
+        for output, weight, (_value, real) in triples:
             wide = keras.ops.cast(output, "float32")
             kept = keras.ops.where(real, wide, keras.ops.zeros_like(wide))
             parts.append(keras.ops.sum(kept * keras.ops.cast(weight, "float32")))
@@ -64,9 +65,7 @@ def padding_gradient(
     return largest[0], largest[1]
 
 
-def _replacing(
-    at: Mapping[int, tuple[Tap, Tensor]],
-) -> Callable[[LayerCall, Moment, Any], Any]:
+def _replacing(at: Mapping[int, tuple[Tap, Tensor]]) -> Observer:
     """Puts tensors in the place of what comes out of some calls."""
 
     def put(call: LayerCall, moment: Moment, structure: Any) -> Any:

@@ -8,7 +8,6 @@ import numpy as np
 from keras_padsafe.audit.run.float_noise import typical_size
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
 from keras_padsafe.audit.run.record_calls import (
-    Alter,
     CallRecord,
     Key,
     Record,
@@ -16,6 +15,7 @@ from keras_padsafe.audit.run.record_calls import (
     put,
 )
 from keras_padsafe.audit.run.time_axes import Axes, deepened
+from keras_padsafe.audit.run.watch import Observer
 
 Kind = Literal["random", "large", "nan"]
 
@@ -54,7 +54,7 @@ def put_in(
     keys: Container[Key],
     kind: Kind,
     seed: int,
-) -> Alter:
+) -> Observer:
     """Puts other content at the padded positions of what comes out of some calls."""
     random = np.random.default_rng(seed)
 

@@ -4,7 +4,6 @@ import inspect
 import itertools
 import math
 import weakref
-from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from keras_padsafe.audit.run.bad_values import floats_in, like, to_numpy
 from keras_padsafe.audit.run.watch import (
+    Key,
     LayerCall,
     Moment,
     Observer,
@@ -22,12 +22,6 @@ from keras_padsafe.audit.run.watch import (
 )
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
-
-Key = tuple[str, int]
-"""The path of a layer, and which of its calls."""
-
-Alter = Callable[[Key, LayerCall, Moment], None]
-"""May replace what a call is given, on entering, or what it gives, on leaving."""
 
 
 @dataclass(eq=False)
@@ -103,25 +97,20 @@ Record = dict[Key, CallRecord]
 """The calls of a run, in the order in which they end."""
 
 
-class RecordCalls(Observer):
+class RecordCalls:
     """Writes down each call.
 
     Args:
-        alters: Called before each call and after it, before anything is written down.
         keep: Makes of each call what is kept of it; by default all.
 
     Attributes:
         kept: What is kept of each call.
     """
 
-    def __init__(
-        self, *alters: Alter, keep: Callable[[CallRecord], Any] = lambda call: call
-    ) -> None:
+    def __init__(self, keep: Callable[[CallRecord], Any] = lambda call: call) -> None:
         self.kept: dict[Key, Any] = {}
-        self._alters = alters
         self._keep = keep
         self._open: dict[int, CallRecord] = {}
-        self._counts: Counter[str] = Counter()
         self._tensors: dict[int, tuple[Any, int, Callable[[], Value | None]]] = {}
         self._numbers = itertools.count()
 
@@ -130,20 +119,24 @@ class RecordCalls(Observer):
         """The calls that have begun and not ended: after an error, the last raised."""
         return list(self._open.values())
 
-    def enter(self, call: LayerCall) -> None:
+    def __call__(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
+        """Writes down what a call is given, or what it gives."""
+        if moment == "enter":
+            self._enter(call)
+        elif call.index in self._open:
+            self._leave(call, self._open.pop(call.index))
+        return structure
+
+    def _enter(self, call: LayerCall) -> None:
         parent = call.parent
         # In a loop there is no time axis.
         if parent and (parent.index not in self._open or parent.loops):
             return
-        key = call.path, self._counts[call.path]
-        self._counts[call.path] += 1
-        above = self._open.get(parent.index) if parent else None
+        above = self._open[parent.index] if parent else None
         if above is not None:
             above.has_children = True
-        for alter in self._alters:
-            alter(key, call, "enter")
         self._open[call.index] = CallRecord(
-            key,
+            call.key,
             call.index,
             call.layer,
             above.key if above else None,
@@ -155,12 +148,7 @@ class RecordCalls(Observer):
             },
         )
 
-    def leave(self, call: LayerCall) -> None:
-        record = self._open.pop(call.index, None)
-        if record is None:
-            return
-        for alter in self._alters:
-            alter(record.key, call, "leave")
+    def _leave(self, call: LayerCall, record: CallRecord) -> None:
         record.outputs = self._read(call.results, call)
         record.inputs_after = self._read(call.inputs, call)
         record.used = tuple(
@@ -241,7 +229,7 @@ def put(
     keys: Container[Key],
     moment: Moment,
     content: Callable[[np.ndarray, Value], np.ndarray],
-) -> Alter:
+) -> Observer:
     """Puts other content in what some calls are given, or in what they give.
 
     Args:
@@ -252,29 +240,21 @@ def put(
             returns what it is to hold. One of another shape is left alone.
     """
 
-    def alter(key: Key, call: LayerCall, at: Moment) -> None:
-        if at != moment or key not in keys or key not in record:
-            return
-        entering = moment == "enter"
-        known = record[key].inputs if entering else record[key].outputs
-        tensors = floats_in(call.inputs if entering else call.outputs)
+    def see(call: LayerCall, at: Moment, structure: Any) -> Any:
+        if at != moment or call.key not in keys or call.key not in record:
+            return structure
+        known = record[call.key]
+        pair = call.inputs, known.inputs
+        if moment == "leave":
+            pair = call.results, known.outputs
         new: dict[int, Tensor] = {}
-        floats = [value for value in known if value.is_float]
-        for tensor, value in zip(tensors, floats, strict=False):
+        floats = floats_in(pair[0]), [value for value in pair[1] if value.is_float]
+        for tensor, value in zip(*floats, strict=False):
             now = apart(to_numpy(tensor), call.steps)
             if now.shape == value.array.shape and id(tensor) not in new:
                 made = content(now, value)
-                same = made is now
-                made = made.reshape(tuple(tensor.shape))
+                same, made = made is now, made.reshape(tuple(tensor.shape))
                 new[id(tensor)] = tensor if same else like(tensor, made)
+        return map_tensors(lambda tensor: new.get(id(tensor), tensor), structure)
 
-        def replaced(tensor: Tensor) -> Tensor:
-            return new.get(id(tensor), tensor)
-
-        if entering:
-            given = map_tensors(replaced, (call.args, call.kwargs))
-            call.args, call.kwargs = given
-        else:
-            call.outputs = map_tensors(replaced, call.outputs)
-
-    return alter
+    return see
