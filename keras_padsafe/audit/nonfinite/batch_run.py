@@ -11,6 +11,7 @@ import numpy as np
 from keras_padsafe.audit.run.bad_values import to_numpy
 from keras_padsafe.audit.run.model_runs import ModelRuns, Values, as_tensors
 from keras_padsafe.audit.run.watch import (
+    Key,
     LayerCall,
     Moment,
     Observer,
@@ -30,8 +31,6 @@ class BatchRun(ModelRuns):
     """A batch with its targets, as `find_nonfinite` takes them.
 
     Attributes:
-        targets: The targets and sample weights, by name.
-        has_loss: Whether there are targets, and so a loss.
         labels: What the loss was given for labels and for how many classes, once it ran
             and some of them are of none.
 
@@ -77,7 +76,7 @@ class BatchRun(ModelRuns):
     def __call__(
         self,
         *observers: Observer,
-        only: Container[int] | None = None,
+        only: Container[Key] | None = None,
         variables: Values = (),
     ) -> tuple[Any, Tensor | None]:
         """Runs the batch; returns the outputs and, if there are targets, the loss."""
@@ -93,10 +92,9 @@ class BatchRun(ModelRuns):
         """The tensors at one spot of a run that may be changed."""
         kept: list[Tensor] = []
 
-        def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
+        def at(call: LayerCall, moment: Moment, structure: Any) -> None:
             if (call.index, moment) == spot:
                 kept.extend(tensors_in(structure))
-            return structure
 
         self(*changed, at, variables=variables)
         return kept
@@ -129,7 +127,10 @@ class BatchRun(ModelRuns):
             ) from error
 
     def _loss(self, outputs: Any, rows: slice = _EVERY_ROW) -> Tensor:
-        x, y, weights = (_rows(p, rows) for p in (self.x, self._y, self._weights))
+        batch = self.x, self._y, outputs, self._weights
+        if rows != _EVERY_ROW:
+            batch = map_tensors(lambda tensor: tensor[rows], batch)
+        x, y, outputs, weights = batch
         with labels_pass(self._within):
             if self._given is None:
                 model: Any = self.model
@@ -159,15 +160,8 @@ def unrolled(layers: Iterable[keras.layers.RNN]) -> Iterator[None]:
         yield
 
 
-def _rows(structure: Any, rows: slice) -> Any:
-    if rows == _EVERY_ROW:
-        return structure
-    return map_tensors(lambda tensor: tensor[rows], structure)
-
-
 def _count(structure: Any) -> int | None:
     """How many rows there are, if all tensors have as many."""
-    sizes = {
-        tensor.shape[0] if tensor.shape else None for tensor in tensors_in(structure)
-    }
+    shapes = [tensor.shape for tensor in tensors_in(structure)]
+    sizes = {shape[0] if shape else None for shape in shapes}
     return sizes.pop() if len(sizes) == 1 else None

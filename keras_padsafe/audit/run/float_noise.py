@@ -49,10 +49,8 @@ def rounding_error(dtype: str) -> float:
     from that: TensorFloat-32 keeps 10 bits.
     """
     random = np.random.default_rng(0)
-    a, b = (
-        keras.ops.cast(keras.ops.convert_to_tensor(random.normal(size=shape)), dtype)
-        for shape in ((64, 256), (256, 64))
-    )
+    numbers = [random.normal(size=shape) for shape in ((64, 256), (256, 64))]
+    a, b = (keras.ops.cast(keras.ops.convert_to_tensor(n), dtype) for n in numbers)
     exact = _double(a) @ _double(b)
     error = _double(keras.ops.matmul(a, b)) - exact
     smallest = 2.0 ** -{"float64": 52, "float16": 10, "bfloat16": 7}.get(dtype, 23)

@@ -8,13 +8,7 @@ import numpy as np
 
 from keras_padsafe.audit.run.float_noise import MULTIPLE
 from keras_padsafe.audit.run.movements import Movements
-from keras_padsafe.audit.run.record_calls import (
-    CallRecord,
-    Key,
-    Record,
-    Value,
-    put,
-)
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value, put
 from keras_padsafe.audit.run.watch import Observer, of_a_library
 
 if TYPE_CHECKING:
@@ -27,12 +21,8 @@ def first_mover(
     """The first call whose answer moved though what it was given had not.
 
     Calls are taken in the order in which they end, an inner one before its outer; what
-    a layer of a library does inside is that layer's doing.
-
-    Args:
-        runs: The batch itself.
-        moved: How far each tensor moved in another run.
-        multiple: How many times the noise a movement has to be.
+    a layer of a library does inside is that layer's doing. A movement is one if it is
+    that `multiple` of the noise.
     """
 
     def is_source(key: Key) -> bool:

@@ -28,11 +28,6 @@ class ModelRuns:
 
     Variables, BatchNorm statistics, seeds and compiled functions stay as they are. A
     model that was never built is built first, as its first call would do.
-
-    Args:
-        model: The model.
-        batch: What it takes.
-        training: Whether layers such as Dropout behave as in training.
     """
 
     def __init__(
@@ -53,8 +48,7 @@ class ModelRuns:
             found.append(Input("/".join(map(str, path)) or "0", array))
         names = [tensor.name for tensor in getattr(self.model, "inputs", None) or []]
         if len(names) == len(found) and all(entry.name.isdigit() for entry in found):
-            arrays = [entry.values for entry in found]
-            found = list(map(Input, names, arrays))
+            found = [Input(n, e.values) for n, e in zip(names, found, strict=True)]
         return tuple(found)
 
     def build(self, *observers: Observer) -> None:
@@ -92,7 +86,7 @@ class ModelRuns:
         self,
         *observers: Observer,
         values: Sequence[Any] | None = None,
-        only: Container[int] | None = None,
+        only: Container[Key] | None = None,
         variables: Values = (),
         reseeded: int = 0,
         then: Callable[[Any], Any] = lambda outputs: outputs,
@@ -111,11 +105,8 @@ class ModelRuns:
         x = self.x
         if values is not None:
             x = keras.tree.pack_sequence_as(x, [*map(_as_before, values)])
-        seeds = [
-            (variable, variable.value + reseeded)
-            for variable in (self.model.variables if reseeded else [])
-            if "seed_generator_state" in variable.path
-        ]
+        random = [v for v in self.model.variables if "seed_generator_state" in v.path]
+        seeds = [(v, v.value + reseeded) for v in random if reseeded]
         with self.untouched([*seeds, *variables]):
             with watch(self.model, observers, only, self._agrees):
                 if reseeded:

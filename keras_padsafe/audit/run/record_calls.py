@@ -54,10 +54,7 @@ class CallRecord:
     Attributes:
         key: Its path, and which call of it.
         index: Its number, in the order in which calls begin.
-        layer: What was called.
         parent: The call that it happened in.
-        inputs: The tensors that went in.
-        outputs: The tensors that came out.
         inputs_after: The inputs when it had ended: a layer may take a mask away.
         given: The masks that it was given by name, and not by Keras.
         used: The names of the mask arguments that reached `call()`.
@@ -98,48 +95,37 @@ Record = dict[Key, CallRecord]
 
 
 class RecordCalls:
-    """Writes down each call.
+    """Writes down each call; `keep` makes of it what is kept, by default all.
 
-    Args:
-        keep: Makes of each call what is kept of it; by default all.
-
-    Attributes:
-        kept: What is kept of each call.
+    After an error, the last of the calls that are unfinished raised it.
     """
 
     def __init__(self, keep: Callable[[CallRecord], Any] = lambda call: call) -> None:
         self.kept: dict[Key, Any] = {}
         self._keep = keep
-        self._open: dict[int, CallRecord] = {}
+        self.unfinished: dict[int, CallRecord] = {}
         self._tensors: dict[int, tuple[Any, int, Callable[[], Value | None]]] = {}
         self._numbers = itertools.count()
 
-    @property
-    def unfinished(self) -> list[CallRecord]:
-        """The calls that have begun and not ended: after an error, the last raised."""
-        return list(self._open.values())
-
-    def __call__(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
+    def __call__(self, call: LayerCall, moment: Moment, structure: Any) -> None:
         """Writes down what a call is given, or what it gives."""
         if moment == "enter":
             self._enter(call)
-        elif call.index in self._open:
-            self._leave(call, self._open.pop(call.index))
-        return structure
+        elif call.index in self.unfinished:
+            self._leave(call, self.unfinished.pop(call.index))
 
     def _enter(self, call: LayerCall) -> None:
         parent = call.parent
-        # In a loop there is no time axis.
-        if parent and (parent.index not in self._open or parent.loops):
-            return
-        above = self._open[parent.index] if parent else None
-        if above is not None:
-            above.has_children = True
-        self._open[call.index] = CallRecord(
+        if parent is not None:
+            # In a loop there is no time axis.
+            if parent.index not in self.unfinished or parent.loops:
+                return
+            self.unfinished[parent.index].has_children = True
+        self.unfinished[call.index] = CallRecord(
             call.key,
             call.index,
             call.layer,
-            above.key if above else None,
+            parent.key if parent else None,
             self._read(call.inputs, call),
             given={
                 name: self._read(tensors, call)
@@ -149,13 +135,12 @@ class RecordCalls:
         )
 
     def _leave(self, call: LayerCall, record: CallRecord) -> None:
-        record.outputs = self._read(call.results, call)
+        record.outputs = self._read(call.shown("leave"), call)
         record.inputs_after = self._read(call.inputs, call)
-        record.used = tuple(
-            name
-            for name, value in {**call.passed, **record.given}.items()
-            if "mask" in name and (name in record.given or tensors_in(value))
-        )
+        named = {**call.passed, **record.given}
+        masks = {name: value for name, value in named.items() if "mask" in name}
+        used = (n for n, v in masks.items() if n in record.given or tensors_in(v))
+        record.used = tuple(used)
         self.kept[record.key] = self._keep(record)
 
     def _read(self, tensors: list[Tensor], call: LayerCall) -> list[Value]:
@@ -205,7 +190,7 @@ def read_tensor(tensor: Tensor, steps: tuple[int, ...]) -> Value | None:
     try:
         dtype = keras.backend.standardize_dtype(tensor.dtype)
     except ValueError:
-        return None
+        dtype = "string"
     if dtype == "string":
         return None
     mask = get_keras_mask(tensor)
@@ -232,24 +217,18 @@ def put(
 ) -> Observer:
     """Puts other content in what some calls are given, or in what they give.
 
-    Args:
-        record: The calls of the batch itself.
-        keys: Which calls.
-        moment: Whether before or after them.
-        content: Takes what a tensor of floats holds, and what it held in the record;
-            returns what it is to hold. One of another shape is left alone.
+    That is made of what a tensor of floats holds, and of what it held in the record
+    of the batch itself. One of another shape is left alone.
     """
 
     def see(call: LayerCall, at: Moment, structure: Any) -> Any:
         if at != moment or call.key not in keys or call.key not in record:
             return structure
         known = record[call.key]
-        pair = call.inputs, known.inputs
-        if moment == "leave":
-            pair = call.results, known.outputs
+        values = known.inputs if moment == "enter" else known.outputs
+        floats = [value for value in values if value.is_float]
         new: dict[int, Tensor] = {}
-        floats = floats_in(pair[0]), [value for value in pair[1] if value.is_float]
-        for tensor, value in zip(*floats, strict=False):
+        for tensor, value in zip(floats_in(call.shown(at)), floats, strict=False):
             now = apart(to_numpy(tensor), call.steps)
             if now.shape == value.array.shape and id(tensor) not in new:
                 made = content(now, value)

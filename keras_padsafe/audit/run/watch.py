@@ -20,11 +20,7 @@ from unittest import mock
 import keras
 import numpy as np
 
-from keras_padsafe.backends.running import (
-    is_staged,
-    loops_in_python,
-    own_random_state,
-)
+from keras_padsafe.backends.running import is_staged, loops_in_python, own_random_state
 from keras_padsafe.compat import inner_layers
 from keras_padsafe.types import Tensor
 
@@ -43,7 +39,7 @@ Change = Callable[[Any], Any]
 """Takes the arguments or the outputs of a call, returns others."""
 
 Observer = Callable[["LayerCall", Moment, Any], Any]
-"""Sees a call, before it with its arguments and after it with its outputs; returns
+"""Sees a call, before it with its arguments and after it with its outputs; may return
 what goes on in their place."""
 
 
@@ -53,13 +49,9 @@ class LayerCall:
 
     Attributes:
         index: Its number, in the order in which calls begin.
-        layer: What was called.
         key: Its path, and which call of it.
         parent: The call that it happened in; `None` for the model itself.
-        args: Positional arguments.
-        kwargs: Named arguments.
         passed: The named arguments that reached `call()`: Keras adds masks to them.
-        outputs: What came out.
         steps: The steps of the `TimeDistributed` around it, if all of them are its
             rows: of each row of the batch it has as many as their product.
         whole: Of a `TimeDistributed`, how many steps it hands on as rows; 0 if it
@@ -99,10 +91,9 @@ class LayerCall:
         """The variables of what was called; an operation has none."""
         return list(getattr(self.layer, "variables", []))
 
-    @property
-    def results(self) -> list[Tensor]:
-        """The tensors among the outputs."""
-        return tensors_in(self.outputs)
+    def shown(self, moment: Moment) -> list[Tensor]:
+        """The inputs, or the tensors among the outputs."""
+        return self.inputs if moment == "enter" else tensors_in(self.outputs)
 
 
 def of_a_library(layer: keras.Operation) -> bool:
@@ -141,7 +132,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], structure: Any) -> Any:
 def watch(
     model: keras.Operation,
     observers: Sequence[Observer],
-    only: Container[int] | None,
+    only: Container[Key] | None,
     agrees: dict[Any, bool],
 ) -> Iterator[None]:
     """While it lasts, observers see each call inside `model`, and its own.
@@ -150,9 +141,9 @@ def watch(
         model: Calls outside of it are not seen.
         observers: What sees them, each what the one before returned; what they call
             themselves is not seen.
-        only: The indices of the calls to show; by default those whose tensors hold
-            values, not those staged for a compiled loop. Gradients need it: while JAX
-            differentiates, no tensor says whether it holds a value.
+        only: The calls to show; by default those whose tensors hold values, not those
+            staged for a compiled loop. Gradients need it: while JAX differentiates,
+            no tensor says whether it holds a value.
         agrees: For each `TimeDistributed` met before, whether it may call what it
             wraps once; is added to.
     """
@@ -213,7 +204,7 @@ def watch(
 class _Watcher:
     model: keras.Operation
     observers: Sequence[Observer]
-    only: Container[int] | None
+    only: Container[Key] | None
     agrees: dict[Any, bool]
     thread: int = field(default_factory=threading.get_ident)
     open: list[LayerCall] = field(default_factory=list)
@@ -242,7 +233,7 @@ class _Watcher:
         finally:
             self.open.pop()
         # Keras may have called it on constants while it built what is around it.
-        if shown and self._shows(call, call.results):
+        if shown and self._shows(call, call.shown("leave")):
             self._show(call, "leave")
         return call.outputs
 
@@ -283,17 +274,18 @@ class _Watcher:
 
     def _shows(self, call: LayerCall, tensors: list[Tensor]) -> bool:
         if self.only is not None:
-            return call.index in self.only
+            return call.key in self.only
         return not any(map(is_staged, tensors))
 
     def _show(self, call: LayerCall, moment: Moment) -> None:
         with self._unseen():
             for see in self.observers:
                 if moment == "enter":
-                    given = see(call, moment, (call.args, call.kwargs))
-                    call.args, call.kwargs = given
+                    given = call.args, call.kwargs
+                    call.args, call.kwargs = see(call, moment, given) or given
                 else:
-                    call.outputs = see(call, moment, call.outputs)
+                    made = see(call, moment, call.outputs)
+                    call.outputs = call.outputs if made is None else made
 
     def _begin(self, layer: keras.Operation, args: Any, kwargs: Any) -> LayerCall:
         parent = self.open[-1] if self.open else None
