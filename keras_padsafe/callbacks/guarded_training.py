@@ -1,26 +1,17 @@
 """A guard around the training step of a model, put there and taken away."""
 
-import contextlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
-from keras_padsafe.callbacks.guarded_step import (
-    FLAGS,
-    Step,
-    guarded_jax_step,
-    guarded_tensorflow_step,
-    guarded_torch_function,
-)
+from keras_padsafe.callbacks.guarded_function import FLAGS, Step, guarded_function
 from keras_padsafe.callbacks.training_state import TrainingState
 from keras_padsafe.errors import GuardError
 
 _REPLACED = ("train_step", "train_function", "make_train_function")
 
 
-@dataclass(frozen=True)
-class BadStep:
+class BadStep(NamedTuple):
     """A step that was undone, its batch, and the variables that would be lost."""
 
     data: Any
@@ -43,11 +34,10 @@ class GuardedTraining:
         self.state = TrainingState(model)
         self._model = model
         self._good_logs: dict[str, Any] = {}
-        self._own = {
-            name: vars(model)[name] for name in _REPLACED if name in vars(model)
-        }
+        own = vars(model)
+        self._own = {name: own[name] for name in _REPLACED if name in own}
         try:
-            model.train_function = _FUNCTIONS[keras.backend.backend()](self, model)
+            model.train_function = guarded_function(self, model)
         except BaseException:
             self.remove()
             raise
@@ -93,97 +83,15 @@ class GuardedTraining:
             self.bad = None
             self._good_logs = {name: logs[name] for name in logs if name != FLAGS}
         else:
-            named = zip(self.state.names, flags[1:], strict=True)
-            names = tuple(name for name, finite in named if not finite)
+            watched = self.state.watched_of(self.state.variables)
+            pairs = zip(watched, flags[1:], strict=True)
+            names = tuple(variable.path for variable, finite in pairs if not finite)
             self.bad = BadStep(data, bool(flags[0]), names)
         return dict(self._good_logs)
 
     def _begin_without_us(self, force: bool = False) -> Any:
         self.remove()
         return self._model.make_train_function(force=force)
-
-
-def _jax_function(training: GuardedTraining, model: Any) -> Step:
-    model.train_step = guarded_jax_step(model.train_step, training.state)
-    model.make_train_function(force=True)
-    function = model.train_function
-
-    def train_function(state: Any, iterator: Any) -> Any:
-        data = next(iterator)
-        logs, state = training.run(function, state, iter((data,)))
-        return training.sift(logs, data), state
-
-    return train_function
-
-
-def _tensorflow_function(training: GuardedTraining, model: Any) -> Step:
-    import tensorflow as tf
-
-    model.train_step = guarded_tensorflow_step(model.train_step, training.state, model)
-
-    def compiled() -> Step:
-        in_place = model.train_function
-        type(model).make_train_function(model, force=True)
-        function, model.train_function = model.train_function, in_place
-        return function
-
-    function, built = compiled(), False
-
-    def train_function(iterator: Any) -> Any:
-        nonlocal function, built
-        data = next(iterator)
-        if not built:
-            built = True
-            _build(model, data)
-            training.state.add_weights(model)
-        logs = training.run(function, iter((data,)))
-        # A part that a data set does not have arrives as an empty `Optional`.
-        none = tf.experimental.Optional
-        logs = training.sift(
-            logs,
-            keras.tree.map_structure(
-                lambda part: None if isinstance(part, none) else part, data
-            ),
-        )
-        if training.state.late_metrics:
-            if training.bad is not None:
-                for metric in training.state.late_metrics:
-                    metric.reset_state()
-            training.state.late_metrics.clear()
-            function = compiled()  # a graph that reads them too
-        return logs
-
-    return train_function
-
-
-def _build(model: Any, data: Any) -> None:
-    """Makes the weights that `fit` would make in the first step of TensorFlow."""
-    if model.built:
-        return
-
-    def symbolic(tensor: Any) -> Any:
-        return keras.KerasTensor(tensor.shape, tensor.dtype.name)
-
-    x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    # A model with a training step of its own need not be one that can be called.
-    with contextlib.suppress(Exception):
-        model(keras.tree.map_structure(symbolic, x), training=False)
-
-
-def _torch_function(training: GuardedTraining, model: Any) -> Step:
-    function = guarded_torch_function(model.train_function, training.state, model)
-
-    def train_function(data: Any) -> Any:
-        return training.sift(training.run(function, data), data[0])
-
-    return train_function
-
-
-_FUNCTIONS = {
-    "jax": _jax_function,
-    "tensorflow": _tensorflow_function,
-    "torch": _torch_function,
-}
 
 
 def _refuse_what_cannot_be_guarded(model: Any) -> None:

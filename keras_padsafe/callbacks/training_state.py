@@ -1,6 +1,6 @@
 """Everything that a training step may change in a model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,7 @@ class TrainingState:
     metrics, which may divide by zero as they like.
 
     Attributes:
-        variables: The variables.
-        watched: Whether each of them is watched.
+        watched: Whether each of the variables is watched.
         lost: The paths of those that are not finite to begin with, and should be.
         late_metrics: Metrics whose variables were made, unread, in the first step.
     """
@@ -40,11 +39,9 @@ class TrainingState:
         for variable in model.metrics_variables:
             self._append(variable, watched=False)
 
-    @property
-    def names(self) -> list[str]:
-        """The paths of the watched variables."""
-        pairs = zip(self.variables, self.watched, strict=True)
-        return [variable.path for variable, watched in pairs if watched]
+    def watched_of(self, values: Iterable[Any]) -> list[Any]:
+        """Those of some values, one a variable, that belong to the watched ones."""
+        return [x for x, watch in zip(values, self.watched, strict=True) if watch]
 
     def new_weights(self, model: Any) -> list[Any]:
         """The weights of a model that were made since."""
@@ -70,8 +67,9 @@ class TrainingState:
         self._append(variable, watched=finite or not may_be_constant)
 
     @contextmanager
-    def noting_new_variables(self, note: Callable[[Any], None]) -> Iterator[None]:
-        """Adds what a first step makes; `note` sees each before it is written to."""
+    def copied(self, copy: Callable[[Any], Any]) -> Iterator[list[Any]]:
+        """Copies of all values, with those that a first step makes, as they begin."""
+        copies = [copy(variable.value) for variable in self.variables]
 
         def noted(owner: Any) -> Callable[..., None]:
             build, known = owner.build, {id(v) for v in owner.variables}
@@ -82,7 +80,7 @@ class TrainingState:
                 for variable in owner.variables:
                     if id(variable) not in known:
                         self._append(variable, watched)
-                        note(variable)
+                        copies.append(copy(variable.value))
 
             return build_and_note
 
@@ -90,7 +88,7 @@ class TrainingState:
         for owner in unbuilt:
             owner.build = noted(owner)
         try:
-            yield
+            yield copies
         finally:
             for owner in unbuilt:
                 del owner.build

@@ -5,7 +5,7 @@ what flows back there, so that the call at fault is the one that is handed finit
 gradients and hands on others, or gives them to its weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,7 @@ from keras_padsafe.audit.nonfinite.births import spoils_spots
 from keras_padsafe.audit.nonfinite.cause import Cause, diverged
 from keras_padsafe.audit.nonfinite.experiments import jittered
 from keras_padsafe.audit.nonfinite.forward import settled
-from keras_padsafe.audit.nonfinite.own_code import (
-    OwnCode,
-    own_code,
-    own_code_of,
-)
+from keras_padsafe.audit.nonfinite.own_code import OwnCode, own_code
 from keras_padsafe.audit.nonfinite.wording import nonfinite_finding
 from keras_padsafe.audit.run.bad_values import (
     BadValues,
@@ -30,17 +26,10 @@ from keras_padsafe.audit.run.bad_values import (
     floats_in,
     is_finite,
     is_float,
-    transform_floats,
+    of_tensors,
 )
-from keras_padsafe.audit.run.look import Flow, Look
-from keras_padsafe.audit.run.watch import (
-    Change,
-    LayerCall,
-    Moment,
-    Observer,
-    Spot,
-    Vary,
-)
+from keras_padsafe.audit.run.look import Look, Noted
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Observer, Spot
 from keras_padsafe.backends.running import gradients
 from keras_padsafe.types import Tensor
 
@@ -50,25 +39,20 @@ _SCALES = (2.0**-12, 2.0**-64)
 
 @dataclass(frozen=True)
 class _Flowing:
-    """What flows back at each spot, and the weights that get what is not finite."""
+    """What flows back that is not finite, by spot, and the weights that get such."""
 
-    at: dict[Spot, list[Tensor | None]]
+    lost: dict[Spot, BadValues]
     bad_weights: tuple[str, ...]
 
-    def finite(self, spot: Spot) -> bool:
-        """Whether what flows back there is finite."""
-        return all(g is None or is_finite(g) for g in self.at[spot])
-
-    @property
-    def all_finite(self) -> bool:
-        """Whether every gradient is finite."""
-        return not self.bad_weights and all(map(self.finite, self.at))
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.bad_weights)
 
 
 @dataclass(frozen=True)
 class _Fault:
     """The call at which gradients stop being finite; `None` is the loss itself."""
 
+    place: str
     call: LayerCall | None
     bad: BadValues | None
     weights: tuple[str, ...]
@@ -101,21 +85,20 @@ class Backward:
             return made_by
         more = {"weights": list(fault.weights), "after": fault.after}
         more = {name: value for name, value in more.items() if value}
-        cause, place = self._cause(fault), _place(fault)
-        return [nonfinite_finding(cause, place, "backward", fault.bad, more)]
+        cause = self._cause(fault)
+        return [nonfinite_finding(cause, fault.place, "backward", fault.bad, more)]
 
-    def _flowing(
-        self, changes: Mapping[Spot, Change] | None = None, scale: float = 1.0
-    ) -> _Flowing:
+    def _flowing(self, jittering: Container[Spot] = (), scale: float = 1.0) -> _Flowing:
         """Differentiates the loss, or without targets a weighted sum of the outputs."""
-        every = self._look.flows
-        taps = [_zeros(flow) for flows in every.values() for flow in flows]
+        every, zeros = self._look.flows, keras.ops.convert_to_tensor
+        flat = [flow for flows in every.values() for flow in flows]
+        taps = [zeros(np.zeros(flow.bad.shape), flow.dtype) for flow in flat]
         variables = [v for v in self._run.trainable if is_float(v)]
 
         def scalar(taps: list[Tensor], values: list[Tensor]) -> Tensor:
             outputs, loss = self._run(
-                _add(self._by_spot(taps), changes or {}),
-                only=self._look.calls.keys(),
+                _add(self._by_spot(taps), jittering),
+                only={call.key for call in self._look.calls.values()},
                 variables=list(zip(variables, values, strict=True)),
             )
             if loss is None:
@@ -123,62 +106,58 @@ class Backward:
             return keras.ops.cast(loss, "float32") * scale
 
         by_taps, by_values = gradients(scalar, taps, variables)
-        pairs = zip(variables, by_values, strict=True)
-        bad = [v.path for v, g in pairs if g is not None and not is_finite(g)]
-        return _Flowing(self._by_spot(by_taps), tuple(bad))
+        gained = zip(variables, by_values, strict=True)
+        weights = [v.path for v, g in gained if g is not None and not is_finite(g)]
+        lost: dict[Spot, BadValues] = {}
+        for spot, tensors in self._by_spot(by_taps).items():
+            pairs = zip(tensors, every[spot], strict=True)
+            found = [bad_values(t, f.mask, f.each) for t, f in pairs if t is not None]
+            if any(found):
+                lost[spot] = next(filter(None, found))
+        return _Flowing(lost, tuple(weights))
 
     def _by_spot(self, tensors: list[Any]) -> dict[Spot, list[Any]]:
         rest = iter(tensors)
-        return {
-            spot: [next(rest) for _ in flows]
-            for spot, flows in self._look.flows.items()
-        }
+        every = self._look.flows.items()
+        return {spot: [next(rest) for _ in flows] for spot, flows in every}
 
     def _fault(self, flowing: _Flowing) -> _Fault:
         """The first call, on the way back, at which gradients stop being finite."""
         for call in sorted(self._look.calls.values(), key=lambda call: -call.index):
-            if not flowing.finite((call.index, "leave")):
+            if (call.index, "leave") in flowing.lost:
                 continue
             weights = self._bad_own_weights(call, flowing)
-            bad = self._bad_gradient((call.index, "enter"), flowing)
-            if bad is not None or weights:
+            bad = flowing.lost.get((call.index, "enter"))
+            if bad or weights:
                 inner = self._look.children(call)
-                lost = [c.path for c in inner if not flowing.finite((c.index, "leave"))]
+                lost = [c.path for c in inner if (c.index, "leave") in flowing.lost]
                 feeds: set[Spot] = {(c.index, "leave") for c in inner}
                 feeds.add((call.index, "enter"))
                 after = lost[-1] if lost else None
-                return _Fault(call, bad, weights, after, frozenset(feeds))
-        bad = self._bad_gradient((0, "leave"), flowing)
-        return _Fault(None, bad, (), None, frozenset({(0, "leave")}))
+                return _Fault(call.path, call, bad, weights, after, frozenset(feeds))
+        bad = flowing.lost.get((0, "leave"))
+        return _Fault("loss", None, bad, (), None, frozenset({(0, "leave")}))
 
     def _bad_own_weights(self, call: LayerCall, flowing: _Flowing) -> tuple[str, ...]:
         # Another call with the same weights is handed what is not finite already.
-        others = {
-            variable.path
-            for other in self._look.calls.values()
-            if other.layer is call.layer and other.index != call.index
-            if not flowing.finite((other.index, "leave"))
-            for variable in other.layer_variables
-        }
+        same = [c for c in self._look.calls.values() if c.layer is call.layer]
+        lost = [c for c in same if (c.index, "leave") in flowing.lost]
+        others = {v.path for other in lost for v in other.layer_variables}
         inner = self._look.children(call)
         below = {v.path for child in inner for v in child.layer_variables}
         own = {v.path for v in call.layer_variables} - below - others
         return tuple(sorted(own & set(flowing.bad_weights)))
 
-    def _bad_gradient(self, spot: Spot, flowing: _Flowing) -> BadValues | None:
-        pairs = zip(flowing.at[spot], self._look.flows[spot], strict=True)
-        every = [bad_values(g, f.mask, f.each) for g, f in pairs if g is not None]
-        return next((bad for bad in every if bad is not None), None)
-
     def _cause(self, fault: _Fault) -> Cause:
         """Tells why, by what flowed forward and by experiments."""
-        hidden = self._nan_behind_mask(fault)
-        if hidden is not None:
+        behind = [noted.bad[-1] for noted in self._given(fault)]
+        hidden = [bad.evidence() for bad in behind if bad.only_in_padding]
+        if hidden:
             because = (
                 "the mask hides a NaN from the loss, but in the gradient 0 * NaN is NaN"
             )
-            return Cause("PS506", because, {"hidden": hidden.evidence()})
-        if any(self._flowing(scale=scale).all_finite for scale in _SCALES):
+            return Cause("PS506", because, {"hidden": hidden[0]})
+        if not all(self._flowing(scale=scale) for scale in _SCALES):
             because = "the gradient is too large for its dtype"
             grown = diverged(self._run.trainable, self._run.x)
             return grown or Cause("PS503", because)
@@ -194,8 +173,7 @@ class Backward:
         at_zero = Cause("PS508", "the derivative at exactly zero divides by zero")
         if code.ran and not code.chooses:
             return at_zero
-        noise = dict.fromkeys(fault.feeds, jittered)
-        if self._flowing(noise).all_finite:
+        if not self._flowing(fault.feeds):
             return at_zero
         because = (
             "a branch that `where` does not take has an infinite derivative, and 0 * "
@@ -208,72 +186,55 @@ class Backward:
             return own_code(self._run, fault.call.index)
         if not self._run.has_loss:
             return OwnCode()
-        outputs, _ = self._run(Observer())
-        return own_code_of(lambda: self._run.loss_of(outputs))
+        outputs, _ = self._run()
+        return OwnCode().look_at(lambda: self._run.loss_of(outputs))
 
     def _births_behind(self, fault: _Fault) -> list[Finding]:
         """What made the values that outputs and loss hide and the gradient does not."""
-        given = [self._look.noted[spot] for spot in self._given(fault)]
+        given = self._given(fault)
         if not given:
             return []
         spots: set[tuple[str, Moment]] = {(n.call.path, n.moment) for n in given}
         spoils = spoils_spots(self._run, spots)
         found, _ = settled(self._run, spoils).that_count()
-        lost = {"gradient_lost_at": _place(fault)}
+        lost = {"gradient_lost_at": fault.place}
         return [
             replace(finding, evidence=finding.evidence | lost)
             for finding in found
             if finding.place != "input" and "input" not in finding.evidence
         ]
 
-    def _nan_behind_mask(self, fault: _Fault) -> BadValues | None:
-        bad = [self._look.noted[spot].bad[-1] for spot in self._given(fault)]
-        return next((one for one in bad if one.only_in_padding), None)
-
-    def _given(self, fault: _Fault) -> list[Spot]:
-        """The spots before the fault where something is not finite."""
+    def _given(self, fault: _Fault) -> list[Noted]:
+        """What is not finite before the fault."""
         around: list[Spot] = []
         call = fault.call
         while call is not None:
             around.append((call.index, "enter"))
             call = call.parent
         spots = [*sorted(fault.feeds), *around]
-        return [spot for spot in spots if spot in self._look.noted]
+        return [self._look.noted[spot] for spot in spots if spot in self._look.noted]
 
 
-def _place(fault: _Fault) -> str:
-    return fault.call.path if fault.call else "loss"
-
-
-def _zeros(flow: Flow) -> Tensor:
-    zeros = keras.ops.convert_to_tensor(np.zeros(flow.shape, "float32"))
-    return keras.ops.cast(zeros, flow.dtype)
-
-
-def _add(taps: dict[Spot, list[Tensor]], changes: Mapping[Spot, Change]) -> Vary:
-    """Changes some spots, and adds the taps at each; masks given by name stay."""
+def _add(taps: dict[Spot, list[Tensor]], jittering: Container[Spot]) -> Observer:
+    """Adds the taps at each spot, to some noise too; masks given by name stay."""
 
     def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
         spot: Spot = (call.index, moment)
         rest = iter(taps[spot])
+        flowing = {id(tensor) for tensor in call.shown(moment)}
 
-        def tapped(structure: Any) -> Any:
-            if spot in changes:
-                structure = changes[spot](structure)
-            return transform_floats(lambda tensor: tensor + next(rest), structure)
+        @of_tensors
+        def tapped(tensor: Tensor) -> Tensor:
+            if id(tensor) not in flowing:
+                return tensor
+            return (jittered(tensor) if spot in jittering else tensor) + next(rest)
 
-        if moment == "leave":
-            return tapped(structure)
-        args, kwargs = structure
-        masks = {name: value for name, value in kwargs.items() if "mask" in name}
-        named = {name: value for name, value in kwargs.items() if name not in masks}
-        args, named = tapped((args, named))
-        return args, {**named, **masks}
+        return tapped(structure)
 
-    return Vary(at)
+    return at
 
 
-def _weighted_sum(outputs: Any, flows: list[Flow]) -> Tensor:
+def _weighted_sum(outputs: Any, flows: list[BadValues]) -> Tensor:
     """A scalar that depends on every real output; a plain sum of a softmax is 1."""
     total = keras.ops.zeros((), "float32")
     for tensor, flow in zip(floats_in(outputs), flows, strict=True):

@@ -1,6 +1,6 @@
 """One batch through a model and its loss."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
@@ -11,12 +11,11 @@ import numpy as np
 from keras_padsafe.audit.run.bad_values import to_numpy
 from keras_padsafe.audit.run.model_runs import ModelRuns, Values, as_tensors
 from keras_padsafe.audit.run.watch import (
-    Change,
+    Key,
     LayerCall,
     Moment,
     Observer,
     Spot,
-    Vary,
     map_tensors,
     tensors_in,
 )
@@ -32,8 +31,6 @@ class BatchRun(ModelRuns):
     """A batch with its targets, as `find_nonfinite` takes them.
 
     Attributes:
-        targets: The targets and sample weights, by name.
-        has_loss: Whether there are targets, and so a loss.
         labels: What the loss was given for labels and for how many classes, once it ran
             and some of them are of none.
 
@@ -78,9 +75,8 @@ class BatchRun(ModelRuns):
 
     def __call__(
         self,
-        observer: Observer,
-        *,
-        only: Container[int] | None = None,
+        *observers: Observer,
+        only: Container[Key] | None = None,
         variables: Values = (),
     ) -> tuple[Any, Tensor | None]:
         """Runs the batch; returns the outputs and, if there are targets, the loss."""
@@ -88,23 +84,19 @@ class BatchRun(ModelRuns):
         def then(outputs: Any) -> tuple[Any, Tensor | None]:
             return outputs, self._loss(outputs) if self.has_loss else None
 
-        return self.call(observer, only=only, variables=variables, then=then)
+        return self.call(*observers, only=only, variables=variables, then=then)
 
     def kept(
-        self, spot: Spot, changes: Mapping[Spot, Change], variables: Values = ()
+        self, spot: Spot, *changed: Observer, variables: Values = ()
     ) -> list[Tensor]:
-        """The tensors at one spot when some spots are changed, this one too."""
+        """The tensors at one spot of a run that may be changed."""
         kept: list[Tensor] = []
 
-        def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
-            here: Spot = (call.index, moment)
-            if here in changes:
-                structure = changes[here](structure)
-            if here == spot:
+        def at(call: LayerCall, moment: Moment, structure: Any) -> None:
+            if (call.index, moment) == spot:
                 kept.extend(tensors_in(structure))
-            return structure
 
-        self(Vary(at), variables=variables)
+        self(*changed, at, variables=variables)
         return kept
 
     def loss_of(self, outputs: Any, rows: slice = _EVERY_ROW) -> Tensor:
@@ -135,7 +127,10 @@ class BatchRun(ModelRuns):
             ) from error
 
     def _loss(self, outputs: Any, rows: slice = _EVERY_ROW) -> Tensor:
-        x, y, weights = (_rows(p, rows) for p in (self.x, self._y, self._weights))
+        batch = self.x, self._y, outputs, self._weights
+        if rows != _EVERY_ROW:
+            batch = map_tensors(lambda tensor: tensor[rows], batch)
+        x, y, outputs, weights = batch
         with labels_pass(self._within):
             if self._given is None:
                 model: Any = self.model
@@ -165,15 +160,8 @@ def unrolled(layers: Iterable[keras.layers.RNN]) -> Iterator[None]:
         yield
 
 
-def _rows(structure: Any, rows: slice) -> Any:
-    if rows == _EVERY_ROW:
-        return structure
-    return map_tensors(lambda tensor: tensor[rows], structure)
-
-
 def _count(structure: Any) -> int | None:
     """How many rows there are, if all tensors have as many."""
-    sizes = {
-        tensor.shape[0] if tensor.shape else None for tensor in tensors_in(structure)
-    }
+    shapes = [tensor.shape for tensor in tensors_in(structure)]
+    sizes = {shape[0] if shape else None for shape in shapes}
     return sizes.pop() if len(sizes) == 1 else None

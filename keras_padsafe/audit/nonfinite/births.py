@@ -7,105 +7,46 @@ gradient. The -inf of an attention score does not.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.run.bad_values import (
-    BadValues,
     all_finite,
+    bad_values,
     floats_in,
     is_finite,
     replace_nonfinite,
     to_numpy,
 )
-from keras_padsafe.audit.run.look import Look, Noted
-from keras_padsafe.audit.run.watch import LayerCall, Moment, Spot, Vary
+from keras_padsafe.audit.run.look import Noted
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Observer, Spot
 from keras_padsafe.types import Tensor
 
-At = Callable[[LayerCall, Moment, Any], Any]
-"""What `Vary` takes: what to do at each spot of a run."""
-
-Spoils = Callable[[At, bool], bool]
+Spoils = Callable[[Observer, bool], bool]
 """Runs the batch so changed, and says whether something is lost; whether infinities may
 be there is the second argument."""
 
 
-@dataclass(frozen=True)
-class Birth(Noted):
-    """A place where non-finite values are born: seen after the call that made them, or
-    before one, if an operation in the code of its parent did.
-
-    Attributes:
-        scope: The call whose own code made it.
-        feeds: The spots whose tensors it was made of.
-        after: The path of the sibling that ran last before it, if there is one.
-        variables: Those of the layer whose code made it, without its sublayers'.
-        step: Which call of the same layer it is, in the same parent, from 0.
-    """
-
-    scope: LayerCall
-    feeds: frozenset[Spot]
-    after: str | None
-    variables: tuple[keras.Variable, ...]
-    step: int
-
-    @property
-    def lost(self) -> BadValues:
-        """What is not finite, in the first tensor."""
-        return self.bad[0]
-
-    @property
-    def spot(self) -> Spot:
-        """Where it was seen."""
-        return self.call.index, self.moment
-
-    @property
-    def place(self) -> str:
-        """The path of the layer whose code made it, or `"input"`."""
-        return "input" if self.is_input else self.scope.path
-
-
-def births_in(look: Look) -> list[Birth]:
-    """The births of a settled run, in order."""
-    return [_birth(look, noted) for noted in look.noted.values()]
-
-
-def births_that_count(
-    births: list[Birth], spoils: Spoils, allow_infinities: bool
-) -> list[Birth]:
-    """Those that alone spoil something, in order."""
-    return [
-        birth
-        for birth in births
-        if spoils(_without([b for b in births if b is not birth]), allow_infinities)
-    ]
-
-
 def spoils_answers(run: BatchRun) -> Spoils:
     """Whether the outputs or the loss are lost."""
-    return lambda at, allow: spoilt(*run(Vary(at)), allow_infinities=allow)
+    return lambda at, allow: spoilt(*run(at), allow_infinities=allow)
 
 
 def spoils_spots(run: BatchRun, spots: Collection[tuple[str, Moment]]) -> Spoils:
     """Whether something is lost before or after the calls at some paths."""
 
-    def spoils(changed: At, allow_infinities: bool) -> bool:
+    def spoils(changed: Observer, allow_infinities: bool) -> bool:
         lost: list[bool] = []
 
-        def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
-            structure = changed(call, moment, structure)
+        def at(call: LayerCall, moment: Moment, structure: Any) -> None:
             if (call.path, moment) in spots:
-                for tensor in floats_in(structure):
-                    array = to_numpy(tensor)
-                    bad = np.isnan(array) if allow_infinities else ~np.isfinite(array)
-                    lost.append(bool(bad.any()))
-            return structure
+                bad = [bad_values(tensor, None) for tensor in floats_in(structure)]
+                infinite = not allow_infinities
+                lost.extend(x.has_nan or (x.has_inf and infinite) for x in bad)
 
-        run(Vary(at))
+        run(changed, at)
         return any(lost)
 
     return spoils
@@ -122,10 +63,10 @@ def spoilt(outputs: Any, loss: Tensor | None, *, allow_infinities: bool) -> bool
     return any(np.isnan(r).any() or np.isinf(r).all(1).any() for r in rows)
 
 
-def _without(births: list[Birth]) -> At:
-    """Replaces some births by zeros, but not what came to them from elsewhere."""
-    by_spot = {birth.spot: birth for birth in births}
-    watched = {spot for birth in births for spot in birth.feeds}
+def let_through(alone: Noted, births: list[Noted]) -> Observer:
+    """Zeros for all births but one, but not for what came to them from that."""
+    by_spot = {birth.spot: birth for birth in births if birth is not alone}
+    watched = {spot for birth in by_spot.values() for spot in birth.feeds}
     reached: set[Spot] = set()
 
     def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
@@ -138,24 +79,3 @@ def _without(births: list[Birth]) -> At:
         return structure
 
     return at
-
-
-def _birth(look: Look, noted: Noted) -> Birth:
-    call, leaves = noted.call, noted.moment == "leave"
-    made_in = call if leaves else call.parent
-    inside = look.children(made_in)
-    before = [c for c in inside if leaves or c.index < call.index]
-    feeds: set[Spot] = {(sibling.index, "leave") for sibling in before}
-    if made_in is not None:
-        feeds.add((made_in.index, "enter"))
-    beside = [c for c in look.children(call.parent) if c.index < call.index]
-    below = {id(v) for child in inside for v in child.layer_variables}
-    own = made_in.layer_variables if made_in is not None else []
-    return Birth(
-        **vars(noted),
-        scope=made_in or call,
-        feeds=frozenset(feeds),
-        after=before[-1].path if before else None,
-        variables=tuple(v for v in own if id(v) not in below),
-        step=sum(sibling.layer is call.layer for sibling in beside),
-    )

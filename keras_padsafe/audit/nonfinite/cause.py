@@ -7,14 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_padsafe.audit.nonfinite.births import Birth
-from keras_padsafe.audit.run.bad_values import (
-    is_finite,
-    is_float,
-    largest_of,
-    to_numpy,
-)
+from keras_padsafe.audit.run.bad_values import is_finite, is_float, largest_of, to_numpy
 from keras_padsafe.audit.run.id_inputs import without_row
+from keras_padsafe.audit.run.look import Noted
 from keras_padsafe.audit.run.watch import LayerCall, tensors_in
 
 DIVERGED = 1e3
@@ -23,13 +18,7 @@ DIVERGED = 1e3
 
 @dataclass(frozen=True)
 class Cause:
-    """Why values are not finite.
-
-    Attributes:
-        code: PS501 to PS510.
-        because: The reason, as the end of a sentence.
-        evidence: The figures behind it.
-    """
+    """Why values are not finite: as the end of a sentence, with figures behind it."""
 
     code: str
     because: str
@@ -96,7 +85,7 @@ def bad_weight(
     return Cause("PS505", f"the weight {bad[0].path} is already not finite", evidence)
 
 
-def empty_row(birth: Birth) -> Cause | None:
+def empty_row(birth: Noted) -> Cause | None:
     """Whether it happened just where nothing is real."""
     lost = birth.lost
     batch = len(lost.bad) if lost.bad.ndim else 0
@@ -107,8 +96,10 @@ def empty_row(birth: Birth) -> Cause | None:
         evidence = {"empty_rows": sorted({row // lost.each for row in empty})[:8]}
         return Cause("PS501", "these rows have no real position", evidence)
     where = lost.positions
-    for mask in _attention_masks(birth.call):
-        hidden = ~mask.any(axis=-1)
+    given = {**birth.call.kwargs, **birth.call.passed}
+    masks = tensors_in({name: part for name, part in given.items() if "mask" in name})
+    for mask in [mask for mask in masks if len(mask.shape) in (3, 4)]:
+        hidden = ~keras.ops.convert_to_numpy(mask).astype(bool).any(axis=-1)
         if hidden.ndim == 3:
             hidden = hidden.all(axis=1)
         if len(where) and hidden.ndim == 2 and where[:, 1].max() < hidden.shape[1]:
@@ -130,9 +121,3 @@ def diverged(trainable: Sequence[keras.Variable], x: Any) -> Cause | None:
         return None
     evidence = {"largest_weight": weights, "largest_in_batch": given}
     return Cause("PS509", f"the weights have grown to {weights:.3g}", evidence)
-
-
-def _attention_masks(call: LayerCall) -> list[np.ndarray]:
-    given = {k: v for k, v in {**call.kwargs, **call.passed}.items() if "mask" in k}
-    masks = [mask for mask in tensors_in(given) if len(mask.shape) in (3, 4)]
-    return [keras.ops.convert_to_numpy(mask).astype(bool) for mask in masks]

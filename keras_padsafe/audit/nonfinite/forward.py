@@ -8,12 +8,11 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.finding import Finding
+from keras_padsafe.audit.nonfinite import experiments
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun, unrolled
 from keras_padsafe.audit.nonfinite.births import (
-    Birth,
     Spoils,
-    births_in,
-    births_that_count,
+    let_through,
     spoils_answers,
 )
 from keras_padsafe.audit.nonfinite.cause import (
@@ -24,14 +23,6 @@ from keras_padsafe.audit.nonfinite.cause import (
     bad_id,
     bad_weight,
     empty_row,
-)
-from keras_padsafe.audit.nonfinite.experiments import (
-    in_float64,
-    jittered,
-    noisy,
-    shrunk,
-    widened,
-    without_zeros,
 )
 from keras_padsafe.audit.nonfinite.own_code import OwnCode, own_code
 from keras_padsafe.audit.nonfinite.wording import joined, nonfinite_finding
@@ -46,28 +37,19 @@ from keras_padsafe.audit.run.bad_values import (
     replace_nonfinite,
     to_numpy,
 )
-from keras_padsafe.audit.run.look import Look
+from keras_padsafe.audit.run.look import Look, Noted
 from keras_padsafe.audit.run.model_runs import Values
-from keras_padsafe.audit.run.watch import Change, Spot, tensors_in
+from keras_padsafe.audit.run.watch import Change, Observer, Spot, changing, tensors_in
 from keras_padsafe.backends.running import double_precision
-
-_At = tuple[str, BadValues]
-"""The path of a layer, and what is not finite there."""
 
 
 class Forward:
-    """The forward run of a batch.
-
-    Args:
-        run: The batch.
-        look: A settled run of it.
-        spoils: Which births count; by default those that spoil outputs or loss.
-    """
+    """A settled run of a batch; by default births count that spoil outputs or loss."""
 
     def __init__(self, run: BatchRun, look: Look, spoils: Spoils | None = None) -> None:
         self._run, self._look = run, look
         self._spoils = spoils or spoils_answers(run)
-        self.births = births_in(look)
+        self.births = list(look.noted.values())
 
     def that_count(self) -> tuple[list[Finding], "Forward"]:
         """What the births are that count, and the last run that was looked at.
@@ -87,7 +69,7 @@ class Forward:
         found += [f for f in again.findings(more) if (f.code, f.place) not in places]
         return found, again
 
-    def findings(self, births: list[Birth]) -> list[Finding]:
+    def findings(self, births: list[Noted]) -> list[Finding]:
         """What some births are."""
         loops = [loop for birth in births for loop in _loops_at(birth)]
         if loops:
@@ -97,7 +79,9 @@ class Forward:
                 return found or again.findings(again.births[:1])
         by_place: dict[tuple[str, str], Finding] = {}
         for number, birth in enumerate(births):
-            if number and not self._happens_anyway(birth, births[:number]):
+            # It may have to do with the zeros put in for earlier ones alone.
+            noisy = changing([b.spot for b in births[:number]], experiments.noisy)
+            if number and all_finite(self._run.kept(birth.spot, noisy)):
                 continue
             finding = self._finding(birth)
             place = finding.code, finding.place
@@ -108,8 +92,10 @@ class Forward:
                 by_place[place] = finding
         return [*by_place.values()]
 
-    def _births_that_count(self) -> list[Birth]:
-        return births_that_count(self.births, self._spoils, bool(self._look.meant))
+    def _births_that_count(self) -> list[Noted]:
+        """Those that alone spoil something, in order."""
+        births, meant = self.births, bool(self._look.meant)
+        return [b for b in births if self._spoils(let_through(b, births), meant)]
 
     def raised(self) -> Finding | None:
         """What an exception in a model has to do with ids, if it has."""
@@ -119,7 +105,7 @@ class Forward:
                 return nonfinite_finding(cause, call.path, "forward")
         return None
 
-    def _is_meant(self, birth: Birth) -> bool:
+    def _is_meant(self, birth: Noted) -> bool:
         if birth.is_input or birth.lost.has_nan or _loops_at(birth):
             return False
         if self._weight_elsewhere(birth):
@@ -129,22 +115,24 @@ class Forward:
         whole = code.inner == len(self._look.children(birth.scope))
         return whole and code.passes and not code.made
 
-    def _finding(self, birth: Birth) -> Finding:
+    def _finding(self, birth: Noted) -> Finding:
         crossed = self._crossing(birth)
         if birth.is_input:
             return self._of_input(birth, crossed)
         cause = self._cause(birth)
         place, bad, more = birth.place, birth.lost, {}
-        if birth.moment == "enter" and birth.after is not None:
-            more["after"] = birth.after
+        if birth.moment == "enter" and birth.before:
+            more["after"] = birth.before[-1].path
         above = birth.call.parent
         if above is not None and isinstance(above.layer, keras.layers.RNN):
-            more["step"] = birth.step
+            beside = birth.look.children(above)
+            earlier = [c for c in beside if c.index < birth.call.index]
+            more["step"] = sum(c.layer is birth.call.layer for c in earlier)
         if crossed is not None:
             more["crosses_at"] = crossed[0]
         return nonfinite_finding(cause, place, "forward", bad, more)
 
-    def _of_input(self, birth: Birth, crossed: _At | None) -> Finding:
+    def _of_input(self, birth: Noted, crossed: tuple[str, BadValues] | None) -> Finding:
         because, more = "the batch itself holds that value", None
         code, place, bad = "PS504", birth.place, birth.lost
         if crossed is not None:
@@ -155,28 +143,24 @@ class Forward:
             more, code, (place, bad) = {"input": bad.evidence()}, "PS506", crossed
         return nonfinite_finding(Cause(code, because), place, "forward", bad, more)
 
-    def _happens_anyway(self, birth: Birth, earlier: list[Birth]) -> bool:
-        """Whether a birth has nothing to do with the zeros put in for earlier ones."""
-        changes = dict.fromkeys([b.spot for b in earlier], noisy)
-        return not all_finite(self._run.kept(birth.spot, changes))
-
-    def _others(self, birth: Birth) -> dict[Spot, Change]:
+    def _alone(self, birth: Noted) -> Observer:
         """Zeros for all births but one."""
         spots = [other.spot for other in self.births if other.spot != birth.spot]
-        return dict.fromkeys(spots, replace_nonfinite)
+        return changing(spots, replace_nonfinite)
 
-    def _own_code(self, birth: Birth) -> OwnCode:
-        return own_code(self._run, birth.scope.index, self._others(birth), birth.spot)
+    def _own_code(self, birth: Noted) -> OwnCode:
+        alone, scope = self._alone(birth), birth.scope.index
+        return own_code(self._run, scope, alone, until=birth.spot)
 
     # Where it goes.
 
-    def _crossing(self, birth: Birth) -> _At | None:
+    def _crossing(self, birth: Noted) -> tuple[str, BadValues] | None:
         """Where a birth at padded positions first reaches a real one.
 
         `None` if it is at real positions already, or never leaves the padded ones.
         """
-        known, look = self._look.masks, Look(self._others(birth))
-        _, loss = self._run(look)
+        known, look = self._look.masks, Look()
+        _, loss = self._run(self._alone(birth), look)
         shape = birth.lost.bad.shape
         if birth.is_input:
             # A layer may read the mask off the NaN itself, which zeros took away.
@@ -197,12 +181,12 @@ class Forward:
                 bad = replace(bad, mask=mask)
                 if not bad.only_in_padding:
                     return noted.place, bad
-        bad = None if loss is None else bad_values(loss, None)
-        return None if bad is None else ("loss", bad)
+        lost = None if loss is None else bad_values(loss, None)
+        return ("loss", lost) if lost else None
 
     # Why it happens.
 
-    def _cause(self, birth: Birth) -> Cause:
+    def _cause(self, birth: Noted) -> Cause:
         return (
             bad_id(birth.call)
             or bad_weight(birth.variables, self._run.trainable)
@@ -211,7 +195,7 @@ class Forward:
             or self._by_experiment(birth)
         )
 
-    def _weight_elsewhere(self, birth: Birth) -> Cause | None:
+    def _weight_elsewhere(self, birth: Noted) -> Cause | None:
         """Whether a weight of another layer makes it, as a tied head uses a table."""
         every = self._run.model.variables
         bad = [v for v in every if is_float(v) and not is_finite(v.value)]
@@ -220,54 +204,47 @@ class Forward:
             return None
         return bad_weight(bad, self._run.trainable)
 
-    def _by_experiment(self, birth: Birth) -> Cause:
+    def _by_experiment(self, birth: Noted) -> Cause:
         bad, made = birth.lost, self._own_code(birth).cause
+        if made is not None and made.code == "PS503":
+            return self._too_large(birth, made.evidence)
+        if made is not None and made.code in ("PS501", "PS508"):
+            empty = self._rows_of_zeros(birth)
+            because = "these rows of the batch are all zeros, like an empty row"
+            rows = {"empty_rows": empty[:8]}
+            return Cause("PS501", because, rows) if empty else made
         if made is not None:
-            return self._of_operation(birth, made)
+            return made
         if self._finite_when_wider(birth):
             return self._too_large(birth)
-        if self._finite_with(birth, jittered):
+        if self._finite_with(birth, experiments.jittered):
             return DIVISION_BY_ZERO
-        weights = [(v, without_zeros(v.value)) for v in birth.variables if is_float(v)]
-        if weights and self._finite_with(birth, without_zeros, weights):
+        floats, moved = filter(is_float, birth.variables), experiments.without_zeros
+        weights = [(v, moved(v.value)) for v in floats]
+        if weights and self._finite_with(birth, moved, weights):
             return DIVISION_BY_ZERO
-        if bad.has_inf and self._finite_with(birth, shrunk):
+        if bad.has_inf and self._finite_with(birth, experiments.shrunk):
             return self._too_large(birth)
         if bad.has_inf and not bad.has_nan:
             return DIVISION_BY_ZERO
         return UNDEFINED
 
-    def _of_operation(self, birth: Birth, made: Cause) -> Cause:
-        if made.code == "PS503":
-            return self._too_large(birth, made.evidence)
-        if made.code in ("PS501", "PS508"):
-            empty = self._rows_of_zeros(birth)
-            if empty:
-                because = "these rows of the batch are all zeros, like an empty row"
-                return Cause("PS501", because, {"empty_rows": empty[:8]})
-        return made
-
-    def _finite_with(self, birth: Birth, change: Change, values: Values = ()) -> bool:
+    def _finite_with(self, birth: Noted, change: Change, values: Values = ()) -> bool:
         """Whether a birth does not happen once what feeds it is changed."""
-        changes = self._others(birth)
-        for spot in birth.feeds:
-            settled = spot in changes
-            changes[spot] = (
-                (lambda s: change(replace_nonfinite(s))) if settled else change
-            )
-        return all_finite(self._run.kept(birth.spot, changes, values))
+        changed = self._alone(birth), changing(birth.feeds, change)
+        return all_finite(self._run.kept(birth.spot, *changed, variables=values))
 
-    def _finite_when_wider(self, birth: Birth) -> bool:
+    def _finite_when_wider(self, birth: Noted) -> bool:
         """Whether a birth does not happen if it is computed in float64."""
         try:
-            with double_precision(), in_float64(birth.scope.layer):
-                return self._finite_with(birth, widened)
+            with double_precision(), experiments.in_float64(birth.scope.layer):
+                return self._finite_with(birth, experiments.widened)
         except Exception:
             # Code that mixes in float32 of its own cannot be widened; that shows
             # nothing.
             return False
 
-    def _too_large(self, birth: Birth, more: Mapping[str, Any] | None = None) -> Cause:
+    def _too_large(self, birth: Noted, more: Mapping[str, Any] | None = None) -> Cause:
         inputs, given = largest_of(birth.call.inputs), largest_of(self._run.x)
         weights = largest_of([v.value for v in birth.variables])
         evidence = {"largest_input": inputs, "largest_weight": weights, **(more or {})}
@@ -278,7 +255,7 @@ class Forward:
         because = f"the result is too large for {birth.lost.dtype}"
         return Cause("PS503", because, evidence)
 
-    def _rows_of_zeros(self, birth: Birth) -> list[int]:
+    def _rows_of_zeros(self, birth: Noted) -> list[int]:
         """The bad rows, if ids or a mask of the batch are zero throughout there."""
         lost = birth.lost
         bad, count = lost.own_rows, len(lost.bad) if lost.bad.ndim else 0
@@ -299,9 +276,9 @@ def settled(run: BatchRun, spoils: Spoils, meant: Collection[Spot] = ()) -> Forw
     return Forward(run, look, spoils)
 
 
-def _loops_at(birth: Birth) -> list[keras.layers.RNN]:
+def _loops_at(birth: Noted) -> list[keras.layers.RNN]:
     """The recurrent layer that a birth is in, if its steps were not seen one by one."""
-    is_leaf = birth.moment == "leave" and birth.after is None
+    is_leaf = birth.moment == "leave" and not birth.before
     at = [birth.call.layer] if is_leaf else []
     at += [birth.call.parent.layer] if birth.call.parent else []
     return [x for x in at if isinstance(x, keras.layers.RNN) and not x.unroll]

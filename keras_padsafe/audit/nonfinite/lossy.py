@@ -15,25 +15,11 @@ from keras_padsafe.audit.nonfinite.cause import (
     no_class,
 )
 from keras_padsafe.audit.nonfinite.experiments import jittered, shrunk
-from keras_padsafe.audit.nonfinite.own_code import (
-    OwnCode,
-    own_code,
-    own_code_of,
-)
+from keras_padsafe.audit.nonfinite.own_code import OwnCode, own_code
 from keras_padsafe.audit.nonfinite.wording import nonfinite_finding
-from keras_padsafe.audit.run.bad_values import (
-    bad_values,
-    floats_in,
-    is_finite,
-)
+from keras_padsafe.audit.run.bad_values import bad_values, floats_in, is_finite
 from keras_padsafe.audit.run.look import KnownMasks
-from keras_padsafe.audit.run.watch import (
-    LayerCall,
-    Moment,
-    Vary,
-    map_tensors,
-    tensors_in,
-)
+from keras_padsafe.audit.run.watch import LayerCall, Moment, tensors_in
 from keras_padsafe.types import Tensor
 
 # Rows beyond this are not tried one by one.
@@ -59,15 +45,14 @@ def _of_layers(run: BatchRun) -> Finding | None:
     """The first layer that adds a loss that is not finite, of finite values."""
     seen: list[tuple[LayerCall, Tensor, OwnCode]] = []
 
-    def at(call: LayerCall, moment: Moment, structure: Any) -> Any:
+    def at(call: LayerCall, moment: Moment, structure: Any) -> None:
         if moment == "leave" and isinstance(call.layer, keras.layers.Layer):
             losses = [loss for loss in call.layer.losses if not is_finite(loss)]
             if losses and not seen:
-                regularizing = own_code_of(lambda: call.layer.losses)
+                regularizing = OwnCode().look_at(lambda: call.layer.losses)
                 seen.append((call, losses[0], regularizing))
-        return structure
 
-    run(Vary(at))
+    run(at)
     if not seen:
         return None
     call, loss, regularizing = seen[0]
@@ -83,7 +68,7 @@ def _of_targets(run: BatchRun, outputs: Any) -> Finding | None:
     for name, structure in run.targets.items():
         for tensor in floats_in(structure):
             bad = bad_values(tensor, masks.get(tuple(tensor.shape[:2])))
-            if bad is None:
+            if not bad:
                 continue
             cause = Cause("PS504", f"the {name} of the batch hold that value")
             if bad.only_in_padding:
@@ -95,32 +80,22 @@ def _of_targets(run: BatchRun, outputs: Any) -> Finding | None:
 
 def _of_loss(run: BatchRun, outputs: Any) -> Finding:
     bad = bad_values(run.loss_of(outputs), None)
-    cause = _cause(run, outputs, bad is not None and bad.has_inf)
+    cause = bad_weight(run.model.variables, run.trainable)
+    cause = cause or OwnCode().look_at(lambda: run.loss_of(outputs)).cause
+    if cause is None:
+        cause = DIVISION_BY_ZERO if bad.has_inf else UNDEFINED
+        if is_finite(run.loss_of(jittered(outputs))):
+            cause = DIVISION_BY_ZERO
+        elif bad.has_inf and is_finite(run.loss_of(shrunk(outputs))):
+            cause = Cause("PS503", "the loss is too large for its dtype")
     return nonfinite_finding(cause, "loss", "loss", bad, _rows(run, outputs))
-
-
-def _cause(run: BatchRun, outputs: Any, has_inf: bool) -> Cause:
-    known = bad_weight(run.model.variables, run.trainable)
-    known = known or own_code_of(lambda: run.loss_of(outputs)).cause
-    if known is not None:
-        return known
-    if is_finite(run.loss_of(jittered(outputs))):
-        return DIVISION_BY_ZERO
-    if has_inf and is_finite(run.loss_of(shrunk(outputs))):
-        return Cause("PS503", "the loss is too large for its dtype")
-    return DIVISION_BY_ZERO if has_inf else UNDEFINED
 
 
 def _rows(run: BatchRun, outputs: Any) -> dict[str, Any]:
     """The rows whose own loss is not finite, if each row can have one."""
-
-    def lost(row: int) -> bool:
-        alone = slice(row, row + 1)
-        of_row = map_tensors(lambda tensor: tensor[alone], outputs)
-        return not is_finite(run.loss_of(of_row, alone))
-
     batch = min((t.shape[0] for t in tensors_in(outputs) if t.shape), default=0)
     if batch > _ROWS_TRIED:
         return {}
-    rows = [*filter(lost, range(batch))]
+    losses = [run.loss_of(outputs, slice(row, row + 1)) for row in range(batch)]
+    rows = [row for row, loss in enumerate(losses) if not is_finite(loss)]
     return {"rows": rows[:8], "row_count": len(rows)}

@@ -1,7 +1,8 @@
 """Which single operations of a layer's own code make non-finite values, and how."""
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from keras_padsafe.audit.nonfinite.batch_run import BatchRun
 from keras_padsafe.audit.nonfinite.cause import Cause
 from keras_padsafe.audit.run.bad_values import is_finite, is_float, to_numpy
-from keras_padsafe.audit.run.watch import Change, LayerCall, Moment, Spot, Vary
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Observer, Spot
 from keras_padsafe.backends.operations import watch_operations
 
 _DIVISIONS = {"div", "realdiv", "reciprocal", "inv", "remainder", "rem", "floormod"}
@@ -28,6 +29,17 @@ _GROWING = set(
 )
 _SUBTRACTIONS = {"sub", "softmax", "logsoftmax", "exp"}
 _CHOICES = {"where", "select", "selectn", "selectv2", "maskedfill", "whereself"}
+_SAID = {
+    ("", "PS501"): "every score of a row is -inf, so its softmax is 0 / 0",
+    ("", "PS503"): "the result is too large for its dtype",
+    ("division", "PS508"): "it divides by zero",
+    ("logarithm", "PS508"): "it takes the logarithm of zero",
+    ("logarithm", "PS510"): "it takes the logarithm of a negative number",
+    ("power", "PS508"): "it raises zero to a negative power",
+    ("power", "PS510"): "it raises a negative number to a fractional power",
+    ("root", "PS508"): "it divides by the square root of zero",
+    ("root", "PS510"): "it takes the square root of a negative number",
+}
 
 
 @dataclass
@@ -35,8 +47,7 @@ class OwnCode:
     """Watches the operations of one call's own code, without those of calls in it.
 
     Attributes:
-        scope: The index of the call; -1 for what is no call.
-        changes: What to do to the tensors of some spots.
+        scope: The index of the call; `None` for what is no call, such as a loss.
         until: The spot after which nothing is looked at any more.
         made: What the operations say that made non-finite values of finite ones.
         chooses: Whether one took values by a condition.
@@ -47,8 +58,7 @@ class OwnCode:
         inner: How many calls were made.
     """
 
-    scope: int = -1
-    changes: Mapping[Spot, Change] = field(default_factory=dict)
+    scope: int | None = None
     until: Spot | None = None
     made: list[Cause] = field(default_factory=list)
     chooses: bool = False
@@ -74,6 +84,8 @@ class OwnCode:
     def look_at(self, run: Callable[[], Any]) -> "OwnCode":
         """Runs something; code that cannot run operation by operation tells nothing."""
         try:
+            if self.scope is None:
+                self.look()
             run()
         except Exception:
             self.made.clear()
@@ -86,21 +98,20 @@ class OwnCode:
         """Sees each operation from now on."""
         self._watching.enter_context(watch_operations(self.seen))
 
-    def at(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
-        """Looks on or away as calls begin and end."""
+    def away(self, call: LayerCall, moment: Moment, structure: Any) -> None:
+        """Looks away when a call begins or ends."""
         self._watching.close()
-        spot: Spot = (call.index, moment)
+
+    def at(self, call: LayerCall, moment: Moment, structure: Any) -> None:
+        """Looks on or away as calls begin and end."""
         if moment == "leave":
             self._open.pop()
-        if spot in self.changes:
-            structure = self.changes[spot](structure)
-        if moment == "enter":
+        else:
             self.inner += self._open[-1:] == [self.scope]
             self._open.append(call.index)
-        self._done = self._done or spot == self.until
+        self._done = self._done or (call.index, moment) == self.until
         if self._open and self._open[-1] == self.scope and not self._done:
             self.look()
-        return structure
 
     def seen(self, name: str, ins: list[Any], outs: list[Any]) -> None:
         """Told of one operation."""
@@ -112,7 +123,9 @@ class OwnCode:
             self.hides = self.hides or not _all_finite(ins)
         if plain.startswith(("empty", "newempty")) or all(map(is_finite, floats)):
             return
-        operands = [t for t in ins if keras.ops.is_tensor(t) and not _is_other(t)]
+        tensors = [t for t in ins if keras.ops.is_tensor(t)]
+        # Others are handles, text, keys of random numbers.
+        operands = [t for t in tensors if re.search("float|int|bool", str(t.dtype))]
         if not operands:
             return
         if _all_finite(ins):
@@ -128,44 +141,23 @@ class OwnCode:
 def own_code(
     run: BatchRun,
     scope: int,
-    changes: Mapping[Spot, Change] | None = None,
+    *changed: Observer,
     until: Spot | None = None,
 ) -> OwnCode:
-    """Runs the batch and watches the own code of one call."""
-    code = OwnCode(scope, changes or {}, until)
-    return code.look_at(lambda: run(Vary(code.at)))
-
-
-def own_code_of(function: Callable[[], Any]) -> OwnCode:
-    """Watches the operations of a function that is no layer, such as a loss."""
-    code = OwnCode()
-    code.look()
-    return code.look_at(function)
+    """Runs the batch, which may be changed, and watches the own code of one call."""
+    code = OwnCode(scope, until)
+    return code.look_at(lambda: run(code.away, *changed, code.at))
 
 
 def _cause(name: str, code: str) -> Cause:
     """What an operation says that made what is not finite."""
-    plain, zero = _plain(name), code == "PS508"
-    if code == "PS501":
-        because = "every score of a row is -inf, so its softmax is 0 / 0"
-    elif code == "PS503":
-        because = "the result is too large for its dtype"
-    elif plain in _DIVISIONS and zero:
-        because = "it divides by zero"
-    elif plain.startswith("log"):
-        of = "zero" if zero else "a negative number"
-        because = f"it takes the logarithm of {of}"
-    elif plain.endswith("sqrt") and zero:
-        because = "it divides by the square root of zero"
-    elif plain.endswith("sqrt"):
-        because = "it takes the square root of a negative number"
-    elif plain in _POWERS and zero:
-        because = "it raises zero to a negative power"
-    elif plain in _POWERS:
-        because = "it raises a negative number to a fractional power"
-    else:
-        because = f"'{name}' is not defined for its input"
-    return Cause(code, because, {"operation": name})
+    plain = _plain(name)
+    kind = "root" if plain.endswith("sqrt") else ""
+    kind = "logarithm" if plain.startswith("log") else kind
+    kind = "division" if plain in _DIVISIONS else kind
+    kind = "power" if plain in _POWERS else kind
+    other = _SAID.get(("", code), f"'{name}' is not defined for its input")
+    return Cause(code, _SAID.get((kind, code), other), {"operation": name})
 
 
 def _plain(name: str) -> str:
@@ -173,7 +165,7 @@ def _plain(name: str) -> str:
 
 
 def _holds_floats(value: Any) -> bool:
-    return keras.ops.is_tensor(value) and not _is_other(value) and is_float(value)
+    return keras.ops.is_tensor(value) and is_float(value)
 
 
 def _all_finite(operands: list[Any]) -> bool:
@@ -184,12 +176,6 @@ def _all_finite(operands: list[Any]) -> bool:
 
 def _have_nan(tensors: list[Any]) -> bool:
     return any(np.isnan(to_numpy(t)).any() for t in tensors if is_float(t))
-
-
-def _is_other(tensor: Any) -> bool:
-    """Whether it holds no numbers: handles, text, keys of random numbers."""
-    name = str(tensor.dtype)
-    return not any(kind in name for kind in ("float", "int", "bool"))
 
 
 def _code(name: str, ins: list[Any], operands: list[Any], results: list[Any]) -> str:

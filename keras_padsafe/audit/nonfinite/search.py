@@ -10,7 +10,7 @@ from keras_padsafe.audit.nonfinite.lossy import label_findings, loss_finding
 from keras_padsafe.audit.run.bad_values import all_finite, floats_in
 from keras_padsafe.audit.run.look import Look
 from keras_padsafe.audit.run.model_runs import what_was_said
-from keras_padsafe.audit.run.watch import Observer, tensors_in
+from keras_padsafe.audit.run.watch import tensors_in
 
 
 def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
@@ -32,7 +32,7 @@ def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
         return [*found, *labels], []
     meant = forward is not first
     if forward.births or meant:
-        outputs, loss = run(Observer())
+        outputs, loss = run()
     if spoilt(outputs, None, allow_infinities=meant):
         # Each alone does no harm, so that all of them together do; or infinities that
         # were meant are all that a row has.
@@ -40,7 +40,12 @@ def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
         return [*told.findings(told.births[:1]), *labels], []
     if loss is not None and not all_finite(loss):
         return [*labels, loss_finding(run, outputs)], []
-    found, missing = _backward(run)
+    found, missing = [], []
+    try:
+        found = Backward(run).findings()
+    except Exception as error:  # Whatever code of the user's cannot differentiate.
+        said = what_was_said(error)
+        missing.append(f"the gradients: the model has none ({said})")
     # A kernel may make zeros of the NaN of a weight, but none of its gradient.
     by_weights = [b for b in forward.births if bad_weight(b.variables, run.trainable)]
     if found and by_weights:
@@ -55,13 +60,3 @@ def search(run: BatchRun) -> tuple[list[Finding], list[str]]:
             "argmax"
         )
     return [*labels, *found], missing
-
-
-def _backward(run: BatchRun) -> tuple[list[Finding], list[str]]:
-    """What is wrong with the gradients, and why they could not be looked at."""
-    backward = Backward(run)
-    try:
-        return backward.findings(), []
-    except Exception as error:  # Whatever code of the user's cannot differentiate.
-        said = what_was_said(error)
-        return [], [f"the gradients: the model has none ({said})"]

@@ -109,9 +109,8 @@ def _rows(evidence: Mapping[str, Any]) -> str:
     named = [spelled.get(row, str(row)) for row in rows[:3]]
     count = evidence.get("row_count", len(rows))
     rest = " and more" if count > len(named) else ""
-    padded = ""
-    if evidence.get("padded_positions") and not evidence.get("real_positions"):
-        padded = ", at padded positions only"
+    hidden = evidence.get("padded_positions") and not evidence.get("real_positions")
+    padded = ", at padded positions only" if hidden else ""
     word = "row" if count == 1 else "rows"
     return f" ({word} {', '.join(named)}{rest}{padded})"
 
@@ -122,7 +121,8 @@ class Tokens:
     def __init__(
         self, x: Any, vocabulary: Sequence[Word] | Mapping[int, str] | None
     ) -> None:
-        self._vocabulary = vocabulary
+        by_id = isinstance(vocabulary, Mapping)
+        self._words = vocabulary if by_id else dict(enumerate(vocabulary or ()))
         self._ids = None if vocabulary is None else _ids_of(x)
 
     def worded(self, finding: Finding) -> Finding:
@@ -145,12 +145,7 @@ class Tokens:
         return text
 
     def _word(self, number: Any) -> str:
-        number = int(number)
-        if isinstance(self._vocabulary, Mapping):
-            return str(self._vocabulary.get(number, f"[{number}]"))
-        if self._vocabulary is not None and 0 <= number < len(self._vocabulary):
-            return str(self._vocabulary[number])
-        return f"[{number}]"
+        return str(self._words.get(int(number), f"[{number}]"))
 
 
 def _ids_of(x: Any) -> np.ndarray | None:

@@ -13,7 +13,8 @@ from keras_padsafe.audit.run.padded_batch import Change
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
 from keras_padsafe.audit.run.padding_gradient import padding_gradient
 from keras_padsafe.audit.run.poison import Kind
-from keras_padsafe.audit.run.record_calls import Alter, Key
+from keras_padsafe.audit.run.record_calls import Key
+from keras_padsafe.audit.run.watch import Observer as Alter
 
 CONTENT: dict[str, Kind] = {
     "random content": "random",

@@ -6,12 +6,13 @@ shape of a tensor.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.watch import map_tensors, tensors_in
+from keras_padsafe.audit.run.watch import Change, map_tensors, tensors_in
 from keras_padsafe.compat import get_keras_mask, set_keras_mask
 from keras_padsafe.types import Tensor
 
@@ -63,44 +64,42 @@ def largest_of(structure: Any) -> float:
     return max((float(np.nanmax(a)) for a in arrays if a.size), default=0.0)
 
 
-def replace_nonfinite(structure: Any) -> Any:
-    """The same with zeros for all that is not finite; masks are kept."""
-    return change_arrays(lambda a: np.where(np.isfinite(a), a, 0), structure)
-
-
-def change_arrays(function: Callable[[np.ndarray], np.ndarray], structure: Any) -> Any:
-    """Applies a function of arrays to each floating-point tensor."""
+def of_tensors(function: Callable[[Tensor], Tensor]) -> Change:
+    """What a function makes of each floating-point tensor, with the mask it had."""
 
     def changed(tensor: Tensor) -> Tensor:
-        array = to_numpy(tensor)
-        new = function(array)
-        return tensor if np.array_equal(array, new) else like(tensor, new)
-
-    return transform_floats(changed, structure)
-
-
-def transform_floats(function: Callable[[Tensor], Tensor], structure: Any) -> Any:
-    """Applies `function` to each floating-point tensor; the masks are kept."""
-
-    def transformed(tensor: Tensor) -> Tensor:
         result = function(tensor) if is_float(tensor) else tensor
         mask = get_keras_mask(tensor)
         if mask is not None and result is not tensor:
             set_keras_mask(result, mask)
         return result
 
-    return map_tensors(transformed, structure)
+    return partial(map_tensors, changed)
+
+
+def of_arrays(function: Callable[[np.ndarray], np.ndarray]) -> Change:
+    """What a function of arrays makes of each floating-point tensor."""
+
+    def changed(tensor: Tensor) -> Tensor:
+        array = to_numpy(tensor)
+        new = function(array)
+        return tensor if np.array_equal(array, new) else like(tensor, new)
+
+    return of_tensors(changed)
+
+
+@of_arrays
+def replace_nonfinite(array: np.ndarray) -> np.ndarray:
+    """The same with zeros for all that is not finite."""
+    return np.where(np.isfinite(array), array, 0)
 
 
 @dataclass(frozen=True)
 class BadValues:
-    """The values of a tensor that are not finite.
+    """The values of a tensor that are not finite: false if all are.
 
     Attributes:
         bad: Where they are, bool, of the tensor's shape.
-        has_nan: Whether there is a NaN among them.
-        has_inf: Whether there is an infinity among them.
-        dtype: The tensor's dtype.
         mask: Which positions are real, bool `(rows, time)`, where that is known.
         each: How many rows of the tensor each row of the batch has: those of its steps
             in a `TimeDistributed`.
@@ -112,6 +111,9 @@ class BadValues:
     dtype: str
     mask: np.ndarray | None
     each: int = 1
+
+    def __bool__(self) -> bool:
+        return self.has_nan or self.has_inf
 
     @property
     def own_rows(self) -> np.ndarray:
@@ -165,20 +167,12 @@ class BadValues:
         return found
 
 
-def bad_values(
-    tensor: Tensor, mask: np.ndarray | None, each: int = 1
-) -> BadValues | None:
-    """What is not finite in a tensor; `None` if all of it is.
-
-    Args:
-        tensor: Floating-point, `(rows, ...)`.
-        mask: The `(rows, time)` mask that it has, if it is known.
-        each: How many of its rows each row of the batch has.
-    """
+def bad_values(tensor: Tensor, mask: np.ndarray | None, each: int = 1) -> BadValues:
+    """What is not finite in a tensor of floats."""
     array = to_numpy(tensor)
     bad = ~np.isfinite(array)
+    nan, infinite = bool(np.isnan(array[bad]).any()), bool(np.isinf(array[bad]).any())
     if not bad.any():
-        return None
+        bad = np.broadcast_to(False, bad.shape)  # Takes no room.
     dtype = keras.backend.standardize_dtype(tensor.dtype)
-    nan, infinite = bool(np.isnan(array).any()), bool(np.isinf(array).any())
     return BadValues(bad, nan, infinite, dtype, mask, each)

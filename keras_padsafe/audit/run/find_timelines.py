@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,14 +12,8 @@ from keras_padsafe.audit.run.timeline import Input, Timeline
 from keras_padsafe.errors import AuditError
 
 
-@dataclass(frozen=True, eq=False)
-class Born:
-    """A mask that the model made.
-
-    Attributes:
-        mask: The mask `(batch, ..., time)`, True = real.
-        made_of: What the call that made it was given.
-    """
+class Born(NamedTuple):
+    """A mask `(batch, ..., time)` that the model made, and what it made it of."""
 
     mask: np.ndarray
     made_of: tuple[np.ndarray, ...] = ()
@@ -30,14 +24,8 @@ def find_timelines(
 ) -> list[Timeline]:
     """Finds what is padding: by a mask among the inputs, by the model's own, by id.
 
-    Args:
-        inputs: The arrays of the batch.
-        pad_id: As `check_padding` takes it.
-        born: The masks that the model made in a run.
-
-    Returns:
-        One timeline for each set of inputs that share their padding; where sequences
-        hold sequences, one for each, the outer one first.
+    There is one timeline for each set of inputs that share their padding; where
+    sequences hold sequences, one for each, the outer one first.
 
     Raises:
         AuditError: if it cannot be told which input is the padded one.
@@ -107,11 +95,9 @@ class _Finder:
         return _merged([lines_of(self._holds_pad(i), i) for i in numbers])
 
     def unnamed(self) -> list[Timeline]:
-        found = [
-            Timeline(entry.values == 0, {i: (1,)}, (i,))
-            for i, entry in enumerate(self.inputs)
-            if i in self.masks and entry.values.ndim == 2
-        ]
+        arrays = {i: self.inputs[i].values for i in sorted(self.masks)}
+        flat = {i: array == 0 for i, array in arrays.items() if array.ndim == 2}
+        found = [Timeline(flags, {i: (1,)}, (i,)) for i, flags in flat.items()]
         found = (found + self._of_born(found)) or self._of_ids()
         if not found and self.born:
             found = lines_of(~max(self.born, key=lambda one: not one.mask.all()).mask)
@@ -131,11 +117,8 @@ class _Finder:
     def _masked(self, entry: Input) -> np.ndarray | None:
         """What the model's own masks hide of an input."""
         shape = entry.values.shape
-        fits = [
-            one.mask
-            for one in self.born
-            if one.mask.ndim > 1 and one.mask.shape == shape[: one.mask.ndim]
-        ]
+        masks = [one.mask for one in self.born if one.mask.ndim > 1]
+        fits = [mask for mask in masks if mask.shape == shape[: mask.ndim]]
         if entry.is_integer:
             holds = [~mask for mask in fits if mask.ndim == len(shape)]
             return next((p for p in holds if _one_id(entry.values, p)), None)
@@ -144,16 +127,15 @@ class _Finder:
 
     def _of_ids(self) -> list[Timeline]:
         """Sequences that nothing masks: only the pad id says what padding is."""
-        found = []
-        for i, entry in enumerate(self.inputs):
-            ids = entry.values.ndim >= 2 and entry.is_integer
-            features = entry.values.ndim >= 3 and entry.is_float
-            if i in self.masks or not (ids or features) or entry.values.shape[1] < 2:
-                continue
-            padding = self._holds_pad(i)
-            if padding.any():
-                found.append(lines_of(padding, i))
-        lines = _merged(found)
+        padding = {
+            i: self._holds_pad(i)
+            for i, entry in enumerate(self.inputs)
+            if i not in self.masks and (entry.is_integer or entry.is_float)
+            if entry.values.ndim >= (2 if entry.is_integer else 3)
+            if entry.values.shape[1] > 1
+        }
+        padded = [i for i, held in padding.items() if held.any()]
+        lines = _merged([lines_of(padding[i], i) for i in padded])
         ends = [line for line in lines if _at_one_end(line.padding)]
         nested = any(line.outer for line in lines)
         likely = lines if nested or not ends else ends
@@ -174,11 +156,8 @@ class _Finder:
             # A mask of its own says that an input does not lie beside another one.
             given = [array for one in self.born for array in one.made_of]
             alone = any(np.array_equal(entry.values, array) for array in given)
-            near = [
-                number
-                for number, line in enumerate(lines)
-                if not line.outer and self._lies_beside(entry, line)
-            ]
+            outermost = [n for n, line in enumerate(lines) if not line.outer]
+            near = [n for n in outermost if self._lies_beside(entry, lines[n])]
             if i in taken or alone or not near:
                 continue
             padding = self._holds_pad(i) if entry.is_integer else None

@@ -9,7 +9,8 @@ from functools import cache
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.record_calls import Alter, Record, Value, put
+from keras_padsafe.audit.run.record_calls import Record, Value, put
+from keras_padsafe.audit.run.watch import Observer
 from keras_padsafe.types import Tensor
 
 SEEDS = 3
@@ -19,7 +20,7 @@ MULTIPLE = 8.0
 """How many times the noise a movement has to be, to be more than noise."""
 
 
-def round_again(record: Record, seed: int) -> Alter:
+def round_again(record: Record, seed: int) -> Observer:
     """Moves what comes out of each inner call by one rounding, up or down."""
     random = np.random.default_rng(seed)
 
@@ -48,10 +49,8 @@ def rounding_error(dtype: str) -> float:
     from that: TensorFloat-32 keeps 10 bits.
     """
     random = np.random.default_rng(0)
-    a, b = (
-        keras.ops.cast(keras.ops.convert_to_tensor(random.normal(size=shape)), dtype)
-        for shape in ((64, 256), (256, 64))
-    )
+    numbers = [random.normal(size=shape) for shape in ((64, 256), (256, 64))]
+    a, b = (keras.ops.cast(keras.ops.convert_to_tensor(n), dtype) for n in numbers)
     exact = _double(a) @ _double(b)
     error = _double(keras.ops.matmul(a, b)) - exact
     smallest = 2.0 ** -{"float64": 52, "float16": 10, "bfloat16": 7}.get(dtype, 23)

@@ -25,12 +25,10 @@ def find_id_inputs(
     """
     recorder, runs = RecordCalls(), ModelRuns(model, x)
     runs.refusal(recorder)
-    tables = [
-        (call.inputs[0].array, call.layer.input_dim)
-        for call in [*recorder.kept.values(), *recorder.unfinished]
-        if isinstance(getattr(call.layer, "input_dim", None), int)
-        and len(call.inputs) == 1
-    ]
+    calls = [*recorder.kept.values(), *recorder.unfinished.values()]
+    calls = [call for call in calls if len(call.inputs) == 1]
+    taken = [(c.inputs[0].array, getattr(c.layer, "input_dim", None)) for c in calls]
+    tables = [(ids, size) for ids, size in taken if isinstance(size, int)]
     found: list[tuple[str | None, np.ndarray, int]] = []
     for entry in runs.inputs:
         sizes = [size for ids, size in tables if np.array_equal(ids, entry.values)]
@@ -49,9 +47,10 @@ def own_record(runs: ModelRuns, error: type[PadsafeError]) -> Record:
     building, recorder = RecordCalls(keep=lambda call: None), RecordCalls()
     try:
         runs.build(building)
-        runs.call(recorder, [entry.values for entry in runs.inputs])
+        runs.call(recorder, values=[entry.values for entry in runs.inputs])
     except Exception as raised:
-        for call in [*building.unfinished, *recorder.unfinished][-1:]:
+        open_calls = building.unfinished | recorder.unfinished
+        for call in list(open_calls.values())[-1:]:
             _refuse_ids(call, error, raised)
         raise
     for call in recorder.kept.values():
@@ -63,11 +62,7 @@ def own_record(runs: ModelRuns, error: type[PadsafeError]) -> Record:
 def without_row(
     layer: keras.Operation, arrays: Iterable[np.ndarray]
 ) -> tuple[int, np.ndarray, np.ndarray] | None:
-    """The first ids among some arrays of which a layer's table lacks some rows.
-
-    Returns:
-        How many rows the table has, the ids, and which of them it has no row for.
-    """
+    """How many rows a layer's table has, the first ids, and which of them it lacks."""
     sizes = [v.shape[0] for v in getattr(layer, "variables", ()) if len(v.shape) == 2]
     if not sizes:
         return None

@@ -9,9 +9,8 @@ import numpy as np
 from keras_padsafe.audit.run.bad_values import floats_in, to_numpy
 from keras_padsafe.audit.run.look import KnownMasks
 from keras_padsafe.audit.run.model_runs import ModelRuns
-from keras_padsafe.audit.run.watch import LayerCall, Moment, Vary
+from keras_padsafe.audit.run.watch import LayerCall, Moment
 from keras_padsafe.compat import get_keras_mask
-from keras_padsafe.types import Tensor
 
 
 def layer_picture(
@@ -19,11 +18,7 @@ def layer_picture(
 ) -> dict[str, Any]:
     """Runs a batch once and keeps what becomes of one row.
 
-    Args:
-        model: The model; it stays as it is.
-        x: One batch, as the model takes it.
-        row: The row to look at.
-        shown: Paths to show although they are parts of a layer, not of a model.
+    Shown are the layers of models, and parts of layers whose paths are `shown`.
 
     Returns:
         Plain data: the row, and of each layer in order its path, its class, whether all
@@ -34,33 +29,30 @@ def layer_picture(
     layers: list[dict[str, Any]] = []
     known = KnownMasks()
 
-    def look(call: LayerCall, moment: Moment, structure: Any) -> Any:
+    def look(call: LayerCall, moment: Moment, structure: Any) -> None:
         known.note_all(structure)
         inside = call.parent.layer if call.parent else None
         pictured = isinstance(inside, keras.Model) or call.path in shown
-        if moment == "leave" and pictured and (floats := floats_in(structure)):
-            layers.append(_pictured(call, floats[0], row, known))
-        return structure
+        floats = floats_in(structure)
+        if moment == "enter" or not pictured or not floats:
+            return
+        values, mask = to_numpy(floats[0])[row], known.of(floats[0])
+        states: list[str] = []
+        if mask is not None:
+            finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+            padding = "unmasked" if get_keras_mask(floats[0]) is None else "masked"
+            states = [
+                ("real" if real else padding) if good else "nonfinite"
+                for real, good in zip(mask[row], finite, strict=True)
+            ]
+        layers.append(
+            {
+                "path": call.path,
+                "kind": type(call.layer).__name__,
+                "states": states,
+                "finite": bool(np.isfinite(values).all()),
+            }
+        )
 
-    ModelRuns(model, x).call(Vary(look))
+    ModelRuns(model, x).call(look)
     return {"row": row, "layers": layers}
-
-
-def _pictured(
-    call: LayerCall, tensor: Tensor, row: int, known: KnownMasks
-) -> dict[str, Any]:
-    values, mask = to_numpy(tensor)[row], known.of(tensor)
-    states: list[str] = []
-    if mask is not None:
-        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        padding = "unmasked" if get_keras_mask(tensor) is None else "masked"
-        states = [
-            ("real" if real else padding) if good else "nonfinite"
-            for real, good in zip(mask[row], finite, strict=True)
-        ]
-    return {
-        "path": call.path,
-        "kind": type(call.layer).__name__,
-        "states": states,
-        "finite": bool(np.isfinite(values).all()),
-    }

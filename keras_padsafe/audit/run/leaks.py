@@ -8,15 +8,8 @@ import numpy as np
 
 from keras_padsafe.audit.run.float_noise import MULTIPLE
 from keras_padsafe.audit.run.movements import Movements
-from keras_padsafe.audit.run.record_calls import (
-    Alter,
-    CallRecord,
-    Key,
-    Record,
-    Value,
-    put,
-)
-from keras_padsafe.audit.run.watch import of_a_library
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value, put
+from keras_padsafe.audit.run.watch import Observer, of_a_library
 
 if TYPE_CHECKING:
     from keras_padsafe.audit.run.padded_runs import PaddedRuns
@@ -28,12 +21,8 @@ def first_mover(
     """The first call whose answer moved though what it was given had not.
 
     Calls are taken in the order in which they end, an inner one before its outer; what
-    a layer of a library does inside is that layer's doing.
-
-    Args:
-        runs: The batch itself.
-        moved: How far each tensor moved in another run.
-        multiple: How many times the noise a movement has to be.
+    a layer of a library does inside is that layer's doing. A movement is one if it is
+    that `multiple` of the noise.
     """
 
     def is_source(key: Key) -> bool:
@@ -83,7 +72,7 @@ def place_of(runs: "PaddedRuns", moved: Movements, key: Key) -> str:
     return f"{call.path}, after {last}" if last else call.path
 
 
-def as_before(runs: "PaddedRuns", keys: Sequence[Key], real: bool) -> Alter:
+def as_before(runs: "PaddedRuns", keys: Sequence[Key], real: bool) -> Observer:
     """Holds some calls still: what they give where it is real, as it was before.
 
     Or, if not `real`, calms them: what they are given where it is padding.
@@ -95,7 +84,7 @@ def as_before(runs: "PaddedRuns", keys: Sequence[Key], real: bool) -> Alter:
     return put(runs.record, keys, "leave" if real else "enter", held)
 
 
-def stir(runs: "PaddedRuns", key: Key, real: bool, seed: int) -> Alter:
+def stir(runs: "PaddedRuns", key: Key, real: bool, seed: int) -> Observer:
     """Gives one call other content, where its inputs are real or where they are not."""
     random = np.random.default_rng(seed)
 

@@ -6,23 +6,18 @@ is made once more, its last padded position repeated. It need not be the whole m
 that takes longer inputs.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.bad_values import change_arrays, like, to_numpy
+from keras_padsafe.audit.run.bad_values import like, of_arrays, to_numpy
 from keras_padsafe.audit.run.float_noise import MULTIPLE
 from keras_padsafe.audit.run.leaks import owner_of
 from keras_padsafe.audit.run.padded_runs import PaddedRuns
-from keras_padsafe.audit.run.record_calls import (
-    CallRecord,
-    Key,
-    Value,
-    apart,
-    put,
-)
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value, apart, put
 from keras_padsafe.audit.run.watch import LayerCall, Moment, map_tensors, tensors_in
 from keras_padsafe.compat import get_keras_mask, set_keras_mask
 from keras_padsafe.types import Tensor
@@ -35,13 +30,13 @@ def readers_of_more(runs: PaddedRuns, keys: Container[Key]) -> list[Key]:
     """Those of some calls whose answer, and that of the model, more padding moves."""
     moved: dict[Key, dict[Value, np.ndarray]] = {}
 
-    def look(key: Key, call: LayerCall, at: Moment) -> None:
-        if at == "enter" and key in keys and key in runs.record:
-            found = _LongerCall(runs, runs.record[key], call).moves()
+    def look(call: LayerCall, at: Moment, structure: Any) -> None:
+        if at == "enter" and call.key in keys and call.key in runs.record:
+            found = _LongerCall(runs, runs.record[call.key], call).moves()
             if found:
-                moved[key] = found
+                moved[call.key] = found
 
-    runs.runs.record(runs.batch.unchanged().inputs, look, keep=lambda call: None)
+    runs.runs.call(look, values=runs.batch.unchanged().inputs)
     found: list[Key] = []
     for key in runs.record:
         if key in moved and not any(_inside(runs, other, key) for other in found):
@@ -71,28 +66,28 @@ class _LongerCall:
 
     def __init__(self, runs: PaddedRuns, known: CallRecord, call: LayerCall) -> None:
         self._runs, self._known, self._call = runs, known, call
-        pairs = zip(call.inputs, known.inputs, strict=False)
-        self._values = {id(tensor): value for tensor, value in pairs}
         self._lines = runs.batch.timelines
         self._outer = 1 + len(call.steps)
         self._rows = np.ones((1,) * self._outer, bool)
 
     def moves(self) -> dict[Value, np.ndarray]:
         """How far its outputs move, where they do."""
-        given = self._call.args, self._call.kwargs
-        floats = [value for value in self._values.values() if value.is_float]
+        floats = [value for value in self._known.inputs if value.is_float]
         real = [np.abs(value.array[self._runs.real(value)]) for value in floats]
         largest = max((np.nanmax(part, initial=0.0) for part in real), default=0.0)
 
+        @of_arrays
         def below_zero(array: np.ndarray) -> np.ndarray:
             # What is larger was filled in, so that no maximum or minimum takes it.
             return np.where(np.abs(array) > 1.01 * largest, array, -np.abs(array))
 
         found: dict[Value, np.ndarray] = {}
-        for change in (lambda array: array, below_zero):
+        given = self._call.args, self._call.kwargs
+        for args, kwargs in (given, below_zero(given)):
+            changed = replace(self._call, args=args, kwargs=kwargs)
             try:
-                short = self._answers(change_arrays(change, given))
-                long = self._answers(self._lengthened(given, change))
+                short = self._answers(args, kwargs)
+                long = self._answers(*self._lengthened(changed))
             except Exception:  # A call that takes no other length.
                 return found
             for triple in zip(self._known.outputs, short, long, strict=False):
@@ -101,39 +96,42 @@ class _LongerCall:
                     found.setdefault(triple[0], move)
         return found
 
-    def _answers(self, given: Any) -> list[np.ndarray]:
-        args, kwargs = given
+    def _answers(self, args: Any, kwargs: Any) -> list[np.ndarray]:
         with self._runs.runs.untouched():  # Each from the state of before.
             outputs = tensors_in(self._call.layer(*args, **kwargs))
         return [apart(to_numpy(tensor), self._call.steps) for tensor in outputs]
 
-    def _lengthened(
-        self, given: Any, change: Callable[[np.ndarray], np.ndarray]
-    ) -> Any:
+    def _lengthened(self, call: LayerCall) -> Any:
+        pairs = zip(call.inputs, self._known.inputs, strict=False)
+        values = {id(tensor): value for tensor, value in pairs}
+
         def longer(tensor: Tensor) -> Tensor:
-            axes = self._axes_of(tensor)
-            changed = change_arrays(change, tensor)
+            axes = self._axes_of(tensor, values.get(id(tensor)))
             if not axes:
-                return changed
-            array, mask = to_numpy(changed), get_keras_mask(tensor)
-            for axis, (at_start, real) in axes.items():
-                end = np.take(array, [0 if at_start else -1], axis)
-                if real is None:  # A mask, given by name.
-                    end = np.zeros_like(end)
-                elif real.any():
-                    end = self._without(end, real)
-                array = _extended(array, end, axis, at_start)
-            made = like(tensor, array)
+                return tensor
+            made = like(tensor, self._extended(to_numpy(tensor), axes))
+            mask = get_keras_mask(tensor)
             if mask is not None:
                 mask = keras.ops.convert_to_numpy(mask)
-                for axis, (at_start, _) in axes.items():
-                    if axis < mask.ndim:
-                        end = np.zeros_like(np.take(mask, [0], axis))
-                        mask = _extended(mask, end, axis, at_start)
+                of_mask = {n: (axes[n][0], None) for n in axes if n < mask.ndim}
+                mask = self._extended(mask, of_mask)
                 set_keras_mask(made, keras.ops.convert_to_tensor(mask))
             return made
 
-        return map_tensors(longer, given)
+        return map_tensors(longer, (call.args, call.kwargs))
+
+    def _extended(
+        self, array: np.ndarray, axes: Mapping[int, tuple[bool, np.ndarray | None]]
+    ) -> np.ndarray:
+        for axis, (at_start, real) in axes.items():
+            end = np.take(array, [0 if at_start else -1], axis)
+            if real is None:  # A mask.
+                end = np.zeros_like(end)
+            elif real.any():
+                end = self._without(end, real)
+            more = np.repeat(end, _MORE, axis)
+            array = np.concatenate([more, array] if at_start else [array, more], axis)
+        return array
 
     def _without(self, end: np.ndarray, real: np.ndarray) -> np.ndarray:
         """What is to be repeated, where some rows end in something real.
@@ -147,9 +145,10 @@ class _LongerCall:
         self._rows = self._rows & ~real.reshape(-1, *self._call.steps)
         return end
 
-    def _axes_of(self, tensor: Tensor) -> dict[int, tuple[bool, np.ndarray | None]]:
+    def _axes_of(
+        self, tensor: Tensor, value: Value | None
+    ) -> dict[int, tuple[bool, np.ndarray | None]]:
         """The axes to make longer: whether at the start, and which rows end real."""
-        value = self._values.get(id(tensor))
         if value is None:  # A mask, given by name.
             return {
                 n: (line.padded_left, None)
@@ -190,10 +189,3 @@ class _LongerCall:
             move = np.where(real, after.astype("float64") - before, 0.0)
         limit = MULTIPLE * self._runs.noise[value]
         return move if np.abs(move).max(initial=0.0) > limit else None
-
-
-def _extended(
-    array: np.ndarray, end: np.ndarray, axis: int, at_start: bool
-) -> np.ndarray:
-    more = np.repeat(end, _MORE, axis)
-    return np.concatenate([more, array] if at_start else [array, more], axis)

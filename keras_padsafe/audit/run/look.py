@@ -1,7 +1,8 @@
 """One run looked at: where something is not finite, and which positions are real."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -15,14 +16,7 @@ from keras_padsafe.audit.run.bad_values import (
     floats_in,
     replace_nonfinite,
 )
-from keras_padsafe.audit.run.watch import (
-    Change,
-    LayerCall,
-    Moment,
-    Observer,
-    Spot,
-    tensors_in,
-)
+from keras_padsafe.audit.run.watch import LayerCall, Moment, Spot, tensors_in
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
 
@@ -65,31 +59,29 @@ class KnownMasks:
         return list(self._latest.values())
 
 
-@dataclass(frozen=True)
-class Flow:
-    """A tensor of floats at one spot, without what it holds."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    mask: np.ndarray | None
-    each: int = 1
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noted:
-    """Tensors that are not finite at one spot.
+    """What is not finite at one spot, tensor by tensor, and all masks known then.
 
-    Attributes:
-        call: The call.
-        moment: Before it or after it.
-        bad: What is not finite, tensor by tensor.
-        masks: All masks that were known then.
+    In a settled run it was born there: in the call, if it is seen after it, or else in
+    the code of the call around it.
     """
 
+    look: "Look"
     call: LayerCall
     moment: Moment
     bad: tuple[BadValues, ...]
     masks: tuple[np.ndarray, ...]
+
+    @property
+    def lost(self) -> BadValues:
+        """What is not finite, in the first tensor."""
+        return self.bad[0]
+
+    @property
+    def spot(self) -> Spot:
+        """Where it was seen."""
+        return self.call.index, self.moment
 
     @property
     def is_input(self) -> bool:
@@ -97,18 +89,42 @@ class Noted:
         return self.call.parent is None and self.moment == "enter"
 
     @property
+    def scope(self) -> LayerCall:
+        """The call whose own code made it."""
+        return self.call if self.moment == "leave" else self.call.parent or self.call
+
+    @property
     def place(self) -> str:
-        """The path of the layer whose code made it."""
-        if self.moment == "enter" and self.call.parent is not None:
-            return self.call.parent.path
-        return self.call.path
+        """The path of the layer whose code made it, or `"input"`."""
+        return "input" if self.is_input else self.scope.path
+
+    @cached_property
+    def before(self) -> list[LayerCall]:
+        """The calls in that code that had ended."""
+        inside = self.look.children(self.scope)
+        leaves = self.moment == "leave"
+        return [call for call in inside if leaves or call.index < self.call.index]
+
+    @cached_property
+    def feeds(self) -> set[Spot]:
+        """The spots whose tensors it was made of."""
+        made: set[Spot] = {(call.index, "leave") for call in self.before}
+        given: set[Spot] = {(self.scope.index, "enter")}
+        return made if self.is_input else made | given
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Those of the layer whose code made it, without its sublayers'."""
+        inside = self.look.children(self.scope)
+        below = {id(v) for call in inside for v in call.layer_variables}
+        own = [] if self.is_input else self.scope.layer_variables
+        return [v for v in own if id(v) not in below]
 
 
-class Look(Observer):
+class Look:
     """Looks at every spot of a run.
 
     Args:
-        changes: What to do to the tensors of some spots before they are looked at.
         settle: Whether zeros take the place of what is not finite, so that whatever is
             later was born anew.
         meant: The spots where infinities are meant. They and what they become are let
@@ -117,78 +133,45 @@ class Look(Observer):
     Attributes:
         calls: The calls by index, without their tensors.
         unfinished: Those that have begun and not ended, with their tensors.
-        flows: The floats at each spot, masks given by name left out.
+        flows: The floats at each spot; if not settled, masks given by name left out.
         noted: What is not finite, in the order of the run.
-        masks: The masks that were met.
-        meant: The spots where infinities are meant.
     """
 
-    def __init__(
-        self,
-        changes: Mapping[Spot, Change] | None = None,
-        settle: bool = False,
-        meant: Collection[Spot] = (),
-    ) -> None:
+    def __init__(self, settle: bool = False, meant: Collection[Spot] = ()) -> None:
         self.calls: dict[int, LayerCall] = {}
         self.unfinished: list[LayerCall] = []
-        self.flows: dict[Spot, list[Flow]] = {}
+        self.flows: dict[Spot, list[BadValues]] = {}
         self.noted: dict[Spot, Noted] = {}
         self.masks = KnownMasks()
         self.meant = meant
-        self._changes = changes or {}
         self._settle = settle
         self._last_meant = -1
 
-    def children(self, call: LayerCall | None) -> list[LayerCall]:
+    def children(self, call: LayerCall) -> list[LayerCall]:
         """The calls that happened directly inside a call, in order."""
-        above = call.index if call else None
-        return [
-            inner
-            for inner in self.calls.values()
-            if (inner.parent.index if inner.parent else None) == above
-        ]
+        every = self.calls.values()
+        return [c for c in every if c.parent and c.parent.index == call.index]
 
-    def enter(self, call: LayerCall) -> None:
-        self.calls[call.index] = replace(call, args=(), kwargs={})
-        given = self._changed(call, "enter", (call.args, call.kwargs))
-        call.args, call.kwargs = given
-        everything = given if self._settle else call.inputs
-        if self._note(call, "enter", everything, call.inputs) and self._settle:
-            call.args, call.kwargs = replace_nonfinite(given)
-        self.unfinished.append(call)
-
-    def leave(self, call: LayerCall) -> None:
-        self.unfinished.pop()
-        call.outputs = self._changed(call, "leave", call.outputs)
-        if self._note(call, "leave", call.outputs, call.outputs) and self._settle:
-            call.outputs = replace_nonfinite(call.outputs)
-
-    def _changed(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
-        change = self._changes.get((call.index, moment))
-        structure = structure if change is None else change(structure)
-        self.masks.note_all(structure)
-        return structure
-
-    def _note(self, call: LayerCall, moment: Moment, seen: Any, flows: Any) -> bool:
+    def __call__(self, call: LayerCall, moment: Moment, structure: Any) -> Any:
+        """Looks at one spot."""
         spot: Spot = (call.index, moment)
-        each = prod(call.steps)
-        self.flows[spot] = [
-            Flow(
-                tuple(tensor.shape),
-                keras.backend.standardize_dtype(tensor.dtype),
-                self.masks.of(tensor),
-                each,
-            )
-            for tensor in floats_in(flows)
-        ]
-        found = [bad_values(t, self.masks.of(t), each) for t in floats_in(seen)]
-        bad = tuple(one for one in found if one is not None)
+        seen = structure if self._settle else call.shown(moment)
+        if moment == "enter":
+            self.calls[call.index] = replace(call, args=(), kwargs={})
+            self.unfinished.append(call)
+        else:
+            self.unfinished.pop()
+        self.masks.note_all(structure)
+        masks, each = self.masks, prod(call.steps)
+        found = [bad_values(t, masks.of(t), each) for t in floats_in(seen)]
+        self.flows[spot] = found
+        bad = tuple(filter(None, found))
         if bad and not any(one.has_nan for one in bad) and self._is_meant(spot, call):
             self._last_meant = call.index
-            return False
-        if bad:
-            self.noted[spot] = Noted(call, moment, bad, tuple(self.masks.all()))
-        return bool(bad)
+        elif bad:
+            self.noted[spot] = Noted(self, call, moment, bad, tuple(masks.all()))
+            return replace_nonfinite(structure) if self._settle else structure
+        return structure
 
     def _is_meant(self, spot: Spot, call: LayerCall) -> bool:
         if spot in self.meant:

@@ -11,14 +11,9 @@ import keras
 import numpy as np
 
 from keras_padsafe.audit.run.bad_values import to_numpy
-from keras_padsafe.audit.run.record_calls import (
-    Alter,
-    CallRecord,
-    Key,
-    RecordCalls,
-)
+from keras_padsafe.audit.run.record_calls import CallRecord, RecordCalls
 from keras_padsafe.audit.run.timeline import Input
-from keras_padsafe.audit.run.watch import Observer, watch
+from keras_padsafe.audit.run.watch import Key, Observer, watch
 from keras_padsafe.backends.running import own_random_state, start_random_numbers_at
 from keras_padsafe.types import Tensor
 
@@ -33,11 +28,6 @@ class ModelRuns:
 
     Variables, BatchNorm statistics, seeds and compiled functions stay as they are. A
     model that was never built is built first, as its first call would do.
-
-    Args:
-        model: The model.
-        batch: What it takes.
-        training: Whether layers such as Dropout behave as in training.
     """
 
     def __init__(
@@ -58,66 +48,53 @@ class ModelRuns:
             found.append(Input("/".join(map(str, path)) or "0", array))
         names = [tensor.name for tensor in getattr(self.model, "inputs", None) or []]
         if len(names) == len(found) and all(entry.name.isdigit() for entry in found):
-            arrays = [entry.values for entry in found]
-            found = list(map(Input, names, arrays))
+            found = [Input(n, e.values) for n, e in zip(names, found, strict=True)]
         return tuple(found)
 
-    def build(self, observer: Observer | None = None) -> None:
+    def build(self, *observers: Observer) -> None:
         """Calls the model once, if it never was."""
         if not self.model.built:
-            with watch(self.model, observer or Observer(), agrees=self._agrees):
+            with watch(self.model, observers, None, self._agrees):
                 self.model(self.x)
 
     def record(
         self,
         values: Sequence[np.ndarray] | None = None,
-        *alters: Alter,
-        reseeded: int = 0,
+        *alters: Observer,
         keep: Callable[[CallRecord], Any] = lambda call: call,
-        variables: Values = (),
+        **options: Any,
     ) -> dict[Key, Any]:
         """The calls of one run, or what `keep` makes of each; the model's comes last.
 
         Alters may replace what goes into a call or comes out of it; else as `call`.
         """
-        recorder = RecordCalls(*alters, keep=keep)
-        self.call(recorder, values, reseeded=reseeded, variables=variables)
+        recorder = RecordCalls(keep)
+        self.call(*alters, recorder, values=values, **options)
         return recorder.kept
 
-    def record_until_error(
-        self,
-        values: Sequence[np.ndarray],
-        *alters: Alter,
-        keep: Callable[[CallRecord], Any],
-    ) -> tuple[dict[Key, Any], str | None]:
-        """As `record`, of a run that the model may refuse, and what it said then."""
-        recorder = RecordCalls(*alters, keep=keep)
-        return recorder.kept, self.refusal(recorder, values)
-
     def refusal(
-        self, observer: Observer | None = None, values: Sequence[Any] | None = None
+        self, *observers: Observer, values: Sequence[Any] | None = None
     ) -> str | None:
         """What the model says of a batch that it does not take; `None` if it does."""
         try:
-            self.call(observer or Observer(), values)
+            self.call(*observers, values=values)
         except Exception as error:  # Whatever a model of the user's raises.
             return what_was_said(error)
         return None
 
     def call(
         self,
-        observer: Observer,
+        *observers: Observer,
         values: Sequence[Any] | None = None,
-        *,
-        only: Container[int] | None = None,
+        only: Container[Key] | None = None,
         variables: Values = (),
         reseeded: int = 0,
         then: Callable[[Any], Any] = lambda outputs: outputs,
     ) -> Any:
-        """Calls the model and lets an observer see each call in it.
+        """Calls the model and lets observers see each call in it.
 
         Args:
-            observer: Sees the calls.
+            observers: What sees the calls.
             values: The arrays of the batch; by default its own.
             only: As `watch` takes it.
             variables: What some variables are taken to hold.
@@ -128,13 +105,10 @@ class ModelRuns:
         x = self.x
         if values is not None:
             x = keras.tree.pack_sequence_as(x, [*map(_as_before, values)])
-        seeds = [
-            (variable, variable.value + reseeded)
-            for variable in (self.model.variables if reseeded else [])
-            if "seed_generator_state" in variable.path
-        ]
+        random = [v for v in self.model.variables if "seed_generator_state" in v.path]
+        seeds = [(v, v.value + reseeded) for v in random if reseeded]
         with self.untouched([*seeds, *variables]):
-            with watch(self.model, observer, only, self._agrees):
+            with watch(self.model, observers, only, self._agrees):
                 if reseeded:
                     start_random_numbers_at(reseeded)
                 outputs = self.model(x, training=self._training)

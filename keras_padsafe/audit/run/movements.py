@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import starmap
 from math import prod
 
 import numpy as np
 
 from keras_padsafe.audit.run.padded_batch import Change
-from keras_padsafe.audit.run.record_calls import CallRecord, Key, Value
-from keras_padsafe.audit.run.time_axes import BATCH, Axes, Axis
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value
+from keras_padsafe.audit.run.time_axes import BATCH, Axes, Axis, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,47 +44,37 @@ class Movement:
 
 
 class Movements(dict[Value, Movement]):
-    """How far each tensor of the batch itself moved, where that can be compared.
-
-    Attributes:
-        calls: The calls that were made again.
-    """
+    """How far each tensor of the batch itself moved, where that can be compared."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: set[Key] = set()
+        """Those that were made again."""
 
 
-def pairs_of(
-    before: CallRecord | None, after: CallRecord
-) -> Iterator[tuple[Value, Value]]:
+def pairs_of(record: Record, after: CallRecord) -> Iterator[tuple[Value, Value]]:
     """What a call was given and gave in two runs, where that is as many tensors."""
+    before = record.get(after.key)
     if before is not None:
-        if len(before.inputs) == len(after.inputs):
-            yield from zip(before.inputs, after.inputs, strict=True)
-        if len(before.outputs) == len(after.outputs):
-            yield from zip(before.outputs, after.outputs, strict=True)
+        given, made = (before.inputs, after.inputs), (before.outputs, after.outputs)
+        for old, new in (given, made):
+            yield from zip(old, new, strict=True) if len(old) == len(new) else ()
 
 
 @dataclass(frozen=True, eq=False)
 class Compare:
-    """Compares tensors of a changed batch with those of the batch itself.
+    """Compares tensors of a changed batch with those of the batch itself."""
 
-    Attributes:
-        change: How the batch was changed.
-        axes: How each tensor of the first run is read.
-        moved: What was found so far.
-    """
-
+    record: Record
     change: Change
     axes: Mapping[Value, Axes]
     moved: Movements = field(default_factory=Movements)
     _latest: dict[Value, int] = field(default_factory=dict)
 
-    def call(self, before: CallRecord | None, after: CallRecord) -> None:
+    def call(self, after: CallRecord) -> None:
         """Compares the tensors of one call."""
         self.moved.calls.add(after.key)
-        for pair in pairs_of(before, after):
+        for pair in pairs_of(self.record, after):
             self._compare(*pair)
 
     def as_read(self, before: Value, after: Value, axes: Axes) -> Movement | None:
@@ -106,7 +95,7 @@ class Compare:
             now = moved
         if then.shape != now.shape:
             return None
-        return _reduced(_difference(then, now), real, axes, rows)
+        return _reduced(difference(then, now), real, axes, rows)
 
     def _compare(self, before: Value, after: Value) -> None:
         if self._latest.get(before) == after.tensor:
@@ -127,15 +116,13 @@ class Compare:
 
     def _sizes(self, axes: Axes, now: tuple[int, ...]) -> list[int]:
         """How long each axis is now, several that lie in one being apart."""
-
-        def size(number: int, axis: Axis) -> int:
-            if axis.line == BATCH:
-                return self.change.rows_now
-            if len(axes.axes) == len(now):
-                return now[number]
-            return self.change.lengths[axis.line] if axis.line >= 0 else axis.size
-
-        return list(starmap(size, enumerate(axes.axes)))
+        counts = {len(values) for values in self.change.inputs if values.ndim}
+        rows = counts.pop() if len(counts) == 1 else max(map(len, self.change.rows))
+        if len(axes.axes) == len(now):
+            pairs = zip(axes.axes, now, strict=True)
+            return [rows if axis.line == BATCH else size for axis, size in pairs]
+        lengths = {**dict(enumerate(self.change.lengths)), BATCH: rows}
+        return [lengths.get(axis.line, axis.size) for axis in axes.axes]
 
     def _back(
         self, now: np.ndarray, axes: Axes, number: int, line: int
@@ -171,13 +158,12 @@ class Compare:
             if not (to == first).all():
                 return None
             to = first.squeeze(n)
-        shape = [1] * now.ndim
-        for n, count in zip([*over, number], to.shape, strict=True):
-            shape[n] = count
-        return np.take_along_axis(now, to.reshape(shape), number)
+        to = spread(to, now.ndim, (*over, number))
+        return np.take_along_axis(now, to, number)
 
 
-def _difference(then: np.ndarray, now: np.ndarray) -> np.ndarray:
+def difference(then: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """How far each number moved; infinite where one became NaN."""
     # In double precision the difference of two floats is not rounded to zero.
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.abs(now.astype("float64") - then.astype("float64"))

@@ -1,7 +1,7 @@
 """The same batch with more padding, less, on the other side, in other company."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,6 @@ class Change:
         where: For each timeline, where each of its positions is now: an array
             of positions, shaped as its padding; `None` where they stayed.
         lengths: How many positions each timeline has now.
-        timelines: The timelines, as they were.
     """
 
     inputs: tuple[np.ndarray, ...]
@@ -28,12 +27,6 @@ class Change:
     where: tuple[np.ndarray | None, ...]
     lengths: tuple[int, ...]
     timelines: tuple[Timeline, ...]
-
-    @property
-    def rows_now(self) -> int:
-        """How many rows the changed batch has."""
-        sizes = {len(v) for v in self.inputs if v.ndim}
-        return sizes.pop() if len(sizes) == 1 else max(map(len, self.rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,25 +58,27 @@ class PaddedBatch:
 
     def unchanged(self) -> Change:
         """The batch itself."""
-        return self._changed(self._values())
+        every = np.arange(self.rows)
+        return Change(
+            tuple(entry.values for entry in self.inputs),
+            (every, every),
+            (None,) * len(self.timelines),
+            tuple(line.length for line in self.timelines),
+            self.timelines,
+        )
 
     def with_more_padding(self, added: Sequence[int]) -> Change:
         """Each timeline longer by so many positions, at the side where padding is."""
-        taken: list[np.ndarray | None] = []
-        for line, count in zip(self.timelines, added, strict=True):
-            start = -count if line.padded_left else 0
-            taken.append(np.arange(start, start + line.length + count))
+        pairs = zip(self.timelines, added, strict=True)
+        spans = [(-n if line.padded_left else 0, line.length + n) for line, n in pairs]
+        taken = [np.arange(start, start + size) for start, size in spans]
         return self._taken(self.unchanged(), taken)
 
     def with_less_padding(self, row: int, only: int | None = None) -> Change | None:
-        """Without the positions that are padding in every row.
+        """Without the positions that are padding in every row, on one timeline or all.
 
-        Args:
-            row: Where no position is, this row alone is taken.
-            only: The one timeline that is to be shortened; by default all are.
-
-        Returns:
-            The changed batch; `None` if the model makes the padding itself.
+        Where there are none, one row alone is taken. `None` if the model makes the
+        padding itself.
         """
         chosen = [n for n in range(len(self.timelines)) if only in (None, n)]
         if not all(self.timelines[n].members for n in chosen):
@@ -105,11 +100,8 @@ class PaddedBatch:
     def _taken(self, change: Change, taken: Sequence[np.ndarray | None]) -> Change:
         """A batch with other positions on its timelines.
 
-        Args:
-            change: The batch.
-            taken: For each timeline which positions it has now: in order, padding
-                where there is none of that number; or another order for each row.
-                `None` leaves it alone.
+        Taken are positions in order, padding where there is none of that number; or
+        another order for each row. `None` leaves a timeline alone.
         """
         values, where = list(change.inputs), list(change.where)
         lengths = list(change.lengths)
@@ -127,8 +119,8 @@ class PaddedBatch:
             lengths[n] = index.shape[-1]
             now = np.minimum(now, lengths[n] - 1)
             where[n] = np.broadcast_to(now, line.padding.shape)
-        return Change(
-            tuple(values), change.rows, tuple(where), tuple(lengths), self.timelines
+        return replace(
+            change, inputs=tuple(values), where=tuple(where), lengths=tuple(lengths)
         )
 
     def with_other_mates(self) -> Change:
@@ -153,8 +145,8 @@ class PaddedBatch:
 
     def with_other_ids(self, random: np.random.Generator) -> Change | None:
         """Other ids behind the padding; `None` if that would make them real."""
-        values = list(self._values())
-        changed = False
+        change = self.unchanged()
+        values, changed = list(change.inputs), False
         for line in self.timelines:
             for i in line.members:
                 entry = self.inputs[i]
@@ -169,35 +161,19 @@ class PaddedBatch:
                     drawn = drawn.astype(entry.values.dtype)
                     values[i] = np.where(line.padding, drawn, entry.values)
                     changed |= bool((values[i] != entry.values).any())
-        return self._changed(values) if changed else None
-
-    def _values(self) -> tuple[np.ndarray, ...]:
-        return tuple(entry.values for entry in self.inputs)
-
-    def _changed(
-        self,
-        values: Sequence[np.ndarray],
-        rows: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> Change:
-        every = np.arange(self.rows)
-        return Change(
-            tuple(values),
-            rows or (every, every),
-            (None,) * len(self.timelines),
-            tuple(line.length for line in self.timelines),
-            self.timelines,
-        )
+        return replace(change, inputs=tuple(values)) if changed else None
 
     def _of_rows(
         self,
         function: Callable[[np.ndarray, int], np.ndarray],
         rows: tuple[np.ndarray, np.ndarray],
     ) -> Change:
+        change = self.unchanged()
         values = [
             function(v, i) if v.shape[:1] == (self.rows,) else v
-            for i, v in enumerate(self._values())
+            for i, v in enumerate(change.inputs)
         ]
-        return self._changed(values, rows)
+        return replace(change, inputs=tuple(values), rows=rows)
 
     def _turned(self, values: np.ndarray, i: int) -> np.ndarray:
         """In place of each row another one, read from end to start."""

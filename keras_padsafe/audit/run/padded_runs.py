@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import product
 
 import numpy as np
 
@@ -19,9 +18,16 @@ from keras_padsafe.audit.run.model_runs import ModelRuns, Values, outputs_of
 from keras_padsafe.audit.run.movements import Compare, Movements, pairs_of
 from keras_padsafe.audit.run.padded_batch import Change, PaddedBatch
 from keras_padsafe.audit.run.poison import Kind, find_taps, poisoned, put_in
-from keras_padsafe.audit.run.record_calls import Alter, CallRecord, Key, Record, Value
+from keras_padsafe.audit.run.record_calls import (
+    CallRecord,
+    Key,
+    Record,
+    RecordCalls,
+    Value,
+)
 from keras_padsafe.audit.run.settle_padding import settle_padding
-from keras_padsafe.audit.run.time_axes import Axes, Axis, Grown, ReadAxes, grown
+from keras_padsafe.audit.run.time_axes import Axes, Grown, ReadAxes, grown
+from keras_padsafe.audit.run.watch import Observer
 
 LIMIT = 8
 """How many leaks are looked for one after the other."""
@@ -31,9 +37,7 @@ class PaddedRuns:
     """The engine of the audits of padding and of masks.
 
     Attributes:
-        runs: The model.
         record: The calls of the batch itself.
-        batch: The batch.
         added: How much more padding the model takes; zeros if it takes none.
         refused: What it said if it refused.
         axes: How each tensor is read.
@@ -89,7 +93,7 @@ class PaddedRuns:
             and self.batch.inputs[i].values.shape[:2] == line.padding.shape
         }
 
-    def behind(self, kind: Kind) -> tuple[Change, Alter]:
+    def behind(self, kind: Kind) -> tuple[Change, Observer]:
         """The batch with other content behind the padding, and what puts it there."""
         change = self.batch.unchanged()
         values = list(change.inputs)
@@ -102,21 +106,17 @@ class PaddedRuns:
         put = put_in(self.record, padding, keys, kind, 0)
         return replace(change, inputs=tuple(values)), put
 
-    def moved(self, change: Change, *alters: Alter, reseeded: int = 0) -> Movements:
+    def moved(self, change: Change, *alters: Observer, reseeded: int = 0) -> Movements:
         """Runs a changed batch: how far each tensor moved.
 
         Each call is compared when it ends, so that no second run is held.
         """
-        compare = Compare(change, self.axes)
-
-        def keep(call: CallRecord) -> None:
-            compare.call(self.record.get(call.key), call)
-
-        self.runs.record(change.inputs, *alters, reseeded=reseeded, keep=keep)
+        compare = Compare(self.record, change, self.axes)
+        self.runs.record(change.inputs, *alters, reseeded=reseeded, keep=compare.call)
         return compare.moved
 
     def again(
-        self, key: Key, change: Change, *alters: Alter, variables: Values = ()
+        self, key: Key, change: Change, *alters: Observer, variables: Values = ()
     ) -> list[Value]:
         """What one call gives in a changed run."""
 
@@ -156,10 +156,8 @@ class PaddedRuns:
         self, values: Sequence[Value], moved: Movements, multiple: float = MULTIPLE
     ) -> bool:
         """Whether any of some tensors moved by more than rounding."""
-        return any(
-            value in moved and moved[value].size > multiple * self.noise[value]
-            for value in values
-        )
+        known = [value for value in values if value in moved]
+        return any(moved[v].size > multiple * self.noise[v] for v in known)
 
     def answer_moved(self, moved: Movements) -> bool:
         """Whether an answer moved by more than rounding."""
@@ -175,12 +173,9 @@ class PaddedRuns:
         others = [k for k in keys if k != key and not self.record[k].has_children]
         calmed = as_before(self, others, real=False)
         outputs = {value for other in others for value in self.record[other].outputs}
-        padding = {
-            value: padded
-            for value in outputs
-            if (padded := self.axes[value].padded) is not None
-            and self.axes[value].shape == value.array.shape
-        }
+        whole = [v for v in outputs if self.axes[v].shape == v.array.shape]
+        found = {value: self.axes[value].padded for value in whole}
+        padding = {value: flags for value, flags in found.items() if flags is not None}
         noisy = put_in(self.record, padding, others, kind, 2)
         return self.answer_moved(self.moved(*self.behind(kind), noisy, calmed))
 
@@ -194,24 +189,23 @@ class PaddedRuns:
             alone = np.eye(len(lines), dtype=int) * many
             tries += [[1] * len(lines), *alone.tolist()]
         had_nan = grown(outputs_of(self.record)).has_nan
-        best: tuple[list[int], dict[Key, Grown], str | None]
-        best = ([0] * len(lines), {}, None)
+        padded = [bool(line.members) and line.padding.any() for line in lines]
+        attempts: list[tuple[list[int], dict[Key, Grown], str | None]] = []
         for counts in tries:
-            added = [
-                count if line.members and line.padding.any() else 0
-                for count, line in zip(counts, lines, strict=True)
-            ]
+            added = [n if grows else 0 for n, grows in zip(counts, padded, strict=True)]
             if not any(added):
                 continue
             change = self.batch.with_more_padding(added)
-            made, error = self.runs.record_until_error(change.inputs, keep=grown)
+            recorder = RecordCalls(keep=grown)
+            error = self.runs.refusal(recorder, values=change.inputs)
+            made = recorder.kept
             if error is None and outputs_of(made).has_nan and not had_nan:
                 error = f"its output is NaN with {max(added)} more positions"
             if error is None:
                 return added, made, None
-            if best[2] is None or len(made) > len(best[1]):
-                best = (added, made, error)
-        return best
+            attempts.append((added, made, error))
+        none = [0] * len(lines), {}, None
+        return max(attempts, key=lambda attempt: len(attempt[1]), default=none)
 
     def _place_values(self, read: ReadAxes) -> None:
         """Finds which tensors run backwards in time, or begin elsewhere in it.
@@ -219,15 +213,12 @@ class PaddedRuns:
         A tensor that moves at real positions as it is read, and does not if it is read
         in another way, is read in that way.
         """
-        tests: list[tuple[Change, *tuple[Alter, ...]]] = []
-        if self.taps or self.features:
-            tests.append(self.behind("random"))
-        if any(self.added):
-            tests.append((self.longer,))
+        content = [self.behind("random")] if self.taps or self.features else []
+        more = [(self.longer,)] if any(self.added) else []
         left: dict[Value, list[Axes]] = {}
-        for change, *alters in tests:
-            sieve = self._sieve(left, read, Compare(change, self.axes))
-            self.runs.record_until_error(change.inputs, *alters, keep=sieve)
+        for change, *alters in [*content, *more]:
+            sieve = self._sieve(left, read, Compare(self.record, change, self.axes))
+            self.runs.refusal(*alters, RecordCalls(sieve), values=change.inputs)
         for value, readings in left.items():
             axes = self.axes[value]
             if axes not in readings:
@@ -241,37 +232,20 @@ class PaddedRuns:
         seen: set[Value] = set()
 
         def keep(call: CallRecord) -> None:
-            for value, other in pairs_of(self.record.get(call.key), call):
+            for value, other in pairs_of(self.record, call):
                 axes = self.axes[value]
                 if value in seen or not axes.time or not value.is_float:
                     continue
                 seen.add(value)
                 if value not in left:
-                    others = _other_readings(axes, self.batch)
-                    placed = [read.placed(value, one, axes.sure) for one in others]
-                    left[value] = [axes, *placed]
-                error = rounding_error(value.dtype) * typical_size(value.array)
+                    left[value] = [axes, *read.others(value)]
+                limit = 8 * MULTIPLE * rounding_error(value.dtype)
+                limit *= typical_size(value.array)
                 moves = [compare.as_read(value, other, one) for one in left[value]]
-                left[value] = [
-                    one
-                    for one, move in zip(left[value], moves, strict=True)
-                    if move is not None and move.size <= 8 * MULTIPLE * error
-                ]
+                pairs = zip(left[value], moves, strict=True)
+                left[value] = [one for one, m in pairs if m and m.size <= limit]
 
         return keep
-
-
-def _other_readings(axes: Axes, batch: PaddedBatch) -> list[tuple[Axis, ...]]:
-    found = []
-    for number, line in axes.time:
-        axis, length = axes.axes[number], batch.timelines[line].length
-        apart = length - axis.size
-        starts = range(min(0, apart), max(0, apart) + 1)
-        for backwards, start in product((False, True), sorted(starts, key=abs)):
-            other = Axis(axis.size, line, start, backwards)
-            if other != axis:
-                found.append((*axes.axes[:number], other, *axes.axes[number + 1 :]))
-    return found
 
 
 def _tells(value: Value, before: Axes, after: Axes) -> bool:

@@ -1,16 +1,16 @@
 """Whether an answer would follow what padding holds: its gradient is zero if not."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_padsafe.audit.run.bad_values import floats_in, transform_floats
+from keras_padsafe.audit.run.bad_values import floats_in, of_tensors
 from keras_padsafe.audit.run.model_runs import ModelRuns
 from keras_padsafe.audit.run.poison import Tap
 from keras_padsafe.audit.run.record_calls import Value
-from keras_padsafe.audit.run.watch import LayerCall, Moment, Vary
+from keras_padsafe.audit.run.watch import LayerCall, Moment
 from keras_padsafe.backends.running import as_one, gradients
 from keras_padsafe.types import Tensor
 
@@ -23,28 +23,38 @@ def padding_gradient(
 ) -> tuple[float, float]:
     """The largest gradient of the real outputs, at padding and at what is real.
 
-    Differentiated is a sum of them with random weights.
-
-    Args:
-        runs: The model and its batch.
-        taps: The calls whose outputs hold the sequence.
-        inputs: The number and the padding of the inputs that hold one themselves.
-        outputs: Each output of the model that holds floats, and where it is real.
+    Differentiated is a sum of them with random weights, by what comes out of taps and
+    by the inputs, known by number and padding, that hold a sequence themselves.
     """
     random = np.random.default_rng(0)
     weights = [random.normal(size=value.array.shape) for value, _ in outputs]
     values = [entry.values for entry in runs.inputs]
-    leaves = [_tensor(tap.value.array, tap.value.dtype) for tap in taps]
-    leaves += [keras.ops.convert_to_tensor(values[i]) for i in inputs]
+    tensor = keras.ops.convert_to_tensor
+    leaves = [tensor(tap.value.array, tap.value.dtype) for tap in taps]
+    leaves += [tensor(values[i]) for i in inputs]
 
     def scalar(tensors: list[Tensor], _: list[Tensor]) -> Tensor:
         given: list[Any] = list(values)
         for n, i in enumerate(inputs):
             given[i] = tensors[len(taps) + n]
-        at = {tap.call.index: (tap, tensors[n]) for n, tap in enumerate(taps)}
-        found = floats_in(runs.call(Vary(_replacing(at)), given, only=set(at)))
+        at = {tap.call.key: (tap, tensors[n]) for n, tap in enumerate(taps)}
+
+        def replacing(call: LayerCall, moment: Moment, structure: Any) -> Any:
+            tap, tensor = at[call.key]
+
+            @of_tensors
+            def replaced(output: Tensor) -> Tensor:
+                if tuple(output.shape) != tap.value.array.shape:
+                    return output
+                # A tensor of its own, for the mask to be set on.
+                return keras.ops.reshape(tensor, output.shape)
+
+            return structure if moment == "enter" else replaced(structure)
+
+        made = runs.call(replacing, values=given, only=at)
         parts: list[Tensor] = []
-        for output, weight, (_value, real) in zip(found, weights, outputs, strict=True):
+        triples = zip(floats_in(made), weights, outputs, strict=True)
+        for output, weight, (_value, real) in triples:
             wide = keras.ops.cast(output, "float32")
             kept = keras.ops.where(real, wide, keras.ops.zeros_like(wide))
             parts.append(keras.ops.sum(kept * keras.ops.cast(weight, "float32")))
@@ -62,30 +72,3 @@ def padding_gradient(
             part = size[place].max(initial=0.0)
             largest[n] = float(np.maximum(largest[n], part))
     return largest[0], largest[1]
-
-
-def _replacing(
-    at: Mapping[int, tuple[Tap, Tensor]],
-) -> Callable[[LayerCall, Moment, Any], Any]:
-    """Puts tensors in the place of what comes out of some calls."""
-
-    def put(call: LayerCall, moment: Moment, structure: Any) -> Any:
-        if moment == "enter":
-            return structure
-        tap, tensor = at[call.index]
-        if call.path != tap.call.path:
-            raise RuntimeError(f"another run called {call.path} in its place")
-
-        def replaced(output: Tensor) -> Tensor:
-            if tuple(output.shape) != tap.value.array.shape:
-                return output
-            # A tensor of its own, for the mask to be set on.
-            return keras.ops.reshape(tensor, output.shape)
-
-        return transform_floats(replaced, structure)
-
-    return put
-
-
-def _tensor(array: np.ndarray, dtype: str) -> Tensor:
-    return keras.ops.cast(keras.ops.convert_to_tensor(array), dtype)

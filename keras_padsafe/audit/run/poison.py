@@ -7,15 +7,9 @@ import numpy as np
 
 from keras_padsafe.audit.run.float_noise import typical_size
 from keras_padsafe.audit.run.padded_batch import PaddedBatch
-from keras_padsafe.audit.run.record_calls import (
-    Alter,
-    CallRecord,
-    Key,
-    Record,
-    Value,
-    put,
-)
+from keras_padsafe.audit.run.record_calls import CallRecord, Key, Record, Value, put
 from keras_padsafe.audit.run.time_axes import Axes, deepened
+from keras_padsafe.audit.run.watch import Observer
 
 Kind = Literal["random", "large", "nan"]
 
@@ -54,7 +48,7 @@ def put_in(
     keys: Container[Key],
     kind: Kind,
     seed: int,
-) -> Alter:
+) -> Observer:
     """Puts other content at the padded positions of what comes out of some calls."""
     random = np.random.default_rng(seed)
 
@@ -110,20 +104,13 @@ def _takes_ids(call: CallRecord, value: Value, batch: PaddedBatch) -> bool:
     """Whether a call turns ids `(batch, ..., time)` into vectors of more than one."""
     array = value.array
     shaped = [v for v in call.inputs if v.array.shape == array.shape[:-1]]
-    if array.shape[-1] == 1 or not shaped or _looks_like_mask(array):
+    # Zeros and one other number: content put there would change who is real.
+    mask = np.unique(array[np.isfinite(array)]).size <= 2
+    if array.shape[-1] == 1 or not shaped or mask:
         return False
     # Ids beside vectors, as for a mask: the vectors hold what padding holds.
     if any(v.is_float and v.array.ndim > 2 for v in call.inputs):
         return False
-    members = {i for line in batch.timelines for i in line.members}
-    known = any(
-        np.array_equal(batch.inputs[i].values, given.array)
-        for i in members
-        for given in shaped
-    )
+    inputs = [batch.inputs[i].values for line in batch.timelines for i in line.members]
+    known = any(np.array_equal(ids, given.array) for ids in inputs for given in shaped)
     return known or all("int" in given.dtype for given in call.inputs)
-
-
-def _looks_like_mask(array: np.ndarray) -> bool:
-    """Zeros and one other number: content put there would change who is real."""
-    return np.unique(array[np.isfinite(array)]).size <= 2

@@ -4,7 +4,6 @@ import inspect
 import itertools
 import math
 import weakref
-from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from keras_padsafe.audit.run.bad_values import floats_in, like, to_numpy
 from keras_padsafe.audit.run.watch import (
+    Key,
     LayerCall,
     Moment,
     Observer,
@@ -22,12 +22,6 @@ from keras_padsafe.audit.run.watch import (
 )
 from keras_padsafe.compat import get_keras_mask
 from keras_padsafe.types import Tensor
-
-Key = tuple[str, int]
-"""The path of a layer, and which of its calls."""
-
-Alter = Callable[[Key, LayerCall, Moment], None]
-"""May replace what a call is given, on entering, or what it gives, on leaving."""
 
 
 @dataclass(eq=False)
@@ -60,10 +54,7 @@ class CallRecord:
     Attributes:
         key: Its path, and which call of it.
         index: Its number, in the order in which calls begin.
-        layer: What was called.
         parent: The call that it happened in.
-        inputs: The tensors that went in.
-        outputs: The tensors that came out.
         inputs_after: The inputs when it had ended: a layer may take a mask away.
         given: The masks that it was given by name, and not by Keras.
         used: The names of the mask arguments that reached `call()`.
@@ -103,50 +94,38 @@ Record = dict[Key, CallRecord]
 """The calls of a run, in the order in which they end."""
 
 
-class RecordCalls(Observer):
-    """Writes down each call.
+class RecordCalls:
+    """Writes down each call; `keep` makes of it what is kept, by default all.
 
-    Args:
-        alters: Called before each call and after it, before anything is written down.
-        keep: Makes of each call what is kept of it; by default all.
-
-    Attributes:
-        kept: What is kept of each call.
+    After an error, the last of the calls that are unfinished raised it.
     """
 
-    def __init__(
-        self, *alters: Alter, keep: Callable[[CallRecord], Any] = lambda call: call
-    ) -> None:
+    def __init__(self, keep: Callable[[CallRecord], Any] = lambda call: call) -> None:
         self.kept: dict[Key, Any] = {}
-        self._alters = alters
         self._keep = keep
-        self._open: dict[int, CallRecord] = {}
-        self._counts: Counter[str] = Counter()
+        self.unfinished: dict[int, CallRecord] = {}
         self._tensors: dict[int, tuple[Any, int, Callable[[], Value | None]]] = {}
         self._numbers = itertools.count()
 
-    @property
-    def unfinished(self) -> list[CallRecord]:
-        """The calls that have begun and not ended: after an error, the last raised."""
-        return list(self._open.values())
+    def __call__(self, call: LayerCall, moment: Moment, structure: Any) -> None:
+        """Writes down what a call is given, or what it gives."""
+        if moment == "enter":
+            self._enter(call)
+        elif call.index in self.unfinished:
+            self._leave(call, self.unfinished.pop(call.index))
 
-    def enter(self, call: LayerCall) -> None:
+    def _enter(self, call: LayerCall) -> None:
         parent = call.parent
-        # In a loop there is no time axis.
-        if parent and (parent.index not in self._open or parent.loops):
-            return
-        key = call.path, self._counts[call.path]
-        self._counts[call.path] += 1
-        above = self._open.get(parent.index) if parent else None
-        if above is not None:
-            above.has_children = True
-        for alter in self._alters:
-            alter(key, call, "enter")
-        self._open[call.index] = CallRecord(
-            key,
+        if parent is not None:
+            # In a loop there is no time axis.
+            if parent.index not in self.unfinished or parent.loops:
+                return
+            self.unfinished[parent.index].has_children = True
+        self.unfinished[call.index] = CallRecord(
+            call.key,
             call.index,
             call.layer,
-            above.key if above else None,
+            parent.key if parent else None,
             self._read(call.inputs, call),
             given={
                 name: self._read(tensors, call)
@@ -155,19 +134,13 @@ class RecordCalls(Observer):
             },
         )
 
-    def leave(self, call: LayerCall) -> None:
-        record = self._open.pop(call.index, None)
-        if record is None:
-            return
-        for alter in self._alters:
-            alter(record.key, call, "leave")
-        record.outputs = self._read(call.results, call)
+    def _leave(self, call: LayerCall, record: CallRecord) -> None:
+        record.outputs = self._read(call.shown("leave"), call)
         record.inputs_after = self._read(call.inputs, call)
-        record.used = tuple(
-            name
-            for name, value in {**call.passed, **record.given}.items()
-            if "mask" in name and (name in record.given or tensors_in(value))
-        )
+        named = {**call.passed, **record.given}
+        masks = {name: value for name, value in named.items() if "mask" in name}
+        used = (n for n, v in masks.items() if n in record.given or tensors_in(v))
+        record.used = tuple(used)
         self.kept[record.key] = self._keep(record)
 
     def _read(self, tensors: list[Tensor], call: LayerCall) -> list[Value]:
@@ -217,7 +190,7 @@ def read_tensor(tensor: Tensor, steps: tuple[int, ...]) -> Value | None:
     try:
         dtype = keras.backend.standardize_dtype(tensor.dtype)
     except ValueError:
-        return None
+        dtype = "string"
     if dtype == "string":
         return None
     mask = get_keras_mask(tensor)
@@ -241,40 +214,26 @@ def put(
     keys: Container[Key],
     moment: Moment,
     content: Callable[[np.ndarray, Value], np.ndarray],
-) -> Alter:
+) -> Observer:
     """Puts other content in what some calls are given, or in what they give.
 
-    Args:
-        record: The calls of the batch itself.
-        keys: Which calls.
-        moment: Whether before or after them.
-        content: Takes what a tensor of floats holds, and what it held in the record;
-            returns what it is to hold. One of another shape is left alone.
+    That is made of what a tensor of floats holds, and of what it held in the record
+    of the batch itself. One of another shape is left alone.
     """
 
-    def alter(key: Key, call: LayerCall, at: Moment) -> None:
-        if at != moment or key not in keys or key not in record:
-            return
-        entering = moment == "enter"
-        known = record[key].inputs if entering else record[key].outputs
-        tensors = floats_in(call.inputs if entering else call.outputs)
+    def see(call: LayerCall, at: Moment, structure: Any) -> Any:
+        if at != moment or call.key not in keys or call.key not in record:
+            return structure
+        known = record[call.key]
+        values = known.inputs if moment == "enter" else known.outputs
+        floats = [value for value in values if value.is_float]
         new: dict[int, Tensor] = {}
-        floats = [value for value in known if value.is_float]
-        for tensor, value in zip(tensors, floats, strict=False):
+        for tensor, value in zip(floats_in(call.shown(at)), floats, strict=False):
             now = apart(to_numpy(tensor), call.steps)
             if now.shape == value.array.shape and id(tensor) not in new:
                 made = content(now, value)
-                same = made is now
-                made = made.reshape(tuple(tensor.shape))
+                same, made = made is now, made.reshape(tuple(tensor.shape))
                 new[id(tensor)] = tensor if same else like(tensor, made)
+        return map_tensors(lambda tensor: new.get(id(tensor), tensor), structure)
 
-        def replaced(tensor: Tensor) -> Tensor:
-            return new.get(id(tensor), tensor)
-
-        if entering:
-            given = map_tensors(replaced, (call.args, call.kwargs))
-            call.args, call.kwargs = given
-        else:
-            call.outputs = map_tensors(replaced, call.outputs)
-
-    return alter
+    return see

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_padsafe.audit.run.float_noise import MULTIPLE, rounding_error, typical_size
 from keras_padsafe.audit.run.leaks import stir
-from keras_padsafe.audit.run.movements import Compare
+from keras_padsafe.audit.run.movements import Compare, difference
 from keras_padsafe.audit.run.poison import Kind
 from keras_padsafe.audit.run.record_calls import Key, Value
 from keras_padsafe.audit.run.time_axes import deepened
@@ -21,28 +21,14 @@ def settle_padding(runs: "PaddedRuns", key: Key, kind: Kind) -> bool:
     call = runs.record[key]
     padding = [runs.axes[v].padded for v in call.inputs if v.is_float]
     known = [padded for padded in padding if padded is not None]
-    outputs = {
-        n: value
-        for n, value in enumerate(call.outputs)
-        if value.is_float and value.array.ndim > 1
-    }
+    floats = {n: value for n, value in enumerate(call.outputs) if value.is_float}
+    outputs = {n: value for n, value in floats.items() if value.array.ndim > 1}
     if not known or not outputs:
         return False
-    return _settle_joined(runs, key, outputs, known, kind) or _settle_unread(
-        runs, key, outputs
-    )
-
-
-def _settle_joined(
-    runs: "PaddedRuns",
-    key: Key,
-    outputs: dict[int, Value],
-    known: list[np.ndarray],
-    kind: Kind,
-) -> bool:
-    """A sum of two sequences is padding where either of them is."""
+    # A sum of two sequences is padding where either of them is.
     change, put = runs.behind(kind)
-    after, compare = runs.again(key, change, put), Compare(change, runs.axes)
+    after = runs.again(key, change, put)
+    compare = Compare(runs.record, change, runs.axes)
     for n, value in outputs.items():
         axes = runs.axes[value]
         real = axes.real
@@ -56,16 +42,13 @@ def _settle_joined(
         if less and still and real.any():
             runs.axes[value] = joined
             return True
-    return False
+    return _settle_unread(runs, key, outputs)
 
 
 def _settle_unread(runs: "PaddedRuns", key: Key, outputs: dict[int, Value]) -> bool:
     """Padding is what follows padding in the inputs, and not what is real there."""
-    unread = {
-        n: value
-        for n, value in outputs.items()
-        if not (runs.axes[value].sure or runs.axes[value].time)
-    }
+    axes = runs.axes
+    unread = {n: v for n, v in outputs.items() if not (axes[v].sure or axes[v].time)}
     if not unread:
         return False
     again = [
@@ -78,8 +61,8 @@ def _settle_unread(runs: "PaddedRuns", key: Key, outputs: dict[int, Value]) -> b
         alone = _padding_alone(by_padding, np.logical_or(*by_real))
         if alone.any():
             found = True
-            real = runs.axes[value].real & ~deepened(alone, value.array.ndim)
-            runs.axes[value] = replace(runs.axes[value], real=real)
+            real = axes[value].real & ~deepened(alone, value.array.ndim)
+            axes[value] = replace(axes[value], real=real)
     return found
 
 
@@ -100,6 +83,4 @@ def _differs(before: Value, after: Value) -> np.ndarray:
     if before.array.shape != after.array.shape:
         return np.ones(before.array.shape, bool)
     limit = MULTIPLE * rounding_error(before.dtype) * typical_size(before.array)
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(before.array.astype("float64") - after.array)
-    return ~(apart <= limit)
+    return difference(before.array, after.array) > limit

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from math import prod
 from typing import NamedTuple
 
@@ -106,7 +106,6 @@ class ReadAxes:
     padding is known, if it is as long as the sequence.
 
     Attributes:
-        batch: The batch.
         added: How much longer each timeline was in the longer run.
         longer: The shapes of that run; empty if the model takes one length only.
         of: How each tensor is read.
@@ -127,9 +126,19 @@ class ReadAxes:
             for number, value in enumerate(call.outputs):
                 self._read(value, made[number : number + 1], call)
 
-    def placed(self, value: Value, axes: tuple[Axis, ...], sure: bool) -> Axes:
-        """The reading of a tensor whose axes are known."""
-        return Axes(axes, sure, self._real(axes, value, sure))
+    def others(self, value: Value) -> list[Axes]:
+        """How a tensor reads if an axis runs backwards, or begins elsewhere in time."""
+        found, (axes, sure) = [], (self.of[value].axes, self.of[value].sure)
+        for number, line in self.of[value].time:
+            axis = axes[number]
+            apart = self._length(line) - axis.size
+            starts = range(min(0, apart), max(0, apart) + 1)
+            for backwards, start in product((False, True), sorted(starts, key=abs)):
+                other = replace(axis, start=start, backwards=backwards)
+                if other != axis:
+                    read = (*axes[:number], other, *axes[number + 1 :])
+                    found.append(Axes(read, sure, self._real(read, value, sure)))
+        return found
 
     def _read(
         self, value: Value, grown: list[tuple[int, ...]], call: CallRecord | None
@@ -145,7 +154,7 @@ class ReadAxes:
             axes = self._as_long(value, call)
         else:
             return
-        self.of[value] = self.placed(value, axes, sure)
+        self.of[value] = Axes(axes, sure, self._real(axes, value, sure))
 
     @cached_property
     def _groups(self) -> list[tuple[tuple[int, ...], int, int]]:
@@ -207,9 +216,10 @@ class ReadAxes:
         if not axes or axes[0].size != self.batch.rows:
             return tuple(axes)
         axes[0] = Axis(axes[0].size, BATCH)
-        sources = [self.of[given].axes for given in call.inputs] if call else []
-        if sources and not any(map(_may_have_time, sources)):
+        given = [self.of[value] for value in call.inputs] if call else []
+        if given and not any(one.time or not one.batch for one in given):
             return tuple(axes)
+        sources = [one.axes for one in given]
         known = self._of_input(value)
         if known == [()]:
             return tuple(axes)
@@ -220,11 +230,7 @@ class ReadAxes:
                     axes[n] = axis
                 return tuple(axes)
         for number, line in enumerate(self.batch.timelines):
-            free = [
-                n
-                for n, axis in enumerate(axes)
-                if n and axis.size == line.length and axis.line == OTHER
-            ]
+            free = [n for n, axis in enumerate(axes) if n and axis == Axis(line.length)]
             if free and not line.outer:
                 first = 1 if 1 in free else free[-1]
                 # Scores of attention have it twice.
@@ -239,13 +245,9 @@ class ReadAxes:
         """
         found: list[tuple[Axis, ...]] = []
         for i, entry in enumerate(self.batch.inputs):
-            same = entry.values.shape == value.array.shape
-            if same and np.array_equal(entry.values, value.array):
-                lines = {
-                    axis: n
-                    for n, line in enumerate(self.batch.timelines)
-                    for axis in line.places.get(i, ())
-                }
+            if np.array_equal(entry.values, value.array):
+                places = [line.places.get(i, ()) for line in self.batch.timelines]
+                lines = {axis: n for n, axes in enumerate(places) for axis in axes}
                 sizes = enumerate(value.array.shape if lines else ())
                 found.append(tuple(Axis(s, lines.get(n, OTHER)) for n, s in sizes))
         return found
@@ -254,14 +256,14 @@ class ReadAxes:
         real = np.ones((1,) * len(axes), bool)
         lines = {axis.line: number for number, axis in enumerate(axes)}
         if BATCH in lines:
-            real = real & _placed(self.batch.filled, len(axes), (lines[BATCH],))
+            real = real & spread(self.batch.filled, len(axes), (lines[BATCH],))
         for number, axis in enumerate(axes):
             if axis.line < 0:
                 continue
             line = self.batch.timelines[axis.line]
             found = self._real_along(line, axis, set(lines))
             over = [n for n in (BATCH, *line.outer) if n in lines]
-            real = real & _placed(found, len(axes), (*(lines[n] for n in over), number))
+            real = real & spread(found, len(axes), (*(lines[n] for n in over), number))
         backwards = any(axis.backwards for axis in axes)
         mask = None if backwards else value.mask
         shape = tuple(axis.size for axis in axes)
@@ -270,7 +272,7 @@ class ReadAxes:
             return real
         if sure and any(map(self._stayed, axes[1 : mask.ndim])):
             return real
-        return real & _placed(mask, len(axes), tuple(range(mask.ndim)))
+        return real & deepened(mask, len(axes))
 
     def _stayed(self, axis: Axis) -> bool:
         """Whether an axis is as long as a sequence by chance: it did not grow with it.
@@ -299,12 +301,8 @@ def deepened(flags: np.ndarray, rank: int) -> np.ndarray:
     return flags.reshape(flags.shape + (1,) * (rank - flags.ndim))
 
 
-def _may_have_time(axes: tuple[Axis, ...]) -> bool:
-    return any(a.line >= 0 for a in axes) or not (axes and axes[0].line == BATCH)
-
-
-def _placed(mask: np.ndarray, rank: int, axes: tuple[int, ...]) -> np.ndarray:
-    """A mask whose axes are some of a tensor's, to broadcast to it."""
+def spread(mask: np.ndarray, rank: int, axes: tuple[int, ...]) -> np.ndarray:
+    """An array whose axes are some of a tensor's, to broadcast to it."""
     order = np.argsort(axes, kind="stable")
     if any(a > b for a, b in pairwise(axes)):
         mask = mask.transpose(order)

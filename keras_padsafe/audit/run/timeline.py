@@ -8,12 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """One array of a batch.
-
-    Attributes:
-        name: Its name or number in the batch.
-        values: What it holds.
-    """
+    """One array of a batch, with its name or number there."""
 
     name: str
     values: np.ndarray

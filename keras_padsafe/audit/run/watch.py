@@ -10,7 +10,8 @@ import functools
 import inspect
 import threading
 import warnings
-from collections.abc import Callable, Container, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,15 +20,14 @@ from unittest import mock
 import keras
 import numpy as np
 
-from keras_padsafe.backends.running import (
-    is_staged,
-    loops_in_python,
-    own_random_state,
-)
+from keras_padsafe.backends.running import is_staged, loops_in_python, own_random_state
 from keras_padsafe.compat import inner_layers
 from keras_padsafe.types import Tensor
 
 _LIBRARIES = ("keras", "keras_hub", "keras_padsafe")
+
+Key = tuple[str, int]
+"""The path of a layer, and which of its calls."""
 
 Moment = Literal["enter", "leave"]
 """Before a call or after it."""
@@ -38,6 +38,10 @@ Spot = tuple[int, Moment]
 Change = Callable[[Any], Any]
 """Takes the arguments or the outputs of a call, returns others."""
 
+Observer = Callable[["LayerCall", Moment, Any], Any]
+"""Sees a call, before it with its arguments and after it with its outputs; may return
+what goes on in their place."""
+
 
 @dataclass(eq=False)
 class LayerCall:
@@ -45,13 +49,9 @@ class LayerCall:
 
     Attributes:
         index: Its number, in the order in which calls begin.
-        layer: What was called.
-        path: The names of the layers that it was called in, and its own.
+        key: Its path, and which call of it.
         parent: The call that it happened in; `None` for the model itself.
-        args: Positional arguments; an observer may replace them on entering.
-        kwargs: Named arguments, likewise.
         passed: The named arguments that reached `call()`: Keras adds masks to them.
-        outputs: What came out; an observer may replace it on leaving.
         steps: The steps of the `TimeDistributed` around it, if all of them are its
             rows: of each row of the batch it has as many as their product.
         whole: Of a `TimeDistributed`, how many steps it hands on as rows; 0 if it
@@ -60,7 +60,7 @@ class LayerCall:
 
     index: int
     layer: keras.Operation
-    path: str
+    key: Key
     parent: "LayerCall | None"
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -68,6 +68,11 @@ class LayerCall:
     outputs: Any = None
     steps: tuple[int, ...] = ()
     whole: int = 0
+
+    @property
+    def path(self) -> str:
+        """The names of the layers that it was called in, and its own."""
+        return self.key[0]
 
     @property
     def loops(self) -> bool:
@@ -86,10 +91,9 @@ class LayerCall:
         """The variables of what was called; an operation has none."""
         return list(getattr(self.layer, "variables", []))
 
-    @property
-    def results(self) -> list[Tensor]:
-        """The tensors among the outputs."""
-        return tensors_in(self.outputs)
+    def shown(self, moment: Moment) -> list[Tensor]:
+        """The inputs, or the tensors among the outputs."""
+        return self.inputs if moment == "enter" else tensors_in(self.outputs)
 
 
 def of_a_library(layer: keras.Operation) -> bool:
@@ -98,32 +102,13 @@ def of_a_library(layer: keras.Operation) -> bool:
     return library and not isinstance(layer, keras.Model)
 
 
-class Observer:
-    """Sees every call before and after it; the default lets all pass unchanged."""
+def changing(spots: Container[Spot], change: Change) -> Observer:
+    """Changes what is at some spots."""
 
-    def enter(self, call: LayerCall) -> None:
-        """Called before the layer runs."""
+    def changed(call: LayerCall, moment: Moment, structure: Any) -> Any:
+        return change(structure) if (call.index, moment) in spots else structure
 
-    def leave(self, call: LayerCall) -> None:
-        """Called after the layer ran."""
-
-
-class Vary(Observer):
-    """Passes what each call is given, and what it gives, through a function.
-
-    Args:
-        at: Takes the call, `"enter"` or `"leave"`, and a structure of tensors; returns
-            what goes on in its place.
-    """
-
-    def __init__(self, at: Callable[[LayerCall, Moment, Any], Any]) -> None:
-        self._at = at
-
-    def enter(self, call: LayerCall) -> None:
-        call.args, call.kwargs = self._at(call, "enter", (call.args, call.kwargs))
-
-    def leave(self, call: LayerCall) -> None:
-        call.outputs = self._at(call, "leave", call.outputs)
+    return changed
 
 
 def tensors_in(structure: Any) -> list[Tensor]:
@@ -146,22 +131,23 @@ def map_tensors(function: Callable[[Tensor], Tensor], structure: Any) -> Any:
 @contextmanager
 def watch(
     model: keras.Operation,
-    observer: Observer,
-    only: Container[int] | None = None,
-    agrees: dict[Any, bool] | None = None,
+    observers: Sequence[Observer],
+    only: Container[Key] | None,
+    agrees: dict[Any, bool],
 ) -> Iterator[None]:
-    """While it lasts, `observer` sees each call inside `model`, and its own.
+    """While it lasts, observers see each call inside `model`, and its own.
 
     Args:
         model: Calls outside of it are not seen.
-        observer: What sees them; what it calls itself is not seen.
-        only: The indices of the calls to show; by default those whose tensors hold
-            values, not those staged for a compiled loop. Gradients need it: while JAX
-            differentiates, no tensor says whether it holds a value.
+        observers: What sees them, each what the one before returned; what they call
+            themselves is not seen.
+        only: The calls to show; by default those whose tensors hold values, not those
+            staged for a compiled loop. Gradients need it: while JAX differentiates,
+            no tensor says whether it holds a value.
         agrees: For each `TimeDistributed` met before, whether it may call what it
             wraps once; is added to.
     """
-    watcher = _Watcher(model, observer, only, {} if agrees is None else agrees)
+    watcher = _Watcher(model, observers, only, agrees)
     layer_call = keras.layers.Layer.__call__
     operation_call = keras.Operation.__call__
     each_step = keras.layers.TimeDistributed.call
@@ -217,12 +203,12 @@ def watch(
 @dataclass(eq=False)
 class _Watcher:
     model: keras.Operation
-    observer: Observer
-    only: Container[int] | None
+    observers: Sequence[Observer]
+    only: Container[Key] | None
     agrees: dict[Any, bool]
     thread: int = field(default_factory=threading.get_ident)
     open: list[LayerCall] = field(default_factory=list)
-    begun: int = 0
+    begun: Counter[str] = field(default_factory=Counter)
     blind: bool = False
 
     def run(
@@ -237,8 +223,7 @@ class _Watcher:
         call = self._begin(layer, args, kwargs)
         shown = self._shows(call, tensors_in((call.args, call.kwargs)))
         if shown:
-            with self._unseen():
-                self.observer.enter(call)
+            self._show(call, "enter")
         self.open.append(call)
         try:
             # In the loops of a ready-made layer there is nothing to see.
@@ -248,9 +233,8 @@ class _Watcher:
         finally:
             self.open.pop()
         # Keras may have called it on constants while it built what is around it.
-        if shown and self._shows(call, call.results):
-            with self._unseen():
-                self.observer.leave(call)
+        if shown and self._shows(call, call.shown("leave")):
+            self._show(call, "leave")
         return call.outputs
 
     def run_steps(
@@ -290,17 +274,28 @@ class _Watcher:
 
     def _shows(self, call: LayerCall, tensors: list[Tensor]) -> bool:
         if self.only is not None:
-            return call.index in self.only
+            return call.key in self.only
         return not any(map(is_staged, tensors))
+
+    def _show(self, call: LayerCall, moment: Moment) -> None:
+        with self._unseen():
+            for see in self.observers:
+                if moment == "enter":
+                    given = call.args, call.kwargs
+                    call.args, call.kwargs = see(call, moment, given) or given
+                else:
+                    made = see(call, moment, call.outputs)
+                    call.outputs = call.outputs if made is None else made
 
     def _begin(self, layer: keras.Operation, args: Any, kwargs: Any) -> LayerCall:
         parent = self.open[-1] if self.open else None
         inside = parent is not None and parent.parent is not None
         path = f"{parent.path}/{layer.name}" if parent and inside else layer.name
-        call = LayerCall(self.begun, layer, path, parent, args, kwargs)
+        index, key = self.begun.total(), (path, self.begun[path])
+        self.begun[path] += 1
+        call = LayerCall(index, layer, key, parent, args, kwargs)
         if parent is not None:
             call.steps = parent.steps + ((parent.whole,) if parent.whole else ())
-        self.begun += 1
         return call
 
 
