@@ -22,6 +22,7 @@ from .padding_zoo import (
     BetweenLayers,
     Case,
     MixMean,
+    OverBatch,
     bert,
     embedding,
     functional,
@@ -397,3 +398,13 @@ class TestReport:
         check_padding(model, IDS, 0)
         for old, variable in zip(before, model.variables, strict=True):
             assert np.array_equal(old, ops.convert_to_numpy(variable))
+
+
+def test_rows_that_depend_on_others_are_told_though_padding_counts_there_too() -> None:
+    mean = OverBatch(name="centre")
+    mean.supports_masking = True
+    x = kl.Embedding(50, WIDTH, mask_zero=True)(ids := keras.Input((None,)))
+    model = keras.Model(ids, kl.GlobalAveragePooling1D()(mean(x)))
+    (finding,) = check_padding(model, np.array([[5, 8, 3, 9], [7, 4, 0, 0]]))
+    assert (finding.code, finding.place) == ("PS404", "centre")
+    assert {"random content", "other mates"} <= finding.evidence["variants"].keys()

@@ -364,3 +364,17 @@ def test_an_overflow_in_a_recurrent_layer_is_not_meant() -> None:
     )
     (finding,) = find_nonfinite(model, np.ones((2, 60, 3), "float32"))
     assert (finding.code, finding.place) == ("PS503", "rnn/simple_rnn_cell")
+
+
+@pytest.mark.parametrize("as_what", [list, dict])
+def test_of_several_inputs_the_one_that_holds_the_value_is_named(as_what: Any) -> None:
+    age, income = keras.Input((2,), name="age"), keras.Input((3,), name="income")
+    given = [age, income] if as_what is list else {"age": age, "income": income}
+    model = keras.Model(given, layers.Dense(1)(layers.Concatenate()([age, income])))
+    arrays = [np.ones((4, 2), "float32"), np.ones((4, 3), "float32")]
+    arrays[1][2, 1] = np.nan
+    x = arrays if as_what is list else dict(zip(("age", "income"), arrays, strict=True))
+    (finding,) = find_nonfinite(model, x)
+    assert (finding.code, finding.place) == ("PS504", "input")
+    assert finding.evidence["inputs"] == ["income"]
+    assert "in income" in finding.message

@@ -133,14 +133,18 @@ class Forward:
         return nonfinite_finding(cause, place, "forward", bad, more)
 
     def _of_input(self, birth: Noted, crossed: tuple[str, BadValues] | None) -> Finding:
-        because, more = "the batch itself holds that value", None
+        because, more = "the batch itself holds that value", {}
         code, place, bad = "PS504", birth.place, birth.lost
+        names = _lost_inputs(self._run.model, self._run.x)
+        if names:
+            because, more = f"{because}, in {', '.join(names)}", {"inputs": names}
         if crossed is not None:
             because = (
                 "it comes from padded positions of the input, which the mask should "
                 "hide"
             )
-            more, code, (place, bad) = {"input": bad.evidence()}, "PS506", crossed
+            more |= {"input": bad.evidence()}
+            code, (place, bad) = "PS506", crossed
         return nonfinite_finding(Cause(code, because), place, "forward", bad, more)
 
     def _alone(self, birth: Noted) -> Observer:
@@ -274,6 +278,16 @@ def settled(run: BatchRun, spoils: Spoils, meant: Collection[Spot] = ()) -> Forw
     look = Look(settle=True, meant=meant)
     run(look)
     return Forward(run, look, spoils)
+
+
+def _lost_inputs(model: keras.layers.Layer, x: Any) -> list[str]:
+    """Which inputs of several hold what is not finite."""
+    leaves = keras.tree.flatten_with_path(x)
+    names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
+    if isinstance(x, dict) or len(names) != len(leaves):
+        names = ["/".join(map(str, path)) for path, _ in leaves]
+    pairs = zip(names, leaves, strict=True) if len(leaves) > 1 else ()
+    return [name for name, (_, leaf) in pairs if not all_finite(leaf)]
 
 
 def _loops_at(birth: Noted) -> list[keras.layers.RNN]:
