@@ -41,8 +41,8 @@ What stands between these figures and the floor, or stock:
   longest, attention gains by its arithmetic alone, as at 0%.
 - Losses: on PyTorch, and on TensorFlow without XLA, the real positions are taken out
   and compared alone. XLA needs shapes that are known, so padding is hidden there, and
-  in a softmax everywhere: copies that XLA fuses. Of squares on TensorFlow no more is
-  left to gain: hiding their gradient alone, one pass of six, gives 0.89.
+  in a softmax everywhere: copies that XLA fuses. Squares on TensorFlow gain no more
+  by hiding their gradient alone: 0.89 too.
 - Recurrent layers: stacks with them are not cut. On PyTorch they run by its kernels.
 """
 
