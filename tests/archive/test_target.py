@@ -19,8 +19,10 @@ from keras_padsafe.errors import ArchiveError
 unix = pytest.mark.skipif(os.name == "nt", reason="signals and pipes of Unix")
 WRITER = """
 import signal, sys, time
-# A shell without job control lets what runs in the background ignore it.
+# A shell without job control lets what runs in the background ignore the one, and
+# nohup the other.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(getattr(signal, "SIGHUP", signal.SIGTERM), signal.SIG_DFL)
 from pathlib import Path
 from keras_padsafe.archive.atomic_file import atomic_file
 with atomic_file(Path(sys.argv[1]), 1, overwrite=True):
