@@ -600,3 +600,11 @@ def test_weights_that_cannot_be_made_before_the_first_step_are_refused():
     model.compile("sgd", jit_compile=False)
     with pytest.raises(GuardError, match="Call the model on one batch before `fit`"):
         fit(model, *make_data(), NonFiniteGuard())
+
+
+def test_a_guard_bears_being_called_where_nothing_trains() -> None:
+    guard = NonFiniteGuard()
+    guard.on_epoch_begin(0)
+    guard.on_train_batch_end(0)
+    guard.on_train_end()
+    guard.on_train_end()

@@ -93,6 +93,7 @@ class NonFiniteGuard(keras.callbacks.Callback):
             )
         self.policy = policy
         self.reports: list[GuardedBatch] = []
+        self._training: GuardedTraining | None = None
         self._epoch = 0
         self._last_good = ""
 
@@ -105,12 +106,15 @@ class NonFiniteGuard(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
-        self._training.begin_epoch()
+        if self._training is not None:
+            self._training.begin_epoch()
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         training = self._training
+        if training is None:
+            return
         # As the progress bar counts them.
         step = f"epoch {self._epoch + 1}, step {batch + 1}"
         if training.bad is None:
@@ -130,8 +134,9 @@ class NonFiniteGuard(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._training.remove()
-        del self._training
+        if self._training is not None:
+            self._training.remove()
+            self._training = None
         if len(self.reports) > _SHOWN:
             _say(f"NonFiniteGuard: {len(self.reports)} steps were undone in total.")
 

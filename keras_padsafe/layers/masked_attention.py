@@ -5,11 +5,10 @@ from typing import Any, Literal, Unpack
 import keras
 from keras import ops
 
-from keras_padsafe.layers.shared_rows import shared_rows
 from keras_padsafe.ops.attention_masks import read_padding_mask
 from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masked_softmax import masked_softmax
-from keras_padsafe.ops.masks import causal_mask, combine_masks, segment_mask
+from keras_padsafe.ops.masks import causal_mask, combine_masks
 from keras_padsafe.registration import serializable
 from keras_padsafe.types import PlainLayerArguments, Tensor
 
@@ -83,11 +82,7 @@ class MaskedAttention(keras.layers.Attention):
         query, value = inputs[:2]
         key = inputs[2] if len(inputs) > 2 else value
         query_mask, key_mask = _read_masks(mask, query, key)
-        rows = shared_rows(query, key)
-        mask = combine_masks(
-            None if key_mask is None else ops.expand_dims(key_mask, -2),
-            None if rows is None else segment_mask(rows, rows),
-        )
+        mask = None if key_mask is None else ops.expand_dims(key_mask, -2)
         if use_causal_mask:
             causal = causal_mask(ops.shape(query)[-2], ops.shape(key)[-2])
             for _ in query.shape[:-2]:

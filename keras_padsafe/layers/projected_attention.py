@@ -9,7 +9,7 @@ from keras import ops
 from keras_padsafe.compat import set_keras_mask
 from keras_padsafe.errors import MaskError, PadsafeError
 from keras_padsafe.layers.score_axes import ScoreAxes
-from keras_padsafe.layers.shared_rows import shared_rows
+from keras_padsafe.layers.shared_rows import attend_by_rows, shared_rows
 from keras_padsafe.ops.attention_masks import read_padding_mask, read_score_mask
 from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.masks import (
@@ -141,10 +141,16 @@ class ProjectedAttention:
         rows = shared_rows(query, keys)
         given = _Inputs(query, keys, value, *masks, rows, rows)
         options = training, return_attention_scores, use_causal_mask
-        if return_attention_scores or self._why_whole(given, training):
+        scores = None
+        if return_attention_scores:
             output, scores = self._attend_whole(given, *options)
+        elif self._why_whole(given, training):
+            output = attend_by_rows(
+                lambda *x: self._attend_whole(_Inputs(*x, *given[3:]), *options)[0],
+                *given[:3],
+            )
         else:
-            output, scores = self._attend_on_real(given, *options), None
+            output = self._attend_on_real(given, *options)
         if query_mask is not None:
             set_keras_mask(output, query_mask)
         return (output, scores) if return_attention_scores else output

@@ -38,6 +38,10 @@ class RealTokens(keras.layers.Wrapper):
     A stack with recurrent layers is not cut, since each group would take its steps
     anew. On PyTorch, LSTM, GRU and SimpleRNN in it run by the kernels of PyTorch.
 
+    On JAX several short rows run as one if the layer keeps them apart, as the attention
+    of this package does. To see that, it is called on numbers drawn by chance, once for
+    each length. An infinity that is made inside a row may then reach those beside it.
+
     The layer must honour the mask, make of a row what depends on that row only, and
     take sequences of any length. State that follows the batch (`BatchNormalization`
     in training, metrics) and losses taken from outputs are refused.
@@ -204,18 +208,15 @@ class RealTokens(keras.layers.Wrapper):
         """Whether rows of the batch can be run as one."""
         if not can_pack(masks) or any(mask is not masks[0] for mask in masks):
             return False
-        # Dropout would draw other numbers for other rows.
-        draws = any("seed_generator_state" in v.path for v in self.layer.variables)
-        training = None if draws else training
         kinds = [(x.shape[1:], keras.backend.standardize_dtype(x.dtype)) for x in flat]
         key = (training, *kinds)
         if key not in self._shares:
 
-            def run(x: Sequence[Tensor], mask: Tensor) -> Tensor:
+            def run(x: Sequence[Tensor], mask: Tensor, training: Any) -> Tensor:
                 return self._run(inputs, x, [mask] * len(flat), training)
 
             with follow_real_tokens(False):
-                self._shares[key] = can_share_rows(run, self.layer, flat)
+                self._shares[key] = can_share_rows(run, self.layer, flat, training)
         return self._shares[key]
 
     def _ask(

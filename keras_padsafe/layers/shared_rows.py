@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -9,82 +10,137 @@ import numpy as np
 from keras import ops
 
 from keras_padsafe.backends.running import at_once
+from keras_padsafe.ops.hide import hide
 from keras_padsafe.types import Tensor
 
-# Far above rounding in float32, and far below what one row does to another.
+# Where a row lies may move its answers by rounding and no more.
 _ALIKE = 1e-4
 
-_rows: list[Tensor | None] = [None]
+_rows: ContextVar[Tensor | None] = ContextVar("rows", default=None)
+_apart: ContextVar[bool] = ContextVar("apart", default=False)
 
 
 @contextlib.contextmanager
-def sharing_rows(rows: Tensor) -> Iterator[None]:
+def sharing_rows(rows: Tensor, apart: bool = False) -> Iterator[None]:
     """While it lasts, the attention of this package keeps such rows apart.
 
     Args:
         rows: The number of the row that each token belongs to, `(batch, time)`.
+        apart: Whether it attends once for each of two rows, so that not even NaN gets
+            from one to the other.
     """
-    _rows.append(rows)
+    tokens = _rows.set(rows), _apart.set(apart)
     try:
         yield
     finally:
-        _rows.pop()
+        _rows.reset(tokens[0])
+        _apart.reset(tokens[1])
 
 
 def shared_rows(query: Tensor, key: Tensor) -> Tensor | None:
     """The row that each token belongs to, if these tensors hold several in one."""
-    rows = _rows[-1]
+    rows = _rows.get()
     if rows is None or any(x.shape[:2] != rows.shape for x in (query, key)):
         return None
     return rows
 
 
+def attend_by_rows(attend: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Attends once, or for each of two rows if that is asked for.
+
+    Args:
+        attend: Takes queries, keys and values `(batch, time, dim)`.
+        tensors: Those.
+    """
+    rows = shared_rows(*tensors[:2])
+    if rows is None or not _apart.get():
+        return attend(*tensors)
+    first, second = (
+        attend(*(hide(x, ops.equal(rows, number)) for x in tensors))
+        for number in (0, 1)
+    )
+    return ops.where(ops.equal(rows, 0)[..., None], first, second)
+
+
 def can_share_rows(
-    run: Callable[[Sequence[Tensor], Tensor], Tensor],
+    run: Callable[[Sequence[Tensor], Tensor, bool | None], Tensor],
     layer: keras.layers.Layer,
     inputs: Sequence[Any],
+    training: bool | None,
 ) -> bool:
     """Whether a layer makes of two rows in one what it makes of each alone.
 
-    It is asked with numbers drawn by chance in place of its weights and inputs, at the
-    length of the batch, so that what reaches far is seen as well.
+    It is asked, with numbers drawn by chance in place of its weights and inputs, at the
+    length of the batch. What is NaN or large in one row must not be seen in the other,
+    and that must be the same wherever it lies. Only a layer that compares numbers, and
+    so makes no NaN of NaN, could hide what it does from that.
 
     Args:
-        run: Calls the layer with its inputs and their mask.
+        run: Calls the layer with its inputs, their mask and `training`.
         layer: The layer, built.
         inputs: What it will get, `(batch, time, ...)`, for shapes and dtypes.
+        training: Whether it trains.
     """
     time = int(inputs[0].shape[1])
-    first, steps = time // 3, np.arange(time)
-    if not first:
+    firsts = time // 3, time // 3 + 1  # What repeats itself fits one of them only.
+    if not firsts[0]:
         return False
     draws = np.random.default_rng(0)
     weights = [(v, _draw(draws, v, v.shape)) for v in layer.variables]
+    steps = np.arange(time)
+    masks = [m for n in firsts for m in (steps < time - n, *[steps >= 0] * 3)]
+    rows = [r for n in firsts for r in (steps < 0, *[steps >= n] * 3)]
+    given = [_four(draws, x, time, firsts) for x in inputs]
 
-    def answer(parts: Sequence[np.ndarray], length: int) -> np.ndarray:
-        real = ops.convert_to_tensor((steps < length)[None])
-        tensors = [ops.convert_to_tensor(part) for part in parts]
-        return ops.convert_to_numpy(run(tensors, real))[0, :length]
+    def answer(training: bool | None) -> np.ndarray:
+        arrays = [ops.convert_to_tensor(x) for x in given]
+        real = ops.convert_to_tensor(np.stack(masks))
+        return ops.convert_to_numpy(run(arrays, real, training))
 
-    both = [_draw(draws, x, (1, time, *x.shape[2:])) for x in inputs]
-    moved = [np.roll(x, -first, axis=1) for x in both]
+    # Dropout draws other numbers for other rows.
+    is_random = any("seed_generator_state" in v.path for v in layer.variables)
     try:
         with at_once(), keras.StatelessScope(weights, collect_losses=True):
-            apart = [answer(both, first), answer(moved, time - first)]
-            with sharing_rows(ops.convert_to_tensor((steps >= first)[None])):
-                together = answer(both, time)
+            numbers = ops.convert_to_tensor(np.stack(rows).astype("int32"))
+            with sharing_rows(numbers, apart=True):
+                plain = answer(None if is_random else training)
+                other = answer(training) if is_random and training else plain
     except Exception:  # Whatever a layer of the user's says of such numbers.
         return False
-    alone = np.concatenate(apart)
-    bound = _ALIKE * np.abs(alone).max()
-    return bool(0 < bound >= np.abs(together - alone).max())  # NaN is not.
+    if plain.dtype.kind != "f":
+        return False
+    for number, n in enumerate(firsts):
+        alone, before, behind, large = plain[4 * number : 4 * number + 4]
+        seen = other[4 * number + 1, n:], other[4 * number + 2, :n], behind[:n]
+        bound = _ALIKE * np.abs(alone[: time - n]).max()
+        moved = [np.abs(x[n:] - alone[: time - n]).max() for x in (before, large)]
+        if not (np.isfinite(np.concatenate(seen)).all() and 0 < bound >= max(moved)):
+            return False
+    return True
+
+
+def _four(
+    draws: np.random.Generator, x: Any, time: int, firsts: Sequence[int]
+) -> np.ndarray:
+    """Four rows for each length of the first of two.
+
+    The second alone, behind NaN, NaN in its place, and behind large numbers.
+    """
+    found = []
+    for n in firsts:
+        both = _draw(draws, x, (time, *x.shape[2:]))
+        alone = np.concatenate([both[n:], np.zeros_like(both[:n])])
+        before, behind, large = both.copy(), both.copy(), both.copy()
+        if both.dtype.kind == "f":
+            before[:n], behind[n:], large[:n] = np.nan, np.nan, 30 * both[:n]
+        found += [alone, before, behind, large]
+    return np.stack(found)
 
 
 def _draw(draws: np.random.Generator, x: Any, shape: Any) -> np.ndarray:
-    """Numbers of such a dtype: a kernel of many columns keeps what it gets in size."""
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    if "float" not in dtype:
-        return draws.integers(0, 2, shape).astype(dtype)
+    """Numbers of such a dtype, small for a kernel: sums of many are not to explode."""
+    if "float" not in keras.backend.standardize_dtype(x.dtype):
+        return draws.integers(0, 2, shape).astype(x.dtype)
     is_kernel = isinstance(x, keras.Variable) and len(shape) > 1
-    scale = 0.05 if is_kernel else 1.0
-    return (scale * draws.standard_normal(shape)).astype("float32")
+    scale = np.float32(0.05 if is_kernel else 1.0)
+    return scale * draws.standard_normal(shape, dtype="float32")

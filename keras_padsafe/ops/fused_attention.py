@@ -93,10 +93,6 @@ def _torch(
     return output.transpose(1, 2)
 
 
-def _is_float16(x: Tensor) -> bool:
-    return keras.backend.standardize_dtype(x.dtype) == "float16"
-
-
 def _device() -> str:
     """Returns the kind of device that computes: "cpu", "gpu" or "tpu"."""
     if keras.backend.backend() != "jax":

@@ -1,6 +1,7 @@
 """Runs a function on the real tokens of a batch, and not on its padding."""
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,8 @@ from keras import ops
 from keras_padsafe.backends.running import is_recorded
 from keras_padsafe.compat import compiles_for_xla, raw_value
 from keras_padsafe.ops.exact_cuts import on_exact_cuts
-from keras_padsafe.ops.row_cuts import find_spans, is_float
+from keras_padsafe.ops.hide import hide
+from keras_padsafe.ops.row_cuts import Axes, Spans, find_spans, is_float
 from keras_padsafe.ops.slots import one_a_slot, packed
 from keras_padsafe.ops.static_cuts import StaticCuts
 from keras_padsafe.types import Tensor
@@ -174,11 +176,25 @@ def on_real_tokens(
         tensors,
         [raw_value(v) for v in floats],
         [raw_value(v) for v in others],
-        packed(spans) if packs else one_a_slot(spans),
+        packed(_apart(spans, tensors, axes, masks)) if packs else one_a_slot(spans),
     )
     for variable, value in zip(others, state, strict=True):
         variable.assign(value)
     return result
+
+
+def _apart(
+    spans: Spans, tensors: Sequence[Tensor], axes: Sequence[Axes], masks: Sequence[Any]
+) -> Spans:
+    """Gives rows that are not finite a slot each: 0 times NaN in a sum is NaN."""
+    lost: Any = False
+    for x, along in zip(tensors, axes, strict=True):
+        if is_float(x) and list(along) == [1]:
+            bad = hide(ops.logical_not(ops.isfinite(x)), masks[along[1]])
+            lost = lost | ops.any(ops.reshape(bad, (ops.shape(bad)[0], -1)), axis=1)
+    pairs = zip(spans.lengths, spans.times, strict=True)
+    lengths = tuple(ops.where(lost, time, length) for length, time in pairs)
+    return dataclasses.replace(spans, lengths=lengths)
 
 
 def can_pack(masks: Sequence[Tensor | None]) -> bool:

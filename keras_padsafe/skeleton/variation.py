@@ -39,7 +39,7 @@ class Variation:
     def units(self, shapes: Mapping[str, Shape]) -> dict[str, int]:
         """How many units each array has for one that is counted.
 
-        None, if anything moves but the last axis of some arrays.
+        Empty, if anything moves but the last axis of some arrays.
 
         Args:
             shapes: Those of the first skeleton.

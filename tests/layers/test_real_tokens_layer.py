@@ -219,6 +219,24 @@ def test_a_model_is_trained_saved_loaded_and_cloned(
         np.testing.assert_allclose(numpy(copy(ids)), trained[0][0], atol=1e-5)
 
 
+@pytest.mark.parametrize("wrapped", [True, False], ids=["a stack", "attention"])
+def test_what_is_lost_in_a_row_stays_in_it(wrapped: bool, cuts: list[Any]) -> None:
+    real = np.arange(TIME) < np.array([2, 3, 1, 2, 4, 3])[:, None]
+    x, inner = tokens(real), Block()
+    x[1, 1] = np.nan
+    layer = kp.layers.RealTokens(inner) if wrapped else inner
+    layer.build((BATCH, TIME, DIM))
+    arrays = [keras.ops.convert_to_tensor(a) for a in (x, real)]
+
+    def call(x: Any, shown: Any) -> Any:
+        return layer(x, mask=shown)
+
+    with kp.ops.follow_real_tokens(True):
+        y = numpy((call if BACKEND == "torch" else compiled(call))(*arrays))
+    lost = np.isnan(np.where(real[..., None], y, 0)).any((1, 2))
+    assert lost.tolist() == [False, True, False, False, False, False]
+
+
 def test_dropout_is_drawn_in_training_alone(cuts: list[Any]) -> None:
     layer, real = kp.layers.RealTokens(Block(dropout=0.5)), padding()
     layer.build((BATCH, TIME, DIM))

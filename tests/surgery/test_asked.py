@@ -44,6 +44,18 @@ class Remainders(Configured):
 
 
 @keras.saving.register_keras_serializable("tests.asked")
+class Remainderless(Configured):
+    """A layer of one's own that counts no ids."""
+
+    def __init__(self, units: int = DIM, **options: Any) -> None:
+        super().__init__({"units": units}, **options)
+        self.dense = layers.Dense(units)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
 class OwnScores(Configured):
     """A score for each id: a matrix of one's own, or a Dense and another layer."""
 
@@ -348,6 +360,28 @@ def test_a_wrapper_that_keeps_a_table_twice_grows_both(tmp_path: Path) -> None:
     assert list(_shapes(report).values()) == [(SIZE + ADDED, DIM)] * 2
     assert report.certificate is not None
     assert report.certificate.verdict == "proved"
+
+
+def test_towers_of_one_size_are_not_asked_about_each_other(tmp_path: Path) -> None:
+    towers = []
+    for name in ("one", "two"):
+        x = keras.Input((None,), dtype="int32", name=name)
+        h = Remainderless(name=f"own_{name}")(layers.Embedding(SIZE, DIM)(x))
+        towers.append((x, layers.Dense(SIZE, name=f"head_{name}")(h)))
+    inputs, outputs = zip(*towers, strict=True)
+    keras.Model(inputs, outputs).save(tmp_path / "old.keras")
+    names = [v.name for v in kp.surgery.inspect(tmp_path / "old.keras").vocabularies]
+    assert len(names) == 2
+    report = grow(tmp_path / "old.keras", rows=ADDED, vocabulary=names[0])
+    assert len([s for s in _shapes(report).values() if SIZE + ADDED in s]) == 3
+
+
+def test_a_list_of_axes_in_a_loss_is_no_list_of_weights(tmp_path: Path) -> None:
+    x = ids()
+    model = keras.Model(x, layers.Dense(3)(layers.Embedding(3, DIM)(x)))
+    model.compile("sgd", keras.losses.Dice(axis=[0, 1, 2]))
+    model.save(tmp_path / "old.keras")
+    grow(tmp_path / "old.keras", rows=ADDED)
 
 
 def test_weights_of_classes_in_a_loss_are_asked_about(tmp_path: Path) -> None:

@@ -167,6 +167,17 @@ def test_what_lies_in_a_layer_that_is_left_alone_stays(
     assert keras.models.load_model(target).output_shape[-1] == SIZE
 
 
+def test_a_model_that_is_left_alone_keeps_its_table_in_the_vocabulary(
+    tmp_path: Path,
+) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    x = ids()
+    backbone = keras.Sequential([table(SIZE)], name="backbone")
+    keras.Model(x, _head(backbone(x)), name="whole").save(source)
+    kp.surgery.grow(source, target, rows=ADDED, leave=["backbone", "whole"])
+    assert keras.models.load_model(target).output_shape[-1] == SIZE + ADDED
+
+
 def test_metrics_of_another_output_stay(tmp_path: Path) -> None:
     x, features = ids(), keras.Input((3,))
     other = layers.Dense(SIZE, name="other")(features)

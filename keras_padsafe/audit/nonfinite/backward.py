@@ -90,9 +90,9 @@ class Backward:
 
     def _flowing(self, jittering: Container[Spot] = (), scale: float = 1.0) -> _Flowing:
         """Differentiates the loss, or without targets a weighted sum of the outputs."""
-        every, zeros = self._look.flows, keras.ops.convert_to_tensor
+        every = self._look.flows
         flat = [flow for flows in every.values() for flow in flows]
-        taps = [zeros(np.zeros(flow.bad.shape), flow.dtype) for flow in flat]
+        taps = [keras.ops.zeros(flow.bad.shape, flow.dtype) for flow in flat]
         variables = [v for v in self._run.trainable if is_float(v)]
 
         def scalar(taps: list[Tensor], values: list[Tensor]) -> Tensor:

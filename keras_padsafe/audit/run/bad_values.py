@@ -32,6 +32,8 @@ def floats_in(structure: Any) -> list[Tensor]:
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """A tensor as NumPy; types that NumPy lacks as float32."""
+    if "bfloat16" in str(tensor.dtype):
+        tensor = keras.ops.cast(tensor, "float32")
     array = np.asarray(keras.ops.convert_to_numpy(tensor))
     return array.astype("float32") if array.dtype.kind == "V" else array
 

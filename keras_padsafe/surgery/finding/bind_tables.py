@@ -115,7 +115,7 @@ def _tables(model: ModelFile) -> list[Table]:
     tables = [
         table
         for table in _found(model)
-        if not model.claims.leaves(table.layer, table.arrays[0].path)
+        if not model.claims.leaves_table(table.layer, table.arrays[0].path)
     ]
     claimed = {
         array.path: (layer, array, claims)

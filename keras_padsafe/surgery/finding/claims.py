@@ -40,10 +40,15 @@ class Claims:
     def leaves(self, layer: LayerNode, path: str = "") -> bool:
         """Whether the user said to leave alone this layer, or this array of it.
 
-        What a layer that is left alone holds is left alone as well.
+        What a layer that is left alone holds is left alone as well, but for tables: to
+        leave one, name it. The name of the whole model leaves nothing.
         """
-        around = list(layer.outwards())
-        return any(_names(place, one, path) for place in self.leave for one in around)
+        around = (n for n in layer.outwards() if n is layer or n.parent is not None)
+        return any(_names(p, node, path) for node in around for p in self.leave)
+
+    def leaves_table(self, layer: LayerNode, path: str) -> bool:
+        """Whether the user said to leave alone this table."""
+        return any(_names(place, layer, path) for place in self.leave)
 
     def settles(self, layer: LayerNode) -> bool:
         """Whether the user said all that has to be known of this layer."""

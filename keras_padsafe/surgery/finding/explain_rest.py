@@ -1,5 +1,6 @@
 """Accounts for every other array with an axis of the vocabulary's size."""
 
+from collections.abc import Collection
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
@@ -36,14 +37,17 @@ def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
     constants = _constants(model)
     for vocabulary in vocabularies:
         size = vocabulary.size
-        _explain(model, vocabulary, rest.get(size, []))
+        _explain(model, vocabulary, rest.get(size, []), bound)
         held = (_held(call, shape, size) for call, shape in constants.get(size, ()))
         vocabulary.unexplained += held
         _refuse_quantised(vocabulary)
 
 
 def _explain(
-    model: ModelFile, vocabulary: Draft, rest: list[tuple[LayerNode, StoredArray]]
+    model: ModelFile,
+    vocabulary: Draft,
+    rest: list[tuple[LayerNode, StoredArray]],
+    bound: Collection[str],
 ) -> None:
     """Sorts the arrays that have an axis of the vocabulary's size.
 
@@ -51,7 +55,6 @@ def _explain(
     """
     units = _unread_units(model, vocabulary)
     asked = {found.place for found in vocabulary.unexplained}
-    bound = {site.path for site in vocabulary.arrays}
     for layer, array in model.arrays if units else ():
         if array.path not in units or array.path in bound or layer.name in asked:
             continue

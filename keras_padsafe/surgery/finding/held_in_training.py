@@ -14,7 +14,7 @@ from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, leaving
 
 
 class TrainingObject(NamedTuple):
-    """A loss, metric, constraint or regularizer."""
+    """A loss, or what else of a class of the user's own training alone runs."""
 
     path: ConfigPath
     class_name: str
@@ -61,10 +61,11 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
 
 
 def _size(one: TrainingObject, value: Any) -> int | None:
-    """How many ids a value may be for. Of Keras's own, losses have weights by class."""
-    if isinstance(value, list) and (not one.is_stock or "loss" in one.path):
+    """How many ids a value may be for. Losses of Keras have weights by class."""
+    if isinstance(value, list):
         numbers = all(type(item) in (int, float) for item in value)
-        return len(value) if numbers else None
+        weights = not one.is_stock or float in map(type, value)
+        return len(value) if numbers and weights else None
     return value if type(value) is int and not one.is_stock else None
 
 
@@ -74,6 +75,8 @@ def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:
         kind = one.get("class_name") if isinstance(one, dict) else None
         if isinstance(config, dict) and isinstance(kind, str):
             is_stock = str(one.get("module")).startswith("keras")
+            if is_stock and "loss" not in place:
+                continue
             name = config.get("name")
             name = name if isinstance(name, str) else kind
             yield TrainingObject(place, kind, name, config, is_stock)
