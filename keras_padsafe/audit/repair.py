@@ -21,7 +21,13 @@ from keras_padsafe.saved_model.swap_class import swap_class
 
 @dataclass(frozen=True)
 class Swapped:
-    """A layer or operation, by its path, and its class before and now."""
+    """A layer or operation that a layer of another class took the place of.
+
+    Attributes:
+        place: The path of the layer.
+        old: Its class before.
+        new: Its class now.
+    """
 
     place: str
     old: str

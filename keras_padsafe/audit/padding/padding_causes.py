@@ -16,7 +16,8 @@ from keras_padsafe.audit.run.record_calls import CallRecord, Key, parameters
 from keras_padsafe.audit.run.watch import of_a_library
 from keras_padsafe.facts import advice
 
-# What a cause is called if it shows in several ways: the most telling first.
+# What a cause is called if it shows in several ways: the most telling first. If other
+# rows beside it show it, it is that.
 _ORDER = ("PS402", "PS401", "PS404", "PS403")
 
 
