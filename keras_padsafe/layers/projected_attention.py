@@ -146,7 +146,9 @@ class ProjectedAttention:
             output, scores = self._attend_whole(given, *options)
         elif self._why_whole(given, training):
             output = attend_by_rows(
-                lambda *x: self._attend_whole(_Inputs(*x, *given[3:]), *options)[0],
+                lambda q, k, v: self._attend_whole(
+                    given._replace(query=q, key=k, value=v), *options
+                )[0],
                 *given[:3],
             )
         else:
