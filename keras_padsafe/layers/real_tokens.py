@@ -209,7 +209,7 @@ class RealTokens(keras.layers.Wrapper):
         if not can_pack(masks) or any(mask is not masks[0] for mask in masks):
             return False
         kinds = [(x.shape[1:], keras.backend.standardize_dtype(x.dtype)) for x in flat]
-        key = (training, *kinds)
+        key = (bool(training), *kinds)
         if key not in self._shares:
 
             def run(x: Sequence[Tensor], mask: Tensor, training: Any) -> Tensor:

@@ -82,15 +82,17 @@ def can_share_rows(
         training: Whether it trains.
     """
     time = int(inputs[0].shape[1])
-    firsts = time // 3, time // 3 + 1  # What repeats itself fits one of them only.
-    if not firsts[0]:
+    first = time // 3
+    if not first:
         return False
+    last = first + 1  # What repeats itself after some steps fits one of them only.
     draws = np.random.default_rng(0)
     weights = [(v, _draw(draws, v, v.shape)) for v in layer.variables]
     steps = np.arange(time)
-    masks = [m for n in firsts for m in (steps < time - n, *[steps >= 0] * 3)]
-    rows = [r for n in firsts for r in (steps < 0, *[steps >= n] * 3)]
-    given = [_four(draws, x, time, firsts) for x in inputs]
+    whole, rows = steps >= 0, (steps >= first, steps >= last)
+    masks = steps < time - first, whole, steps < time - last, whole, whole
+    numbers = np.stack([whole & False, rows[0], whole & False, rows[1], rows[1]])
+    given = [_five(draws, x, time, first, last) for x in inputs]
 
     def answer(training: bool | None) -> np.ndarray:
         arrays = [ops.convert_to_tensor(x) for x in given]
@@ -101,40 +103,39 @@ def can_share_rows(
     is_random = any("seed_generator_state" in v.path for v in layer.variables)
     try:
         with at_once(), keras.StatelessScope(weights, collect_losses=True):
-            numbers = ops.convert_to_tensor(np.stack(rows).astype("int32"))
-            with sharing_rows(numbers, apart=True):
+            of_tokens = ops.convert_to_tensor(numbers.astype("int32"))
+            with sharing_rows(of_tokens, apart=True):
                 plain = answer(None if is_random else training)
                 other = answer(training) if is_random and training else plain
     except Exception:  # Whatever a layer of the user's says of such numbers.
         return False
     if plain.dtype.kind != "f":
         return False
-    for number, n in enumerate(firsts):
-        alone, before, behind, large = plain[4 * number : 4 * number + 4]
-        seen = other[4 * number + 1, n:], other[4 * number + 2, :n], behind[:n]
-        bound = _ALIKE * np.abs(alone[: time - n]).max()
-        moved = [np.abs(x[n:] - alone[: time - n]).max() for x in (before, large)]
-        if not (np.isfinite(np.concatenate(seen)).all() and 0 < bound >= max(moved)):
-            return False
-    return True
+    pairs = (
+        (plain[0, : time - first], plain[1, first:]),
+        (plain[2, : time - last], plain[3, last:]),
+    )
+    seen = other[1, first:], other[4, :last]
+    moved = max(np.abs(there - alone).max() for alone, there in pairs)
+    bound = _ALIKE * min(np.abs(alone).max() for alone, _ in pairs)
+    return bool(np.isfinite(np.concatenate(seen)).all() and 0 < bound >= moved)
 
 
-def _four(
-    draws: np.random.Generator, x: Any, time: int, firsts: Sequence[int]
+def _five(
+    draws: np.random.Generator, x: Any, time: int, first: int, last: int
 ) -> np.ndarray:
-    """Four rows for each length of the first of two.
-
-    The second alone, behind NaN, NaN in its place, and behind large numbers.
+    """Five rows: one alone, and behind NaN; another alone, behind large numbers, and
+    before NaN.
     """
     found = []
-    for n in firsts:
+    for n in (first, last):
         both = _draw(draws, x, (time, *x.shape[2:]))
-        alone = np.concatenate([both[n:], np.zeros_like(both[:n])])
-        before, behind, large = both.copy(), both.copy(), both.copy()
-        if both.dtype.kind == "f":
-            before[:n], behind[n:], large[:n] = np.nan, np.nan, 30 * both[:n]
-        found += [alone, before, behind, large]
-    return np.stack(found)
+        found += [np.concatenate([both[n:], np.zeros_like(both[:n])]), both]
+    behind = found[3].copy()
+    if behind.dtype.kind == "f":
+        found[1][:first], behind[last:] = np.nan, np.nan
+        found[3][:last] *= 30
+    return np.stack([*found, behind])
 
 
 def _draw(draws: np.random.Generator, x: Any, shape: Any) -> np.ndarray:
