@@ -32,7 +32,8 @@ What stands between these figures and the floor, or stock:
 
 - Encoder on JAX: 20 of the 32 rows are longer than half of the longest, so they take
   20 slots, and the floor has 17 rows. Before it is compiled, the stack is called on
-  five rows drawn by chance, to see whether rows may share slots: about 5 s.
+  five rows drawn by chance, to see whether rows may share slots: 4 to 7 s, once for
+  inference and once for training.
 - Compiling: on JAX attention and such stacks have one size, and what lays out rows and
   puts them back is as many kernels again in inference, at about 15 ms each. Other
   stacks in `RealTokens`, and attention on TensorFlow with XLA, have four sizes, each a
