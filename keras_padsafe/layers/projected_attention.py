@@ -149,6 +149,7 @@ class ProjectedAttention:
                 lambda q, k, v: self._attend_whole(
                     given._replace(query=q, key=k, value=v), *options
                 )[0],
+                rows,
                 *given[:3],
             )
         else:

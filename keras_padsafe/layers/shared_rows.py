@@ -45,14 +45,16 @@ def shared_rows(query: Tensor, key: Tensor) -> Tensor | None:
     return rows
 
 
-def attend_by_rows(attend: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+def attend_by_rows(
+    attend: Callable[..., Tensor], rows: Tensor | None, *tensors: Tensor
+) -> Tensor:
     """Attends once, or for each of two rows if that is asked for.
 
     Args:
         attend: Takes queries, keys and values `(batch, time, dim)`.
-        tensors: Those.
+        rows: The row that each token belongs to, if several lie in one.
+        tensors: Queries, keys and values.
     """
-    rows = shared_rows(*tensors[:2])
     if rows is None or not _apart.get():
         return attend(*tensors)
     first, second = (
@@ -89,9 +91,9 @@ def can_share_rows(
     draws = np.random.default_rng(0)
     weights = [(v, _draw(draws, v, v.shape)) for v in layer.variables]
     steps = np.arange(time)
-    whole, rows = steps >= 0, (steps >= first, steps >= last)
+    whole, alone = np.ones(time, bool), np.zeros(time, bool)
     masks = steps < time - first, whole, steps < time - last, whole, whole
-    numbers = np.stack([whole & False, rows[0], whole & False, rows[1], rows[1]])
+    numbers = alone, steps >= first, alone, steps >= last, steps >= last
     given = [_five(draws, x, time, first, last) for x in inputs]
 
     def answer(training: bool | None) -> np.ndarray:
@@ -103,8 +105,8 @@ def can_share_rows(
     is_random = any("seed_generator_state" in v.path for v in layer.variables)
     try:
         with at_once(), keras.StatelessScope(weights, collect_losses=True):
-            of_tokens = ops.convert_to_tensor(numbers.astype("int32"))
-            with sharing_rows(of_tokens, apart=True):
+            rows = ops.convert_to_tensor(np.stack(numbers).astype("int32"))
+            with sharing_rows(rows, apart=True):
                 plain = answer(None if is_random else training)
                 other = answer(training) if is_random and training else plain
     except Exception:  # Whatever a layer of the user's says of such numbers.
@@ -116,8 +118,8 @@ def can_share_rows(
         (plain[2, : time - last], plain[3, last:]),
     )
     seen = other[1, first:], other[4, :last]
-    moved = max(np.abs(there - alone).max() for alone, there in pairs)
-    bound = _ALIKE * min(np.abs(alone).max() for alone, _ in pairs)
+    moved = max(np.abs(there - by_itself).max() for by_itself, there in pairs)
+    bound = _ALIKE * min(np.abs(by_itself).max() for by_itself, _ in pairs)
     return bool(np.isfinite(np.concatenate(seen)).all() and 0 < bound >= moved)
 
 

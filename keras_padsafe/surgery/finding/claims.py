@@ -44,7 +44,7 @@ class Claims:
         leave one, name it. The name of the whole model leaves nothing.
         """
         around = (n for n in layer.outwards() if n is layer or n.parent is not None)
-        return any(_names(p, node, path) for node in around for p in self.leave)
+        return any(self.leaves_table(node, path) for node in around)
 
     def leaves_table(self, layer: LayerNode, path: str) -> bool:
         """Whether the user said to leave alone this table."""

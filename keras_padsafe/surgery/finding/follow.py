@@ -41,7 +41,7 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
     draft.unexplained += _odd(draft, found, keys)
     bound = {site.path: site.axis for site in draft.arrays}
     built = {path: axis for path, axis in bound.items() if path not in asking.unlike}
-    draft.unexplained += _unmoved(draft, asking, found, built)
+    draft.unexplained += _unmoved(draft, asking, found, built, keys)
     for path, axis in found.axes.items():
         array = model.archive.arrays.get(path)
         if array is None or path.startswith("optimizer/"):
@@ -116,16 +116,14 @@ def _grown(site: ArraySite, by: int) -> tuple[int, ...]:
 
 
 def _unmoved(
-    draft: Draft, asking: Asking, found: "Variation", bound: dict[str, int]
+    draft: Draft, asking: Asking, found: "Variation", bound: dict[str, int], keys: str
 ) -> Iterator[Unexplained]:
-    keys = ", ".join(config_key(place) for place in draft.numbers)
-    others = set(equal_numbers(asking, draft.size)) - set(draft.numbers)
     for path, axis in bound.items():
         if found.axes.get(path) == axis or path in found.odd:
             continue
         remedy = (
             f"{adding(f'{path}:{axis}:KEY')} with the configuration key that counts it"
-            if others
+            if set(equal_numbers(asking, draft.size)) - set(draft.numbers)
             else "No number of config.json counts it, such as the input_dim of an "
             "Embedding or the num_tokens of a CategoryEncoding, so it cannot be grown "
             "in the file: grow it in Keras"

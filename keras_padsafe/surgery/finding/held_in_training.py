@@ -71,8 +71,9 @@ def _size(one: TrainingObject, value: Any) -> int | None:
 
 def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:
     for place, one in walk_values(value, path):
-        config = one.get("config") if isinstance(one, dict) else None
-        kind = one.get("class_name") if isinstance(one, dict) else None
+        if not isinstance(one, dict):
+            continue
+        config, kind = one.get("config"), one.get("class_name")
         if isinstance(config, dict) and isinstance(kind, str):
             is_stock = str(one.get("module")).startswith("keras")
             if is_stock and "loss" not in place:
