@@ -143,6 +143,11 @@ def own_global_state() -> Iterator[None]:
         state.update(before)
 
 
+def random_states(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """What says which random numbers a layer, and those in it, draw next."""
+    return [v for v in layer.variables if "seed_generator_state" in v.path]
+
+
 def inner_layers(model: Any) -> list[Any]:
     """A model and every layer in it, at any depth, in Keras's order."""
     return model._flatten_layers()

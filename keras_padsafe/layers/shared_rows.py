@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_padsafe.backends.running import at_once
+from keras_padsafe.compat import random_states
 from keras_padsafe.ops.hide import hide
 from keras_padsafe.types import Tensor
 
@@ -102,7 +103,7 @@ def can_share_rows(
         return ops.convert_to_numpy(run(arrays, real, training))
 
     # Dropout draws other numbers for other rows.
-    is_random = any("seed_generator_state" in v.path for v in layer.variables)
+    is_random = bool(random_states(layer))
     try:
         with at_once(), keras.StatelessScope(weights, collect_losses=True):
             rows = ops.convert_to_tensor(np.stack(numbers).astype("int32"))

@@ -15,6 +15,7 @@ from keras_padsafe.audit.run.record_calls import CallRecord, RecordCalls
 from keras_padsafe.audit.run.timeline import Input
 from keras_padsafe.audit.run.watch import Key, Observer, watch
 from keras_padsafe.backends.running import own_random_state, start_random_numbers_at
+from keras_padsafe.compat import random_states
 from keras_padsafe.types import Tensor
 
 Kept = TypeVar("Kept")
@@ -105,8 +106,8 @@ class ModelRuns:
         x = self.x
         if values is not None:
             x = keras.tree.pack_sequence_as(x, [*map(_as_before, values)])
-        random = [v for v in self.model.variables if "seed_generator_state" in v.path]
-        seeds = [(v, v.value + reseeded) for v in random if reseeded]
+        states = random_states(self.model) if reseeded else []
+        seeds = [(state, state.value + reseeded) for state in states]
         with self.untouched([*seeds, *variables]):
             with watch(self.model, observers, only, self._agrees):
                 if reseeded:
