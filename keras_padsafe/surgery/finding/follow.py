@@ -14,7 +14,12 @@ from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import held_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, adding
+from keras_padsafe.surgery.finding.vocabulary import (
+    SAVED_AGAIN,
+    Draft,
+    Unexplained,
+    adding,
+)
 
 if TYPE_CHECKING:
     from keras_padsafe.skeleton import Variation
@@ -42,13 +47,17 @@ def bind_followers(model: ModelFile, draft: Draft) -> None:
     bound = {site.path: site.axis for site in draft.arrays}
     built = {path: axis for path, axis in bound.items() if path not in asking.unlike}
     draft.unexplained += _unmoved(draft, asking, found, built, keys)
+    variables = asking.skeleton.variables
+    known = {id(variables[path]): path for path in bound if path in variables}
     for path, axis in found.axes.items():
         array = model.archive.arrays.get(path)
         if array is None or path.startswith("optimizer/"):
             continue
         if path not in {site.path for site in draft.arrays}:
             site, doubt = follower_site(draft, array, axis, f"shown: it follows {keys}")
-            if site.role == "embedding table" and path not in asking.inside.tables:
+            if twin := known.get(id(variables.get(path))):
+                site = replace(site, role=SAVED_AGAIN, like=twin)
+            elif site.role == "embedding table" and path not in asking.inside.tables:
                 site = replace(site, role="head kernel")  # No id picks its rows.
             draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubt

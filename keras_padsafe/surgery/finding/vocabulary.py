@@ -11,7 +11,15 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 from keras_padsafe.surgery.finding.tables import Table
 
-LOOKED_UP = ("embedding table", "encoding kernel", "scales", "word weights")
+SAVED_AGAIN = "saved again"
+"""The role of an array that a file holds under a second path."""
+LOOKED_UP = (
+    "embedding table",
+    "encoding kernel",
+    "scales",
+    "word weights",
+    SAVED_AGAIN,
+)
 """The roles of arrays that have an entry for each id that comes in."""
 
 
