@@ -398,6 +398,30 @@ def test_weights_of_classes_in_a_loss_are_asked_about(tmp_path: Path) -> None:
     grow(tmp_path / "old.keras", rows=ADDED, leave=leave)
 
 
+@keras.saving.register_keras_serializable("tests.asked")
+class AtMost(keras.constraints.Constraint):
+    """Holds a number for each unit."""
+
+    def __init__(self, most: list[float]) -> None:
+        self.most = most
+
+    def __call__(self, w: Any) -> Any:
+        return ops.minimum(w, ops.convert_to_tensor(self.most))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"most": self.most}
+
+
+def test_a_layer_that_is_left_leaves_its_constraint_too(tmp_path: Path) -> None:
+    tags = layers.Dense(SIZE, name="tags", kernel_constraint=AtMost([2.0] * SIZE))
+    model = keras.Sequential([layers.Embedding(SIZE, DIM), tags])
+    source = saved(model, tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="AtMost 'AtMost' holds"):
+        grow(source, rows=ADDED)
+    report = grow(source, rows=ADDED, leave=["tags"])
+    assert len(_shapes(report)) == 1
+
+
 def test_a_claim_on_arrays_of_several_sizes_is_refused(tmp_path: Path) -> None:
     x = keras.Input((None, SIZE))
     keras.Model(x, layers.LSTM(DIM, name="reader")(x)).save(tmp_path / "old.keras")

@@ -14,8 +14,12 @@ from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, leaving
 
 
 class TrainingObject(NamedTuple):
-    """A loss, or what else of a class of the user's own training alone runs."""
+    """A loss, or what else of a class of the user's own training alone runs.
 
+    `holder` is the layer that it is of, if it is of one.
+    """
+
+    holder: LayerNode | None
     path: ConfigPath
     class_name: str
     name: str
@@ -25,11 +29,12 @@ class TrainingObject(NamedTuple):
 
 def training_objects(root: LayerNode) -> Iterator[TrainingObject]:
     """Every one that config.json describes."""
-    yield from _within(root.serialized.get("compile_config"), ("compile_config",))
+    compiled = root.serialized.get("compile_config")
+    yield from _within(None, compiled, ("compile_config",))
     for layer in root.walk():
         for key, value in layer.config.items():
             if key.endswith(("_constraint", "_regularizer")):
-                yield from _within(value, (*layer.path, "config", key))
+                yield from _within(layer, value, (*layer.path, "config", key))
 
 
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
@@ -40,6 +45,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             place = (*one.path, "config", key)
             size = _size(one, value)
             if size is None or one.name in model.claims.leave:
+                continue
+            if one.holder is not None and model.claims.leaves(one.holder):
                 continue
             what = f"{config_key(place)}={value}, which may count the ids"
             if isinstance(value, list):
@@ -69,7 +76,9 @@ def _size(one: TrainingObject, value: Any) -> int | None:
     return value if type(value) is int and not one.is_stock else None
 
 
-def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:
+def _within(
+    holder: LayerNode | None, value: Any, path: ConfigPath
+) -> Iterator[TrainingObject]:
     for place, one in walk_values(value, path):
         if not isinstance(one, dict):
             continue
@@ -80,4 +89,4 @@ def _within(value: Any, path: ConfigPath) -> Iterator[TrainingObject]:
                 continue
             name = config.get("name")
             name = name if isinstance(name, str) else kind
-            yield TrainingObject(place, kind, name, config, is_stock)
+            yield TrainingObject(holder, place, kind, name, config, is_stock)
