@@ -399,6 +399,40 @@ def test_weights_of_classes_in_a_loss_are_asked_about(tmp_path: Path) -> None:
 
 
 @keras.saving.register_keras_serializable("tests.asked")
+class Banned(Configured):
+    """Adds a number to each of as many scores as it was made for."""
+
+    def __init__(self, count: int, **options: Any) -> None:
+        super().__init__({"count": count}, **options)
+
+    def call(self, x: Any) -> Any:
+        return x + np.zeros(self.own["count"], "float32")
+
+
+def test_a_class_that_is_left_alone_is_built_all_the_same(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [layers.Embedding(SIZE, DIM), layers.Dense(SIZE, name="d")]
+    )
+    model.add(Banned(SIZE, name="banned"))
+    source = saved(model, tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="cannot build the model with"):
+        grow(source, rows=ADDED, also=["d:1"], leave=["banned"])
+
+
+def test_a_class_that_is_left_alone_and_unknown_leaves_the_file_unproved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = keras.Sequential([layers.Embedding(SIZE, DIM), Banned(DIM, name="banned")])
+    source = saved(model, tmp_path / "old.keras")
+    monkeypatch.delitem(keras.saving.get_custom_objects(), "tests.asked>Banned")
+    with pytest.raises(AmbiguousVocabularyError, match="--leave banned"):
+        grow(source, rows=ADDED)
+    with pytest.raises(NotProvedError, match="Banned"):
+        grow(source, rows=ADDED, leave=["banned"])
+    assert grow(source, rows=ADDED, leave=["banned"], proof=False).certificate is None
+
+
+@keras.saving.register_keras_serializable("tests.asked")
 class AtMost(keras.constraints.Constraint):
     """Holds a number for each unit."""
 

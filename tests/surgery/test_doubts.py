@@ -70,6 +70,11 @@ def bigram() -> keras.Model:
     return keras.Model(x, layers.Embedding(SIZE, SIZE, name="embedding")(x))
 
 
+def scores_of_scores() -> keras.Model:
+    x = ids()
+    return keras.Model(x, _head(layers.Dense(SIZE)(table(SIZE)(x))))
+
+
 def slopes() -> keras.Model:
     x = ids()
     return keras.Model(x, layers.PReLU(shared_axes=[1])(_head(table(SIZE)(x))))
@@ -113,6 +118,11 @@ def columns() -> keras.Model:
         (one_id_in_a_row, "head.* for a whole row"),
         (one_id_alone, "head.* for a whole row"),
         (last_state, "head.* for a whole row.*--also head:1.*--leave head"),
+        (bigram, f"rows of {SIZE} numbers .*--also embedding:0 .* if they are not"),
+        (
+            scores_of_scores,
+            "head.* of as many values.*--also head:1 .* if they are not",
+        ),
         (slopes, "PReLU"),
         (plus_other_units, "combines .* the output of 'other'"),
         (plus_constant, "combines .* a constant"),
@@ -131,12 +141,18 @@ def test_is_asked_about(tmp_path: Path, build: Build, asks: str) -> None:
     assert not target.exists()
 
 
-def test_a_square_table_is_said_in_a_note(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("build", "also"), [(bigram, "embedding:0"), (scores_of_scores, "head:1")]
+)
+def test_what_may_have_the_ids_on_two_axes_grows_along_one_if_that_is_said(
+    build: Build, also: str, tmp_path: Path
+) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
-    bigram().save(source)
-    report = kp.surgery.grow(source, target, rows=ADDED)
-    assert "If they are scores of the ids" in report.plan.notes[0]
-    assert keras.models.load_model(target).output_shape[-1] == SIZE
+    build().save(source)
+    report = kp.surgery.grow(source, target, rows=ADDED, also=[also])
+    more = [sum(c.new_shape) - sum(c.shape) for c in report.plan.arrays]
+    assert set(more) == {ADDED}
+    assert kp.surgery.verify(source, target).passed
 
 
 def last_step_chosen() -> keras.Model:

@@ -31,7 +31,15 @@ from keras_padsafe.surgery.finding.logits import (
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import named_arrays
 from keras_padsafe.surgery.finding.sites import ArraySite, Holding
-from keras_padsafe.surgery.finding.vocabulary import Draft, doubt, leaving, settling
+from keras_padsafe.surgery.finding.vocabulary import (
+    Draft,
+    adding,
+    doubt,
+    leaving,
+    settling,
+)
+
+_NOT_IN_FILE = "If they are, it cannot be grown in the file: grow it in Keras"
 
 Reached = Callable[[Call], list[Draft]]
 """The vocabularies of which a call takes values."""
@@ -163,13 +171,26 @@ def _settle(
                 f"has {head.size} units for a whole row, and not for each step: they "
                 "may be scores of the ids, or classes"
             )
+        elif not sure and head.arrays[0].shape.count(head.size) > 1:
+            problem = (
+                f"makes {head.size} units of as many values, which may be scores of "
+                "the ids too"
+            )
+            remedy = f"{adding(_units_of(head))} if they are not. {_NOT_IN_FILE}"
+            draft.unexplained.append(doubt(layer, problem, remedy))
+            continue
         else:
             add = add_head if sure else add_head_of_steps
             add(draft, head)
             draft.logits.append(call)
             continue
-        flags = settling(layer.name, f"{layer.name}:{head.arrays[0].axis}")
+        flags = settling(layer.name, _units_of(head))
         draft.unexplained.append(doubt(layer, problem, flags))
+
+
+def _units_of(head: Holding) -> str:
+    """A claim on the units of a head."""
+    return f"{head.layer.name}:{head.arrays[0].axis}"
 
 
 def _look_at_other_units(
@@ -194,7 +215,7 @@ def _look_at_other_units(
 
 def _look_at_units(model: ModelFile, draft: Draft, call: Call, bound: set[str]) -> None:
     layer = call.layer
-    _note_square(draft, call)
+    _ask_about_square(model, draft, call)
     arrays = [
         array
         for array in layer.arrays.values()
@@ -268,17 +289,20 @@ def _look_at_reshapes(model: ModelFile, drafts: list[Draft], reached: Reached) -
                     draft.unexplained.append(found)
 
 
-def _note_square(draft: Draft, call: Call) -> None:
+def _ask_about_square(model: ModelFile, draft: Draft, call: Call) -> None:
     """A table whose rows reach an output and are as long as the table."""
     square = (draft.size, draft.size)
+    if is_reverse(call) or model.claims_units(call.layer):
+        return
     mine = {array.path for array in call.layer.arrays.values()}
     for site in draft.arrays:
-        if site.path in mine and site.shape == square and not is_reverse(call):
-            draft.notes.append(
-                f"The rows of {site.path} reach an output of the model and are as "
-                f"long as the table, {draft.size}. They keep that length. If "
-                "they are scores of the ids, new ids get no score."
+        if site.path in mine and site.shape == square:
+            problem = (
+                f"gives rows of {draft.size} numbers to an output of the model, as "
+                "many as there are ids: they may be scores of the ids"
             )
+            remedy = f"{adding(f'{call.layer.name}:0')} if they are not. {_NOT_IN_FILE}"
+            draft.unexplained.append(doubt(call.layer, problem, remedy))
 
 
 def _bind_heads_by_object(model: ModelFile, drafts: list[Draft]) -> None:

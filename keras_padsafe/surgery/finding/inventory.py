@@ -100,8 +100,7 @@ def read_inventory(
     root = read_layer_tree(archive)
     check_claims(claims, root, archive, {one.name for one in training_objects(root)})
     model = ModelFile(archive, root, read_graph(root), claims)
-    unknown = [n for n in unknown_layers(root) if not claims.leaves(n)]
-    unknown += claims.uncounted(root)
+    unknown = [*unknown_layers(root), *claims.uncounted(root)]
     tables = [
         call for t in known_tables(root) for call in model.graph.calls_of(t.layer)
     ]
@@ -119,7 +118,7 @@ def read_inventory(
     drafts = _find(model)
     for draft in drafts:
         draft.unexplained += doubts
-    return _inventory(model, ask, drafts, tuple(doubts))
+    return _inventory(model, ask, drafts, tuple(doubts), needs_proof=True)
 
 
 def _inventory(
@@ -127,6 +126,7 @@ def _inventory(
     ask: bool,
     drafts: list[Draft],
     doubts: tuple[Unexplained, ...] = (),
+    needs_proof: bool = False,
 ) -> Inventory:
     root, archive = model.root, model.archive
     return Inventory(
@@ -136,7 +136,7 @@ def _inventory(
         vocabularies=[draft.finish() for draft in drafts],
         arrays=len(archive.arrays),
         near_tables=() if drafts else (*doubts, *find_near_tables(model)),
-        asked=model.asking is not None,
+        asked=needs_proof,
         notes=tuple(_own_classes(root) if model.asking is None else ()),
         also=tuple(claim.text for claim in model.claims.also),
         leave=model.claims.leave,
