@@ -1,11 +1,12 @@
 """What follows a number of config.json: two skeletons that differ in it."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.saved_model.config_path import ConfigPath, value_at
+from keras_padsafe.saved_model.word_lists import with_words, words_in
 from keras_padsafe.skeleton.build import Skeleton, build
 
 Shape = tuple[int, ...]
@@ -107,12 +108,15 @@ def _raised(
     config = copy.deepcopy(config)
     for path in numbers:
         holder, value = value_at(config, path[:-1]), value_at(config, path)
-        is_list = isinstance(value, list)
-        holder[path[-1]] = [*value, *_others(value, by)] if is_list else value + by
+        if listed := words_in(value):
+            words = [*listed.words, *_others(listed.words, by)]
+            holder[path[-1]] = with_words(value, words, listed.first_id or 0)
+        else:
+            holder[path[-1]] = value + by
     return config
 
 
-def _others(words: list[Any], count: int) -> Iterator[Any]:
+def _others(words: Sequence[Any], count: int) -> Iterator[Any]:
     """New words of the kind of those given."""
     if all(isinstance(word, int) for word in words):
         yield from range(max(words, default=0) + 1, max(words, default=0) + 1 + count)

@@ -176,6 +176,19 @@ class Listed(Configured):
 
 
 @keras.saving.register_keras_serializable("tests.asked")
+class Indexed(Configured):
+    """A table for the words of a dictionary: their ids, or the words of the ids."""
+
+    def __init__(self, index: dict[str, Any], **options: Any) -> None:
+        super().__init__({"index": dict(index)}, **options)
+        ids = [*index.values()] if "w1" in index else [int(id_) for id_ in index]
+        self.table = layers.Embedding(max(ids) + 1, DIM)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
 class Short(Configured):
     """A table, and a head that scores all ids but the first two."""
 
@@ -407,6 +420,26 @@ class Banned(Configured):
 
     def call(self, x: Any) -> Any:
         return x + np.zeros(self.own["count"], "float32")
+
+
+BY_WORD = {f"w{number}": number for number in range(1, SIZE)}
+BY_ID = {str(id_): word for word, id_ in BY_WORD.items()}
+
+
+@pytest.mark.parametrize(
+    ("index", "more"), [(BY_WORD, {"new": SIZE}), (BY_ID, {str(SIZE): "new"})]
+)
+def test_a_dictionary_of_words_and_ids_takes_in_new_ones(
+    index: dict[str, Any], more: dict[str, Any], tmp_path: Path
+) -> None:
+    source = saved(Indexed(index, name="own"), tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match="Expected: new words"):
+        grow(source, rows=ADDED)
+    report = grow(source, tokens=["new"])
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert config["index"] == index | more
 
 
 def test_a_class_that_is_left_alone_is_built_all_the_same(tmp_path: Path) -> None:

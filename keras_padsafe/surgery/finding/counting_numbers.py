@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
 
 _NEAR, _VERY_NEAR = 16, 3
@@ -24,7 +25,8 @@ class Counting:
 
     Attributes:
         places: Where they stand, or where a list of words stands that is counted;
-            several only where Keras takes one not without the others.
+            several only where Keras takes one not without the others. What is part of
+            such a list counts nothing by itself.
         problem: Why none is known, if so.
     """
 
@@ -63,6 +65,7 @@ def counting_numbers(
             for place in parts
             if place not in alone and asking.follows((place,), path, axis)
         ]
+        alone = [p for p in alone if not any(p[:n] in alone for n in range(len(p)))]
         if len(alone) == 1:
             return Counting((alone[0],))
         if alone:
@@ -83,7 +86,7 @@ def equal_numbers(asking: Asking, size: int) -> list[ConfigPath]:
 def word_lists(asking: Asking) -> list[ConfigPath]:
     """The places of all lists of words or integers in the configuration."""
     places = _counts(asking.config.get("config"), ("config",))
-    return [place for place, _ in places if isinstance(asking.value(place), list)]
+    return [place for place, _ in places if words_in(asking.value(place))]
 
 
 def _together(
@@ -107,15 +110,13 @@ def _together(
 
 def _counts(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
     """Every number of a configuration, and the length of every list of words."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
+    listed = words_in(value)
+    if listed is not None:
+        yield path, len(listed.words)
+    if isinstance(value, dict | list) and (listed is None or len(value) <= _MOST):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
             if key not in _NO_COUNTS:
                 yield from _counts(inner, (*path, key))
-    elif isinstance(value, list):
-        if value and {type(item) for item in value} in ({str}, {int}):
-            yield path, len(value)
-        plain = all(type(item) in (int, str) for item in value)
-        for index, inner in enumerate(() if plain and len(value) > _MOST else value):
-            yield from _counts(inner, (*path, index))
     elif type(value) is int and value > 0:
         yield path, value

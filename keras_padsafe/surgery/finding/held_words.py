@@ -6,6 +6,7 @@ from keras_padsafe.archive import Archive
 from keras_padsafe.facts.operations import BINS, LOOKUPS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import word_lists
 from keras_padsafe.surgery.finding.model_file import ModelFile
@@ -94,7 +95,8 @@ def _site(archive: Archive, asking: Asking, node: LayerNode) -> WordsSite | None
     place = next(_places(asking, node.weights_path or ""), None)
     if place is None:
         return None
-    words = tuple(asking.value(place))
+    listed = words_in(asking.value(place))
+    words = listed.words if listed else ()
     count = asking.skeleton.counters[node.weights_path or ""]
     return words_site(node, place, count - len(words), words, reason)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.quantised import named_arrays, quantised_sites
@@ -48,7 +49,7 @@ def shown_tables(
         if counting.problem:
             doubts.append(_uncounted(path, shape, counting.problem))
             continue
-        words = [p for p in counting.places if isinstance(asking.value(p), list)]
+        words = [p for p in counting.places if words_in(asking.value(p))]
         if any(not _is_numbered(asking, place, shape[axis]) for place in words):
             problem = (
                 "follows a list of words, and the ids of these words are not known"
@@ -93,7 +94,7 @@ def _table(
     table.arrays += held_sites(asking, arrays, site, table.size)
     for place in places:
         value = asking.value(place)
-        if isinstance(value, list):
+        if words_in(value):
             table.words.append(_counted_list(asking, place, owner, table.size))
         else:
             shown = f"shown: the rows of {path} follow it"
@@ -117,21 +118,27 @@ def _names(
 def _is_numbered(asking: Asking, place: ConfigPath, size: int) -> bool:
     """Whether it is known which ids the words of a counted list have.
 
-    A lookup layer numbers them, or there is a row for each and no other.
+    A lookup layer numbers them, or the list, or there is a row for each and no other.
     """
-    return bool(asking.vary([place]).counters) or len(asking.value(place)) == size
+    listed = words_in(asking.value(place))
+    assert listed is not None
+    is_said = listed.first_id is not None or len(listed.words) == size
+    return is_said or bool(asking.vary([place]).counters)
 
 
 def _counted_list(
     asking: Asking, place: ConfigPath, owner: LayerNode, size: int
 ) -> WordsSite:
     """The site of a list of words whose length the rows of a table follow."""
-    words = tuple(asking.value(place))
+    listed = words_in(asking.value(place))
+    assert listed is not None
+    first, words = listed
     counters = sorted(asking.vary([place]).counters)[:1]
     for group in counters:
         owner, size = asking.node(group), asking.skeleton.counters[group]
+    first = size - len(words) if first is None else first
     reason = "shown: the rows of the table follow its length"
-    return words_site(owner, place, size - len(words), words, reason).counted()
+    return words_site(owner, place, first, words, reason).counted()
 
 
 def held_sites(

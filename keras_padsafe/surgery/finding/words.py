@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -97,6 +98,8 @@ def _text_rule(layer: LayerNode) -> TextRule | None:
 def _special_words(layer: LayerNode) -> tuple[str | int, ...]:
     """The words before the first real one: padding, then the unknown-word ids."""
     config = layer.config
+    if layer.kind not in LOOKUPS:
+        return ()
     is_int = config.get("output_mode", "int") == "int"
     if layer.kind == "TextVectorization":
         return ("", "[UNK]") if is_int else ("[UNK]",)

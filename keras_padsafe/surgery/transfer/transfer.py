@@ -11,6 +11,7 @@ from typing import Any
 from keras_padsafe.archive import Archive, NewArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.word_lists import with_words, words_in
 from keras_padsafe.surgery.finding.word_files import word_file
 from keras_padsafe.surgery.planning.plan import Plan, WordsChange
 from keras_padsafe.surgery.planning.row_map import NEW
@@ -92,10 +93,13 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
             (change.weights_path, weights),
         ):
             if path is not None:
-                holder, words = _find(config, path, source, own)
-                if not isinstance(words, list):
-                    raise unfit(source, config_key(path), "a list", f"{words!r}")
-                holder[path[-1]] = _new_words(like, list(words), plan, source)
+                holder, value = _find(config, path, source, own)
+                listed = words_in(value)
+                old = value if isinstance(value, list) else listed and [*listed.words]
+                if old is None:
+                    raise unfit(source, config_key(path), "a list", f"{value!r}")
+                words = _new_words(like, old, plan, source)
+                holder[path[-1]] = with_words(value, words, like.new_first_id)
     return config
 
 
