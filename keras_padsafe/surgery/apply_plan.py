@@ -58,8 +58,7 @@ def _check_can_apply(plan: Plan) -> None:
             "`keras_padsafe.surgery.Plan.load(path)`."
         )
     check_plan(plan)
-    spelled = {"rows": plan.new_rows.rows, "mix": plan.new_rows.mix}
-    if spelled.get(plan.new_rows.kind, ()) is None:
+    if not plan.spells_rows:
         raise SurgeryError(
             "plan: it was made with rows of your own, and they are missing, as in "
             "the record inside a grown file. Expected: a plan written by Plan.save."

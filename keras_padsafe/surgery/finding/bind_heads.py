@@ -39,8 +39,6 @@ from keras_padsafe.surgery.finding.vocabulary import (
     settling,
 )
 
-_NOT_IN_FILE = "If they are, it cannot be grown in the file: grow it in Keras"
-
 Reached = Callable[[Call], list[Draft]]
 """The vocabularies of which a call takes values."""
 
@@ -171,26 +169,13 @@ def _settle(
                 f"has {head.size} units for a whole row, and not for each step: they "
                 "may be scores of the ids, or classes"
             )
-        elif not sure and head.arrays[0].shape.count(head.size) > 1:
-            problem = (
-                f"makes {head.size} units of as many values, which may be scores of "
-                "the ids too"
-            )
-            remedy = f"{adding(_units_of(head))} if they are not. {_NOT_IN_FILE}"
-            draft.unexplained.append(doubt(layer, problem, remedy))
-            continue
         else:
             add = add_head if sure else add_head_of_steps
             add(draft, head)
             draft.logits.append(call)
             continue
-        flags = settling(layer.name, _units_of(head))
+        flags = settling(layer.name, f"{layer.name}:{head.arrays[0].axis}")
         draft.unexplained.append(doubt(layer, problem, flags))
-
-
-def _units_of(head: Holding) -> str:
-    """A claim on the units of a head."""
-    return f"{head.layer.name}:{head.arrays[0].axis}"
 
 
 def _look_at_other_units(
@@ -301,7 +286,10 @@ def _ask_about_square(model: ModelFile, draft: Draft, call: Call) -> None:
                 f"gives rows of {draft.size} numbers to an output of the model, as "
                 "many as there are ids: they may be scores of the ids"
             )
-            remedy = f"{adding(f'{call.layer.name}:0')} if they are not. {_NOT_IN_FILE}"
+            remedy = (
+                f"{adding(f'{call.layer.name}:0')} if they are not. If they are, it "
+                "cannot be grown in the file: grow it in Keras"
+            )
             draft.unexplained.append(doubt(call.layer, problem, remedy))
 
 

@@ -97,6 +97,12 @@ class Plan:
         default_factory=dict, compare=False, repr=False
     )
 
+    @property
+    def spells_rows(self) -> bool:
+        """Whether it has the rows that it was given; what a file records has none."""
+        spelled = {"rows": self.new_rows.rows, "mix": self.new_rows.mix}
+        return spelled.get(self.new_rows.kind, ()) is not None
+
     def rows_of(self, change: ArrayChange) -> NewRows:
         """What the new entries of an array start with."""
         if isinstance(change.fill, int | float):

@@ -11,11 +11,10 @@ from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check, few
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.plan import Plan
-from keras_padsafe.surgery.planning.quantise import unpacked
 from keras_padsafe.surgery.planning.row_map import RowMap
+from keras_padsafe.surgery.transfer.compare_new import differing_new
+from keras_padsafe.surgery.transfer.entries_of import entries_of, rows_at_once
 from keras_padsafe.surgery.transfer.transfer import new_assets, new_config
-
-_BLOCK_BYTES = 1 << 22
 
 
 def compare_files(plan: Plan, source: Archive, target: Archive) -> list[Check]:
@@ -29,9 +28,18 @@ def compare_files(plan: Plan, source: Archive, target: Archive) -> list[Check]:
     return [
         kept,
         _check("new rows finite", _not_finite(plan, target)),
+        _new_rows(plan, source, target),
         _check("other arrays identical", _differing_others(plan, source, target)),
         _check("configuration as planned", _differing_config(plan, source, target)),
     ]
+
+
+def _new_rows(plan: Plan, source: Archive, target: Archive) -> Check:
+    name = "new rows as planned"
+    if not plan.spells_rows:
+        detail = "the file does not hold the rows that it was given: pass the plan"
+        return Check(name, "does not apply", detail)
+    return _check(name, differing_new(plan, source, target))
 
 
 def _check(name: str, found: Iterable[str | None]) -> Check:
@@ -67,43 +75,14 @@ def _differing_entries(
     before: StoredArray, after: StoredArray, change: ArrayChange, row_map: RowMap
 ) -> int:
     axis, (new, old) = change.axis, row_map.kept
-    most = min(_rows_at_once(before), _rows_at_once(after))
+    most = min(rows_at_once(before), rows_at_once(after))
     lengths = (row_map.old_size, row_map.size) if change.is_packed else (None, None)
     both = zip(
-        _entries(before, axis, old, most, lengths[0]),
-        _entries(after, axis, new, most, lengths[1]),
+        entries_of(before, axis, old, most, lengths[0]),
+        entries_of(after, axis, new, most, lengths[1]),
         strict=True,
     )
     return sum(int((bits(was) != bits(is_now)).sum()) for was, is_now in both)
-
-
-def _entries(
-    array: StoredArray,
-    axis: int,
-    ids: np.ndarray,
-    most: int,
-    packed: int | None = None,
-) -> Iterator[np.ndarray]:
-    """Some entries along an axis, at most so many of the first axis at a time.
-
-    Of two ids that share a byte, `packed` is the number of all.
-    """
-    for start in range(0, len(ids) if axis == 0 else array.shape[0], most):
-        if axis == 0:
-            part = ids[start : start + most]
-            runs = np.split(part, np.flatnonzero(np.diff(part) != 1) + 1)
-            found = [array.read(int(run[0]), int(run[-1]) + 1) for run in runs]
-            yield np.concatenate(found)
-            continue
-        values = array.read(start, min(start + most, array.shape[0]))
-        if packed is not None:
-            values = unpacked(values, axis, packed)
-        yield np.take(values, ids, axis=axis)
-
-
-def _rows_at_once(array: StoredArray) -> int:
-    row = array.nbytes // max(array.shape[0], 1)
-    return max(1, _BLOCK_BYTES // max(row, 1))
 
 
 def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
@@ -115,7 +94,7 @@ def _not_finite(plan: Plan, target: Archive) -> Iterator[str | None]:
         array = target.arrays.get(change.path)
         if array is None or array.shape != change.new_shape or not new_ids.size:
             continue
-        made = _entries(array, change.axis, new_ids, _rows_at_once(array))
+        made = entries_of(array, change.axis, new_ids, rows_at_once(array))
         finite = all(np.isfinite(decode(one, array.dtype)).all() for one in made)
         yield None if finite else f"{change.path}: new entries are NaN or infinite"
 
@@ -140,9 +119,9 @@ def _differing_others(
 def _same_bytes(before: StoredArray, after: StoredArray) -> bool:
     if not before.shape or not before.nbytes:
         return np.array_equal(bits(before.read()), bits(after.read()))
-    rows, most = np.arange(before.shape[0]), _rows_at_once(before)
+    rows, most = np.arange(before.shape[0]), rows_at_once(before)
     both = zip(
-        _entries(before, 0, rows, most), _entries(after, 0, rows, most), strict=True
+        entries_of(before, 0, rows, most), entries_of(after, 0, rows, most), strict=True
     )
     return all(np.array_equal(bits(was), bits(is_now)) for was, is_now in both)
 
