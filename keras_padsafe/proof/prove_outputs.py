@@ -45,15 +45,14 @@ def prove_outputs(
         yield from _compare_old(before, after, pair, change, sampler, reload)
     except (ModelFailed, NotShown, NotCompared) as error:
         yield Check(_OLD, "skipped", str(error))
-        if len(change.new_ids):
+        if change.row_map.new_count:
             yield Check(_NEW, "skipped", "for the same reason")
         return
-    if len(change.new_ids):
+    if change.row_map.new_count:
         yield _check_new(before, after, pair, change, sampler)
         try:
-            yield prove_readers(
-                after, dict(change.axes), change.new_size, sampler, leave, named
-            )
+            size = change.row_map.size
+            yield prove_readers(after, change.axes, size, sampler, leave, named)
         except ModelFailed as error:
             yield Check(READERS, "skipped", str(error))
 
@@ -67,10 +66,10 @@ def pair_models(
         ModelFailed: if the model before takes no batch that could be made for it.
         NotShown: if the models take ids in different places.
     """
-    sizes = (change.old_size, change.new_size) if change else (0, 0)
-    arrays = dict(change.axes) if change else {}
+    sizes = (change.row_map.old_size, change.row_map.size) if change else (0, 0)
+    tables, arrays = (change.tables, change.axes) if change else ((), ())
     old, new = (
-        find_doors(model, dict.fromkeys(change.tables if change else (), size), arrays)
+        find_doors(model, dict.fromkeys(tables, size), arrays)
         for model, size in zip((before, after), sizes, strict=True)
     )
     if [door.kind for door in old] != [door.kind for door in new]:
@@ -114,7 +113,8 @@ def _compare_old(
     if not total.compared:
         return [Check(_OLD, "skipped", "the old model gives no finite output")]
     if seen := _looked_up(pair, watch):
-        note = f"; {min(map(len, seen))} of {change.old_size} ids looked up{note}"
+        found, size = min(map(len, seen)), change.row_map.old_size
+        note = f"; {found} of {size} ids looked up{note}"
     if empty := [one.name for one in pair.reach.inputs if not one.places]:
         note += f"; {', '.join(empty)} left empty"
     checks = [Check(_OLD, "passed", f"{total}{note}", total.gap)]
@@ -155,10 +155,11 @@ def _not_grown(outputs: list[np.ndarray], change: IdChange) -> str:
 
     They may as well be classes, as many as there were ids by chance.
     """
+    size, old_size = change.row_map.size, change.row_map.old_size
     return "".join(
-        f"; output {number} has {change.old_size} units and does not grow"
+        f"; output {number} has {old_size} units and does not grow"
         for number, output in enumerate(outputs)
-        if change.new_size > change.old_size == output.shape[-1] and output.ndim > 2
+        if size > old_size == output.shape[-1] and output.ndim > 2
     )
 
 
@@ -180,7 +181,7 @@ def _moved_beyond(before: Any, after: Any, pair: Pair, sampler: Sampler) -> str 
             continue
         legal, rows = (old >= 0) & (old < door.size), old
         if pair.is_changed(number):
-            legal &= np.isin(old, change.kept[1])
+            legal &= np.isin(old, change.row_map.kept[1])
             rows = change.renamed(np.where(legal, old, 0).astype(int))
         if (rows != new)[legal].any():
             return (
@@ -225,6 +226,7 @@ def _check_new(
         detail = "no input takes ids or words of the vocabulary"
         return Check(_NEW, "does not apply", detail)
     every, outputs = set[int](), list[np.ndarray]()
+    asked = set(change.row_map.new_ids.tolist())
     for name, batch in batches:
         watch = Watch(pair.new)
         try:
@@ -232,7 +234,7 @@ def _check_new(
                 outputs += run_model(after, batch)
         except ModelFailed as error:
             return Check(_NEW, "failed", str(error))
-        seen = set(change.new_ids.tolist()).intersection(*_looked_up(pair, watch))
+        seen = asked.intersection(*_looked_up(pair, watch))
         if not seen:
             detail = f"no new id of {name} was looked up"
             return Check(_NEW, "skipped", detail)

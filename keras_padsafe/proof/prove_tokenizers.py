@@ -43,7 +43,7 @@ def _tokenizers(model: Any, path: Any) -> dict[str, Any]:
 def _compare(old: Any, new: Any, words: Mapping[Any, int], change: IdChange) -> Check:
     compared = 0
     marks = [_plain(str(word).removeprefix(_suffix(old))) for word in words]
-    kept = set(change.kept[1].tolist())
+    kept = set(change.row_map.kept[1].tolist())
     for text in _texts(old):
         ids = _ids(old, text)
         known = kept.issuperset(ids.tolist())

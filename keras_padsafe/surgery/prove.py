@@ -71,18 +71,16 @@ def id_change(plan: Plan) -> IdChange:
         for c in weights
     }
     return IdChange(
-        ids=plan.row_map.ids,
-        old_size=plan.old_size,
-        arrays=frozenset([*(change.path for change in weights), *plan.encoders]),
+        row_map=plan.row_map,
+        axes={c.path: c.axis for c in weights},
         tables=frozenset(
             [
                 *(c.path for c in weights if c.role == "embedding table"),
                 *plan.encoders,
             ]
         ),
-        partial=tuple((own.ids, own.old_size) for own in partial.values()),
+        partial=tuple(partial.values()),
         pad=plan.pad,
         old_spare=plan.old_spare_ids,
         spare=plan.inverse().old_spare_ids,
-        axes=tuple((c.path, c.axis) for c in weights),
     )

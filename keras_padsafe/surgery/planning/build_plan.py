@@ -8,6 +8,7 @@ import numpy as np
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.spare_words import spare_word
 from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import (
     ArrayOverIds,
@@ -36,7 +37,6 @@ from keras_padsafe.surgery.planning.mixes import settle_names
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.notes import notes_on
 from keras_padsafe.surgery.planning.plan import Plan
-from keras_padsafe.surgery.planning.row_map import RowMap
 
 _ENCODING = "encoding kernel"
 _WHOLE_TABLE = "held a whole table of the old shape; the saved weights take its place"

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.finding.sites import ArrayOverIds
-from keras_padsafe.surgery.planning.row_map import RowMap
 
 
 @dataclass(frozen=True)

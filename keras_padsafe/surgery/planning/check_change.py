@@ -4,12 +4,12 @@ import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
+from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.changes import Change
-from keras_padsafe.surgery.planning.row_map import RowMap
 
 
 def check_change(

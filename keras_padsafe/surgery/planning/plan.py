@@ -20,6 +20,7 @@ from keras_padsafe.archive.strict_json import parse_object
 from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.saved_model.row_map import NEW, RowMap
 from keras_padsafe.surgery.planning.changes import (
     ArrayChange,
     ConfigChange,
@@ -28,7 +29,6 @@ from keras_padsafe.surgery.planning.changes import (
 from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER, check_plan
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.read_as import expect, read_as
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 
 FORMAT = "keras_padsafe.plan/1"
 _MOST_PLAN_BYTES = 256 * MIB  # new rows may be spelled out

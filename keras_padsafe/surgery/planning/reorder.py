@@ -7,11 +7,11 @@ import numpy as np
 
 from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.row_map import NEW, RowMap
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
 from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.check_change import fixed_ids
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 
 
 def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
+from keras_padsafe.saved_model.row_map import NEW, RowMap, check_new_size
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
 from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.reorder import find_ids, named_ids
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_new_size
 
 
 def refilled(

@@ -9,10 +9,10 @@ from keras_padsafe.archive import Archive, StoredArray, decode, new_documents
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check, few
+from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.quantise import unpacked
-from keras_padsafe.surgery.planning.row_map import RowMap
 from keras_padsafe.surgery.transfer.transfer import new_assets, new_config
 
 _BLOCK_BYTES = 1 << 22

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 
 from keras_padsafe.archive import Archive, Span
+from keras_padsafe.saved_model.row_map import NEW
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.column_statistics import Weight
 from keras_padsafe.surgery.planning.entries import Entries
@@ -16,7 +17,6 @@ from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.quantise import packed
 from keras_padsafe.surgery.planning.quantised_entries import QuantisedEntries
 from keras_padsafe.surgery.planning.real_numbers import RealNumbers
-from keras_padsafe.surgery.planning.row_map import NEW
 
 _Blocks = Callable[[int, int, int], Iterator[bytes]]
 """Makes new entries: at which place before the axis of ids, from which on, how many."""

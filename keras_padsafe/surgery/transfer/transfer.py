@@ -11,9 +11,9 @@ from typing import Any
 from keras_padsafe.archive import Archive, NewArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.row_map import NEW
 from keras_padsafe.surgery.finding.word_files import word_file
 from keras_padsafe.surgery.planning.plan import Plan, WordsChange
-from keras_padsafe.surgery.planning.row_map import NEW
 from keras_padsafe.surgery.planning.unfit import unfit
 from keras_padsafe.surgery.transfer.pieces import pieces
 from keras_padsafe.version import __version__

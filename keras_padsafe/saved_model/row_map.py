@@ -66,7 +66,7 @@ class RowMap:
 
     Example:
 
-    >>> from keras_padsafe.surgery.planning.row_map import RowMap
+    >>> from keras_padsafe.saved_model.row_map import RowMap
     >>> grown = RowMap([0, 1, 2, -1], old_size=3)
     >>> grown.new_ids.tolist()
     [3]
