@@ -19,11 +19,13 @@ class NotShown(Exception):
 
 @dataclass(frozen=True)
 class Pair:
-    """The doors of a model and of its changed file, one for one, and what reaches them.
+    """A model and the one of its changed file, their doors, and what reaches them.
 
-    `change` is `None` if ids stay what they are.
+    The doors are one for one. `change` is `None` if ids stay what they are.
     """
 
+    before: Any
+    after: Any
     reach: Reach
     old: list[Door]
     new: list[Door]

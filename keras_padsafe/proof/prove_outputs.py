@@ -42,14 +42,14 @@ def prove_outputs(
     """
     try:
         pair, sampler = pair_models(before, after, change)
-        yield from _compare_old(before, after, pair, change, sampler, reload)
+        yield from _compare_old(pair, change, sampler, reload)
     except (ModelFailed, NotShown, NotCompared) as error:
         yield Check(_OLD, "skipped", str(error))
         if change.row_map.new_count:
             yield Check(_NEW, "skipped", "for the same reason")
         return
     if change.row_map.new_count:
-        yield _check_new(before, after, pair, change, sampler)
+        yield _check_new(pair, change, sampler)
         try:
             size = change.row_map.size
             yield prove_readers(after, change.axes, size, sampler, leave, named)
@@ -75,38 +75,33 @@ def pair_models(
     if [door.kind for door in old] != [door.kind for door in new]:
         raise NotShown("the models do not have the same tables and lookups")
     reach = find_reach(before, old, may_lack=change is not None)
-    pair = Pair(reach, old, new, change)
-    return pair, Sampler(pair, before)
+    pair = Pair(before, after, reach, old, new, change)
+    return pair, Sampler(pair)
 
 
 def _compare_old(
-    before: Any,
-    after: Any,
-    pair: Pair,
-    change: IdChange,
-    sampler: Sampler,
-    reload: Callable[[], Any],
+    pair: Pair, change: IdChange, sampler: Sampler, reload: Callable[[], Any]
 ) -> list[Check]:
-    watch, total, rounding = Watch(pair.old), Comparison(), tolerance(before)
+    watch, total, rounding = Watch(pair.old), Comparison(), tolerance(pair.before)
     note = ""
     for batch, renamed in sampler.samples():
         with watch.watching():
-            old = run_model(before, batch)
+            old = run_model(pair.before, batch)
         try:
             try:
-                new = run_model(after, renamed)
+                new = run_model(pair.after, renamed)
             except ModelFailed as error:
                 raise Differs(f"the new model fails on new ids. {error}") from error
             total += compare_outputs(old, new, change, rounding)
             if not total.agrees:
                 raise Differs(str(total))
         except Differs as error:
-            detail = _unsteady(before, reload, batch, old, rounding)
+            detail = _unsteady(pair.before, reload, batch, old, rounding)
             if detail:
                 return [Check(_OLD, "skipped", detail)]
             return [Check(_OLD, "failed", str(error), total.gap or None)]
         note = _not_grown(new, change)
-    if detail := _moved_beyond(before, after, pair, sampler):
+    if detail := _moved_beyond(pair, sampler):
         return [Check(_OLD, "failed", detail)]
     if detail := _not_seen(pair, watch, change):
         return [Check(_OLD, "skipped", detail)]
@@ -163,13 +158,13 @@ def _not_grown(outputs: list[np.ndarray], change: IdChange) -> str:
     )
 
 
-def _moved_beyond(before: Any, after: Any, pair: Pair, sampler: Sampler) -> str | None:
+def _moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
     """What is wrong where a model brings ids that no table has into range by itself."""
     batch, change = sampler.beyond_sample(), pair.change
     if batch is None or change is None:
         return None
     watches = [Watch(doors, harmless=True) for doors in (pair.old, pair.new)]
-    for model, watch in zip((before, after), watches, strict=True):
+    for model, watch in zip((pair.before, pair.after), watches, strict=True):
         try:
             with watch.watching():
                 run_model(model, batch)
@@ -215,9 +210,7 @@ def _not_seen(pair: Pair, watch: Watch, change: IdChange) -> str | None:
     )
 
 
-def _check_new(
-    before: Any, after: Any, pair: Pair, change: IdChange, sampler: Sampler
-) -> Check:
+def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
     try:
         batches = list(sampler.new_samples())
     except NotShown as error:
@@ -231,7 +224,7 @@ def _check_new(
         watch = Watch(pair.new)
         try:
             with watch.watching():
-                outputs += run_model(after, batch)
+                outputs += run_model(pair.after, batch)
         except ModelFailed as error:
             return Check(_NEW, "failed", str(error))
         seen = asked.intersection(*_looked_up(pair, watch))
@@ -240,7 +233,7 @@ def _check_new(
             return Check(_NEW, "skipped", detail)
         every |= seen
     if not all_finite(outputs):
-        if all_finite(run_model(before, next(sampler.samples())[0])):
+        if all_finite(run_model(pair.before, next(sampler.samples())[0])):
             return Check(_NEW, "failed", "NaN or infinite values")
         detail = "old ids give no finite outputs either"
         return Check(_NEW, "skipped", detail)
