@@ -1,14 +1,15 @@
 """What follows a number of config.json: two skeletons that differ in it."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.saved_model.config_path import ConfigPath, value_at
 from keras_padsafe.skeleton.build import Skeleton, build
 
-Shape = tuple[int, ...]
+Shapes = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+"""Those of an array in two skeletons; `None` where one has no such array."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,8 @@ class Variation:
 
     Attributes:
         by: By how much they are larger.
-        axes: For each array that has another shape, the axis that grew by as much.
-        odd: Arrays that have another shape and did not grow so, or exist in one
-            skeleton only, with both shapes.
+        changed: The arrays that have another shape, or exist in one skeleton only.
+        axes: For each that grew by as much, the axis that did.
         config: Places of config.json whose number grew by as much.
         counters: Lookup layers that know as many words more, and Hashings with as
             many bins more, by their groups.
@@ -29,29 +29,25 @@ class Variation:
     """
 
     by: int = 0
+    changed: dict[str, Shapes] = field(default_factory=dict)
     axes: dict[str, int] = field(default_factory=dict)
-    odd: dict[str, tuple[Shape | None, Shape | None]] = field(default_factory=dict)
     config: frozenset[ConfigPath] = frozenset()
     counters: frozenset[str] = frozenset()
     step_outputs: bool = False
     problem: str | None = None
 
-    def units(self, shapes: Mapping[str, Shape]) -> dict[str, int]:
+    @property
+    def odd(self) -> dict[str, Shapes]:
+        """The arrays that changed in another way."""
+        return {p: pair for p, pair in self.changed.items() if p not in self.axes}
+
+    def units(self) -> dict[str, int]:
         """How many units each array has for one that is counted.
 
         Empty, if anything moves but the last axis of some arrays.
-
-        Args:
-            shapes: Those of the first skeleton.
         """
         found: dict[str, int] = {}
-        for path, axis in self.axes.items():
-            if path.startswith("optimizer/"):
-                continue
-            if axis != len(shapes[path]) - 1:
-                return {}
-            found[path] = 1
-        for path, (before, after) in self.odd.items():
+        for path, (before, after) in self.changed.items():
             if path.startswith("optimizer/"):
                 continue
             if not before or not after or before[:-1] != after[:-1]:
@@ -77,23 +73,20 @@ def variation(
         NotBuilt: if Keras cannot build the model so.
     """
     raised = build(_raised(config, numbers, by))
-    axes: dict[str, int] = {}
-    odd: dict[str, Any] = {}
-    for path in base.shapes | raised.shapes:
-        before, after = base.shapes.get(path), raised.shapes.get(path)
-        if before != after:
-            axis = _grown_axis(before, after, by)
-            if axis is None:
-                odd[path] = (before, after)
-            else:
-                axes[path] = axis
+    pairs = {
+        path: (base.shapes.get(path), raised.shapes.get(path))
+        for path in base.shapes | raised.shapes
+    }
+    changed = {p: shapes for p, shapes in pairs.items() if shapes[0] != shapes[1]}
+    grown_axes = {p: _grown_axis(*shapes, by) for p, shapes in changed.items()}
+    axes = {p: axis for p, axis in grown_axes.items() if axis is not None}
     counters = (g for g, n in raised.counters.items() if base.counters.get(g) == n - by)
     grown = frozenset(_grown(base.config, raised.config, by, ()))
     steps = any(
         len(before) > 2 and before[:-1] == after[:-1] and before[-1] == after[-1] - by
         for before, after in zip(_outputs(base), _outputs(raised), strict=False)
     )
-    return Variation(by, axes, odd, grown, frozenset(counters), steps)
+    return Variation(by, changed, axes, grown, frozenset(counters), steps)
 
 
 def _outputs(skeleton: Skeleton) -> list[tuple[Any, ...]]:

@@ -133,7 +133,7 @@ def _unread_units(
             next(model.around(place))
         ):
             continue
-        found = asking.vary((place,)).units(asking.skeleton.shapes)
+        found = asking.vary((place,)).units()
         for path, each in found.items():
             rank = len(asking.skeleton.shapes[path])
             if rank > 1 and path not in asking.unlike:
