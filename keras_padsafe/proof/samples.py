@@ -145,7 +145,7 @@ class Sampler:
             for part, pool in zip(self._parts, self._pools, strict=True)
             if pool
         ]
-        return max(1, *counts, 0)
+        return max([1, *counts])
 
     def _batch(
         self,

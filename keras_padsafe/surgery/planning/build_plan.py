@@ -90,7 +90,7 @@ def build_plan(
         words=tuple(w for w in words if is_changed(w, change.row_map)),
         tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
         optimizer=optimizer,
-        left_alone=tuple(vars(item) for item in vocabulary.left_alone),
+        left_alone=vocabulary.left_alone,
         notes=(*inventory.notes, *notes_on(vocabulary, change, rows)),
         needs_proof=inventory.asked
         or change.pad is not None

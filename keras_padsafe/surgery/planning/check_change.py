@@ -5,7 +5,6 @@ import numpy as np
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.saved_model.row_map import RowMap
-from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
@@ -23,8 +22,7 @@ def check_change(
     if not change.unpads and not takes_mask_token(vocabulary, change):
         _check_fixed(vocabulary, change)
     _check_words_once(vocabulary, change)
-    size = change.row_map.size
-    check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
+    _check_pad_ids(vocabulary, change)
     _check_appends(sites, change.row_map)
     _check_tokenizers(vocabulary, change)
 
@@ -146,6 +144,19 @@ def _check_words_once(vocabulary: Vocabulary, change: Change) -> None:
                 f"and {site.class_name} {site.layer!r} has its word {word!r} once. "
                 "Expected: each id that has a word once, or -1 for a new row."
             )
+
+
+def _check_pad_ids(vocabulary: Vocabulary, change: Change) -> None:
+    """Refuses to make a row for an id that meant padding and read no row."""
+    size = change.row_map.size
+    taken = [id_ for id_ in vocabulary.pad_ids if vocabulary.size <= id_ < size]
+    if taken:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: id {taken[0]} means padding and has no "
+            f"row. With {size} ids, it would get the row of a word. Expected: a pad id "
+            "outside the new table, such as -1. Set `pad_id` in Keras, save, and "
+            "then grow."
+        )
 
 
 def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:

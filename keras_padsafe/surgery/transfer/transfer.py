@@ -41,6 +41,7 @@ def transfer(
     """
     check_arrays(plan, source)
     config, assets = new_config(plan, source), new_assets(plan, source)
+    drops = plan.optimizer == "drop" and "optimizer" in source.groups
     provenance = {"version": __version__, "plan": plan.to_json(with_rows=False)}
     write_archive(
         target,
@@ -52,9 +53,7 @@ def transfer(
             c.path: NewArray(c.new_shape, partial(pieces, c, plan, source))
             for c in plan.arrays
         },
-        drop=[
-            g for g in ("optimizer",) if plan.optimizer == "drop" and g in source.groups
-        ],
+        drop=["optimizer"] if drops else [],
         overwrite=overwrite,
         progress=progress,
         accept=accept,
