@@ -7,7 +7,6 @@ from typing import Any
 from keras_padsafe.archive import Archive
 from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
-from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.surgery.finding.inventory import read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
@@ -56,7 +55,7 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     spare = {"spare ids": made.old_spare_ids}
     _expect_same(archive, spare, {"spare ids": plan.old_spare_ids})
     _check_words(plan, vocabulary, change, archive)
-    free = _free_places(vocabulary, change, archive)
+    free = _free_places(vocabulary, change)
     due, given = (
         {config_key(c.path): c.new for c in one.config if c.path not in free}
         for one in (made, plan)
@@ -100,27 +99,18 @@ def _check_words(
             check_new_words([word for word in added if not is_spare(word)], site)
 
 
-def _free_places(
-    vocabulary: Vocabulary, change: Change, archive: Archive
-) -> set[ConfigPath]:
+def _free_places(vocabulary: Vocabulary, change: Change) -> set[ConfigPath]:
     """Places of config.json that do not follow from the row map alone.
 
     They are lists and numbers of words, and what is padding in the bound layers.
     """
-    bound = {*vocabulary.layers, *(site.layer for site in vocabulary.words)}
-    padding = {
-        (*layer.path, "config", key)
-        for layer in read_layer_tree(archive).walk()
-        if layer.name in bound
-        for key in PADDING
-    }
     follow = {
         site.path
         for site in vocabulary.config
         if site.follows in ("table", "record", "id", "first")
         if not (change.unpads and site.path[-1] in PADDING)
     }
-    known = {*padding, *vocabulary.initializers, *(s.path for s in vocabulary.config)}
+    known = {*vocabulary.initializers, *(s.path for s in vocabulary.config)}
     return known - follow
 
 

@@ -31,11 +31,11 @@ def pad_ids(layer: LayerNode) -> list[int]:
 
 
 def padding_sites(layer: LayerNode) -> list[ConfigSite]:
-    """Where a table would say which id is padding, if it has none."""
+    """Where a table says which id is padding, or that none is."""
     base = (*layer.path, "config")
     extendable = layer.key == "keras_padsafe>ExtendableEmbedding"
     key: Literal["pad_id", "mask_zero"] = "pad_id" if extendable else "mask_zero"
-    if key not in layer.config or pad_ids(layer):
+    if key not in layer.config:
         return []
     reason = f"{key} says what is padding"
     return [ConfigSite((*base, key), layer.config[key], key, reason)]

@@ -127,8 +127,8 @@ class ConfigSite:
             itself, `"first"` if it counts some of the first ids, `"whole"` if it
             lists tokens that are never cut, as new ones must not be, `"cut"` if only
             those need to be listed that would be; `"mask_zero"`,
-            `"pad_id"` or `"mask_token"` if it says whether an id is padding, or with
-            which word, and does not yet.
+            `"pad_id"` or `"mask_token"` if it says which id is padding, or with which
+            word, or that none is.
         reason: Why we believe so.
         times: How often a record counts the ids.
         default: What stands for it where it is `None`; of `"cut"`, the rule that says

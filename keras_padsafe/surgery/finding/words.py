@@ -141,9 +141,9 @@ def _counts(layer: LayerNode) -> list[ConfigSite]:
     config, base = layer.config, (*layer.path, "config")
     reason = f"{layer.title}: counts its words"
     sites: list[ConfigSite] = []
-    if config.get("mask_token", "") is None:
-        why = "mask_token says which word is padding"
-        sites.append(ConfigSite((*base, "mask_token"), None, "mask_token", why))
+    if "mask_token" in config:
+        why, word = "mask_token says which word is padding", config["mask_token"]
+        sites.append(ConfigSite((*base, "mask_token"), word, "mask_token", why))
     if isinstance(size := config.get("vocabulary_size"), int):
         sites.append(ConfigSite((*base, "vocabulary_size"), size, "tokens", reason))
     if isinstance(cap := config.get("max_tokens"), int):

@@ -85,7 +85,10 @@ def _no_padding(vocabulary: Vocabulary, change: Change) -> str | None:
     lookups = [site for site in vocabulary.words if site.class_name in LOOKUPS]
     if change.pad != 0 or not lookups:
         return None
-    if follows.count("mask_token") < len({site.layer for site in lookups}):
+    free = [
+        s for s in vocabulary.config if s.follows == "mask_token" and s.value is None
+    ]
+    if len(free) < len({site.layer for site in lookups}):
         return (
             f"{lookups[0].class_name} {lookups[0].layer!r} already gives id 0 to "
             "padding, but the table does not mask it. Expected: a table with "
