@@ -70,15 +70,15 @@ def words_site(
     unknown = config.get("num_oov_indices", 1)
     return WordsSite(
         layer.name,
-        layer.class_name,
         place,
         assets,
         first_id,
-        words,
-        specials,
         reason,
-        frozenset(reserved - {None}),
-        _text_rule(layer),
+        class_name=layer.class_name,
+        words=words,
+        specials=specials,
+        reserved=frozenset(reserved - {None}),
+        text_rule=_text_rule(layer),
         unknown_id=len(specials) - unknown if specials and unknown else None,
     )
 

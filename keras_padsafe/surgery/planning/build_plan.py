@@ -14,6 +14,7 @@ from keras_padsafe.surgery.finding.sites import (
     ArrayOverIds,
     ArraySite,
     ConfigSite,
+    ListedWords,
     WordsSite,
 )
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
@@ -225,19 +226,14 @@ def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
         for number, word in enumerate(site.words)
         if site.first_id + number not in kept
     )
+    same = {field.name: getattr(site, field.name) for field in fields(ListedWords)}
     return WordsChange(
-        layer=site.layer,
-        config_path=site.config_path,
-        assets=site.assets,
-        first_id=site.first_id,
+        **same,
         new_first_id=site.first_id + unlisted,
         count=len(site.words),
         new_count=len(site.words) - len(removed) + len(added),
         added=added,
         removed=removed,
-        reason=site.reason,
-        weights_path=site.weights_path,
-        weight=site.weight,
     )
 
 
