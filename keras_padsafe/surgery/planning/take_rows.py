@@ -15,7 +15,7 @@ from keras_padsafe.surgery.planning.reorder import find_ids, named_ids
 def refilled(
     vocabulary: Vocabulary,
     tokens: Sequence[Word] | None,
-    evict: Sequence[Word] | None,
+    evict: Sequence[Word],
 ) -> Change:
     """The change that gives spare rows to `tokens`, and makes those of `evict` spare.
 
@@ -27,7 +27,8 @@ def refilled(
     """
     check_words_known(vocabulary, "which words go")
     check_lists(vocabulary)
-    words = read_new_words(tokens, vocabulary) if tokens else ()
+    given = () if tokens is None else read_words(tokens, "tokens")
+    words = read_new_words(given, vocabulary) if given else ()
     gone = _evicted(vocabulary, evict)
     if not words and not gone:
         raise SurgeryError(
@@ -134,9 +135,8 @@ def check_lists(vocabulary: Vocabulary) -> None:
         )
 
 
-def _evicted(vocabulary: Vocabulary, evict: Sequence[Word] | None) -> list[int]:
-    asked = () if evict is None else read_words(evict, "evict")
-    gone = sorted(set(find_ids(vocabulary, asked, "evict")))
+def _evicted(vocabulary: Vocabulary, evict: Sequence[Word]) -> list[int]:
+    gone = sorted(set(find_ids(vocabulary, read_words(evict, "evict"), "evict")))
     frozen = {id_ for site in vocabulary.slots for id_ in site.skips}
     kept = {*named_ids(vocabulary), *vocabulary.pad_ids, *frozen}
     for id_ in gone:
