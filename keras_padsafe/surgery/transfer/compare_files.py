@@ -126,7 +126,11 @@ def _differing_others(
     changed = {change.path for change in plan.arrays}
     dropped = "optimizer/" if plan.optimizer == "drop" else None
     for path, before in source.arrays.items():
-        if path in changed or (dropped and path.startswith(dropped)):
+        if path in changed:
+            continue
+        if dropped and path.startswith(dropped):
+            if path in target.arrays:
+                yield f"{path}: was to be dropped"
             continue
         after = target.arrays.get(path)
         if after is None or (after.shape, after.dtype) != (before.shape, before.dtype):
