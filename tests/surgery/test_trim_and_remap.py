@@ -202,6 +202,24 @@ def test_words_move_with_their_ids(tmp_path: Path) -> None:
     assert config["vocabulary"] == ["c", "a", "b"]
 
 
+def test_lookups_of_unequal_length_each_count_their_own_words(tmp_path: Path) -> None:
+    inputs = [keras.Input((4,), dtype="string") for _ in range(2)]
+    table, lists = layers.Embedding(6, DIM), ("abcde", "abc")
+    made = [
+        table(layers.StringLookup(vocabulary=[*words])(x))
+        for words, x in zip(lists, inputs, strict=True)
+    ]
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Model(inputs, made).save(source)
+    kp.surgery.trim(source, target, keep=["a", "e"])
+    found = {
+        tuple(layer["config"]["vocabulary"]): layer["config"]["vocabulary_size"]
+        for layer in read(target).config["config"]["layers"]
+        if layer["class_name"] == "StringLookup"
+    }
+    assert found == {("a", "e"): 3, ("a",): 2}
+
+
 def shifted_pad(ids: Any) -> Any:
     """Ids that a layer has changed on their way to the table."""
     rows = layers.ZeroPadding1D((1, 0))(layers.Reshape((5, 1))(ids))

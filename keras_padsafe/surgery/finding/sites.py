@@ -133,6 +133,7 @@ class ConfigSite:
         times: How often a record counts the ids.
         default: What stands for it where it is `None`; of `"cut"`, the rule that says
             what would be cut.
+        lookup: Of `"tokens"` and `"cap"`, the name of the layer whose words it counts.
     """
 
     path: ConfigPath
@@ -153,6 +154,7 @@ class ConfigSite:
     reason: str
     times: int = 1
     default: Any = None
+    lookup: str = ""
 
     @property
     def is_padding(self) -> bool:

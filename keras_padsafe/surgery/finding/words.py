@@ -145,9 +145,11 @@ def _counts(layer: LayerNode) -> list[ConfigSite]:
         why, word = "mask_token says which word is padding", config["mask_token"]
         sites.append(ConfigSite((*base, "mask_token"), word, "mask_token", why))
     if isinstance(size := config.get("vocabulary_size"), int):
-        sites.append(ConfigSite((*base, "vocabulary_size"), size, "tokens", reason))
+        path = (*base, "vocabulary_size")
+        sites.append(ConfigSite(path, size, "tokens", reason, lookup=layer.name))
     if isinstance(cap := config.get("max_tokens"), int):
-        sites.append(ConfigSite((*base, "max_tokens"), cap, "cap", reason))
+        path = (*base, "max_tokens")
+        sites.append(ConfigSite(path, cap, "cap", reason, lookup=layer.name))
     return sites
 
 

@@ -1,5 +1,6 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal
 
@@ -66,12 +67,12 @@ def build_plan(
     _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
     words = word_changes(vocabulary, change)
-    end = words[0].new_first_id + words[0].new_count if words else 0
+    ends = {one.layer: one.ends for one in words}
     slots = vocabulary.slots if optimizer == "keep" else ()
     sites = [*vocabulary.arrays, *slots]
     check_change(vocabulary, change, sites)
     config = [
-        *(_config_change(site, change, end, vocabulary) for site in vocabulary.config),
+        *(_config_change(site, change, ends) for site in vocabulary.config),
         *(
             ConfigChange(path, None, ZEROS_INITIALIZER, _WHOLE_TABLE)
             for path in vocabulary.initializers
@@ -158,17 +159,21 @@ def _array(site: ArraySite, change: Change, fill: Any) -> ArrayChange:
 
 
 def _config_change(
-    site: ConfigSite, change: Change, end: int, vocabulary: Vocabulary
+    site: ConfigSite, change: Change, ends: Mapping[str, tuple[int, int]]
 ) -> ConfigChange:
-    """What a change makes of a value of config.json; `end` follows its last word."""
+    """What a change makes of a value of config.json.
+
+    `ends` are the ids after the last word of each lookup, before and after.
+    """
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
             new = site.value + site.times * (row_map.size - row_map.old_size)
         case "tokens":
-            new = site.value + end - vocabulary.words[0].end
+            end, new_end = ends[site.lookup]
+            new = site.value + new_end - end
         case "cap":
-            new = max(site.value, end)
+            new = max(site.value, ends[site.lookup][1])
         case "id" if not (change.unpads and site.path[-1] in PADDING):
             new = _new_id(site, row_map)
         case "first":

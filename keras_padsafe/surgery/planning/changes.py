@@ -110,6 +110,11 @@ class WordsChange(ListedWords):
     added: tuple[str | int, ...]
     removed: tuple[str | int, ...]
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """One more than the last id that a word has, before and after."""
+        return self.first_id + self.count, self.new_first_id + self.new_count
+
     def inverse(self) -> "WordsChange":
         """The change back."""
         return replace(
