@@ -195,8 +195,8 @@ def _new_id(site: ConfigSite, row_map: RowMap) -> int:
     places = np.flatnonzero(row_map.ids == site.value)
     if len(places) != 1:
         raise SurgeryError(
-            f"row_map: old id {site.value} goes to {len(places)} new ids, and "
-            f"{config_key(site.path)} names it. Expected: one new id for it."
+            f"{config_key(site.path)} names old id {site.value}, which goes to "
+            f"{len(places)} new ids. Expected: one new id for it."
         )
     return int(places[0])
 
@@ -206,9 +206,9 @@ def _new_count(site: ConfigSite, row_map: RowMap) -> int:
     places = new[old < site.value]
     if not np.array_equal(places, np.arange(len(places))):
         raise SurgeryError(
-            f"row_map: the first {site.value} old ids, which {config_key(site.path)} "
-            "counts, would not be the first new ids. Expected: the kept ones at the "
-            "front, in any order."
+            f"{config_key(site.path)} counts the first {site.value} old ids, which "
+            "would not be the first new ids. Expected: the kept ones at the front, in "
+            "any order."
         )
     return len(places)
 

@@ -4,7 +4,6 @@ import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
-from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
@@ -23,7 +22,7 @@ def check_change(
         _check_fixed(vocabulary, change)
     _check_words_once(vocabulary, change)
     _check_pad_ids(vocabulary, change)
-    _check_appends(sites, change.row_map)
+    _check_appends(vocabulary, change, sites)
     _check_tokenizers(vocabulary, change)
 
 
@@ -127,9 +126,9 @@ def _check_fixed(vocabulary: Vocabulary, change: Change) -> None:
     moved = [id_ for id_ in fixed_ids(vocabulary) if id_ >= len(ids) or ids[id_] != id_]
     if moved:
         raise SurgeryError(
-            f"row_map: id {moved[0]} would move, but a layer of vocabulary "
-            f"{vocabulary.name!r} uses its number for padding or unknown words. "
-            f"Expected: ids {fixed_ids(vocabulary)} where they are."
+            f"Vocabulary {vocabulary.name!r}: id {moved[0]} would move, but a layer "
+            "uses its number for padding or unknown words. Expected: ids "
+            f"{fixed_ids(vocabulary)} where they are."
         )
 
 
@@ -162,14 +161,17 @@ def _check_pad_ids(vocabulary: Vocabulary, change: Change) -> None:
         )
 
 
-def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
+def _check_appends(
+    vocabulary: Vocabulary, change: Change, sites: list[ArraySite]
+) -> None:
     """Refuses to move ids where an array does not say which of them it has."""
     short = next((site for site in sites if site.only_appends), None)
-    if short is not None and not row_map.is_append:
+    if short is not None and not change.row_map.is_append:
         raise SurgeryError(
-            f"row_map: array {short.path} has {short.size} entries for "
-            f"{row_map.old_size} ids, and the file does not say which entry belongs "
-            "to which id. Expected: new ids at the end, and every old id kept."
+            f"Vocabulary {vocabulary.name!r}: array {short.path} has {short.size} "
+            f"entries for {vocabulary.size} ids, and the file does not say which "
+            "entry belongs to which id. Expected: new ids at the end, and every old "
+            "id kept."
         )
 
 
@@ -184,8 +186,8 @@ def _check_tokenizers(vocabulary: Vocabulary, change: Change) -> None:
         end = min(last, row_map.size) if change.undoes else last
         if not np.array_equal(row_map.ids[:end], np.arange(end)):
             raise SurgeryError(
-                "row_map: old ids would move or disappear, but a tokenizer would "
-                f"still give them: {tokenizer} its words keep their ids. Expected: "
-                "every id kept, and new ones at the end. If you change the tokenizer "
-                "yourself, pass its name as leave=NAME (--leave NAME)."
+                f"Vocabulary {vocabulary.name!r}: old ids would move or disappear, but "
+                f"a tokenizer would still give them: {tokenizer} its words keep their "
+                "ids. Expected: every id kept, and new ones at the end. If you change "
+                "the tokenizer yourself, pass its name as leave=NAME (--leave NAME)."
             )
