@@ -71,9 +71,10 @@ def prove_readers(
         who = "code of the model's own" + (f", seen in {who}," if name else "")
         remedy = "pass proof=False (--no-proof)"
     detail = (
-        f"{who} also reads the ids, and did not grow. For {unlike} new ids it gives "
-        f"what it gives for none, or only one, of the {count} old ids that were "
-        f"tried. If it need not know new ids, {remedy}"
+        f"{who} also reads the ids, and did not grow. For {unlike} new ids its output "
+        f"is that of at most one of the {count} old ids that were tried; where only "
+        "what has grown is read, it is that of several. If it need not know new ids, "
+        f"{remedy}"
     )
     return Check(NAME, "skipped", detail)
 
