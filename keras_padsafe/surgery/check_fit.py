@@ -20,7 +20,7 @@ from keras_padsafe.surgery.planning.check_plan import PADDING
 from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.unfit import unfit
-from keras_padsafe.surgery.transfer.transfer import check_arrays
+from keras_padsafe.surgery.transfer.transfer import check_fits_arrays
 
 
 def check_fit(plan: Plan, archive: Archive) -> Plan:
@@ -35,7 +35,7 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     Raises:
         SurgeryError: naming the place that differs.
     """
-    check_arrays(plan, archive)
+    check_fits_arrays(plan, archive)
     if plan.made_of == archive.state:
         return plan
     found = read_inventory(archive, plan.also, plan.leave, ask=plan.ask)

@@ -39,7 +39,7 @@ def transfer(
         ArchiveError: if the file cannot be read or written. Either way nothing was
             written.
     """
-    check_arrays(plan, source)
+    check_fits_arrays(plan, source)
     config, assets = new_config(plan, source), new_assets(plan, source)
     drops = plan.optimizer == "drop" and "optimizer" in source.groups
     provenance = {"version": __version__, "plan": plan.to_json(with_rows=False)}
@@ -60,7 +60,7 @@ def transfer(
     )
 
 
-def check_arrays(plan: Plan, source: Archive) -> None:
+def check_fits_arrays(plan: Plan, source: Archive) -> None:
     """Raises `SurgeryError` unless a file has the arrays that a plan changes."""
     for change in plan.arrays:
         array = source.arrays.get(change.path)
