@@ -206,7 +206,7 @@ def _strings() -> keras.Model:
         (
             _strings,
             {"tokens": ["x"], "at": 0},
-            "^Vocabulary '.*': id 0 would move",
+            r"^Vocabulary '.*': id 0 would move",
         ),
         (_strings, {"tokens": ["x"], "before": "q"}, "'q' is no word"),
         (_strings, {"tokens": ["x"], "at": 5}, "at most 3, the next free id"),

@@ -108,7 +108,7 @@ def test_remap_with_words(tmp_path: Path) -> None:
 
 def test_padding_by_number_cannot_move(tmp_path: Path) -> None:
     source = trained(tmp_path / "old.keras", mask_zero=True)
-    with pytest.raises(SurgeryError, match="^Vocabulary '.*': id 0 would move"):
+    with pytest.raises(SurgeryError, match=r"^Vocabulary '.*': id 0 would move"):
         kp.surgery.remap(source, tmp_path / "new.keras", row_map=[1, 0, 2])
 
 
