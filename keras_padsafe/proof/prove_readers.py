@@ -32,13 +32,8 @@ def prove_readers(
     lies. One that has something for each old id, such as a column, has none for a new
     one.
 
-    Args:
-        model: The model after; its weights are not what they were afterwards.
-        axes: The axis that runs over the ids, for each array that changed, by path.
-        size: How many ids there are.
-        sampler: Makes the batches.
-        leave: Layers that need not know the new ids, as the user says.
-        named: Layers of which the user can say so.
+    The weights of the new model are not what they were afterwards. Layers of `leave`
+    need not know the new ids, as the user can say of those that are `named`.
     """
     from keras_padsafe.compat import inner_layers
 

@@ -63,11 +63,7 @@ def variation(
 ) -> Variation:
     """Builds the model with some numbers of its configuration raised, and compares.
 
-    Args:
-        config: The content of config.json.
-        base: Its skeleton.
-        numbers: The places of the numbers, or of lists of words, which get new ones.
-        by: By how much to raise them.
+    Lists of words get new words.
 
     Raises:
         NotBuilt: if Keras cannot build the model so.

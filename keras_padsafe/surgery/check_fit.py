@@ -27,13 +27,8 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     """The plan, if it changes what one made here for the file would, and no more.
 
     What its maker said of the model (`also`, `leave`) is said again. Old ids, new rows
-    and new words are the maker's choice; what belongs to the vocabulary is not.
-
-    Returns:
-        The plan, which needs a proof where one made here would.
-
-    Raises:
-        SurgeryError: naming the place that differs.
+    and new words are the maker's choice; what belongs to the vocabulary is not. The
+    plan needs a proof where one made here would.
     """
     check_fits_arrays(plan, archive)
     if plan.made_of == archive.state:

@@ -15,11 +15,7 @@ from keras_padsafe.surgery.transfer.compare_files import compare_files
 def prove(
     plan: Plan, source: str | os.PathLike[str], target: str | os.PathLike[str]
 ) -> Certificate:
-    """Shows on the files and by running both models what a plan did.
-
-    Raises:
-        ArchiveError: if a file cannot be read.
-    """
+    """Shows on the files and by running both models what a plan did."""
     with open_archive(source) as before, open_archive(target) as after:
         checks = [*compare_files(plan, before, after), *_run(plan, before, after)]
     import keras

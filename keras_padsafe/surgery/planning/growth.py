@@ -35,9 +35,6 @@ def grown(
 
     New words take spare rows first, then those at the end of a table that has more
     rows than words; all of them are made anew.
-
-    Raises:
-        SurgeryError: if what is asked for cannot be done.
     """
     if capacity is not None:
         _read_rows(capacity, "capacity")

@@ -20,10 +20,6 @@ def refilled(
     """The change that gives spare rows to `tokens`, and makes those of `evict` spare.
 
     The table keeps its size, and every other word its id.
-
-    Raises:
-        SurgeryError: if the new words are more than there is room for, or a word
-            cannot be evicted.
     """
     check_words_known(vocabulary, "which words go")
     check_lists(vocabulary)
@@ -97,11 +93,7 @@ def check_words_known(vocabulary: Vocabulary, what: str) -> None:
 
 
 def read_new_words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
-    """New words that every lookup layer can take in.
-
-    Raises:
-        SurgeryError: naming one that cannot.
-    """
+    """New words that every lookup layer can take in."""
     tokens = read_words(given, "tokens")
     if not tokens:
         raise SurgeryError("tokens: expected at least one new word; received none.")
