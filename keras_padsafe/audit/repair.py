@@ -170,9 +170,7 @@ def rewrite_config(config: dict[str, Any], edits: tuple[Edit, ...]) -> dict[str,
     """A copy of config.json in which each edit is made, wherever it is described."""
     new = copy.deepcopy(config)
     for edit in edits:
-        swap = edit.swap
-        names = (swap.module, swap.class_name, swap.registered_name)
-        for entry in swap_class(new, edit.layer, *names):
+        for entry in swap_class(new, edit.layer, edit.swap):
             if edit.config is not None:
                 entry["config"] = copy.deepcopy(edit.config)
             if edit.arguments is not None:

@@ -4,57 +4,20 @@ Measured on Keras 3.15 for every optimizer listed here: `iteration`, the learnin
 rate unless it is a schedule, then slots for the trainable variables in order.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 SlotFill = float | Literal["weight"]
 """New entries of a slot: a number, or those of the weight that it averages."""
 
 
-@dataclass(frozen=True)
-class OptimizerLayout:
-    """The order of an optimizer's variables.
+def slots_of(
+    class_name: str, config: dict[str, Any], count: int
+) -> list[list[tuple[int, SlotFill]]] | None:
+    """The (position, fill) of each slot of each trainable variable, of `count` saved.
 
-    Attributes:
-        leading: Number of scalars before the slots.
-        blocks: One entry for each run over all trainable variables; within a run
-            each variable has one slot for every fill listed.
-        trailing: Number of scalars after the slots.
+    `None` for a class that is not known here, or if no number of trainable variables
+    gives `count`.
     """
-
-    leading: int
-    blocks: tuple[tuple[SlotFill, ...], ...]
-    trailing: int = 0
-
-    def slots(self, count: int) -> list[list[tuple[int, SlotFill]]] | None:
-        """The positions of the slots of each trainable variable.
-
-        Args:
-            count: The number of variables that the optimizer saved.
-
-        Returns:
-            For each trainable variable its (position, fill) pairs, or `None` if no
-            number of trainable variables gives `count`.
-        """
-        per_variable = sum(len(block) for block in self.blocks)
-        rest = count - self.leading - self.trailing
-        if rest <= 0 or per_variable == 0:
-            return [] if rest in (0, -self.trailing) else None
-        number, remainder = divmod(rest, per_variable)
-        if remainder:
-            return None
-        slots: list[list[tuple[int, SlotFill]]] = [[] for _ in range(number)]
-        position = self.leading
-        for block in self.blocks:
-            for variable in slots:
-                for fill in block:
-                    variable.append((position, fill))
-                    position += 1
-        return slots
-
-
-def layout_of(class_name: str, config: dict[str, Any]) -> OptimizerLayout | None:
-    """The layout of an optimizer, or `None` for a class not known here."""
     blocks = _own_blocks(class_name, config)
     if blocks is None:
         return None
@@ -62,8 +25,22 @@ def layout_of(class_name: str, config: dict[str, Any]) -> OptimizerLayout | None
         blocks = [(0.0,), *blocks]
     if config.get("use_ema"):
         blocks = [("weight",), *blocks]
-    leading = 1 if isinstance(config.get("learning_rate"), dict) else 2
-    return OptimizerLayout(leading, tuple(blocks), int(class_name == "Nadam"))
+    # Scalars come first, and one of Nadam's at the end.
+    position = 1 if isinstance(config.get("learning_rate"), dict) else 2
+    trailing = int(class_name == "Nadam")
+    rest, each = count - position - trailing, sum(map(len, blocks))
+    if rest <= 0 or each == 0:
+        return [] if rest in (0, -trailing) else None
+    number, remainder = divmod(rest, each)
+    if remainder:
+        return None
+    slots: list[list[tuple[int, SlotFill]]] = [[] for _ in range(number)]
+    for block in blocks:
+        for variable in slots:
+            for fill in block:
+                variable.append((position, fill))
+                position += 1
+    return slots
 
 
 def _own_blocks(

@@ -11,12 +11,7 @@ _FIRST, _END = -(1 << 31), -(1 << 30)
 
 
 def spare_word(id_: int, *, integer: bool) -> str | int:
-    """The word that stands for a spare row of this id.
-
-    Args:
-        id_: The id.
-        integer: Whether the words are integers, as those of an `IntegerLookup`.
-    """
+    """The word for the spare row of an id; an integer where words are integers."""
     return _FIRST + id_ if integer else f"[spare {id_}]"
 
 

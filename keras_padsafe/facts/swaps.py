@@ -85,6 +85,8 @@ RESCALING = Swap(
     "Rescaling", frozenset(("scale", "offset")), "keras.layers", registered_name=None
 )
 ACTIVATION = Swap("Activation", frozenset(("activation",)), "keras.layers", None)
+EXTENDABLE = _ours("ExtendableEmbedding", "extendable_embedding")
+"""Takes the configuration of every table of Keras; no keys are listed."""
 
 ACTIVATIONS: Mapping[str, str] = {
     "Relu": "relu",

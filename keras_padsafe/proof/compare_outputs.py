@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keras_padsafe.proof.id_change import IdChange, kept_of
+from keras_padsafe.proof.id_change import IdChange
 
 _SCALE = 1e-6
 
@@ -110,33 +110,33 @@ def _readings(
     before: np.ndarray, after: np.ndarray, change: IdChange | None
 ) -> Iterator[_Reading]:
     """What to lay side by side: outputs as they are, as scores of ids, or as ids."""
+    same, how = before.shape == after.shape, f"{before.shape} became {after.shape}"
+    if change is None and same:
+        yield before, after, before, None, None
+        return
+    if change is None or before.ndim != after.ndim:
+        raise Differs(f"shape {how}")
+    old_size, size = change.row_map.old_size, change.row_map.size
     lengths = list(enumerate(before.shape))
-    if before.shape == after.shape:
-        if change is None:
-            yield before, after, before, None, None
-            return
+    if same:
         yield before, after, _without_spare(before, change), None, None
-        axes = [a for a, n in lengths if a and n == change.old_size == change.new_size]
+        axes = [a for a, n in lengths if a and n == old_size == size]
     else:
-        axes = [a for a, n in lengths if (n,) != after.shape[a : a + 1]]
-        how = f"shape {before.shape} became {after.shape}"
-        if change is None or before.ndim != after.ndim or len(axes) != 1:
-            raise Differs(how)
-        added = after.shape[axes[0]] - before.shape[axes[0]]
-        if added != change.new_size - change.old_size:
-            raise Differs(f"{how}; {change.old_size} ids became {change.new_size}")
+        axes = [a for a, n in lengths if n != after.shape[a]]
+        if [after.shape[a] - before.shape[a] for a in axes] != [size - old_size]:
+            raise Differs(f"shape {how}; {old_size} ids became {size}")
     for axis in axes:
         yield _along(before, after, axis, change)
-    is_ids = before.shape == after.shape and before.dtype.kind in "iu"
-    if is_ids and before.size and 0 <= before.min() <= before.max() < change.old_size:
+    is_ids = same and before.dtype.kind in "iu"
+    if is_ids and before.size and 0 <= before.min() <= before.max() < old_size:
         # Ids, such as the likeliest: a new one may be likelier than any old one.
-        old = ~np.isin(after, change.new_ids)
+        old = ~np.isin(after, change.row_map.new_ids)
         renamed = change.renamed(before)[old]
         yield renamed, after[old], renamed, None, None
 
 
 def _without_spare(before: np.ndarray, change: IdChange) -> np.ndarray:
-    axes = [a for a, n in enumerate(before.shape) if a and n == change.old_size]
+    axes = [a for a, n in enumerate(before.shape) if a and n == change.row_map.old_size]
     for axis in axes if change.old_spare else ():
         before = np.delete(before, change.old_spare, axis=axis)
     return before
@@ -150,18 +150,18 @@ def _along(
     Probabilities are divided by their sum over those ids; a softmax over more ids
     changes them by that factor alone.
     """
-    ids = change.along(before.shape[axis], after.shape[axis])
-    if ids is None:
+    row_map = change.along(before.shape[axis], after.shape[axis])
+    if row_map is None:
         raise NotCompared(
             f"an output of shape {before.shape} became {after.shape}, and it is not "
-            f"known which of the {change.old_size} ids it leaves out"
+            f"known which of the {change.row_map.old_size} ids it leaves out"
         )
     before, after = np.moveaxis(before, axis, -1), np.moveaxis(after, axis, -1)
-    (new, old), added = kept_of(ids), np.flatnonzero(ids < 0)
+    (new, old), added = row_map.kept, row_map.new_ids
     was, is_now = before[..., old], after[..., new]
     if before.dtype.kind != "f":
         return was, is_now, was, None, None
-    whole = after.shape[-1] == change.new_size
+    whole = after.shape[-1] == change.row_map.size
     spare = np.asarray(change.spare if whole else (), np.int64)
     for scores in (lambda x: x, np.exp):
         with np.errstate(over="ignore"):

@@ -19,11 +19,13 @@ class NotShown(Exception):
 
 @dataclass(frozen=True)
 class Pair:
-    """The doors of a model and of its changed file, one for one, and what reaches them.
+    """A model and the one of its changed file, their doors, and what reaches them.
 
-    `change` is `None` if ids stay what they are.
+    The doors are one for one. `change` is `None` if ids stay what they are.
     """
 
+    before: Any
+    after: Any
     reach: Reach
     old: list[Door]
     new: list[Door]
@@ -85,7 +87,7 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
         asked = bool(direct or derived)
         beyond = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype) if asked else None
-        if derived and not direct and change and not change.is_append:
+        if derived and not direct and change and not change.row_map.is_append:
             raise NotShown(
                 f"the model computes ids from input {one.name!r}, and the change "
                 "renames ids. Compare the outputs on your own batches."
@@ -93,8 +95,9 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     else:
         return None
     if beyond is not None and direct and change:
-        old = old[np.isin(old, change.kept[1])]
-        both, fresh = change.renamed(old), np.intersect1d(new, change.new_ids)
+        old = old[np.isin(old, change.row_map.kept[1])]
+        both = change.renamed(old)
+        fresh = np.intersect1d(new, change.row_map.new_ids)
     else:
         # What one lookup knows of old is no new word, though another lacks it.
         known = [word for n in asked_of for word in pair.old[n].words]

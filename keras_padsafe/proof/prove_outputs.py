@@ -42,18 +42,17 @@ def prove_outputs(
     """
     try:
         pair, sampler = pair_models(before, after, change)
-        yield from _compare_old(before, after, pair, change, sampler, reload)
+        yield from _compare_old(pair, change, sampler, reload)
     except (ModelFailed, NotShown, NotCompared) as error:
         yield Check(_OLD, "skipped", str(error))
-        if len(change.new_ids):
+        if change.row_map.new_count:
             yield Check(_NEW, "skipped", "for the same reason")
         return
-    if len(change.new_ids):
-        yield _check_new(before, after, pair, change, sampler)
+    if change.row_map.new_count:
+        yield _check_new(pair, change, sampler)
         try:
-            yield prove_readers(
-                after, dict(change.axes), change.new_size, sampler, leave, named
-            )
+            size = change.row_map.size
+            yield prove_readers(after, change.axes, size, sampler, leave, named)
         except ModelFailed as error:
             yield Check(READERS, "skipped", str(error))
 
@@ -67,54 +66,50 @@ def pair_models(
         ModelFailed: if the model before takes no batch that could be made for it.
         NotShown: if the models take ids in different places.
     """
-    sizes = (change.old_size, change.new_size) if change else (0, 0)
-    arrays = dict(change.axes) if change else {}
+    sizes = (change.row_map.old_size, change.row_map.size) if change else (0, 0)
+    tables, arrays = (change.tables, change.axes) if change else ((), ())
     old, new = (
-        find_doors(model, dict.fromkeys(change.tables if change else (), size), arrays)
+        find_doors(model, dict.fromkeys(tables, size), arrays)
         for model, size in zip((before, after), sizes, strict=True)
     )
     if [door.kind for door in old] != [door.kind for door in new]:
         raise NotShown("the models do not have the same tables and lookups")
     reach = find_reach(before, old, may_lack=change is not None)
-    pair = Pair(reach, old, new, change)
-    return pair, Sampler(pair, before)
+    pair = Pair(before, after, reach, old, new, change)
+    return pair, Sampler(pair)
 
 
 def _compare_old(
-    before: Any,
-    after: Any,
-    pair: Pair,
-    change: IdChange,
-    sampler: Sampler,
-    reload: Callable[[], Any],
+    pair: Pair, change: IdChange, sampler: Sampler, reload: Callable[[], Any]
 ) -> list[Check]:
-    watch, total, rounding = Watch(pair.old), Comparison(), tolerance(before)
+    watch, total, rounding = Watch(pair.old), Comparison(), tolerance(pair.before)
     note = ""
     for batch, renamed in sampler.samples():
         with watch.watching():
-            old = run_model(before, batch)
+            old = run_model(pair.before, batch)
         try:
             try:
-                new = run_model(after, renamed)
+                new = run_model(pair.after, renamed)
             except ModelFailed as error:
                 raise Differs(f"the new model fails on new ids. {error}") from error
             total += compare_outputs(old, new, change, rounding)
             if not total.agrees:
                 raise Differs(str(total))
         except Differs as error:
-            detail = _unsteady(before, reload, batch, old, rounding)
+            detail = _unsteady(pair.before, reload, batch, old, rounding)
             if detail:
                 return [Check(_OLD, "skipped", detail)]
             return [Check(_OLD, "failed", str(error), total.gap or None)]
         note = _not_grown(new, change)
-    if detail := _moved_beyond(before, after, pair, sampler):
+    if detail := _moved_beyond(pair, sampler):
         return [Check(_OLD, "failed", detail)]
     if detail := _not_seen(pair, watch, change):
         return [Check(_OLD, "skipped", detail)]
     if not total.compared:
         return [Check(_OLD, "skipped", "the old model gives no finite output")]
     if seen := _looked_up(pair, watch):
-        note = f"; {min(map(len, seen))} of {change.old_size} ids looked up{note}"
+        found, size = min(map(len, seen)), change.row_map.old_size
+        note = f"; {found} of {size} ids looked up{note}"
     if empty := [one.name for one in pair.reach.inputs if not one.places]:
         note += f"; {', '.join(empty)} left empty"
     checks = [Check(_OLD, "passed", f"{total}{note}", total.gap)]
@@ -155,20 +150,21 @@ def _not_grown(outputs: list[np.ndarray], change: IdChange) -> str:
 
     They may as well be classes, as many as there were ids by chance.
     """
+    size, old_size = change.row_map.size, change.row_map.old_size
     return "".join(
-        f"; output {number} has {change.old_size} units and does not grow"
+        f"; output {number} has {old_size} units and does not grow"
         for number, output in enumerate(outputs)
-        if change.new_size > change.old_size == output.shape[-1] and output.ndim > 2
+        if size > old_size == output.shape[-1] and output.ndim > 2
     )
 
 
-def _moved_beyond(before: Any, after: Any, pair: Pair, sampler: Sampler) -> str | None:
+def _moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
     """What is wrong where a model brings ids that no table has into range by itself."""
     batch, change = sampler.beyond_sample(), pair.change
     if batch is None or change is None:
         return None
     watches = [Watch(doors, harmless=True) for doors in (pair.old, pair.new)]
-    for model, watch in zip((before, after), watches, strict=True):
+    for model, watch in zip((pair.before, pair.after), watches, strict=True):
         try:
             with watch.watching():
                 run_model(model, batch)
@@ -180,7 +176,7 @@ def _moved_beyond(before: Any, after: Any, pair: Pair, sampler: Sampler) -> str 
             continue
         legal, rows = (old >= 0) & (old < door.size), old
         if pair.is_changed(number):
-            legal &= np.isin(old, change.kept[1])
+            legal &= np.isin(old, change.row_map.kept[1])
             rows = change.renamed(np.where(legal, old, 0).astype(int))
         if (rows != new)[legal].any():
             return (
@@ -214,9 +210,7 @@ def _not_seen(pair: Pair, watch: Watch, change: IdChange) -> str | None:
     )
 
 
-def _check_new(
-    before: Any, after: Any, pair: Pair, change: IdChange, sampler: Sampler
-) -> Check:
+def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
     try:
         batches = list(sampler.new_samples())
     except NotShown as error:
@@ -225,20 +219,21 @@ def _check_new(
         detail = "no input takes ids or words of the vocabulary"
         return Check(_NEW, "does not apply", detail)
     every, outputs = set[int](), list[np.ndarray]()
+    asked = set(change.row_map.new_ids.tolist())
     for name, batch in batches:
         watch = Watch(pair.new)
         try:
             with watch.watching():
-                outputs += run_model(after, batch)
+                outputs += run_model(pair.after, batch)
         except ModelFailed as error:
             return Check(_NEW, "failed", str(error))
-        seen = set(change.new_ids.tolist()).intersection(*_looked_up(pair, watch))
+        seen = asked.intersection(*_looked_up(pair, watch))
         if not seen:
             detail = f"no new id of {name} was looked up"
             return Check(_NEW, "skipped", detail)
         every |= seen
     if not all_finite(outputs):
-        if all_finite(run_model(before, next(sampler.samples())[0])):
+        if all_finite(run_model(pair.before, next(sampler.samples())[0])):
             return Check(_NEW, "failed", "NaN or infinite values")
         detail = "old ids give no finite outputs either"
         return Check(_NEW, "skipped", detail)

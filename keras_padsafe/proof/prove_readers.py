@@ -32,13 +32,8 @@ def prove_readers(
     lies. One that has something for each old id, such as a column, has none for a new
     one.
 
-    Args:
-        model: The model after; its weights are not what they were afterwards.
-        axes: The axis that runs over the ids, for each array that changed, by path.
-        size: How many ids there are.
-        sampler: Makes the batches.
-        leave: Layers that need not know the new ids, as the user says.
-        named: Layers of which the user can say so.
+    The weights of the new model are not what they were afterwards. Layers of `leave`
+    need not know the new ids, as the user can say of those that are `named`.
     """
     from keras_padsafe.compat import inner_layers
 
@@ -71,9 +66,10 @@ def prove_readers(
         who = "code of the model's own" + (f", seen in {who}," if name else "")
         remedy = "pass proof=False (--no-proof)"
     detail = (
-        f"{who} also reads the ids, and did not grow. For {unlike} new ids it gives "
-        f"what it gives for none, or only one, of the {count} old ids that were "
-        f"tried. If it need not know new ids, {remedy}"
+        f"{who} also reads the ids, and did not grow. For {unlike} new ids its output "
+        f"is that of at most one of the {count} old ids that were tried; where only "
+        "what has grown is read, it is that of several. If it need not know new ids, "
+        f"{remedy}"
     )
     return Check(NAME, "skipped", detail)
 

@@ -42,8 +42,9 @@ def _tokenizers(model: Any, path: Any) -> dict[str, Any]:
 
 def _compare(old: Any, new: Any, words: Mapping[Any, int], change: IdChange) -> Check:
     compared = 0
-    marks = [_plain(str(word).removeprefix(_suffix(old))) for word in words]
-    kept = set(change.kept[1].tolist())
+    suffix = getattr(old, "suffix_indicator", "")
+    marks = [_plain(str(word).removeprefix(suffix)) for word in words]
+    kept = set(change.row_map.kept[1].tolist())
     for text in _texts(old):
         ids = _ids(old, text)
         known = kept.issuperset(ids.tolist())
@@ -93,10 +94,6 @@ def _texts(tokenizer: Any) -> Iterator[str]:
 
 def _ids(tokenizer: Any, text: str) -> np.ndarray:
     return np.asarray(tokenizer(text)).reshape(-1).astype(np.int64)
-
-
-def _suffix(tokenizer: Any) -> str:
-    return getattr(tokenizer, "suffix_indicator", "")
 
 
 def _plain(text: str) -> str:

@@ -24,12 +24,12 @@ class Sampler:
         NotShown: if old ids cannot be told from what the model makes of them.
     """
 
-    def __init__(self, pair: Pair, model: Any) -> None:
+    def __init__(self, pair: Pair) -> None:
         self._pair, self._parts = pair, pair.reach.parts
         self._pads = [self._pad(part) for part in self._parts]
         fixed = (one.shape[0] for one in pair.reach.inputs if one.shape[0])
         self._rows = next(fixed, ROWS)
-        self._pools = self._settled(model)
+        self._pools = self._settled()
         if self._rows == ROWS and self._batches(ROWS) > _BATCHES:
             most = _NUMBERS // max(pair.reach.output_size, 1)
             self._rows = max(ROWS, min(_MANY_ROWS, most))
@@ -110,8 +110,8 @@ class Sampler:
         values = [pool and pool.new if one is None else one for one, pool in both]
         return self._batch(values, 0)
 
-    def _settled(self, model: Any) -> list[Pool | None]:
-        """Leaves out ids of which the model computes some that a table lacks."""
+    def _settled(self) -> list[Pool | None]:
+        """Leaves out ids of which the old model computes some that a table lacks."""
         over = margins = np.zeros((len(self._parts), 2), int)
         pools: list[Pool | None] = []
         for _ in range(20):
@@ -121,7 +121,8 @@ class Sampler:
             watch = Watch(self._pair.old, harmless=True)
             if any(part.derived for part in self._parts):
                 with watch.watching():
-                    run_model(model, self._batch([p and p.old for p in pools], 0))
+                    batch = self._batch([p and p.old for p in pools], 0)
+                    run_model(self._pair.before, batch)
             over = np.array([self._overshoot(watch, part) for part in self._parts])
             if not over.any():
                 break
@@ -144,7 +145,7 @@ class Sampler:
             for part, pool in zip(self._parts, self._pools, strict=True)
             if pool
         ]
-        return max(1, *counts, 0)
+        return max([1, *counts])
 
     def _batch(
         self,

@@ -53,9 +53,6 @@ class Skeleton:
 def build(config: dict[str, Any]) -> Skeleton:
     """The skeleton of a config.json; no value is made and no code of the file is run.
 
-    Args:
-        config: The content of config.json; not modified.
-
     Raises:
         NotBuilt: if Keras cannot build it.
     """

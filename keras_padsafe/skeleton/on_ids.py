@@ -17,9 +17,6 @@ def column_key(layer: Any) -> str | None:
     The layer is made anew, with that number and with a larger one, and called on ids:
     each gives a number in its own column and zeros in all others, and old ids give
     the same whatever the number.
-
-    Args:
-        layer: A layer of a skeleton.
     """
     try:
         inputs, width, config = layer.input, layer.output.shape[-1], layer.get_config()
@@ -74,9 +71,6 @@ def indexed_rows(layer: Any) -> dict[int, int]:
 
     The layer is made anew and called on a few ids. Where the entries of one of them
     change in a weight, what it makes of that id changes, and of no other.
-
-    Args:
-        layer: A layer of a skeleton.
     """
     shapes = [tuple(weight.shape) for weight in layer.weights]
     if not 0 < sum(map(math.prod, shapes)) <= _MOST_WEIGHTS:
@@ -117,13 +111,7 @@ def _indexes(layer: Any, number: int, axis: int, inputs: Any) -> bool:
 
 
 def _on_ids(layer: Any, inputs: Any, ids: np.ndarray) -> np.ndarray:
-    """What a layer makes of some ids, each of which fills a row of a batch.
-
-    Args:
-        layer: The layer.
-        inputs: What stands for its input in a skeleton.
-        ids: The ids.
-    """
+    """What a layer makes of some ids, each of which fills a row of a batch."""
     shape = [dim or _STEPS for dim in inputs.shape[1:]]
     batch = np.broadcast_to(ids.reshape(-1, *[1] * len(shape)), (len(ids), *shape))
     return np.asarray(keras.ops.convert_to_numpy(layer(batch.astype(inputs.dtype))))

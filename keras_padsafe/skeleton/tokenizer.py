@@ -32,11 +32,7 @@ class BuiltTokenizer:
 def build_tokenizer(
     config: dict[str, Any], files: Mapping[str, bytes]
 ) -> BuiltTokenizer:
-    """Builds a tokenizer from its serialized form and the files of its words.
-
-    Args:
-        config: The tokenizer as a file describes it; not modified.
-        files: What lies in its folder of assets, by name.
+    """Builds a tokenizer from its serialized form and its files of words, by name.
 
     Raises:
         NotBuilt: if KerasHub cannot build it.

@@ -1,7 +1,7 @@
 """What follows a number of config.json: two skeletons that differ in it."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,8 @@ from keras_padsafe.saved_model.config_path import ConfigPath, value_at
 from keras_padsafe.saved_model.word_lists import with_words, words_in
 from keras_padsafe.skeleton.build import Skeleton, build
 
-Shape = tuple[int, ...]
+Shapes = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+"""Those of an array in two skeletons; `None` where one has no such array."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,8 @@ class Variation:
 
     Attributes:
         by: By how much they are larger.
-        axes: For each array that has another shape, the axis that grew by as much.
-        odd: Arrays that have another shape and did not grow so, or exist in one
-            skeleton only, with both shapes.
+        changed: The arrays that have another shape, or exist in one skeleton only.
+        axes: For each that grew by as much, the axis that did.
         config: Places of config.json whose number grew by as much.
         counters: Lookup layers that know as many words more, and Hashings with as
             many bins more, by their groups.
@@ -30,37 +30,44 @@ class Variation:
     """
 
     by: int = 0
+    changed: dict[str, Shapes] = field(default_factory=dict)
     axes: dict[str, int] = field(default_factory=dict)
-    odd: dict[str, tuple[Shape | None, Shape | None]] = field(default_factory=dict)
     config: frozenset[ConfigPath] = frozenset()
     counters: frozenset[str] = frozenset()
     step_outputs: bool = False
     problem: str | None = None
 
-    def units(self, shapes: Mapping[str, Shape]) -> dict[str, int]:
-        """How many units each array has for one that is counted.
+    @property
+    def odd(self) -> dict[str, Shapes]:
+        """The arrays that changed in another way."""
+        return {p: pair for p, pair in self.changed.items() if p not in self.axes}
 
-        Empty, if anything moves but the last axis of some arrays.
+    def units(self) -> dict[str, tuple[int, int]]:
+        """The axis of each array, and how many entries it has for one that is counted.
 
-        Args:
-            shapes: Those of the first skeleton.
+        Empty, if arrays move along first axes and last ones: so does a width of the
+        model, which one layer makes and another takes in.
         """
-        found: dict[str, int] = {}
-        for path, axis in self.axes.items():
+        found: dict[str, tuple[int, int]] = {}
+        for path, (before, after) in self.changed.items():
             if path.startswith("optimizer/"):
                 continue
-            if axis != len(shapes[path]) - 1:
+            if before is None or after is None or len(before) != len(after):
                 return {}
-            found[path] = 1
-        for path, (before, after) in self.odd.items():
-            if path.startswith("optimizer/"):
-                continue
-            if not before or not after or before[:-1] != after[:-1]:
+            gaps = [new - old for old, new in zip(before, after, strict=True)]
+            axis = next(number for number, gap in enumerate(gaps) if gap)
+            each, rest = divmod(gaps[axis], self.by)
+            if rest or each < 1 or any(gaps[axis + 1 :]):
                 return {}
-            found[path], rest = divmod(after[-1] - before[-1], self.by)
-            if rest or found[path] < 1:
-                return {}
-        return found
+            found[path] = axis, each
+        wide = [
+            (path, axis) for path, (axis, _) in found.items() if self._rank(path) > 1
+        ]
+        are_last = {axis == self._rank(path) - 1 for path, axis in wide}
+        return found if len(are_last) == 1 else {}
+
+    def _rank(self, path: str) -> int:
+        return len(self.changed[path][0] or ())
 
 
 def variation(
@@ -68,33 +75,26 @@ def variation(
 ) -> Variation:
     """Builds the model with some numbers of its configuration raised, and compares.
 
-    Args:
-        config: The content of config.json.
-        base: Its skeleton.
-        numbers: The places of the numbers, or of lists of words, which get new ones.
-        by: By how much to raise them.
+    Lists of words get new words.
 
     Raises:
         NotBuilt: if Keras cannot build the model so.
     """
     raised = build(_raised(config, numbers, by))
-    axes: dict[str, int] = {}
-    odd: dict[str, Any] = {}
-    for path in base.shapes | raised.shapes:
-        before, after = base.shapes.get(path), raised.shapes.get(path)
-        if before != after:
-            axis = _grown_axis(before, after, by)
-            if axis is None:
-                odd[path] = (before, after)
-            else:
-                axes[path] = axis
+    pairs = {
+        path: (base.shapes.get(path), raised.shapes.get(path))
+        for path in base.shapes | raised.shapes
+    }
+    changed = {p: shapes for p, shapes in pairs.items() if shapes[0] != shapes[1]}
+    grown_axes = {p: _grown_axis(*shapes, by) for p, shapes in changed.items()}
+    axes = {p: axis for p, axis in grown_axes.items() if axis is not None}
     counters = (g for g, n in raised.counters.items() if base.counters.get(g) == n - by)
     grown = frozenset(_grown(base.config, raised.config, by, ()))
     steps = any(
         len(before) > 2 and before[:-1] == after[:-1] and before[-1] == after[-1] - by
         for before, after in zip(_outputs(base), _outputs(raised), strict=False)
     )
-    return Variation(by, axes, odd, grown, frozenset(counters), steps)
+    return Variation(by, changed, axes, grown, frozenset(counters), steps)
 
 
 def _outputs(skeleton: Skeleton) -> list[tuple[Any, ...]]:

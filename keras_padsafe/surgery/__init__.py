@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from keras_padsafe.facts.rules import register_rule as register_rule
     from keras_padsafe.proof.certificate import Certificate as Certificate
     from keras_padsafe.proof.certificate import Check as Check
+    from keras_padsafe.saved_model.row_map import RowMap as RowMap
     from keras_padsafe.surgery.apply_plan import apply_plan as apply_plan
     from keras_padsafe.surgery.finding.inventory import Inventory as Inventory
     from keras_padsafe.surgery.finding.vocabulary import Vocabulary as Vocabulary
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from keras_padsafe.surgery.plan import plan as plan
     from keras_padsafe.surgery.planning.new_rows import NewRows as NewRows
     from keras_padsafe.surgery.planning.plan import Plan as Plan
-    from keras_padsafe.surgery.planning.row_map import RowMap as RowMap
     from keras_padsafe.surgery.refill import refill as refill
     from keras_padsafe.surgery.remap import remap as remap
     from keras_padsafe.surgery.report import Report as Report
@@ -41,7 +41,7 @@ open_room(
         "plan": "surgery.plan",
         "NewRows": "surgery.planning.new_rows",
         "Plan": "surgery.planning.plan",
-        "RowMap": "surgery.planning.row_map",
+        "RowMap": "saved_model.row_map",
         "refill": "surgery.refill",
         "remap": "surgery.remap",
         "Report": "surgery.report",

@@ -47,9 +47,6 @@ def carry_out(
 
     `asked` is what is to be done, as `Request` has it; if `in_place`, a live model
     takes the change over itself.
-
-    Raises:
-        SurgeryError: if no target is given for a file.
     """
     writing: dict[str, Any] = {**options}
     names = ("overwrite", "proof", "progress")
@@ -82,11 +79,7 @@ def carry_out(
 def read_how(
     overwrite: Any = False, proof: Any = None, progress: Any = None
 ) -> tuple[bool, bool | None, Progress | None]:
-    """The arguments that say how a file is written, each of its type.
-
-    Raises:
-        SurgeryError: naming the one that is not.
-    """
+    """The arguments that say how a file is written, each of its type."""
     return (
         read_flag(overwrite, "overwrite"),
         None if proof is None else read_flag(proof, "proof"),

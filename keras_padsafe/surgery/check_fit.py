@@ -7,7 +7,6 @@ from typing import Any
 from keras_padsafe.archive import Archive
 from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
-from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.surgery.finding.inventory import read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
@@ -21,22 +20,17 @@ from keras_padsafe.surgery.planning.check_plan import PADDING
 from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.unfit import unfit
-from keras_padsafe.surgery.transfer.transfer import check_arrays
+from keras_padsafe.surgery.transfer.transfer import check_fits_arrays
 
 
 def check_fit(plan: Plan, archive: Archive) -> Plan:
     """The plan, if it changes what one made here for the file would, and no more.
 
     What its maker said of the model (`also`, `leave`) is said again. Old ids, new rows
-    and new words are the maker's choice; what belongs to the vocabulary is not.
-
-    Returns:
-        The plan, which needs a proof where one made here would.
-
-    Raises:
-        SurgeryError: naming the place that differs.
+    and new words are the maker's choice; what belongs to the vocabulary is not. The
+    plan needs a proof where one made here would.
     """
-    check_arrays(plan, archive)
+    check_fits_arrays(plan, archive)
     if plan.made_of == archive.state:
         return plan
     found = read_inventory(archive, plan.also, plan.leave, ask=plan.ask)
@@ -56,7 +50,7 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     spare = {"spare ids": made.old_spare_ids}
     _expect_same(archive, spare, {"spare ids": plan.old_spare_ids})
     _check_words(plan, vocabulary, change, archive)
-    free = _free_places(vocabulary, change, archive)
+    free = _free_places(vocabulary, change)
     due, given = (
         {config_key(c.path): c.new for c in one.config if c.path not in free}
         for one in (made, plan)
@@ -100,27 +94,18 @@ def _check_words(
             check_new_words([word for word in added if not is_spare(word)], site)
 
 
-def _free_places(
-    vocabulary: Vocabulary, change: Change, archive: Archive
-) -> set[ConfigPath]:
+def _free_places(vocabulary: Vocabulary, change: Change) -> set[ConfigPath]:
     """Places of config.json that do not follow from the row map alone.
 
     They are lists and numbers of words, and what is padding in the bound layers.
     """
-    bound = {*vocabulary.layers, *(site.layer for site in vocabulary.words)}
-    padding = {
-        (*layer.path, "config", key)
-        for layer in read_layer_tree(archive).walk()
-        if layer.name in bound
-        for key in PADDING
-    }
     follow = {
         site.path
         for site in vocabulary.config
         if site.follows in ("table", "record", "id", "first")
         if not (change.unpads and site.path[-1] in PADDING)
     }
-    known = {*padding, *vocabulary.initializers, *(s.path for s in vocabulary.config)}
+    known = {*vocabulary.initializers, *(s.path for s in vocabulary.config)}
     return known - follow
 
 

@@ -7,13 +7,13 @@ from typing import Any, Unpack
 from keras_padsafe.archive import Archive, open_archive, write_archive
 from keras_padsafe.arguments import MAX_IDS, read_count, read_flag, read_path
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.facts.swaps import EXTENDABLE
 from keras_padsafe.saved_model.group_names import renamed_groups
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.surgery.finding.inventory import read_inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.frozen_tables import (
-    OURS,
     end_lora,
     freezable_tables,
     with_frozen_rows,
@@ -99,7 +99,8 @@ def _frozen(
     root = read_layer_tree(archive)
     sites = {site.path: site.axis for site in vocabulary.arrays}
     tables = freezable_tables(root, [path for path, axis in sites.items() if not axis])
-    renames = renamed_groups(root, dict.fromkeys(tables.values(), OURS))
+    new_classes = dict.fromkeys(tables.values(), EXTENDABLE.class_name)
+    renames = renamed_groups(root, new_classes)
     config = with_frozen_rows(archive.config or {}, tables.values(), old_size)
     end_lora(config, root, sites)
     compiled = config.pop("compile_config", None)

@@ -4,13 +4,11 @@ import copy
 from collections.abc import Container, Iterable
 from typing import Any
 
+from keras_padsafe.facts.swaps import EXTENDABLE
 from keras_padsafe.saved_model.group_names import named_by_rule
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.rename_operations import rename_operations
 from keras_padsafe.saved_model.swap_class import swap_class
-
-OURS = "ExtendableEmbedding"
-_REGISTERED = f"keras_padsafe>{OURS}"
 
 
 def freezable_tables(root: LayerNode, paths: Iterable[str]) -> dict[str, LayerNode]:
@@ -36,9 +34,8 @@ def with_frozen_rows(
 ) -> dict[str, Any]:
     """A copy of config.json in which the first rows of these tables never move."""
     new = copy.deepcopy(config)
-    module, registered = "keras_padsafe.layers.extendable_embedding", _REGISTERED
     for table in tables:
-        for entry in swap_class(new, table, module, OURS, registered):
+        for entry in swap_class(new, table, EXTENDABLE):
             entry["config"]["frozen_rows"] = rows
     rename_operations(new)
     return new
@@ -57,7 +54,7 @@ def end_lora(config: dict[str, Any], root: LayerNode, paths: Container[str]) -> 
 
 
 def _is_freezable(layer: LayerNode) -> bool:
-    if layer.key == _REGISTERED:
+    if layer.key == EXTENDABLE.registered_name:
         return True
     if layer.key not in ("keras>Embedding", "keras>ReversibleEmbedding"):
         return False

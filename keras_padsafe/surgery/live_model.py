@@ -18,11 +18,7 @@ def is_live_model(source: Any) -> bool:
 
 
 def save_live(model: Any, path: Path) -> str:
-    """Saves a model; returns the path.
-
-    Raises:
-        SurgeryError: if it is none.
-    """
+    """Saves a model; returns the path."""
     if not hasattr(model, "save") or not hasattr(model, "get_config"):
         raise SurgeryError(
             "source: expected the path of a `.keras` file or a Keras model; received "

@@ -15,11 +15,7 @@ from keras_padsafe.surgery.transfer.compare_files import compare_files
 def prove(
     plan: Plan, source: str | os.PathLike[str], target: str | os.PathLike[str]
 ) -> Certificate:
-    """Shows on the files and by running both models what a plan did.
-
-    Raises:
-        ArchiveError: if a file cannot be read.
-    """
+    """Shows on the files and by running both models what a plan did."""
     with open_archive(source) as before, open_archive(target) as after:
         checks = [*compare_files(plan, before, after), *_run(plan, before, after)]
     import keras
@@ -71,18 +67,16 @@ def id_change(plan: Plan) -> IdChange:
         for c in weights
     }
     return IdChange(
-        ids=plan.row_map.ids,
-        old_size=plan.old_size,
-        arrays=frozenset([*(change.path for change in weights), *plan.encoders]),
+        row_map=plan.row_map,
+        axes={c.path: c.axis for c in weights},
         tables=frozenset(
             [
                 *(c.path for c in weights if c.role == "embedding table"),
                 *plan.encoders,
             ]
         ),
-        partial=tuple((own.ids, own.old_size) for own in partial.values()),
+        partial=tuple(partial.values()),
         pad=plan.pad,
         old_spare=plan.old_spare_ids,
         spare=plan.inverse().old_spare_ids,
-        axes=tuple((c.path, c.axis) for c in weights),
     )

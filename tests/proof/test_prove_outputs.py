@@ -13,6 +13,7 @@ from keras_padsafe.proof.bits import as_array
 from keras_padsafe.proof.certificate import Check, verdict_of
 from keras_padsafe.proof.id_change import IdChange
 from keras_padsafe.proof.prove_outputs import prove_outputs
+from keras_padsafe.saved_model.row_map import RowMap
 
 from .models import (
     ADDED,
@@ -66,9 +67,8 @@ def moved(build: Build, ids: np.ndarray, folder: Path) -> tuple[Any, Any, IdChan
             values = np.where(np.moveaxis(is_new, 0, axes[path]), mean, made)
         new.assign(values)
     before, after = (_loaded(one, folder) for one in (before, after))
-    arrays = frozenset(axes)
     tables = frozenset(p for p, axis in axes.items() if axis == 0 and "dense" not in p)
-    return before, after, IdChange(ids, SIZE, arrays, tables, axes=(*axes.items(),))
+    return before, after, IdChange(RowMap(ids, SIZE), axes, tables)
 
 
 def _axes(before: Any, other: Any) -> dict[str, int]:
@@ -144,8 +144,8 @@ def test_ids_beyond_a_table_too_large_to_be_traced(tmp_path: Path) -> None:
     after.get_layer("words").embeddings.assign(np.pad(values, [(0, 3), (0, 0)]))
     for old, new in zip(before.weights[1:], after.weights[1:], strict=True):
         new.assign(as_array(old))
-    path = frozenset({"layers/embedding/vars/0"})
-    change = IdChange(np.array([*range(300), *[-1] * 3]), 300, path, path)
+    path = "layers/embedding/vars/0"
+    change = IdChange(RowMap.append(300, 3), {path: 0}, frozenset({path}))
     check = proved(before, after, change)[OLD]
     assert (check.status, "reach other rows" in check.detail) == ("failed", True), check
 

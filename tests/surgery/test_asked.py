@@ -354,6 +354,31 @@ def test_scores_in_parts_are_asked_about(tmp_path: Path) -> None:
     assert grown.output_shape[-1] == SIZE + ADDED
 
 
+@keras.saving.register_keras_serializable("tests.asked")
+class Nodes(Configured):
+    """Scores by the nodes of a tree, which are one fewer than its leaves."""
+
+    def __init__(self, leaves: int, **options: Any) -> None:
+        super().__init__({"leaves": leaves}, **options)
+
+    def build(self, shape: Any) -> None:
+        self.nodes = self.add_weight(shape=(self.own["leaves"] - 1, shape[-1]))
+
+    def call(self, x: Any) -> Any:
+        return ops.matmul(x, ops.transpose(self.nodes))
+
+
+def test_rows_that_score_the_ids_are_asked_about(tmp_path: Path) -> None:
+    model = keras.Sequential([layers.Embedding(SIZE, DIM), Nodes(SIZE, name="nodes")])
+    source = saved(model, tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="12 entries along axis 0") as it:
+        grow(source, rows=ADDED)
+    report = grow(source, rows=ADDED, also=re.findall(r"--also (\S+)", str(it.value)))
+    assert (SIZE + ADDED - 1, DIM) in _shapes(report).values()
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+
+
 def test_scores_that_are_the_best_of_several_cannot_grow(tmp_path: Path) -> None:
     table, head = layers.Embedding(SIZE, DIM), InParts(SIZE, True, name="head")
     source = saved(keras.Sequential([table, head]), tmp_path / "old.keras")

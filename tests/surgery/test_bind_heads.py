@@ -205,7 +205,7 @@ def test_says_what_was_left_alone(tmp_path: Path) -> None:
     assert left["layers/conv1d/vars/0"].shape == (2, DIM, SIZE)
     assert "Conv1D" in left["layers/conv1d/vars/0"].reason
     plan = kp.surgery.plan(source, rows=1)
-    assert [item["path"] for item in plan.left_alone] == list(left)
+    assert [item.path for item in plan.left_alone] == list(left)
     _settled(build, source)
 
 

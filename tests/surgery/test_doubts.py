@@ -114,10 +114,6 @@ def columns() -> keras.Model:
         (one_id_alone, "head.* for a whole row"),
         (last_state, "head.* for a whole row.*--also head:1.*--leave head"),
         (bigram, f"rows of {SIZE} numbers .*--also embedding:0 .* if they are not"),
-        (
-            scores_of_scores,
-            "head.* of those of Dense.*--also head:1 .* if they are not",
-        ),
         (slopes, "PReLU"),
         (plus_other_units, "combines .* the output of 'other'"),
         (plus_constant, "combines .* a constant"),

@@ -277,6 +277,6 @@ def test_as_many_positions_as_ids(tmp_path: Path) -> None:
     save(lambda size: _bert(size, SIZE), SIZE, source)
     plan = kp.surgery.grow(source, target, rows=ADDED).plan
     assert_same_structure(read(target), read(larger))
-    assert [item["path"] for item in plan.left_alone] == [
+    assert [item.path for item in plan.left_alone] == [
         "layers/position_embedding/vars/0"
     ]

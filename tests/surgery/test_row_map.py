@@ -21,9 +21,9 @@ maps = st.integers(1, 30).flatmap(
 def test_runs_and_json_hold_the_whole_map(row_map: RowMap) -> None:
     assert RowMap.from_json(row_map.to_json(), row_map.old_size) == row_map
     rebuilt = [
-        -1 if run.old < 0 else run.old + i
-        for run in row_map.runs()
-        for i in range(run.count)
+        -1 if old < 0 else old + i
+        for old, count in row_map.runs()
+        for i in range(count)
     ]
     assert rebuilt == row_map.ids.tolist()
 

@@ -248,6 +248,17 @@ def test_refill_refuses(tmp_path: Path, case: str) -> None:
     assert not target.exists()
 
 
+@only_once
+def test_refill_takes_arrays_of_words(tmp_path: Path) -> None:
+    report = kp.surgery.refill(
+        _trained(tmp_path / "old.keras"),
+        tmp_path / "new.keras",
+        tokens=np.array(["fox", "gnu"]),
+        evict=np.array(["bee", "ant"]),
+    )
+    assert report.tokens == {"fox": 1, "gnu": 2}
+
+
 GROWTH_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "rows": ({"rows": 2}, "Grow twice"),
     "at": ({"tokens": ["fox"], "at": 1}, "Grow twice"),

@@ -131,6 +131,17 @@ def test_slots_reset_are_seen(source: Path, tmp_path: Path) -> None:
     assert not certificate.passed
 
 
+def test_an_optimizer_that_was_to_be_dropped_is_seen(
+    source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "new.keras"
+    kp.surgery.grow(source, target, rows=ADDED)
+    plan = kp.surgery.plan(source, rows=ADDED, optimizer="drop")
+    check = kp.surgery.verify(source, target, plan)["other arrays identical"]
+    assert check.status == "failed"
+    assert "optimizer/vars/0: was to be dropped" in check.detail
+
+
 def test_the_wrong_one_of_two_equal_tables_is_seen(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
 

@@ -108,7 +108,7 @@ def test_remap_with_words(tmp_path: Path) -> None:
 
 def test_padding_by_number_cannot_move(tmp_path: Path) -> None:
     source = trained(tmp_path / "old.keras", mask_zero=True)
-    with pytest.raises(SurgeryError, match="id 0 would move"):
+    with pytest.raises(SurgeryError, match=r"^Vocabulary '.*': id 0 would move"):
         kp.surgery.remap(source, tmp_path / "new.keras", row_map=[1, 0, 2])
 
 
@@ -200,6 +200,24 @@ def test_words_move_with_their_ids(tmp_path: Path) -> None:
     kp.surgery.remap(source, target, row_map=[0, 3, 1, 2])
     config = read(target).config["config"]["layers"][1]["config"]
     assert config["vocabulary"] == ["c", "a", "b"]
+
+
+def test_lookups_of_unequal_length_each_count_their_own_words(tmp_path: Path) -> None:
+    inputs = [keras.Input((4,), dtype="string") for _ in range(2)]
+    table, lists = layers.Embedding(6, DIM), ("abcde", "abc")
+    made = [
+        table(layers.StringLookup(vocabulary=[*words])(x))
+        for words, x in zip(lists, inputs, strict=True)
+    ]
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    keras.Model(inputs, made).save(source)
+    kp.surgery.trim(source, target, keep=["a", "e"])
+    found = {
+        tuple(layer["config"]["vocabulary"]): layer["config"]["vocabulary_size"]
+        for layer in read(target).config["config"]["layers"]
+        if layer["class_name"] == "StringLookup"
+    }
+    assert found == {("a", "e"): 3, ("a",): 2}
 
 
 def shifted_pad(ids: Any) -> Any:

@@ -322,7 +322,12 @@ def test_many_words_take_little_time() -> None:
     """Each look-up of a word takes the same time however many there are."""
     words = tuple(f"w{number}" for number in range(20_000))
     specials = ("[UNK]",)
-    site = WordsSite("l", "StringLookup", None, (), 1, words, specials, "")
+    site = WordsSite(
+        *("l", None, (), 1, ""),
+        class_name="StringLookup",
+        words=words,
+        specials=specials,
+    )
     started = time.process_time()
     check_new_words([f"new{number}" for number in range(20_000)], site)
     assert time.process_time() - started < 2

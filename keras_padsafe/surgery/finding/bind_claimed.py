@@ -8,28 +8,40 @@ from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, doubt
 
 
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
     claimed = [
-        (layer, array, by_size(layer, array, claims))
+        (layer, array, claims)
         for layer, array in (model.arrays if model.claims.also else ())
         if (claims := model.claims.on(layer, array))
     ]
     for vocabulary in drafts if claimed else ():
-        bound = {site.path for site in vocabulary.arrays}
-        for layer, array, meant in claimed:
-            claim = meant.get(vocabulary.size)
+        bound = {site.path: site.axis for site in vocabulary.arrays}
+        for layer, array, claims in claimed:
+            claim = by_size(layer, array, claims).get(vocabulary.size)
             if claim is None:
                 continue
-            whole = array.shape[claim.axis] == vocabulary.size
-            if whole and array.path not in bound:
+            whole = {c.axis for c in claims if array.shape[c.axis] == vocabulary.size}
+            if claim.axis in whole and array.path not in bound:
                 vocabulary.arrays.append(claimed_site(array, claim))
+            if whole - {bound.get(array.path, claim.axis)}:
+                vocabulary.unexplained.append(on_two_axes(layer, array.path))
             if layer.name not in vocabulary.layers:
                 vocabulary.layers.append(layer.name)
             _add_numbers(model, layer, array, claim, vocabulary)
+
+
+def on_two_axes(layer: LayerNode, path: str) -> Unexplained:
+    """An array that would have to grow along two axes."""
+    return doubt(
+        layer,
+        f"holds {path}, which runs over the ids along two axes, for example from a "
+        "column for each id to a score for each id",
+        "It cannot be grown in the file: grow it in Keras",
+    )
 
 
 def claimed_site(array: StoredArray, claim: Also, role: str | None = None) -> ArraySite:

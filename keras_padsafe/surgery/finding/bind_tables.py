@@ -9,7 +9,11 @@ from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.bind_claimed import by_size, claimed_site
+from keras_padsafe.surgery.finding.bind_claimed import (
+    by_size,
+    claimed_site,
+    on_two_axes,
+)
 from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
 from keras_padsafe.surgery.finding.claims import Also
 from keras_padsafe.surgery.finding.columns import takers_of
@@ -57,7 +61,7 @@ def add_holding(vocabulary: Draft, holding: Holding) -> None:
     for site in holding.arrays:
         mine = (site.axis, site.skips)
         if known.get(site.path, mine) != mine:
-            vocabulary.unexplained.append(_square(holding.layer, site))
+            vocabulary.unexplained.append(on_two_axes(holding.layer, site.path))
     for name in names_of(holding.layer):
         if name not in vocabulary.layers:
             vocabulary.layers.append(name)
@@ -90,15 +94,6 @@ def add_head_of_steps(vocabulary: Draft, head: Holding) -> None:
             "and they are taken as scores of the ids. "
             f"{leaving(layer.name)} if they are tags or classes."
         )
-
-
-def _square(layer: LayerNode, site: ArraySite) -> Unexplained:
-    return doubt(
-        layer,
-        f"holds {site.path}, which runs over the ids along two axes, for example "
-        "from a column for each id to a score for each id",
-        "It cannot be grown in the file: grow it in Keras",
-    )
 
 
 def names_of(layer: LayerNode) -> list[str]:

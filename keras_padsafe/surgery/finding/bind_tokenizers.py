@@ -38,13 +38,12 @@ def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:
         return f"has ids without a word, or several words for one id, in {asset}"
     site = WordsSite(
         layer.name,
-        layer.class_name,
         None,
         (asset,),
         0,
-        words,
-        (),
         f"tokenizer of the model of {draft.layers[0]!r}",
+        class_name=layer.class_name,
+        words=words,
         only_appends=kind.only_appends,
     )
     if model.asking is not None:

@@ -116,35 +116,36 @@ def _constant_shape(value: Any) -> tuple[int, ...]:
 
 def _unread_units(
     model: ModelFile, vocabulary: Draft
-) -> dict[str, tuple[ConfigPath, int]]:
-    """Arrays whose units another number counts, as large as the vocabulary.
+) -> dict[str, tuple[ConfigPath, int, int]]:
+    """Arrays whose entries another number counts, as large as the vocabulary.
 
     A width of the model moves the inputs of some layer too; units that score ids, or
-    classes, move nothing but themselves. With each array comes the number, and how many
-    units it has for each that is counted.
+    classes, move nothing but themselves. With each array comes the number, the axis,
+    and how many entries it has for each that is counted.
     """
     asking = model.asking
     if asking is None or not vocabulary.numbers:
         return {}
-    units: dict[str, tuple[ConfigPath, int]] = {}
+    units: dict[str, tuple[ConfigPath, int, int]] = {}
     for place in equal_numbers(asking, vocabulary.size):
         # KerasHub's own models name classes and ids apart.
         if place in vocabulary.numbers or is_imported_unasked(
             next(model.around(place))
         ):
             continue
-        found = asking.vary((place,)).units(asking.skeleton.shapes)
-        for path, each in found.items():
+        found = asking.vary((place,)).units()
+        for path, (axis, each) in found.items():
             rank = len(asking.skeleton.shapes[path])
             if rank > 1 and path not in asking.unlike:
-                units.setdefault(path, (place, each))
+                units.setdefault(path, (place, axis, each))
     return units
 
 
 def _unread(
-    array: StoredArray, place: ConfigPath, each: int, vocabulary: Draft
+    array: StoredArray, place: ConfigPath, axis: int, each: int, vocabulary: Draft
 ) -> Unexplained:
-    axis = len(array.shape) - 1
+    is_last = axis == len(array.shape) - 1
+    what = "units" if is_last else f"entries along axis {axis}"
     counted = f"counted by {config_key(place)}"
     if each > 1:
         counted += f", {each} for each"
@@ -159,7 +160,7 @@ def _unread(
     )
     return Unexplained(
         array.path,
-        f"array {array.path} of shape {array.shape} has {array.shape[axis]} units, "
+        f"array {array.path} of shape {array.shape} has {array.shape[axis]} {what}, "
         f"{counted} and read by no other array: they may be scores of the ids, or "
         "classes",
         remedy,

@@ -1,9 +1,7 @@
 """Rows that a layer keeps out of training, and for which no optimizer has a slot."""
 
-from collections.abc import Sequence
 from typing import Literal
 
-from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.sites import ConfigSite
@@ -33,11 +31,11 @@ def pad_ids(layer: LayerNode) -> list[int]:
 
 
 def padding_sites(layer: LayerNode) -> list[ConfigSite]:
-    """Where a table would say which id is padding, if it has none."""
+    """Where a table says which id is padding, or that none is."""
     base = (*layer.path, "config")
     extendable = layer.key == "keras_padsafe>ExtendableEmbedding"
     key: Literal["pad_id", "mask_zero"] = "pad_id" if extendable else "mask_zero"
-    if key not in layer.config or pad_ids(layer):
+    if key not in layer.config:
         return []
     reason = f"{key} says what is padding"
     return [ConfigSite((*base, key), layer.config[key], key, reason)]
@@ -57,19 +55,3 @@ def id_sites(layer: LayerNode, size: int) -> list[ConfigSite]:
         path = (*base, "frozen_rows")
         sites.append(ConfigSite(path, frozen, "first", "counts the first rows"))
     return sites
-
-
-def check_pad_ids(name: str, pads: Sequence[int], old_size: int, new_size: int) -> None:
-    """Refuses to make a row for an id that meant padding and read no row.
-
-    Raises:
-        SurgeryError: naming the id.
-    """
-    taken = [id_ for id_ in pads if old_size <= id_ < new_size]
-    if taken:
-        raise SurgeryError(
-            f"Vocabulary {name!r}: id {taken[0]} means padding and has no row. With "
-            f"{new_size} ids, it would get the row of a word. Expected: a pad id "
-            "outside the new table, such as -1. Set `pad_id` in Keras, save, and "
-            "then grow."
-        )

@@ -41,7 +41,7 @@ def bind_following_slots(model: ModelFile, draft: Draft) -> None:
     starts = _starts(asking, [n for n, path in enumerate(trained) if path in sites])
     fixed = fixed_rows(model.root)
     role = f"{type(asking.skeleton.objects.get('optimizer')).__name__} slot"
-    for path in (*found.axes, *found.odd):
+    for path in found.changed:
         array = model.archive.arrays.get(path)
         if array is None or not path.startswith(_OPTIMIZER):
             continue

@@ -209,11 +209,10 @@ def _check_work(model: ModelFile, vocabularies: int) -> None:
 def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:
     """The same places in the other descriptions of a shared layer."""
     return [
-        ConfigSite(
-            (*copy.path, *site.path[len(layer.path) :]),
-            site.value,
-            site.follows,
-            f"copy of shared layer {layer.name!r}",
+        replace(
+            site,
+            path=(*copy.path, *site.path[len(layer.path) :]),
+            reason=f"copy of shared layer {layer.name!r}",
         )
         for site in draft.config
         for layer in model.around(site.path)

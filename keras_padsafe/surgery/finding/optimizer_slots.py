@@ -10,7 +10,7 @@ from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.layers import UNTRAINED_AT_END
 from keras_padsafe.facts.operations import LOOKUPS
-from keras_padsafe.facts.optimizer_layout import SlotFill, layout_of
+from keras_padsafe.facts.optimizer_layout import SlotFill, slots_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.fixed_rows import fixed_rows
 from keras_padsafe.surgery.finding.model_file import ModelFile
@@ -146,8 +146,7 @@ def _slots(
     if all(array.shape == () for array in variables):
         return []
     class_name = optimizer.get("class_name", "")
-    layout = layout_of(class_name, optimizer.get("config") or {})
-    slots = layout.slots(len(variables)) if layout else None
+    slots = slots_of(class_name, optimizer.get("config") or {}, len(variables))
     if slots is None:
         kind = f"class {class_name!r}" if class_name else "no class in config.json"
         raise _refusal(

@@ -127,12 +127,13 @@ class ConfigSite:
             itself, `"first"` if it counts some of the first ids, `"whole"` if it
             lists tokens that are never cut, as new ones must not be, `"cut"` if only
             those need to be listed that would be; `"mask_zero"`,
-            `"pad_id"` or `"mask_token"` if it says whether an id is padding, or with
-            which word, and does not yet.
+            `"pad_id"` or `"mask_token"` if it says which id is padding, or with which
+            word, or that none is.
         reason: Why we believe so.
         times: How often a record counts the ids.
         default: What stands for it where it is `None`; of `"cut"`, the rule that says
             what would be cut.
+        lookup: Of `"tokens"` and `"cap"`, the name of the layer whose words it counts.
     """
 
     path: ConfigPath
@@ -153,6 +154,7 @@ class ConfigSite:
     reason: str
     times: int = 1
     default: Any = None
+    lookup: str = ""
 
     @property
     def is_padding(self) -> bool:
@@ -175,43 +177,52 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class WordsSite:
-    """The words of a lookup layer or tokenizer, one id each.
+class ListedWords:
+    """Where a file lists the words of a lookup layer or tokenizer.
 
     Attributes:
         layer: Name of the layer.
-        class_name: Its class.
         config_path: Where config.json lists the words, if it does.
         assets: The files of the archive that list them, if they do.
         first_id: The id of the first word listed.
+        reason: Why we believe that the words are this vocabulary's.
+        weights_path: Where config.json lists a weight for each word, if it does.
+        weight: What a new word gets there, their mean.
+    """
+
+    layer: str
+    config_path: ConfigPath | None
+    assets: tuple[str, ...]
+    first_id: int
+    reason: str
+    weights_path: ConfigPath | None = None
+    weight: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsSite(ListedWords):
+    """The words of a lookup layer or tokenizer, one id each.
+
+    Attributes:
+        class_name: Class of the layer.
         words: The words, in the order of their ids.
         specials: The words that mean padding or an unknown word.
-        reason: Why we believe that the words are this vocabulary's.
         reserved: Those and any other word that the layer takes for itself.
         text_rule: How the layer makes words of text, if that is known.
         is_counted: Whether the rows of a table follow the length of the list.
         unknown_id: The first id that words get which the layer does not know.
-        weights_path: Where config.json lists a weight for each word, if it does.
-        weight: What a new word gets there, their mean.
         only_appends: Whether words can be added at the end and nothing else be done.
         inserts: Whether words that are listed nowhere follow the last one, as a mask
             token, and move up before a new one.
     """
 
-    layer: str
     class_name: str
-    config_path: ConfigPath | None
-    assets: tuple[str, ...]
-    first_id: int
     words: tuple[str | int, ...]
-    specials: tuple[str | int, ...]
-    reason: str
+    specials: tuple[str | int, ...] = ()
     reserved: frozenset[str | int] = frozenset()
     text_rule: TextRule | PieceRule | None = None
     is_counted: bool = False
     unknown_id: int | None = None
-    weights_path: ConfigPath | None = None
-    weight: float = 0.0
     only_appends: bool = False
     inserts: bool = False
 

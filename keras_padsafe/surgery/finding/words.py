@@ -71,15 +71,15 @@ def words_site(
     unknown = config.get("num_oov_indices", 1)
     return WordsSite(
         layer.name,
-        layer.class_name,
         place,
         assets,
         first_id,
-        words,
-        specials,
         reason,
-        frozenset(reserved - {None}),
-        _text_rule(layer),
+        class_name=layer.class_name,
+        words=words,
+        specials=specials,
+        reserved=frozenset(reserved - {None}),
+        text_rule=_text_rule(layer),
         unknown_id=len(specials) - unknown if specials and unknown else None,
     )
 
@@ -144,13 +144,15 @@ def _counts(layer: LayerNode) -> list[ConfigSite]:
     config, base = layer.config, (*layer.path, "config")
     reason = f"{layer.title}: counts its words"
     sites: list[ConfigSite] = []
-    if config.get("mask_token", "") is None:
-        why = "mask_token says which word is padding"
-        sites.append(ConfigSite((*base, "mask_token"), None, "mask_token", why))
+    if "mask_token" in config:
+        why, word = "mask_token says which word is padding", config["mask_token"]
+        sites.append(ConfigSite((*base, "mask_token"), word, "mask_token", why))
     if isinstance(size := config.get("vocabulary_size"), int):
-        sites.append(ConfigSite((*base, "vocabulary_size"), size, "tokens", reason))
+        path = (*base, "vocabulary_size")
+        sites.append(ConfigSite(path, size, "tokens", reason, lookup=layer.name))
     if isinstance(cap := config.get("max_tokens"), int):
-        sites.append(ConfigSite((*base, "max_tokens"), cap, "cap", reason))
+        path = (*base, "max_tokens")
+        sites.append(ConfigSite(path, cap, "cap", reason, lookup=layer.name))
     return sites
 
 

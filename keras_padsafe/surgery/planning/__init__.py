@@ -1,1 +1,1 @@
-"""A change of one vocabulary, written down."""
+"""A change of one vocabulary, written down; what cannot be done is refused."""

@@ -1,5 +1,6 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal
 
@@ -8,11 +9,13 @@ import numpy as np
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.spare_words import spare_word
 from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import (
     ArrayOverIds,
     ArraySite,
     ConfigSite,
+    ListedWords,
     WordsSite,
 )
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
@@ -36,7 +39,6 @@ from keras_padsafe.surgery.planning.mixes import settle_names
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.notes import notes_on
 from keras_padsafe.surgery.planning.plan import Plan
-from keras_padsafe.surgery.planning.row_map import RowMap
 
 _ENCODING = "encoding kernel"
 _WHOLE_TABLE = "held a whole table of the old shape; the saved weights take its place"
@@ -65,12 +67,12 @@ def build_plan(
     _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
     words = word_changes(vocabulary, change)
-    end = words[0].new_first_id + words[0].new_count if words else 0
+    ends = {one.layer: one.ends for one in words}
     slots = vocabulary.slots if optimizer == "keep" else ()
     sites = [*vocabulary.arrays, *slots]
     check_change(vocabulary, change, sites)
     config = [
-        *(_config_change(site, change, end, vocabulary) for site in vocabulary.config),
+        *(_config_change(site, change, ends) for site in vocabulary.config),
         *(
             ConfigChange(path, None, ZEROS_INITIALIZER, _WHOLE_TABLE)
             for path in vocabulary.initializers
@@ -90,7 +92,7 @@ def build_plan(
         words=tuple(w for w in words if is_changed(w, change.row_map)),
         tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
         optimizer=optimizer,
-        left_alone=tuple(vars(item) for item in vocabulary.left_alone),
+        left_alone=vocabulary.left_alone,
         notes=(*inventory.notes, *notes_on(vocabulary, change, rows)),
         needs_proof=inventory.asked
         or change.pad is not None
@@ -157,17 +159,21 @@ def _array(site: ArraySite, change: Change, fill: Any) -> ArrayChange:
 
 
 def _config_change(
-    site: ConfigSite, change: Change, end: int, vocabulary: Vocabulary
+    site: ConfigSite, change: Change, ends: Mapping[str, tuple[int, int]]
 ) -> ConfigChange:
-    """What a change makes of a value of config.json; `end` follows its last word."""
+    """What a change makes of a value of config.json.
+
+    `ends` are the ids after the last word of each lookup, before and after.
+    """
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
             new = site.value + site.times * (row_map.size - row_map.old_size)
         case "tokens":
-            new = site.value + end - vocabulary.words[0].end
+            end, new_end = ends[site.lookup]
+            new = site.value + new_end - end
         case "cap":
-            new = max(site.value, end)
+            new = max(site.value, ends[site.lookup][1])
         case "id" if not (change.unpads and site.path[-1] in PADDING):
             new = _new_id(site, row_map)
         case "first":
@@ -189,8 +195,8 @@ def _new_id(site: ConfigSite, row_map: RowMap) -> int:
     places = np.flatnonzero(row_map.ids == site.value)
     if len(places) != 1:
         raise SurgeryError(
-            f"row_map: old id {site.value} goes to {len(places)} new ids, and "
-            f"{config_key(site.path)} names it. Expected: one new id for it."
+            f"{config_key(site.path)} names old id {site.value}, which goes to "
+            f"{len(places)} new ids. Expected: one new id for it."
         )
     return int(places[0])
 
@@ -200,9 +206,9 @@ def _new_count(site: ConfigSite, row_map: RowMap) -> int:
     places = new[old < site.value]
     if not np.array_equal(places, np.arange(len(places))):
         raise SurgeryError(
-            f"row_map: the first {site.value} old ids, which {config_key(site.path)} "
-            "counts, would not be the first new ids. Expected: the kept ones at the "
-            "front, in any order."
+            f"{config_key(site.path)} counts the first {site.value} old ids, which "
+            "would not be the first new ids. Expected: the kept ones at the front, in "
+            "any order."
         )
     return len(places)
 
@@ -225,19 +231,14 @@ def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
         for number, word in enumerate(site.words)
         if site.first_id + number not in kept
     )
+    same = {field.name: getattr(site, field.name) for field in fields(ListedWords)}
     return WordsChange(
-        layer=site.layer,
-        config_path=site.config_path,
-        assets=site.assets,
-        first_id=site.first_id,
+        **same,
         new_first_id=site.first_id + unlisted,
         count=len(site.words),
         new_count=len(site.words) - len(removed) + len(added),
         added=added,
         removed=removed,
-        reason=site.reason,
-        weights_path=site.weights_path,
-        weight=site.weight,
     )
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keras_padsafe.saved_model.config_path import ConfigPath
-from keras_padsafe.surgery.finding.sites import ArrayOverIds
-from keras_padsafe.surgery.planning.row_map import RowMap
+from keras_padsafe.saved_model.row_map import RowMap
+from keras_padsafe.surgery.finding.sites import ArrayOverIds, ListedWords
 
 
 @dataclass(frozen=True)
@@ -92,37 +92,28 @@ class ConfigChange:
     reason: str
 
 
-@dataclass(frozen=True)
-class WordsChange:
+@dataclass(frozen=True, kw_only=True)
+class WordsChange(ListedWords):
     """A lookup layer or tokenizer whose words change with the ids.
 
     Attributes:
-        layer: Name of the layer.
-        config_path: Where config.json lists the words, if it does.
-        assets: The files that list them, if they do.
-        first_id: The id of the first word listed.
-        new_first_id: The same after.
+        new_first_id: The id of the first word listed, after.
         count: The number of words before.
         new_count: The number of words after.
         added: Words of the new ids, in order; new ids may be more than words.
         removed: Words that no new id keeps, in the order of their ids.
-        reason: Why the words belong to the vocabulary.
-        weights_path: Where config.json lists a weight for each word, if it does.
-        weight: The weight of a word that is added.
     """
 
-    layer: str
-    config_path: ConfigPath | None
-    assets: tuple[str, ...]
-    first_id: int
     new_first_id: int
     count: int
     new_count: int
     added: tuple[str | int, ...]
     removed: tuple[str | int, ...]
-    reason: str
-    weights_path: ConfigPath | None = None
-    weight: float = 0.0
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """One more than the last id that a word has, before and after."""
+        return self.first_id + self.count, self.new_first_id + self.new_count
 
     def inverse(self) -> "WordsChange":
         """The change back."""

@@ -4,12 +4,10 @@ import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
-from keras_padsafe.surgery.finding.fixed_rows import check_pad_ids
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.changes import Change
-from keras_padsafe.surgery.planning.row_map import RowMap
 
 
 def check_change(
@@ -23,9 +21,8 @@ def check_change(
     if not change.unpads and not takes_mask_token(vocabulary, change):
         _check_fixed(vocabulary, change)
     _check_words_once(vocabulary, change)
-    size = change.row_map.size
-    check_pad_ids(vocabulary.name, vocabulary.pad_ids, vocabulary.size, size)
-    _check_appends(sites, change.row_map)
+    _check_pad_ids(vocabulary, change)
+    _check_appends(vocabulary, change, sites)
     _check_tokenizers(vocabulary, change)
 
 
@@ -87,7 +84,10 @@ def _no_padding(vocabulary: Vocabulary, change: Change) -> str | None:
     lookups = [site for site in vocabulary.words if site.class_name in LOOKUPS]
     if change.pad != 0 or not lookups:
         return None
-    if follows.count("mask_token") < len({site.layer for site in lookups}):
+    free = [
+        s for s in vocabulary.config if s.follows == "mask_token" and s.value is None
+    ]
+    if len(free) < len({site.layer for site in lookups}):
         return (
             f"{lookups[0].class_name} {lookups[0].layer!r} already gives id 0 to "
             "padding, but the table does not mask it. Expected: a table with "
@@ -126,9 +126,9 @@ def _check_fixed(vocabulary: Vocabulary, change: Change) -> None:
     moved = [id_ for id_ in fixed_ids(vocabulary) if id_ >= len(ids) or ids[id_] != id_]
     if moved:
         raise SurgeryError(
-            f"row_map: id {moved[0]} would move, but a layer of vocabulary "
-            f"{vocabulary.name!r} uses its number for padding or unknown words. "
-            f"Expected: ids {fixed_ids(vocabulary)} where they are."
+            f"Vocabulary {vocabulary.name!r}: id {moved[0]} would move, but a layer "
+            "uses its number for padding or unknown words. Expected: ids "
+            f"{fixed_ids(vocabulary)} where they are."
         )
 
 
@@ -148,14 +148,30 @@ def _check_words_once(vocabulary: Vocabulary, change: Change) -> None:
             )
 
 
-def _check_appends(sites: list[ArraySite], row_map: RowMap) -> None:
+def _check_pad_ids(vocabulary: Vocabulary, change: Change) -> None:
+    """Refuses to make a row for an id that meant padding and read no row."""
+    size = change.row_map.size
+    taken = [id_ for id_ in vocabulary.pad_ids if vocabulary.size <= id_ < size]
+    if taken:
+        raise SurgeryError(
+            f"Vocabulary {vocabulary.name!r}: id {taken[0]} means padding and has no "
+            f"row. With {size} ids, it would get the row of a word. Expected: a pad id "
+            "outside the new table, such as -1. Set `pad_id` in Keras, save, and "
+            "then grow."
+        )
+
+
+def _check_appends(
+    vocabulary: Vocabulary, change: Change, sites: list[ArraySite]
+) -> None:
     """Refuses to move ids where an array does not say which of them it has."""
     short = next((site for site in sites if site.only_appends), None)
-    if short is not None and not row_map.is_append:
+    if short is not None and not change.row_map.is_append:
         raise SurgeryError(
-            f"row_map: array {short.path} has {short.size} entries for "
-            f"{row_map.old_size} ids, and the file does not say which entry belongs "
-            "to which id. Expected: new ids at the end, and every old id kept."
+            f"Vocabulary {vocabulary.name!r}: array {short.path} has {short.size} "
+            f"entries for {vocabulary.size} ids, and the file does not say which "
+            "entry belongs to which id. Expected: new ids at the end, and every old "
+            "id kept."
         )
 
 
@@ -170,8 +186,8 @@ def _check_tokenizers(vocabulary: Vocabulary, change: Change) -> None:
         end = min(last, row_map.size) if change.undoes else last
         if not np.array_equal(row_map.ids[:end], np.arange(end)):
             raise SurgeryError(
-                "row_map: old ids would move or disappear, but a tokenizer would "
-                f"still give them: {tokenizer} its words keep their ids. Expected: "
-                "every id kept, and new ones at the end. If you change the tokenizer "
-                "yourself, pass its name as leave=NAME (--leave NAME)."
+                f"Vocabulary {vocabulary.name!r}: old ids would move or disappear, but "
+                f"a tokenizer would still give them: {tokenizer} its words keep their "
+                "ids. Expected: every id kept, and new ones at the end. If you change "
+                "the tokenizer yourself, pass its name as leave=NAME (--leave NAME)."
             )

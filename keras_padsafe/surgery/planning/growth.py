@@ -8,9 +8,9 @@ from keras_padsafe.arguments import MAX_IDS, Word, read_count
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.saved_model.row_map import NEW, RowMap, check_new_size
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.changes import Change
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_new_size
 from keras_padsafe.surgery.planning.take_rows import (
     check_lists,
     check_words_known,
@@ -35,9 +35,6 @@ def grown(
 
     New words take spare rows first, then those at the end of a table that has more
     rows than words; all of them are made anew.
-
-    Raises:
-        SurgeryError: if what is asked for cannot be done.
     """
     if capacity is not None:
         _read_rows(capacity, "capacity")

@@ -16,11 +16,7 @@ from keras_padsafe.surgery.planning.new_rows import NewRows
 
 
 def settle_names(rows: NewRows, vocabulary: Vocabulary, change: Change) -> NewRows:
-    """The same new rows, with the old ids that are meant by names.
-
-    Raises:
-        SurgeryError: if a name means none.
-    """
+    """The same new rows, with the old ids that are meant by names."""
     if rows.kind not in ("like", "unknown", "pieces"):
         return rows
     partial = next((s for s in vocabulary.arrays if s.only_appends or s.skips), None)

@@ -14,8 +14,7 @@ from keras_padsafe.arguments import MAX_IDS, read_words
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.malformed import is_count, shortly
 
-KINDS = ("mean", "zeros", "constant", "normal", "covariance", "mix", "rows")
-_NAMED = ("like", "unknown", "pieces")
+_KINDS = "mean zeros constant normal covariance mix rows like unknown pieces".split()
 
 
 @dataclass(frozen=True)
@@ -153,11 +152,10 @@ def _constant(value: Any) -> NewRows:
 
 def _checked(given: NewRows) -> NewRows:
     """Refuses a `NewRows` that no reader made and nothing could carry out."""
-    kinds = (*KINDS, *_NAMED)
-    if given.kind not in kinds or not is_count(given.seed):
+    if given.kind not in _KINDS or not is_count(given.seed):
         raise SurgeryError(
             f"new_rows: received kind {shortly(given.kind)} and seed "
-            f"{shortly(given.seed)}. Expected: one of {', '.join(kinds)}, and a seed "
+            f"{shortly(given.seed)}. Expected: one of {', '.join(_KINDS)}, and a seed "
             "of 0 or more."
         )
     if given.kind == "covariance":

@@ -77,9 +77,10 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
 
 def _lost_words(site: WordsSite, change: Change) -> dict[str, str]:
     """The new words whose ids a layer never gives, and why."""
-    rule = site.text_rule
-    words = [word for word in change.words if isinstance(word, str)] if rule else []
-    return {w: why for w in words if rule and (why := rule.why_lost(w))}
+    if (rule := site.text_rule) is None:
+        return {}
+    words = [word for word in change.words if isinstance(word, str)]
+    return {word: why for word in words if (why := rule.why_lost(word))}
 
 
 def _never_given(site: WordsSite, lost: dict[str, str]) -> str:

@@ -20,6 +20,8 @@ from keras_padsafe.archive.strict_json import parse_object
 from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.saved_model.row_map import NEW, RowMap
+from keras_padsafe.surgery.finding.vocabulary import LeftAlone
 from keras_padsafe.surgery.planning.changes import (
     ArrayChange,
     ConfigChange,
@@ -28,7 +30,6 @@ from keras_padsafe.surgery.planning.changes import (
 from keras_padsafe.surgery.planning.check_plan import ZEROS_INITIALIZER, check_plan
 from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.read_as import expect, read_as
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 
 FORMAT = "keras_padsafe.plan/1"
 _MOST_PLAN_BYTES = 256 * MIB  # new rows may be spelled out
@@ -82,7 +83,7 @@ class Plan:
     words: tuple[WordsChange, ...] = ()
     tokens: dict[str | int, int] = field(default_factory=dict)
     optimizer: Literal["keep", "drop"] = "keep"
-    left_alone: tuple[dict[str, Any], ...] = ()
+    left_alone: tuple[LeftAlone, ...] = ()
     notes: tuple[str, ...] = ()
     needs_proof: bool = False
     pad: int | None = None
@@ -102,12 +103,6 @@ class Plan:
         """Whether it has the rows that it was given; what a file records has none."""
         spelled = {"rows": self.new_rows.rows, "mix": self.new_rows.mix}
         return spelled.get(self.new_rows.kind, ()) is not None
-
-    def rows_of(self, change: ArrayChange) -> NewRows:
-        """What the new entries of an array start with."""
-        if isinstance(change.fill, int | float):
-            return NewRows("constant", value=float(change.fill))
-        return self.new_rows
 
     def inverse(self) -> "Plan":
         """The plan that undoes this one on the file it made.
@@ -150,7 +145,7 @@ class Plan:
         """
         rows = self.new_rows.rows if with_rows else None
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
-        for name in ("arrays", "config", "words"):
+        for name in ("arrays", "config", "words", "left_alone"):
             plain[name] = tuple(map(asdict, plain[name]))
         lists = {k: list(v) for k, v in plain.items() if isinstance(v, tuple)}
         return {

@@ -33,9 +33,6 @@ def read_as(kind: Any, value: Any, place: str, number: str = "") -> Any:
 
     An `int` counts or names something, unless a text may stand in its place. `number`
     is that of the value in a list at `place`; what lies within it is named by both.
-
-    Raises:
-        SurgeryError: if it does not fit.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind):

@@ -7,20 +7,17 @@ import numpy as np
 
 from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.row_map import NEW, RowMap
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
 from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.check_change import fixed_ids
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap
 
 
 def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
     """The change that keeps the ids or words of `keep`, in the order of their ids.
 
     Ids that mean padding or an unknown word are kept without being asked for.
-
-    Raises:
-        SurgeryError: if a word or id is not there.
     """
     asked = read_words(keep, "keep")
     if not asked:
@@ -39,11 +36,7 @@ def named_ids(vocabulary: Vocabulary) -> set[int]:
 
 
 def find_ids(vocabulary: Vocabulary, asked: Sequence[Word], argument: str) -> list[int]:
-    """The ids of words, and of integers that are no words.
-
-    Raises:
-        SurgeryError: if a word or id is not there.
-    """
+    """The ids of words, and of integers that are no words."""
     ids = vocabulary.word_ids
     found: list[int] = []
     missing: list[Word] = []
@@ -72,9 +65,6 @@ def reworded(
 
     Ids after the old list keep their rows and their distance to its end only if the new
     one is as long.
-
-    Raises:
-        SurgeryError: if the lists do not fit the model or each other.
     """
     old = read_words(old, "old_vocabulary")
     new = read_words(new, "new_vocabulary")

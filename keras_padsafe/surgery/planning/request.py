@@ -16,6 +16,7 @@ from keras_padsafe.arguments import (
     read_word,
 )
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.finding.inventory import Inventory, read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.build_plan import build_plan
@@ -24,7 +25,6 @@ from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 from keras_padsafe.surgery.planning.growth import grown
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.reorder import reworded, trimmed
-from keras_padsafe.surgery.planning.row_map import RowMap
 from keras_padsafe.surgery.planning.take_rows import refilled
 
 

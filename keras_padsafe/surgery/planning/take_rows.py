@@ -5,29 +5,26 @@ from collections.abc import Sequence
 from keras_padsafe.arguments import Word, read_words
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
+from keras_padsafe.saved_model.row_map import NEW, RowMap, check_new_size
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
 from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.reorder import find_ids, named_ids
-from keras_padsafe.surgery.planning.row_map import NEW, RowMap, check_new_size
 
 
 def refilled(
     vocabulary: Vocabulary,
     tokens: Sequence[Word] | None,
-    evict: Sequence[Word] | None,
+    evict: Sequence[Word],
 ) -> Change:
     """The change that gives spare rows to `tokens`, and makes those of `evict` spare.
 
     The table keeps its size, and every other word its id.
-
-    Raises:
-        SurgeryError: if the new words are more than there is room for, or a word
-            cannot be evicted.
     """
     check_words_known(vocabulary, "which words go")
     check_lists(vocabulary)
-    words = read_new_words(tokens, vocabulary) if tokens else ()
+    given = () if tokens is None else read_words(tokens, "tokens")
+    words = read_new_words(given, vocabulary) if given else ()
     gone = _evicted(vocabulary, evict)
     if not words and not gone:
         raise SurgeryError(
@@ -96,11 +93,7 @@ def check_words_known(vocabulary: Vocabulary, what: str) -> None:
 
 
 def read_new_words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word, ...]:
-    """New words that every lookup layer can take in.
-
-    Raises:
-        SurgeryError: naming one that cannot.
-    """
+    """New words that every lookup layer can take in."""
     tokens = read_words(given, "tokens")
     if not tokens:
         raise SurgeryError("tokens: expected at least one new word; received none.")
@@ -134,9 +127,8 @@ def check_lists(vocabulary: Vocabulary) -> None:
         )
 
 
-def _evicted(vocabulary: Vocabulary, evict: Sequence[Word] | None) -> list[int]:
-    asked = () if evict is None else read_words(evict, "evict")
-    gone = sorted(set(find_ids(vocabulary, asked, "evict")))
+def _evicted(vocabulary: Vocabulary, evict: Sequence[Word]) -> list[int]:
+    gone = sorted(set(find_ids(vocabulary, read_words(evict, "evict"), "evict")))
     frozen = {id_ for site in vocabulary.slots for id_ in site.skips}
     kept = {*named_ids(vocabulary), *vocabulary.pad_ids, *frozen}
     for id_ in gone:

@@ -9,9 +9,9 @@ from keras_padsafe.archive import Archive, StoredArray, decode, new_documents
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check, few
+from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.plan import Plan
-from keras_padsafe.surgery.planning.row_map import RowMap
 from keras_padsafe.surgery.transfer.compare_new import differing_new
 from keras_padsafe.surgery.transfer.entries_of import entries_of, rows_at_once
 from keras_padsafe.surgery.transfer.transfer import new_assets, new_config
@@ -105,7 +105,11 @@ def _differing_others(
     changed = {change.path for change in plan.arrays}
     dropped = "optimizer/" if plan.optimizer == "drop" else None
     for path, before in source.arrays.items():
-        if path in changed or (dropped and path.startswith(dropped)):
+        if path in changed:
+            continue
+        if dropped and path.startswith(dropped):
+            if path in target.arrays:
+                yield f"{path}: was to be dropped"
             continue
         after = target.arrays.get(path)
         if after is None or (after.shape, after.dtype) != (before.shape, before.dtype):

@@ -9,14 +9,15 @@ from itertools import islice
 import numpy as np
 
 from keras_padsafe.archive import Archive, Span
+from keras_padsafe.saved_model.row_map import NEW
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.column_statistics import Weight
 from keras_padsafe.surgery.planning.entries import Entries
+from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.quantise import packed
 from keras_padsafe.surgery.planning.quantised_entries import QuantisedEntries
 from keras_padsafe.surgery.planning.real_numbers import RealNumbers
-from keras_padsafe.surgery.planning.row_map import NEW
 
 _Blocks = Callable[[int, int, int], Iterator[bytes]]
 """Makes new entries: at which place before the axis of ids, from which on, how many."""
@@ -30,7 +31,7 @@ def pieces(change: ArrayChange, plan: Plan, source: Archive) -> Iterator[Span | 
         yield from _repacked(change, plan, source)
         return
     runs = list(change.own(plan.row_map).runs())
-    new = sum(run.count for run in runs if run.old == NEW)
+    new = sum(count for old, count in runs if old == NEW)
     blocks, seen = _blocks(change, plan, source) if new else ([], None)
     each = new // max(len(change.starts), 1)
     lead = math.prod(change.shape[: change.axis])
@@ -38,17 +39,17 @@ def pieces(change: ArrayChange, plan: Plan, source: Archive) -> Iterator[Span | 
     width = source.arrays[change.path].nbytes // max(lead * ids, 1)
     for index in range(lead):
         made = 0
-        for run in runs:
-            if run.old != NEW:
-                start = (index * ids + run.old) * width
-                yield Span(start, start + run.count * width, seen)
+        for old, count in runs:
+            if old != NEW:
+                start = (index * ids + old) * width
+                yield Span(start, start + count * width, seen)
                 continue
-            end = made + run.count
+            end = made + count
             while made < end:
                 stretch, first = divmod(made, each)
-                count = min(end - made, each - first)
-                yield from blocks[stretch](index, first, count)
-                made += count
+                some = min(end - made, each - first)
+                yield from blocks[stretch](index, first, some)
+                made += some
 
 
 def _repacked(change: ArrayChange, plan: Plan, source: Archive) -> Iterator[bytes]:
@@ -116,10 +117,12 @@ def _maker(change: ArrayChange, plan: Plan, weight: Weight) -> Callable[[int], E
     skips = np.asarray(its.skips, np.int64)
     spare = np.setdiff1d(np.asarray(plan.old_spare_ids, np.int64), skips)
     new = np.setdiff1d(plan.row_map.new_ids, change.new_skips)
-    is_spare = np.isin(new, plan.spare_ids)
-    is_spare &= not isinstance(change.fill, int | float)  # All start with the same.
+    is_spare, new_rows = np.isin(new, plan.spare_ids), plan.new_rows
+    if isinstance(change.fill, int | float):  # All start with the same.
+        is_spare[:] = False
+        new_rows = NewRows("constant", value=float(change.fill))
     places, left_out = np.flatnonzero(is_spare), spare - np.searchsorted(skips, spare)
-    size, new_rows = weight.shape[change.axis], plan.rows_of(change)
+    size = weight.shape[change.axis]
     return lambda start: Entries(
         new_rows,
         weight,

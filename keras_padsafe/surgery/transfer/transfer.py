@@ -11,10 +11,10 @@ from typing import Any
 from keras_padsafe.archive import Archive, NewArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.row_map import NEW
 from keras_padsafe.saved_model.word_lists import with_words, words_in
 from keras_padsafe.surgery.finding.word_files import word_file
 from keras_padsafe.surgery.planning.plan import Plan, WordsChange
-from keras_padsafe.surgery.planning.row_map import NEW
 from keras_padsafe.surgery.planning.unfit import unfit
 from keras_padsafe.surgery.transfer.pieces import pieces
 from keras_padsafe.version import __version__
@@ -40,8 +40,9 @@ def transfer(
         ArchiveError: if the file cannot be read or written. Either way nothing was
             written.
     """
-    check_arrays(plan, source)
+    check_fits_arrays(plan, source)
     config, assets = new_config(plan, source), new_assets(plan, source)
+    drops = plan.optimizer == "drop" and "optimizer" in source.groups
     provenance = {"version": __version__, "plan": plan.to_json(with_rows=False)}
     write_archive(
         target,
@@ -53,16 +54,14 @@ def transfer(
             c.path: NewArray(c.new_shape, partial(pieces, c, plan, source))
             for c in plan.arrays
         },
-        drop=[
-            g for g in ("optimizer",) if plan.optimizer == "drop" and g in source.groups
-        ],
+        drop=["optimizer"] if drops else [],
         overwrite=overwrite,
         progress=progress,
         accept=accept,
     )
 
 
-def check_arrays(plan: Plan, source: Archive) -> None:
+def check_fits_arrays(plan: Plan, source: Archive) -> None:
     """Raises `SurgeryError` unless a file has the arrays that a plan changes."""
     for change in plan.arrays:
         array = source.arrays.get(change.path)

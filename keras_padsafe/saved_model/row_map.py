@@ -1,7 +1,6 @@
 """Where each new id comes from: the one description of every change of ids."""
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -13,14 +12,6 @@ from keras_padsafe.saved_model.malformed import is_count, shortly
 NEW = -1
 # A plan can come from anywhere, and every new id takes memory.
 _MOST_PER_OLD_ID, _MOST_NEW_IDS = 8, 1 << 22
-
-
-@dataclass(frozen=True)
-class Run:
-    """`count` ids in a row: old ids from `old` on, or new ones where `old` is -1."""
-
-    old: int
-    count: int
 
 
 def check_size(size: int, what: str) -> None:
@@ -66,7 +57,7 @@ class RowMap:
 
     Example:
 
-    >>> from keras_padsafe.surgery.planning.row_map import RowMap
+    >>> from keras_padsafe.saved_model.row_map import RowMap
     >>> grown = RowMap([0, 1, 2, -1], old_size=3)
     >>> grown.new_ids.tolist()
     [3]
@@ -179,9 +170,9 @@ class RowMap:
         back[old[::-1]] = new[::-1]
         return RowMap(back, self.size)
 
-    def runs(self) -> Iterator[Run]:
-        """The map as stretches of consecutive ids."""
-        return map(Run, self._starts.tolist(), self._counts.tolist())
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """The map as stretches: the first old id, or -1 for new ones, and how many."""
+        return zip(self._starts.tolist(), self._counts.tolist(), strict=True)
 
     def keeps_apart(self, skips: Sequence[int], new_skips: Sequence[int]) -> bool:
         """Whether the new ids of some old ids, and no others that have one, are these.
@@ -197,7 +188,7 @@ class RowMap:
 
     def to_json(self) -> list[list[int]]:
         """The runs as `[old, count]` pairs."""
-        return [[run.old, run.count] for run in self.runs()]
+        return [[*run] for run in self.runs()]
 
     @classmethod
     def from_json(cls, runs: Sequence[Sequence[int]], old_size: int) -> "RowMap":
