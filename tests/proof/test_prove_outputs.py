@@ -150,6 +150,13 @@ def test_ids_beyond_a_table_too_large_to_be_traced(tmp_path: Path) -> None:
     assert (check.status, "reach other rows" in check.detail) == ("failed", True), check
 
 
+def test_an_id_that_comes_twice_is_not_appended() -> None:
+    """What it is on an axis that lacks some ids is not known."""
+    for ids, known in ([0, 1, 2, -1], True), ([0, 1, 2, 0], False):
+        change = IdChange(RowMap(ids, 3), {}, frozenset())
+        assert (change.along(2, 3) is not None) == known
+
+
 def test_scores_that_do_not_grow_are_told(tmp_path: Path) -> None:
     check = proved(*moved(head_that_stays, APPEND, tmp_path))[OLD]
     assert check.status == "passed"
