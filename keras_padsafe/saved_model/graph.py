@@ -1,7 +1,7 @@
 """The calls of a model, as config.json records them, with nested models opened up."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -113,19 +113,8 @@ class Graph:
 
     def back_from_outputs(self, stops: Callable[[Call], bool]) -> list[Call]:
         """The first calls on the way back from the outputs at which `stops` holds."""
-        found: list[Call] = []
-        pending = list(self.outputs)
-        seen: set[Call] = set()
-        while pending:
-            call = pending.pop()
-            if call in seen:
-                continue
-            seen.add(call)
-            if stops(call):
-                found.append(call)
-            else:
-                pending.extend(call.inputs)
-        return found
+        back = reached(self.outputs, lambda call: [] if stops(call) else call.inputs)
+        return [call for call in back if stops(call)]
 
     def spread(
         self,
@@ -154,16 +143,21 @@ class Graph:
                 found[call] |= taken
         return lambda call: [o for n, o in enumerate(owners) if found[call] >> n & 1]
 
-    def downstream(self, sources: Sequence[Call]) -> list[Call]:
+    def downstream(self, sources: Iterable[Call]) -> list[Call]:
         """Every call that a value of one of `sources` reaches, they too, in order."""
-        reached: set[Call] = set()
-        pending = list(sources)
-        while pending:
-            call = pending.pop()
-            if call not in reached:
-                reached.add(call)
-                pending.extend(call.consumers)
-        return sorted(reached, key=self._order.__getitem__)
+        onward = reached(sources, lambda call: call.consumers)
+        return sorted(onward, key=self._order.__getitem__)
+
+
+def reached(starts: Iterable[_T], onward: Callable[[_T], Iterable[_T]]) -> Iterator[_T]:
+    """All that can be reached from some things, they too, each once."""
+    pending, seen = list(starts), set[_T]()
+    while pending:
+        one = pending.pop()
+        if one not in seen:
+            seen.add(one)
+            yield one
+            pending.extend(onward(one))
 
 
 def _numbers(values: Iterable[_T]) -> dict[_T, list[int]]:

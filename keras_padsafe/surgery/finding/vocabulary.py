@@ -89,7 +89,7 @@ class Draft:
     tables: list[Table]
     calls: list[Call]
     logits: list[Call] = field(default_factory=list)
-    over_ids: set[Call] = field(default_factory=set)
+    over_ids: list[Call] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
     arrays: list[ArraySite] = field(default_factory=list)
     slots: list[ArraySite] = field(default_factory=list)
