@@ -28,7 +28,7 @@ class RecordedTensor:
     Attributes:
         made_by: What made it.
         shape: Its shape, as recorded.
-        path: Where config.json describes it.
+        path: Where config.json records that.
         is_mask: Whether it was passed as a mask.
     """
 

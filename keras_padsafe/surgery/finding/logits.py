@@ -147,12 +147,13 @@ def recorded_widths(
         graph: The calls of the model.
         widths: The units of each of those calls.
     """
-    for record in graph.records_of(widths):
-        if record.shape[-1:] == [widths[record.call]]:
-            yield (*record.path, len(record.shape) - 1), record.call
-    for layer, call in graph.input_layers:
-        if call in widths:
-            width, shape = widths[call], layer.config.get("batch_shape")
+    for call in graph.in_order(widths):
+        width = widths[call]
+        for record in call.records:
+            if record.shape[-1:] == [width]:
+                yield (*record.path, len(record.shape) - 1), call
+        for layer in call.stand_ins:
+            shape = layer.config.get("batch_shape")
             if isinstance(shape, list) and shape and shape[-1] == width:
                 yield (*layer.path, "config", "batch_shape", len(shape) - 1), call
             if layer.parent is not None:
