@@ -104,5 +104,10 @@ class LayerNode:
         for node in (self, *self.copies):
             yield value_at(config, node.path)
 
+    def copied(self, place: ConfigPath) -> Iterator[ConfigPath]:
+        """A place of this entry in each other description of the same layer."""
+        for copy in self.copies:
+            yield (*copy.path, *place[len(self.path) :])
+
     def __repr__(self) -> str:
         return f"LayerNode({self.name!r}, {self.key})"

@@ -86,9 +86,8 @@ class Asking:
         for place in numbers:
             yield place
             for node in self.root.walk():
-                if node.copies and place[: len(node.path)] == node.path:
-                    for copy in node.copies:
-                        yield (*copy.path, *place[len(node.path) :])
+                if place[: len(node.path)] == node.path:
+                    yield from node.copied(place)
 
 
 def ask_keras(archive: Archive, root: LayerNode) -> Asking:
