@@ -209,14 +209,9 @@ def _check_work(model: ModelFile, vocabularies: int) -> None:
 def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:
     """The same places in the other descriptions of a shared layer."""
     return [
-        ConfigSite(
-            (*copy.path, *site.path[len(layer.path) :]),
-            site.value,
-            site.follows,
-            f"copy of shared layer {layer.name!r}",
-        )
+        replace(site, path=path, reason=f"copy of shared layer {layer.name!r}")
         for site in draft.config
         for layer in model.around(site.path)
-        if layer.copies and site.path[len(layer.path)] != "inbound_nodes"
-        for copy in layer.copies
+        if site.path[len(layer.path)] != "inbound_nodes"
+        for path in layer.copied(site.path)
     ]
