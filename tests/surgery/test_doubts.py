@@ -123,7 +123,7 @@ def columns() -> keras.Model:
         (last_state, "head.* for a whole row.*--also head:1.*--leave head"),
         (slopes, "PReLU"),
         (plus_other_units, "combines .* the output of 'other'"),
-        (plus_constant, "combines .* a constant"),
+        (plus_constant, rf"holds an array of shape \({SIZE},\)"),
         (some_units, "GetItem"),
         (two_sizes, f"table of {SIZE + 2} rows"),
         (two_sizes_by_two_ways, f"table of {SIZE + 2} rows"),

@@ -95,30 +95,16 @@ def _fixed_operands(
     call: Call, widths: Mapping[Call, int], graph: Graph
 ) -> Iterator[Unexplained]:
     """Values of the old size that a call combines with units that will be more."""
-    size, found = widths[call], list[str]()
+    size = widths[call]
     for source in call.inputs:
         shape = graph.shape_of(source)
         if source not in widths and shape and shape[-1] == size:
-            found.append(f"the output of {source.layer.name!r}")
-    if any(_holds_row(value, size) for value in call.arguments.values()):
-        found.append("a constant")
-    for operand in found:
-        yield doubt(
-            call.layer,
-            f"combines the {size} units of the head with {operand}, which has "
-            "the same number and does not grow",
-            f"Add --also for the layer that makes it, or --leave {call.layer.name}",
-        )
-
-
-def _holds_row(value: Any, size: int) -> bool:
-    """Whether a recorded argument holds an array whose last axis has `size` entries."""
-    if isinstance(value, dict) and value.get("class_name") == "__numpy__":
-        value = (value.get("config") or {}).get("value")
-        while isinstance(value, list) and value and isinstance(value[0], list):
-            value = value[0]
-        return isinstance(value, list) and len(value) == size
-    return False
+            yield doubt(
+                call.layer,
+                f"combines the {size} units of the head with the output of "
+                f"{source.layer.name!r}, which has the same number and does not grow",
+                f"Add --also for the layer that makes it, or --leave {call.layer.name}",
+            )
 
 
 def _consumer(layer: LayerNode, size: int) -> Unexplained:
