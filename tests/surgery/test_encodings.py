@@ -205,6 +205,19 @@ def test_stretches_that_do_not_fit_are_refused(
 
 
 @only_once
+def test_an_initializer_that_two_calls_meet_is_replaced_once(tmp_path: Path) -> None:
+    whole = keras.initializers.Constant(np.ones((SIZE, 2)).tolist())
+    encode, dense = (
+        layers.CategoryEncoding(SIZE),
+        layers.Dense(2, kernel_initializer=whole),
+    )
+    both = [ids("left"), ids("right")]
+    keras.Model(both, [dense(encode(x)) for x in both]).save(tmp_path / "old.keras")
+    plan = kp.surgery.plan(tmp_path / "old.keras", rows=1)
+    assert kp.surgery.Plan.from_json(plan.to_json()) == plan
+
+
+@only_once
 def test_a_shared_kernel_is_as_wide_in_each_description(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
 

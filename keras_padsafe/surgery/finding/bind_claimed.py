@@ -27,8 +27,7 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
             whole = array.shape[claim.axis] == vocabulary.size
             if whole and array.path not in bound:
                 vocabulary.arrays.append(claimed_site(array, claim))
-            if layer.name not in vocabulary.layers:
-                vocabulary.layers.append(layer.name)
+            vocabulary.layers.append(layer.name)
             _add_numbers(model, layer, array, claim, vocabulary)
 
 

@@ -58,12 +58,8 @@ def add_holding(vocabulary: Draft, holding: Holding) -> None:
         mine = (site.axis, site.skips)
         if known.get(site.path, mine) != mine:
             vocabulary.unexplained.append(_square(holding.layer, site))
-    for name in names_of(holding.layer):
-        if name not in vocabulary.layers:
-            vocabulary.layers.append(name)
-    for path in _whole_table_initializers(holding.layer):
-        if path not in vocabulary.initializers:
-            vocabulary.initializers.append(path)
+    vocabulary.layers += names_of(holding.layer)
+    vocabulary.initializers += _whole_table_initializers(holding.layer)
 
 
 def add_head(vocabulary: Draft, head: Holding) -> None:
