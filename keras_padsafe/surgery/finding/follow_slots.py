@@ -19,11 +19,8 @@ _DROP = (
 )
 
 
-def bind_following_slots(model: ModelFile, draft: Draft) -> None:
+def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None:
     """Adds the variables of the optimizer that were shown to follow the vocabulary."""
-    asking = model.asking
-    if asking is None or not draft.numbers:
-        return
     found = asking.vary(draft.numbers)
     unlike = [path for path in asking.unlike if path.startswith(_OPTIMIZER)]
     if found.problem:

@@ -14,16 +14,13 @@ from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 from keras_padsafe.surgery.finding.words import lookup_words, words_site
 
 
-def bind_held_words(model: ModelFile, drafts: list[Draft]) -> None:
+def bind_held_words(model: ModelFile, asking: Asking, drafts: list[Draft]) -> None:
     """Adds the words of lookups that stand beside a table inside a class.
 
     In a Sequential model a lookup feeds the table after it. Where a class holds one
     lookup and one table, the lookup is taken to feed the table, and the proof shows
     that the new words reach the new rows. Of several, none is taken.
     """
-    asking = model.asking
-    if asking is None:
-        return
     spelled = {node.weights_path for node in model.layers}
     held = [
         group

@@ -179,18 +179,23 @@ def _find(model: ModelFile) -> list[Draft]:
     bind_heads(model, drafts)
     bind_other_takers(model, drafts)
     bind_claimed(model, drafts)
-    bind_held_heads(model, drafts)
-    for draft in drafts:
-        bind_followers(model, draft)
-    bind_held_words(model, drafts)
+    asking = model.asking
+    if asking is not None:
+        bind_held_heads(model, asking, drafts)
+        for draft in drafts:
+            if draft.numbers:
+                bind_followers(model, asking, draft)
+        bind_held_words(model, asking, drafts)
     explain_rest(model, drafts)
     find_held_in_training(model, drafts)
     for draft in drafts:
         draft.add_config(_copies(model, draft))
-    if model.asking is None:
+    if asking is None:
         bind_slots(model, drafts)
+        return drafts
     for draft in drafts:
-        bind_following_slots(model, draft)
+        if draft.numbers:
+            bind_following_slots(model, asking, draft)
     return drafts
 
 

@@ -54,4 +54,4 @@ class ModelFile:
         """Whether an axis of an array was shown to follow what counts a vocabulary."""
         if self.asking is None or not draft.numbers:
             return False
-        return self.asking.vary(draft.numbers).axes.get(path) == axis
+        return self.asking.follows(draft.numbers, path, axis)
