@@ -15,10 +15,9 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
     claimed = [
         (layer, array, by_size(layer, array, claims))
-        for layer, array in (model.arrays if model.claims.also else ())
-        if (claims := model.claims.on(layer, array))
+        for layer, array, claims in model.claimed
     ]
-    for vocabulary in drafts if claimed else ():
+    for vocabulary in drafts:
         bound = {site.path for site in vocabulary.arrays}
         for layer, array, meant in claimed:
             claim = meant.get(vocabulary.size)

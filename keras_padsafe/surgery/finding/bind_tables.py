@@ -113,11 +113,7 @@ def _tables(model: ModelFile) -> list[Table]:
         for table in _found(model)
         if not model.claims.leaves_table(table.layer, table.arrays[0].path)
     ]
-    claimed = {
-        array.path: (layer, array, claims)
-        for layer, array in model.arrays
-        if (claims := model.claims.on(layer, array))
-    }
+    claimed = {array.path for _, array, _ in model.claimed}
     free = {t.size for t in tables if t.arrays[0].path not in claimed}
     tables = [
         table
@@ -126,7 +122,7 @@ def _tables(model: ModelFile) -> list[Table]:
     ]
     sizes = {table.size for table in tables}
     made: dict[Also, ArraySite] = {}
-    for layer, array, claims in claimed.values():
+    for layer, array, claims in model.claimed:
         if sizes.isdisjoint(by_size(layer, array, claims)):
             site = claimed_site(array, claims[0])
             other = made.setdefault(claims[0], site)
