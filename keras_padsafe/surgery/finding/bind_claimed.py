@@ -7,7 +7,12 @@ from keras_padsafe.surgery.finding.claims import Also
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
+from keras_padsafe.surgery.finding.sites import (
+    ArraySite,
+    ConfigSite,
+    site_in,
+    site_of,
+)
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 
 
@@ -84,12 +89,7 @@ def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Unexplained:
 
 def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:
     return [
-        ConfigSite(
-            (*node.path, "config", claim.key),
-            node.config[claim.key],
-            "table",
-            f"said: --also {claim.text}",
-        )
+        site_in(node, claim.key, "table", f"said: --also {claim.text}")
         for node in layer.outwards()
         if claim.key is not None and is_count(node.config.get(claim.key))
     ][:1]

@@ -114,6 +114,22 @@ def site_of(
     return ArraySite(path, shape, dtype, axis, role, reason=reason, **more)
 
 
+Follows = Literal[
+    "whole",
+    "cut",
+    "table",
+    "record",
+    "tokens",
+    "cap",
+    "id",
+    "first",
+    "mask_zero",
+    "pad_id",
+    "mask_token",
+]
+"""How a number of config.json follows a vocabulary; see `ConfigSite`."""
+
+
 @dataclass(frozen=True)
 class ConfigSite:
     """A number of config.json that follows the vocabulary.
@@ -137,19 +153,7 @@ class ConfigSite:
 
     path: ConfigPath
     value: Any
-    follows: Literal[
-        "whole",
-        "cut",
-        "table",
-        "record",
-        "tokens",
-        "cap",
-        "id",
-        "first",
-        "mask_zero",
-        "pad_id",
-        "mask_token",
-    ]
+    follows: Follows
     reason: str
     times: int = 1
     default: Any = None
@@ -158,6 +162,14 @@ class ConfigSite:
     def is_padding(self) -> bool:
         """Whether it says what padding is."""
         return self.follows in ("mask_zero", "pad_id", "mask_token")
+
+
+def site_in(
+    layer: LayerNode, key: str, follows: Follows, reason: str, **more: Any
+) -> ConfigSite:
+    """The site of a key of a layer's configuration."""
+    place = (*layer.path, "config", key)
+    return ConfigSite(place, layer.config.get(key), follows, reason, **more)
 
 
 @dataclass

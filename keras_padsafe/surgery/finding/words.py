@@ -11,7 +11,7 @@ from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import shortly
-from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite, site_in
 from keras_padsafe.surgery.finding.text_rules import TextRule
 
 # `str.splitlines`, with which Keras reads the file back, breaks a line at each.
@@ -138,16 +138,15 @@ def _decoded(text: bytes, layer: LayerNode) -> str:
 
 
 def _counts(layer: LayerNode) -> list[ConfigSite]:
-    config, base = layer.config, (*layer.path, "config")
+    config, sites = layer.config, list[ConfigSite]()
     reason = f"{layer.title}: counts its words"
-    sites: list[ConfigSite] = []
     if config.get("mask_token", "") is None:
         why = "mask_token says which word is padding"
-        sites.append(ConfigSite((*base, "mask_token"), None, "mask_token", why))
-    if isinstance(size := config.get("vocabulary_size"), int):
-        sites.append(ConfigSite((*base, "vocabulary_size"), size, "tokens", reason))
-    if isinstance(cap := config.get("max_tokens"), int):
-        sites.append(ConfigSite((*base, "max_tokens"), cap, "cap", reason))
+        sites.append(site_in(layer, "mask_token", "mask_token", why))
+    if isinstance(config.get("vocabulary_size"), int):
+        sites.append(site_in(layer, "vocabulary_size", "tokens", reason))
+    if isinstance(config.get("max_tokens"), int):
+        sites.append(site_in(layer, "max_tokens", "cap", reason))
     return sites
 
 
