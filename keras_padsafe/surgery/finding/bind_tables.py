@@ -283,11 +283,12 @@ def _add_lookup(
     found = lookup_words(layer, model.archive, reason)
     known = {site.layer for site in vocabulary.words}
     if found is not None and layer.name not in known:
-        words = replace(found[0], first_id=found[0].first_id + shift)
+        first_id = found[0].first_id + shift
         is_counted = (
             is_lookup(layer) and counting_key(layer, model) == "vocabulary_size"
         )
-        vocabulary.words.append(words.counted() if is_counted else words)
+        words = replace(found[0], first_id=first_id, is_counted=is_counted)
+        vocabulary.words.append(words)
         vocabulary.add_config(found[1])
         skips = tuple(range(shift))
         weights = word_weights(layer, found[0])

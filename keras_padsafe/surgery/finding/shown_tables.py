@@ -1,6 +1,7 @@
 """Finds the tables that only Keras can show: those that ids index in its skeleton."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
@@ -131,7 +132,8 @@ def _counted_list(
     for group in counters:
         owner, size = asking.node(group), asking.skeleton.counters[group]
     reason = "shown: the rows of the table follow its length"
-    return words_site(owner, place, size - len(words), words, reason).counted()
+    site = words_site(owner, place, size - len(words), words, reason)
+    return replace(site, is_counted=True)
 
 
 def held_sites(

@@ -1,6 +1,6 @@
 """The places of a file that are bound to one vocabulary."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from keras_padsafe.archive import StoredArray
@@ -226,10 +226,6 @@ class WordsSite:
     weight: float = 0.0
     only_appends: bool = False
     inserts: bool = False
-
-    def counted(self) -> "WordsSite":
-        """The same site, as one whose length the rows of a table follow."""
-        return replace(self, is_counted=True)
 
     @property
     def end(self) -> int:
