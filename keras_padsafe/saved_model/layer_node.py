@@ -81,8 +81,9 @@ class LayerNode:
         return f"{self.class_name} {self.name!r}"
 
     @property
-    def shared_object_id(self) -> Any:
-        return self.serialized.get("shared_object_id")
+    def packages(self) -> set[str]:
+        """The packages that the file names for the class, by its key and its module."""
+        return {self.key.partition(">")[0], self.module.partition(".")[0]}
 
     def walk(self) -> Iterator["LayerNode"]:
         """This object and all below it, depth first."""

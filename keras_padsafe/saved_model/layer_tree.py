@@ -103,7 +103,7 @@ def _find_groups(root: LayerNode, archive: Archive) -> None:
     bearing = _Bearing(archive)
 
     def visit(node: LayerNode, group: str | None) -> None:
-        shared = node.shared_object_id
+        shared = node.serialized.get("shared_object_id")
         if shared is not None:
             first = first_with_id.setdefault(shared, node)
             if first is not node:
@@ -128,7 +128,7 @@ def _pair(original: LayerNode, copy: LayerNode) -> None:
     if copy.parent is not None and original in copy.parent.outwards():
         place = (*copy.path, "shared_object_id")
         expected = "no id of a layer around it: a layer cannot hold itself"
-        received = copy.shared_object_id
+        received = copy.serialized.get("shared_object_id")
         raise malformed(f"Layer {copy.name!r}", place, expected, received)
     for first, again in zip(original.walk(), copy.walk(), strict=False):
         again.original = first

@@ -38,7 +38,7 @@ def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None
     for call, whole in _others(draft, model):
         layer = call.layer
         what, size = layer.title, draft.size
-        other, key = rows.get(layer.original or layer), COLUMNS.get(layer.kind)
+        other, key = rows.get(layer), COLUMNS.get(layer.kind)
         place, id_ = _compared(call) if whole else ((), None)
         if id_ is not None and id_ < size:
             reason = f"{layer.name!r} compares ids with it"
