@@ -10,6 +10,7 @@ from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.layers import WRAPPERS_OF_ONE_CALL
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import too_large
 from keras_padsafe.saved_model.recorded_calls import (
     RecordedCall,
     RecordedTensor,
@@ -159,10 +160,9 @@ def read_graph(root: LayerNode) -> Graph:
 def _spend(graph: Graph) -> None:
     graph.steps_left -= 1
     if graph.steps_left < 0:
-        raise SurgeryError(
+        raise too_large(
             "Model: the models in it, which are shared, open up into far more calls "
-            "than config.json has layers. Expected: a model that a person could have "
-            "built. If it is one, please report it."
+            "than config.json has layers"
         )
 
 
@@ -171,10 +171,8 @@ def _open(
 ) -> list[Call]:
     """Adds the calls inside `model` to the graph; returns those of its outputs."""
     if depth > _MOST_DEPTH:
-        raise SurgeryError(
-            f"Model {model.name!r}: models call each other more than {_MOST_DEPTH} "
-            "deep. Expected: a model that a person could have built. If it is one, "
-            "please report it."
+        raise too_large(
+            f"Model {model.name!r}: models call each other more than {_MOST_DEPTH} deep"
         )
     if "output_layers" in model.config:
         return _open_functional(model, inputs, graph, depth)
