@@ -8,10 +8,10 @@ from typing import Any
 from keras_padsafe.archive import Archive
 from keras_padsafe.archive.archive import FileState
 from keras_padsafe.arguments import read_flag
-from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
+from keras_padsafe.saved_model.malformed import too_large
 from keras_padsafe.surgery.finding.asking import CannotAsk, ask_keras
 from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
 from keras_padsafe.surgery.finding.bind_heads import bind_heads, bind_held_heads
@@ -203,11 +203,9 @@ def _check_work(model: ModelFile, vocabularies: int) -> None:
     """Each vocabulary is followed through the whole model."""
     size = len(model.layers) + len(model.graph.calls) + len(model.arrays)
     if vocabularies > 1 and vocabularies * size > _MOST_STEPS:
-        raise SurgeryError(
+        raise too_large(
             f"{model.archive.path}: it has {vocabularies} vocabularies among "
-            f"{len(model.layers)} layers, more than can be followed one by one. "
-            "Expected: a model that a person could have built. If it is one, please "
-            "report it."
+            f"{len(model.layers)} layers, more than can be followed one by one"
         )
 
 
