@@ -281,19 +281,29 @@ def _add_lookup(
     shift: int = 0,
 ) -> None:
     found = lookup_words(layer, model.archive, reason)
-    known = {site.layer for site in vocabulary.words}
-    if found is not None and layer.name not in known:
-        first_id = found[0].first_id + shift
+    known = {(site.config_path, site.assets) for site in vocabulary.words}
+    if found is not None and (found[0].config_path, found[0].assets) not in known:
         is_counted = (
             is_lookup(layer) and counting_key(layer, model) == "vocabulary_size"
         )
-        words = replace(found[0], first_id=first_id, is_counted=is_counted)
+        words = replace(
+            found[0],
+            layer=_name_among_lookups(layer, model),
+            first_id=found[0].first_id + shift,
+            is_counted=is_counted,
+        )
         vocabulary.words.append(words)
         vocabulary.add_config(found[1])
         skips = tuple(range(shift))
         weights = word_weights(layer, found[0])
         vocabulary.arrays += [replace(site, skips=skips) for site in weights]
-        vocabulary.layers.append(layer.name)
+        vocabulary.layers += [layer.name, words.layer]
+
+
+def _name_among_lookups(layer: LayerNode, model: ModelFile) -> str:
+    """A lookup's name, with those of the models around it if another bears it too."""
+    bearing = [x for x in model.layers if x.name == layer.name and x.kind in LOOKUPS]
+    return layer.name if len(bearing) == 1 else names_of(layer)[-1]
 
 
 def _tell_apart(drafts: list[Draft]) -> None:

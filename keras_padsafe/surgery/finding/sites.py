@@ -191,7 +191,7 @@ class WordsSite:
     """The words of a lookup layer or tokenizer, one id each.
 
     Attributes:
-        layer: Name of the layer.
+        layer: Name of the layer, as `tower/lookup` if other lookups bear it too.
         class_name: Its class.
         config_path: Where config.json lists the words, if it does.
         assets: The files of the archive that list them, if they do.
