@@ -1,7 +1,7 @@
 """The calls of a model, as config.json records them, with nested models opened up."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -10,8 +10,10 @@ from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.layers import WRAPPERS_OF_ONE_CALL
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import too_large
 from keras_padsafe.saved_model.recorded_calls import (
     RecordedCall,
+    RecordedTensor,
     read_calls,
     read_references,
 )
@@ -32,6 +34,9 @@ class Call:
         arguments: The recorded arguments, positional ones under "0", "1", ...
         places: Where config.json records each.
         consumers: The calls that take its output.
+        records: Where config.json repeats the shape of its output.
+        stand_ins: The InputLayers of nested models that stand for its output; their
+            `batch_shape` repeats its shape too.
     """
 
     layer: LayerNode
@@ -39,18 +44,11 @@ class Call:
     arguments: dict[str, Any] = field(default_factory=dict)
     places: dict[str, ConfigPath] = field(default_factory=dict)
     consumers: list["Call"] = field(default_factory=list)
+    records: list[RecordedTensor] = field(default_factory=list)
+    stand_ins: list[LayerNode] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"Call({self.layer.name!r})"
-
-
-@dataclass(frozen=True, slots=True)
-class ShapeRecord:
-    """A place of config.json that repeats the shape of a call's output."""
-
-    path: ConfigPath
-    shape: list[Any]
-    call: Call
 
 
 @dataclass
@@ -60,50 +58,37 @@ class Graph:
     Attributes:
         calls: All of them, each after its inputs.
         outputs: Those whose result is an output of the model.
-        shape_records: Where config.json repeats the shape of a call's output.
-        input_layers: For each call, the InputLayers of nested models that stand for
-            its output; their `batch_shape` repeats its shape too.
     """
 
     calls: list[Call] = field(default_factory=list)
     outputs: list[Call] = field(default_factory=list)
-    shape_records: list[ShapeRecord] = field(default_factory=list)
-    input_layers: list[tuple[LayerNode, Call]] = field(default_factory=list)
     steps_left: int = 0
     """How much may still be opened up; shared models can make of a small file many."""
-
-    @cached_property
-    def _shapes(self) -> dict[Call, list[Any]]:
-        """The recorded shape of each call's output, once the graph is complete."""
-        return {record.call: record.shape for record in reversed(self.shape_records)}
-
-    @cached_property
-    def _records_by_call(self) -> dict[Call, list[int]]:
-        return _numbers(record.call for record in self.shape_records)
-
-    def records_of(self, calls: Iterable[Call]) -> list[ShapeRecord]:
-        """The shape records of some calls, in the order of config.json."""
-        numbers = [n for call in calls for n in self._records_by_call.get(call, ())]
-        return [self.shape_records[number] for number in sorted(numbers)]
-
-    @cached_property
-    def _calls_by_layer(self) -> dict[LayerNode, list[int]]:
-        return _numbers(call.layer.original or call.layer for call in self.calls)
-
-    def calls_of(self, layer: LayerNode) -> list[Call]:
-        """The calls of a layer, or of one that it lies in."""
-        around = {node.original or node for node in layer.outwards()}
-        numbers = [n for node in around for n in self._calls_by_layer.get(node, ())]
-        return [self.calls[number] for number in sorted(numbers)]
 
     @cached_property
     def _order(self) -> dict[Call, int]:
         return {call: number for number, call in enumerate(self.calls)}
 
+    def in_order(self, calls: Iterable[Call]) -> list[Call]:
+        """Some calls, each once, in the order of `calls`."""
+        return sorted(set(calls), key=self._order.__getitem__)
+
+    @cached_property
+    def _by_layer(self) -> dict[LayerNode, list[Call]]:
+        found: dict[LayerNode, list[Call]] = {}
+        for call in self.calls:
+            found.setdefault(call.layer.original or call.layer, []).append(call)
+        return found
+
+    def calls_of(self, layer: LayerNode) -> list[Call]:
+        """The calls of a layer, or of one that it lies in."""
+        around = {node.original or node for node in layer.outwards()}
+        return self.in_order(c for node in around for c in self._by_layer.get(node, ()))
+
     def shape_of(self, call: Call) -> list[Any] | None:
         """The shape of a call's output, where config.json records it."""
-        if call in self._shapes:
-            return self._shapes[call]
+        if call.records:
+            return call.records[0].shape
         for consumer in call.consumers:
             built = consumer.layer.serialized.get("build_config")
             shape = built.get("input_shape") if isinstance(built, dict) else None
@@ -113,19 +98,8 @@ class Graph:
 
     def back_from_outputs(self, stops: Callable[[Call], bool]) -> list[Call]:
         """The first calls on the way back from the outputs at which `stops` holds."""
-        found: list[Call] = []
-        pending = list(self.outputs)
-        seen: set[Call] = set()
-        while pending:
-            call = pending.pop()
-            if call in seen:
-                continue
-            seen.add(call)
-            if stops(call):
-                found.append(call)
-            else:
-                pending.extend(call.inputs)
-        return found
+        back = reached(self.outputs, lambda call: [] if stops(call) else call.inputs)
+        return [call for call in back if stops(call)]
 
     def spread(
         self,
@@ -154,24 +128,20 @@ class Graph:
                 found[call] |= taken
         return lambda call: [o for n, o in enumerate(owners) if found[call] >> n & 1]
 
-    def downstream(self, sources: Sequence[Call]) -> list[Call]:
+    def downstream(self, sources: Iterable[Call]) -> list[Call]:
         """Every call that a value of one of `sources` reaches, they too, in order."""
-        reached: set[Call] = set()
-        pending = list(sources)
-        while pending:
-            call = pending.pop()
-            if call not in reached:
-                reached.add(call)
-                pending.extend(call.consumers)
-        return sorted(reached, key=self._order.__getitem__)
+        return self.in_order(reached(sources, lambda call: call.consumers))
 
 
-def _numbers(values: Iterable[_T]) -> dict[_T, list[int]]:
-    """At which numbers each value stands."""
-    found: dict[_T, list[int]] = {}
-    for number, value in enumerate(values):
-        found.setdefault(value, []).append(number)
-    return found
+def reached(starts: Iterable[_T], onward: Callable[[_T], Iterable[_T]]) -> Iterator[_T]:
+    """All that can be reached from some things, they too, each once."""
+    pending, seen = list(starts), set[_T]()
+    while pending:
+        one = pending.pop()
+        if one not in seen:
+            seen.add(one)
+            yield one
+            pending.extend(onward(one))
 
 
 _Results = dict[tuple[str, int], list[Call]]
@@ -190,10 +160,9 @@ def read_graph(root: LayerNode) -> Graph:
 def _spend(graph: Graph) -> None:
     graph.steps_left -= 1
     if graph.steps_left < 0:
-        raise SurgeryError(
+        raise too_large(
             "Model: the models in it, which are shared, open up into far more calls "
-            "than config.json has layers. Expected: a model that a person could have "
-            "built. If it is one, please report it."
+            "than config.json has layers"
         )
 
 
@@ -202,10 +171,8 @@ def _open(
 ) -> list[Call]:
     """Adds the calls inside `model` to the graph; returns those of its outputs."""
     if depth > _MOST_DEPTH:
-        raise SurgeryError(
-            f"Model {model.name!r}: models call each other more than {_MOST_DEPTH} "
-            "deep. Expected: a model that a person could have built. If it is one, "
-            "please report it."
+        raise too_large(
+            f"Model {model.name!r}: models call each other more than {_MOST_DEPTH} deep"
         )
     if "output_layers" in model.config:
         return _open_functional(model, inputs, graph, depth)
@@ -221,7 +188,7 @@ def _open_sequential(
             if inputs is None:
                 current = [_add(Call(layer), graph)]
             elif inputs:
-                graph.input_layers.append((layer, inputs[0]))
+                inputs[0].stand_ins.append(layer)
         else:
             current = _call(Call(layer, current), graph, depth)
     return current
@@ -240,7 +207,7 @@ def _open_functional(
             results[layer.name, 0] = [_add(Call(layer), graph)]
         elif position < len(inputs):
             results[layer.name, 0] = [inputs[position]]
-            graph.input_layers.append((layer, inputs[position]))
+            inputs[position].stand_ins.append(layer)
     calls = [call for layer in model.children for call in read_calls(layer)]
     _carry_out(calls, model, results, graph, depth)
     outputs: list[Call] = []
@@ -316,7 +283,7 @@ def _take(
         source = made[index] if index < len(made) else made[0] if made else None
         if source is None:
             continue
-        graph.shape_records.append(ShapeRecord(tensor.path, tensor.shape, source))
+        source.records.append(tensor)
         if not tensor.is_mask:
             taken.append(source)
     made = Call(call.layer, taken, call.arguments, call.places)

@@ -81,8 +81,9 @@ class LayerNode:
         return f"{self.class_name} {self.name!r}"
 
     @property
-    def shared_object_id(self) -> Any:
-        return self.serialized.get("shared_object_id")
+    def packages(self) -> set[str]:
+        """The packages that the file names for the class, by its key and its module."""
+        return {self.key.partition(">")[0], self.module.partition(".")[0]}
 
     def walk(self) -> Iterator["LayerNode"]:
         """This object and all below it, depth first."""
@@ -103,6 +104,11 @@ class LayerNode:
         """Each entry of a config.json that describes this object."""
         for node in (self, *self.copies):
             yield value_at(config, node.path)
+
+    def copied(self, place: ConfigPath) -> Iterator[ConfigPath]:
+        """A place of this entry in each other description of the same layer."""
+        for copy in self.copies:
+            yield (*copy.path, *place[len(self.path) :])
 
     def __repr__(self) -> str:
         return f"LayerNode({self.name!r}, {self.key})"

@@ -11,9 +11,10 @@ from typing import Any
 
 from keras_padsafe.archive import COMPANIONS, Archive, StoredArray
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.facts.layers import MODULES_OF_NO_LAYERS, snake_case
+from keras_padsafe.facts.layers import MODULES_OF_NO_LAYERS
 from keras_padsafe.saved_model.check_config import check_layer
 from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.group_names import join, names_within
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import malformed
 
@@ -102,7 +103,7 @@ def _find_groups(root: LayerNode, archive: Archive) -> None:
     bearing = _Bearing(archive)
 
     def visit(node: LayerNode, group: str | None) -> None:
-        shared = node.shared_object_id
+        shared = node.serialized.get("shared_object_id")
         if shared is not None:
             first = first_with_id.setdefault(shared, node)
             if first is not node:
@@ -117,8 +118,8 @@ def _find_groups(root: LayerNode, archive: Archive) -> None:
                 _pair(owner, node)
             return
         node.weights_path = place
-        for child, child_group in _child_groups(node):
-            visit(child, child_group)
+        for child, name in names_within(node):
+            visit(child, None if place is None or name is None else join(place, name))
 
     visit(root, "")
 
@@ -127,42 +128,11 @@ def _pair(original: LayerNode, copy: LayerNode) -> None:
     if copy.parent is not None and original in copy.parent.outwards():
         place = (*copy.path, "shared_object_id")
         expected = "no id of a layer around it: a layer cannot hold itself"
-        received = copy.shared_object_id
+        received = copy.serialized.get("shared_object_id")
         raise malformed(f"Layer {copy.name!r}", place, expected, received)
     for first, again in zip(original.walk(), copy.walk(), strict=False):
         again.original = first
         first.copies.append(again)
-
-
-def _child_groups(node: LayerNode) -> list[tuple[LayerNode, str | None]]:
-    base = node.weights_path
-    if base is None:
-        return [(child, None) for child in node.children]
-    prefix = f"{base}/" if base else ""
-    counts: dict[str, int] = {}
-    found: list[tuple[LayerNode, str | None]] = []
-    children = node.children
-    if not node.is_graph:
-        children = sorted(children, key=lambda child: _walk_order(child.attribute))
-    for child in children:
-        if child.is_operation:
-            found.append((child, None))
-        elif child.attribute is None or child.attribute.endswith("[]"):
-            container = (child.attribute or "layers").removesuffix("[]")
-            name = snake_case(child.class_name)
-            number = counts.get(f"{container}/{name}", 0)
-            counts[f"{container}/{name}"] = number + 1
-            suffix = f"_{number}" if number else ""
-            found.append((child, f"{prefix}{container}/{name}{suffix}"))
-        else:
-            found.append((child, f"{prefix}{child.attribute}"))
-    return found
-
-
-def _walk_order(attribute: str | None) -> str:
-    """Keras visits attributes by name, private ones last."""
-    name = attribute or ""
-    return f"~{name}" if name.startswith("_") else name
 
 
 class _Bearing(dict[tuple[str, str], str | None]):

@@ -1,4 +1,4 @@
-"""Says that config.json holds a value of a kind that Keras never writes."""
+"""Says that config.json holds what Keras never writes, or more than anyone builds."""
 
 from typing import Any, TypeGuard
 
@@ -22,6 +22,14 @@ def malformed(
         f"{owner}: {place} of config.json holds {shortly(received)}. Expected: "
         f"{expected}. The file was altered or damaged: load the model with Keras and "
         "save it again."
+    )
+
+
+def too_large(what: str) -> SurgeryError:
+    """The error to raise for a model that would take too much time or room."""
+    return SurgeryError(
+        f"{what}. Expected: a model that a person could have built. If it is one, "
+        "please report it."
     )
 
 

@@ -28,7 +28,7 @@ class RecordedTensor:
     Attributes:
         made_by: What made it.
         shape: Its shape, as recorded.
-        path: Where config.json describes it.
+        path: Where config.json records that.
         is_mask: Whether it was passed as a mask.
     """
 
@@ -79,7 +79,15 @@ def read_references(model: LayerNode, key: str) -> list[Reference]:
     return list(_references(value, path, model))
 
 
+_ARRAYS = ("__tensor__", "__numpy__")
 _TRIPLES = "[layer, call, tensor] triples, in lists or dictionaries"
+
+
+def held_value(argument: Any) -> Any:
+    """The numbers of an array that a recorded argument holds; `None` if it is none."""
+    is_held = isinstance(argument, dict) and argument.get("class_name") in _ARRAYS
+    config = argument.get("config") if is_held else None
+    return config.get("value") if isinstance(config, dict) else None
 
 
 def _references(value: Any, path: ConfigPath, model: LayerNode) -> Iterator[Reference]:

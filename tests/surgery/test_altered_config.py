@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import keras_padsafe as kp
 from keras_padsafe.errors import PadsafeError, SurgeryError
@@ -54,6 +55,13 @@ def _with_words(size: int) -> keras.Model:
 
 def _sequential(size: int) -> keras.Model:
     return keras.Sequential([ids(), table(size), layers.LSTM(6), layers.Dense(size)])
+
+
+def _with_arrays(size: int) -> keras.Model:
+    x = ids("given")
+    marked = ops.not_equal(x, ops.convert_to_tensor(0))
+    units = layers.Dense(size)(table(size)(x))
+    return keras.Model(x, [marked, units + np.ones(size)])
 
 
 MODELS = [_nested, _with_words, _sequential]
@@ -195,6 +203,22 @@ def test_layer_that_claims_to_be_the_model_around_it(
     config = _original(folder)
     config["shared_object_id"] = config["config"]["layers"][1]["shared_object_id"] = 1
     with pytest.raises(SurgeryError, match="a layer cannot hold itself"):
+        _plan(folder, config)
+
+
+@pytest.mark.parametrize("value", [None, 3, [], {}])
+@pytest.mark.parametrize("operation", ["NotEqual", "Add"])
+def test_an_array_that_an_operation_holds(
+    operation: str, value: Any, saved: Callable[..., Path]
+) -> None:
+    folder = saved(_with_arrays)
+    config = _original(folder)
+    described = config["config"]["layers"]
+    layer = next(one for one in described if one["class_name"] == operation)
+    held = layer["inbound_nodes"][0]["args"][1]
+    assert held["class_name"] in ("__tensor__", "__numpy__")
+    held["config"] = value
+    with suppress(SurgeryError):
         _plan(folder, config)
 
 

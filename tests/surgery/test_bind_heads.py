@@ -101,6 +101,19 @@ def test_as_many_tags_as_ids(tmp_path: Path) -> None:
     _settled(build, source, leave=["tags"])
 
 
+def test_a_head_of_two_sequences_is_spoken_of_once(tmp_path: Path) -> None:
+    source, head = tmp_path / "old.keras", layers.Dense(SIZE, name="head")
+    left, right, words = ids("left"), ids("right"), table(SIZE)
+    keras.Model([left, right], [head(words(left)), head(words(right))]).save(source)
+    notes = kp.surgery.plan(source, rows=1).notes
+    assert len([note for note in notes if "'head' has" in note]) == 1
+    late = layers.Dense(SIZE, name="late")
+    scores = [late(layers.LSTM(2)(words(x))) for x in (left, right)]
+    keras.Model([left, right], scores).save(source)
+    found = kp.surgery.inspect(source).vocabularies[0].unexplained
+    assert len([one for one in found if one.place == "late"]) == 1
+
+
 def test_bag_of_words_head_by_also(tmp_path: Path) -> None:
     source = tmp_path / "old.keras"
 

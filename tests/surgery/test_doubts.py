@@ -13,7 +13,7 @@ import keras_padsafe as kp
 from keras_padsafe.errors import AmbiguousVocabularyError
 
 from .reference import only_once
-from .zoo import ADDED, DIM, SIZE, ids, table
+from .zoo import ADDED, DIM, SIZE, STEPS, ids, table
 
 pytestmark = [only_once, pytest.mark.usefixtures("quick_compile")]
 
@@ -97,6 +97,14 @@ def two_sizes() -> keras.Model:
     return keras.Model(x, [table(SIZE)(x), other])
 
 
+def two_sizes_by_two_ways() -> keras.Model:
+    """Ids as a whole by one way, and by another a part of them."""
+    x = ids()
+    both = layers.Concatenate()([layers.Reshape((STEPS,))(x), x[:, :2]])
+    other = layers.Embedding(SIZE + 2, DIM, name="longer")(both)
+    return keras.Model(x, [table(SIZE)(x), other])
+
+
 def columns() -> keras.Model:
     x = ids()
     wide = layers.Softmax()(ops.one_hot(x, SIZE))
@@ -116,9 +124,10 @@ def columns() -> keras.Model:
         (bigram, f"rows of {SIZE} numbers .*--also embedding:0 .* if they are not"),
         (slopes, "PReLU"),
         (plus_other_units, "combines .* the output of 'other'"),
-        (plus_constant, "combines .* a constant"),
+        (plus_constant, rf"holds an array of shape \({SIZE},\)"),
         (some_units, "GetItem"),
         (two_sizes, f"table of {SIZE + 2} rows"),
+        (two_sizes_by_two_ways, f"table of {SIZE + 2} rows"),
         (columns, f"makes {SIZE} columns"),
     ],
     ids=lambda case: getattr(case, "__name__", ""),
@@ -130,6 +139,17 @@ def test_is_asked_about(tmp_path: Path, build: Build, asks: str) -> None:
     with pytest.raises(AmbiguousVocabularyError, match=f"(?s){asks}"):
         kp.surgery.grow(source, target, rows=ADDED, vocabulary=name)
     assert not target.exists()
+
+
+def test_doubts_come_in_the_order_of_the_calls(tmp_path: Path) -> None:
+    x, features = ids(), keras.Input((STEPS, 3))
+    units, names = _head(table(SIZE)(x)), [f"plus_{n}" for n in range(20)]
+    for name in names:
+        other = layers.Dense(SIZE)(features)
+        units = layers.Add(name=name)([units, other])
+    keras.Model([x, features], units).save(tmp_path / "old.keras")
+    found = kp.surgery.inspect(tmp_path / "old.keras").vocabularies[0].unexplained
+    assert [one.place for one in found if one.place in names] == names
 
 
 def test_a_square_table_grows_along_its_rows_if_that_is_said(tmp_path: Path) -> None:

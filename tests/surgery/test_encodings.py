@@ -14,7 +14,7 @@ from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.surgery.planning.check_plan import check_plan
 
 from . import zoo
-from .reference import only_once, save
+from .reference import assert_same_structure, only_once, save
 from .saved import read, same_bits
 from .zoo import DIM, SIZE, STEPS, ids, table
 
@@ -202,6 +202,35 @@ def test_stretches_that_do_not_fit_are_refused(
     altered = replace(plan.arrays[0], starts=starts)
     with pytest.raises(SurgeryError, match=r"starts.*Expected"):
         check_plan(replace(plan, arrays=(altered,)))
+
+
+@only_once
+def test_an_initializer_that_two_calls_meet_is_replaced_once(tmp_path: Path) -> None:
+    whole = keras.initializers.Constant(np.ones((SIZE, 2)).tolist())
+    encode, dense = (
+        layers.CategoryEncoding(SIZE),
+        layers.Dense(2, kernel_initializer=whole),
+    )
+    both = [ids("left"), ids("right")]
+    keras.Model(both, [dense(encode(x)) for x in both]).save(tmp_path / "old.keras")
+    plan = kp.surgery.plan(tmp_path / "old.keras", rows=1)
+    assert kp.surgery.Plan.from_json(plan.to_json()) == plan
+
+
+@only_once
+def test_a_shared_kernel_is_as_wide_in_each_description(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+
+    def build(size: int) -> keras.Model:
+        x, inner, dense = ids(), keras.Input((STEPS * size,)), layers.Dense(2)
+        tower = keras.Model(inner, dense(inner))
+        flat = layers.Flatten()(layers.CategoryEncoding(size, "one_hot")(x))
+        return keras.Model(x, [dense(flat), tower(flat)])
+
+    save(build, SIZE, source)
+    kp.surgery.grow(source, target, rows=3)
+    save(build, SIZE + 3, source)
+    assert_same_structure(read(target), read(source))
 
 
 @pytest.mark.parametrize("direction", [layers.LSTM, layers.GRU])

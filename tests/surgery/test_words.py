@@ -197,6 +197,37 @@ def test_lookup_that_names_the_ids_chosen(tmp_path: Path) -> None:
     assert [change.layer for change in plan.words] == ["lookup", "names"]
 
 
+def test_two_lookups_of_one_name_learn_the_words(tmp_path: Path) -> None:
+    """Each in a model of its own, and of the outer one a third."""
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    larger = tmp_path / "larger.keras"
+
+    def build(count: int) -> keras.Model:
+        def lookup() -> keras.Layer:
+            words = (WORDS + NEW_WORDS)[:count]
+            return layers.StringLookup(vocabulary=words, name="lookup")
+
+        texts = [keras.Input((4,), dtype="string") for _ in range(5)]
+        towers = [
+            keras.Model(x, lookup()(x), name=f"tower_{x.name}") for x in texts[:2]
+        ]
+        numbered = [
+            make(x) for make, x in zip([*towers, lookup()], texts[2:], strict=True)
+        ]
+        table = layers.Embedding(count + 1, DIM, name="words")
+        return keras.Model(texts[2:], [table(x) for x in numbered])
+
+    save(build, len(WORDS) + len(NEW_WORDS), larger)
+    save(build, len(WORDS), source)
+    plan = kp.surgery.grow(source, target, tokens=NEW_WORDS).plan
+    assert_same_structure(read(target), read(larger))
+    names = {change.layer for change in plan.words}
+    assert len(names) == 3
+    assert "lookup" in names
+    assert kp.surgery.Plan.from_json(plan.to_json()) == plan
+    assert kp.surgery.verify(source, target, plan=plan).verdict == "proved"
+
+
 def test_list_with_the_special_words_in_it(tmp_path: Path) -> None:
     """`get_vocabulary()` passed back in, as many do."""
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"

@@ -11,7 +11,6 @@ from keras_padsafe.archive import Archive
 from keras_padsafe.facts.packages import IMPORTED_BY_KERAS, IMPORTED_UNASKED
 from keras_padsafe.saved_model.config_path import ConfigPath, value_at
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.unknown_layers import package_of
 
 if TYPE_CHECKING:
     from keras_padsafe.skeleton import Inside, Skeleton, Variation
@@ -86,9 +85,8 @@ class Asking:
         for place in numbers:
             yield place
             for node in self.root.walk():
-                if node.copies and place[: len(node.path)] == node.path:
-                    for copy in node.copies:
-                        yield (*copy.path, *place[len(node.path) :])
+                if place[: len(node.path)] == node.path:
+                    yield from node.copied(place)
 
 
 def ask_keras(archive: Archive, root: LayerNode) -> Asking:
@@ -97,8 +95,8 @@ def ask_keras(archive: Archive, root: LayerNode) -> Asking:
     Raises:
         CannotAsk: if it cannot.
     """
-    packages = {package_of(node) for node in root.walk()} & set(IMPORTED_UNASKED)
-    for package in sorted(packages):
+    packages = set[str]().union(*(node.packages for node in root.walk()))
+    for package in sorted(packages.intersection(IMPORTED_UNASKED)):
         try:
             importlib.import_module(package)
         except ImportError as error:

@@ -7,20 +7,20 @@ from keras_padsafe.surgery.finding.claims import Also
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
+from keras_padsafe.surgery.finding.sites import (
+    ArraySite,
+    ConfigSite,
+    site_in,
+    site_of,
+)
 from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, doubt
 
 
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
-    claimed = [
-        (layer, array, claims)
-        for layer, array in (model.arrays if model.claims.also else ())
-        if (claims := model.claims.on(layer, array))
-    ]
-    for vocabulary in drafts if claimed else ():
+    for vocabulary in drafts:
         bound = {site.path: site.axis for site in vocabulary.arrays}
-        for layer, array, claims in claimed:
+        for layer, array, claims in model.claimed:
             claim = by_size(layer, array, claims).get(vocabulary.size)
             if claim is None:
                 continue
@@ -29,8 +29,7 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
                 vocabulary.arrays.append(claimed_site(array, claim))
             if whole - {bound.get(array.path, claim.axis)}:
                 vocabulary.unexplained.append(on_two_axes(layer, array.path))
-            if layer.name not in vocabulary.layers:
-                vocabulary.layers.append(layer.name)
+            vocabulary.layers.append(layer.name)
             _add_numbers(model, layer, array, claim, vocabulary)
 
 
@@ -98,12 +97,7 @@ def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Unexplained:
 
 def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:
     return [
-        ConfigSite(
-            (*node.path, "config", claim.key),
-            node.config[claim.key],
-            "table",
-            f"said: --also {claim.text}",
-        )
+        site_in(node, claim.key, "table", f"said: --also {claim.text}")
         for node in layer.outwards()
         if claim.key is not None and is_count(node.config.get(claim.key))
     ][:1]

@@ -13,6 +13,7 @@ from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
 from keras_padsafe.surgery.finding.bind_tables import (
     add_head,
@@ -305,16 +306,13 @@ def _bind_heads_by_object(model: ModelFile, drafts: list[Draft]) -> None:
                 add_head(draft, head)
 
 
-def bind_held_heads(model: ModelFile, drafts: list[Draft]) -> None:
+def bind_held_heads(model: ModelFile, asking: Asking, drafts: list[Draft]) -> None:
     """Adds heads that config.json describes within a class, and no graph connects.
 
     Shown is which of them score the steps of a sequence: an output of the model with
     a vector for each step, which grows as their units do. Any other with a unit for
     each id is asked about.
     """
-    asking = model.asking
-    if asking is None:
-        return
     spelled = {call.layer for call in model.graph.calls}
     bound = {site.path for draft in drafts for site in draft.arrays}
     for layer in model.layers:

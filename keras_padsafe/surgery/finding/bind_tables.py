@@ -62,12 +62,8 @@ def add_holding(vocabulary: Draft, holding: Holding) -> None:
         mine = (site.axis, site.skips)
         if known.get(site.path, mine) != mine:
             vocabulary.unexplained.append(on_two_axes(holding.layer, site.path))
-    for name in names_of(holding.layer):
-        if name not in vocabulary.layers:
-            vocabulary.layers.append(name)
-    for path in _whole_table_initializers(holding.layer):
-        if path not in vocabulary.initializers:
-            vocabulary.initializers.append(path)
+    vocabulary.layers += names_of(holding.layer)
+    vocabulary.initializers += _whole_table_initializers(holding.layer)
 
 
 def add_head(vocabulary: Draft, head: Holding) -> None:
@@ -112,11 +108,7 @@ def _tables(model: ModelFile) -> list[Table]:
         for table in _found(model)
         if not model.claims.leaves_table(table.layer, table.arrays[0].path)
     ]
-    claimed = {
-        array.path: (layer, array, claims)
-        for layer, array in model.arrays
-        if (claims := model.claims.on(layer, array))
-    }
+    claimed = {array.path for _, array, _ in model.claimed}
     free = {t.size for t in tables if t.arrays[0].path not in claimed}
     tables = [
         table
@@ -125,7 +117,7 @@ def _tables(model: ModelFile) -> list[Table]:
     ]
     sizes = {table.size for table in tables}
     made: dict[Also, ArraySite] = {}
-    for layer, array, claims in claimed.values():
+    for layer, array, claims in model.claimed:
         if sizes.isdisjoint(by_size(layer, array, claims)):
             site = claimed_site(array, claims[0])
             other = made.setdefault(claims[0], site)
@@ -284,18 +276,32 @@ def _add_lookup(
     shift: int = 0,
 ) -> None:
     found = lookup_words(layer, model.archive, reason)
-    known = {site.layer for site in vocabulary.words}
-    if found is not None and layer.name not in known:
-        words = replace(found[0], first_id=found[0].first_id + shift)
+    known = {(site.config_path, site.assets) for site in vocabulary.words}
+    if found is not None and (found[0].config_path, found[0].assets) not in known:
         is_counted = (
             is_lookup(layer) and counting_key(layer, model) == "vocabulary_size"
         )
-        vocabulary.words.append(words.counted() if is_counted else words)
-        vocabulary.add_config(found[1])
+        words = replace(
+            found[0],
+            layer=_name_among_lookups(layer, model),
+            first_id=found[0].first_id + shift,
+            is_counted=is_counted,
+        )
+        vocabulary.words.append(words)
+        vocabulary.add_config(
+            replace(site, lookup=words.layer) if site.lookup else site
+            for site in found[1]
+        )
         skips = tuple(range(shift))
         weights = word_weights(layer, found[0])
         vocabulary.arrays += [replace(site, skips=skips) for site in weights]
-        vocabulary.layers.append(layer.name)
+        vocabulary.layers += [layer.name, words.layer]
+
+
+def _name_among_lookups(layer: LayerNode, model: ModelFile) -> str:
+    """A lookup's name, with those of the models around it if another bears it too."""
+    bearing = [x for x in model.layers if x.name == layer.name and x.kind in LOOKUPS]
+    return layer.name if len(bearing) == 1 else names_of(layer)[-1]
 
 
 def _tell_apart(drafts: list[Draft]) -> None:

@@ -8,7 +8,7 @@ from keras_padsafe.archive import Archive
 from keras_padsafe.facts.packages import SPECIAL, WHOLE
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite, site_in
 from keras_padsafe.surgery.finding.text_rules import PieceRule
 from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.word_files import WORD_FILES
@@ -110,19 +110,14 @@ def _with_rule(
     rule = PieceRule(lowers, splits, str(config.get("suffix_indicator") or ""))
     if not (splits and config.get("special_tokens_in_strings")):
         return replace(site, text_rule=rule)
-    place = (*layer.path, "config", SPECIAL)
     reason = f"{layer.title}: lists the tokens that are never cut"
-    value = layer.config.get(SPECIAL)
-    draft.add_config([ConfigSite(place, value, "cut", reason, default=rule)])
+    draft.add_config([site_in(layer, SPECIAL, "cut", reason, default=rule)])
     return site
 
 
 def _kept_whole(layer: LayerNode, default: list[str] | None) -> ConfigSite:
-    place = (*layer.path, "config", WHOLE)
     reason = f"{layer.title}: lists the tokens that are never cut"
-    value = layer.config.get(WHOLE)
-    kept = tuple(sorted(default or ()))
-    return ConfigSite(place, value, "whole", reason, default=kept)
+    return site_in(layer, WHOLE, "whole", reason, default=tuple(sorted(default or ())))
 
 
 def _word_file(layer: LayerNode, archive: Archive) -> str | None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import (
     INPUT_KERNELS,
     KEEPS_ZERO,
@@ -17,7 +16,7 @@ from keras_padsafe.facts.operations import (
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.saved_model.malformed import is_count, too_large
 from keras_padsafe.surgery.finding.claims import Claims
 from keras_padsafe.surgery.finding.logits import (
     built_widths,
@@ -182,10 +181,9 @@ def _repeated(found: Columns, times: int) -> Columns:
 def _bounded(count: int, made: int = 0) -> int:
     """The number of stretches, if all can be remembered."""
     if made + count > _MOST_STRETCHES:
-        raise SurgeryError(
+        raise too_large(
             f"Model: the columns of ids stand side by side more than {_MOST_STRETCHES} "
-            "times. Expected: a model that a person could have built. If it is one, "
-            "please report it."
+            "times"
         )
     return count
 

@@ -11,8 +11,8 @@ from keras_padsafe.surgery.finding.id_sources import id_sources, sources_of_tabl
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import (
     ArraySite,
-    ConfigSite,
     WordsSite,
+    site_in,
     site_of,
 )
 from keras_padsafe.surgery.finding.tables import Table
@@ -31,8 +31,7 @@ def known_encodings(model: ModelFile) -> list[Table]:
         if takers.kernels:
             table = Table(layer, size, is_encoding=True, arrays=takers.kernels)
             reason = f"{layer.class_name} makes a column for each id, {key}={size}"
-            place = (*layer.path, "config", key)
-            table.config.append(ConfigSite(place, size, "table", reason))
+            table.config.append(site_in(layer, key, "table", reason))
             found.append(table)
     return found
 

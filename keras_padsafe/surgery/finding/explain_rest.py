@@ -7,6 +7,7 @@ from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
@@ -20,8 +21,6 @@ from keras_padsafe.surgery.finding.vocabulary import (
     leaving,
     settling,
 )
-
-_TENSORS = ("__tensor__", "__numpy__")
 
 
 def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
@@ -106,8 +105,7 @@ def _held(call: Call, shape: tuple[int, ...], size: int) -> Unexplained:
 
 
 def _constant_shape(value: Any) -> tuple[int, ...]:
-    is_held = isinstance(value, dict) and value.get("class_name") in _TENSORS
-    value, shape = value["config"].get("value") if is_held else None, []
+    value, shape = held_value(value), list[int]()
     while isinstance(value, list) and value:
         shape.append(len(value))
         value = value[0]

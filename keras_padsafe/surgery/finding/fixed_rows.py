@@ -4,7 +4,7 @@ from typing import Literal
 
 from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.sites import ConfigSite
+from keras_padsafe.surgery.finding.sites import ConfigSite, site_in
 
 
 def fixed_rows(root: LayerNode) -> dict[str, tuple[int, ...]]:
@@ -32,13 +32,11 @@ def pad_ids(layer: LayerNode) -> list[int]:
 
 def padding_sites(layer: LayerNode) -> list[ConfigSite]:
     """Where a table says which id is padding, or that none is."""
-    base = (*layer.path, "config")
     extendable = layer.key == "keras_padsafe>ExtendableEmbedding"
     key: Literal["pad_id", "mask_zero"] = "pad_id" if extendable else "mask_zero"
     if key not in layer.config:
         return []
-    reason = f"{key} says what is padding"
-    return [ConfigSite((*base, key), layer.config[key], key, reason)]
+    return [site_in(layer, key, key, f"{key} says what is padding")]
 
 
 def id_sites(layer: LayerNode, size: int) -> list[ConfigSite]:
@@ -52,6 +50,5 @@ def id_sites(layer: LayerNode, size: int) -> list[ConfigSite]:
                 sites.append(ConfigSite(path, id_, "id", f"{key} names an id"))
     frozen = layer.config.get("frozen_rows")
     if isinstance(frozen, int) and frozen:
-        path = (*base, "frozen_rows")
-        sites.append(ConfigSite(path, frozen, "first", "counts the first rows"))
+        sites.append(site_in(layer, "frozen_rows", "first", "counts the first rows"))
     return sites

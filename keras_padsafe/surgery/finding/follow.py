@@ -25,11 +25,8 @@ if TYPE_CHECKING:
     from keras_padsafe.skeleton import Variation
 
 
-def bind_followers(model: ModelFile, draft: Draft) -> None:
+def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
     """Adds arrays, slots and numbers that were shown to follow the vocabulary."""
-    asking = model.asking
-    if asking is None or not draft.numbers:
-        return
     found = asking.vary(draft.numbers)
     keys = ", ".join(config_key(place) for place in draft.numbers)
     if found.problem:

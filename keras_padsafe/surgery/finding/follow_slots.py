@@ -7,23 +7,17 @@ from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.fixed_rows import fixed_rows
 from keras_padsafe.surgery.finding.follow import follower_site
 from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.optimizer_slots import FRESH_OPTIMIZER
 from keras_padsafe.surgery.finding.vocabulary import Draft
 
 if TYPE_CHECKING:
     from keras_padsafe.skeleton.slot_starts import SlotStart
 
 _OPTIMIZER = "optimizer/"
-_DROP = (
-    "Start with a fresh optimizer instead: `optimizer='drop'` (`--optimizer drop`); "
-    "the weights are kept."
-)
 
 
-def bind_following_slots(model: ModelFile, draft: Draft) -> None:
+def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None:
     """Adds the variables of the optimizer that were shown to follow the vocabulary."""
-    asking = model.asking
-    if asking is None or not draft.numbers:
-        return
     found = asking.vary(draft.numbers)
     unlike = [path for path in asking.unlike if path.startswith(_OPTIMIZER)]
     if found.problem:
@@ -31,7 +25,7 @@ def bind_following_slots(model: ModelFile, draft: Draft) -> None:
     if unlike:
         draft.slot_problem = (
             f"optimizer: Keras builds {unlike[0]} with another shape than the file "
-            f"has, so its variables cannot be assigned to weights. {_DROP}"
+            f"has, so its variables cannot be assigned to weights. {FRESH_OPTIMIZER}"
         )
         return
     from keras_padsafe.skeleton.slot_starts import SlotStart
@@ -55,7 +49,7 @@ def bind_following_slots(model: ModelFile, draft: Draft) -> None:
         if fill is None:
             draft.slot_problem = (
                 f"optimizer: the initial value of new entries of {path} is not "
-                f"known. {_DROP}"
+                f"known. {FRESH_OPTIMIZER}"
             )
             return
         reason = f"slot of {weight}" if weight else "shown: it follows"

@@ -15,16 +15,13 @@ from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
 from keras_padsafe.surgery.finding.words import lookup_words, words_site
 
 
-def bind_held_words(model: ModelFile, drafts: list[Draft]) -> None:
+def bind_held_words(model: ModelFile, asking: Asking, drafts: list[Draft]) -> None:
     """Adds the words of lookups that stand beside a table inside a class.
 
     In a Sequential model a lookup feeds the table after it. Where a class holds one
     lookup and one table, the lookup is taken to feed the table, and the proof shows
     that the new words reach the new rows. Of several, none is taken.
     """
-    asking = model.asking
-    if asking is None:
-        return
     spelled = {node.weights_path for node in model.layers}
     held = [
         group
@@ -34,9 +31,9 @@ def bind_held_words(model: ModelFile, drafts: list[Draft]) -> None:
     for draft in drafts:
         if draft.words or not held:
             continue
-        beside = _beside(asking, draft, held)
+        beside = _beside(draft, held)
         others = [other for other in drafts if other is not draft]
-        sole = not any(set(beside) & set(_beside(asking, o, held)) for o in others)
+        sole = not any(set(beside) & set(_beside(o, held)) for o in others)
         if len(beside) == 1 and (sole or _in_sequential(asking, beside[0])):
             _bind(model, asking, draft, beside[0])
         elif beside:
@@ -49,16 +46,15 @@ def bind_held_words(model: ModelFile, drafts: list[Draft]) -> None:
             )
 
 
-def _beside(asking: Asking, draft: Draft, held: list[str]) -> list[str]:
+def _beside(draft: Draft, held: list[str]) -> list[str]:
     """The held lookups in the innermost place that one of the tables is in too."""
     place = draft.arrays[0].path.partition("/vars/")[0].rpartition("/")[0]
-    while True:
+    while place:
         found = [group for group in held if f"{group}/".startswith(f"{place}/")]
-        if not place:
-            return held
         if found:
             return found
         place = place.rpartition("/")[0]
+    return held
 
 
 def _in_sequential(asking: Asking, group: str) -> bool:

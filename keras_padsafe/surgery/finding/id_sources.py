@@ -1,10 +1,12 @@
 """Follows ids back from a table to the layer or input that they come from."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from keras_padsafe.facts.operations import BINS, LOOKUPS, MOVES_IDS, SELECTS_IDS
-from keras_padsafe.saved_model.graph import Call, Graph
+from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
+
+_MOVES = MOVES_IDS | SELECTS_IDS
 
 
 def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
@@ -24,18 +26,25 @@ def changers(calls: Iterable[Call]) -> list[LayerNode]:
 
 def _made_by(calls: Iterable[Call]) -> Iterator[tuple[Call, bool]]:
     """The calls on the way back that do more to ids than move or select them."""
-    pending = [(call, True) for call in calls]
-    seen: set[tuple[Call, bool]] = set()
-    while pending:
-        call, whole = pending.pop()
-        if (call, whole) in seen:
-            continue
-        seen.add((call, whole))
-        kind = call.layer.kind
-        if kind in MOVES_IDS or kind in SELECTS_IDS:
-            whole = whole and kind in MOVES_IDS
-            pending.extend((source, whole) for source in call.inputs)
-        else:
+    return _past_moves(calls, lambda call: call.inputs)
+
+
+def _past_moves(
+    starts: Iterable[Call], ways: Callable[[Call], Iterable[Call]]
+) -> Iterator[tuple[Call, bool]]:
+    """The first calls on these ways that do more to ids than move or select them.
+
+    With each, whether ids get there as a whole.
+    """
+
+    def onward(at: tuple[Call, bool]) -> list[tuple[Call, bool]]:
+        call, whole = at
+        if call.layer.kind not in _MOVES:
+            return []
+        return [(one, whole and call.layer.kind in MOVES_IDS) for one in ways(call)]
+
+    for call, whole in reached([(call, True) for call in starts], onward):
+        if call.layer.kind not in _MOVES:
             yield call, whole
 
 
@@ -58,20 +67,7 @@ def is_reverse(call: Call) -> bool:
     return True in (call.arguments.get("reverse"), call.arguments.get("1"))
 
 
-def takers(graph: Graph, source: LayerNode) -> list[tuple[Call, bool]]:
+def takers(graph: Graph, source: LayerNode) -> Iterator[tuple[Call, bool]]:
     """The calls that take in the ids of a source, unchanged, and whether as a whole."""
-    found: list[tuple[Call, bool]] = []
-    pending = [(call, True) for call in graph.calls_of(source)]
-    seen: set[Call] = set()
-    while pending:
-        call, whole = pending.pop()
-        for consumer in call.consumers:
-            if consumer in seen:
-                continue
-            seen.add(consumer)
-            kind = consumer.layer.kind
-            if kind in MOVES_IDS or kind in SELECTS_IDS:
-                pending.append((consumer, whole and kind in MOVES_IDS))
-            else:
-                found.append((consumer, whole))
-    return found
+    starts = (one for call in graph.calls_of(source) for one in call.consumers)
+    return _past_moves(starts, lambda call: call.consumers)

@@ -8,10 +8,10 @@ from typing import Any
 from keras_padsafe.archive import Archive
 from keras_padsafe.archive.archive import FileState
 from keras_padsafe.arguments import read_flag
-from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
+from keras_padsafe.saved_model.malformed import too_large
 from keras_padsafe.surgery.finding.asking import CannotAsk, ask_keras
 from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
 from keras_padsafe.surgery.finding.bind_heads import bind_heads, bind_held_heads
@@ -179,18 +179,23 @@ def _find(model: ModelFile) -> list[Draft]:
     bind_heads(model, drafts)
     bind_other_takers(model, drafts)
     bind_claimed(model, drafts)
-    bind_held_heads(model, drafts)
-    for draft in drafts:
-        bind_followers(model, draft)
-    bind_held_words(model, drafts)
+    asking = model.asking
+    if asking is not None:
+        bind_held_heads(model, asking, drafts)
+        for draft in drafts:
+            if draft.numbers:
+                bind_followers(model, asking, draft)
+        bind_held_words(model, asking, drafts)
     explain_rest(model, drafts)
     find_held_in_training(model, drafts)
     for draft in drafts:
         draft.add_config(_copies(model, draft))
-    if model.asking is None:
+    if asking is None:
         bind_slots(model, drafts)
+        return drafts
     for draft in drafts:
-        bind_following_slots(model, draft)
+        if draft.numbers:
+            bind_following_slots(model, asking, draft)
     return drafts
 
 
@@ -198,24 +203,18 @@ def _check_work(model: ModelFile, vocabularies: int) -> None:
     """Each vocabulary is followed through the whole model."""
     size = len(model.layers) + len(model.graph.calls) + len(model.arrays)
     if vocabularies > 1 and vocabularies * size > _MOST_STEPS:
-        raise SurgeryError(
+        raise too_large(
             f"{model.archive.path}: it has {vocabularies} vocabularies among "
-            f"{len(model.layers)} layers, more than can be followed one by one. "
-            "Expected: a model that a person could have built. If it is one, please "
-            "report it."
+            f"{len(model.layers)} layers, more than can be followed one by one"
         )
 
 
 def _copies(model: ModelFile, draft: Draft) -> list[ConfigSite]:
     """The same places in the other descriptions of a shared layer."""
     return [
-        replace(
-            site,
-            path=(*copy.path, *site.path[len(layer.path) :]),
-            reason=f"copy of shared layer {layer.name!r}",
-        )
+        replace(site, path=path, reason=f"copy of shared layer {layer.name!r}")
         for site in draft.config
         for layer in model.around(site.path)
-        if layer.copies and site.path[len(layer.path)] != "inbound_nodes"
-        for copy in layer.copies
+        if site.path[len(layer.path)] != "inbound_nodes"
+        for path in layer.copied(site.path)
     ]

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_padsafe.facts.operations import BACK_TO_IDS, NAME_IDS, UNIT_BY_UNIT
 from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
-from keras_padsafe.saved_model.graph import Call, Graph
+from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.model_file import ModelFile
@@ -23,26 +23,25 @@ def follow_logits(draft: Draft, model: ModelFile) -> None:
     """Adds what repeats the number of a vocabulary's units; names what minds it."""
     size, graph, claims = draft.size, model.graph, model.claims
     places: list[ConfigPath] = []
-    pending = list(draft.logits)
-    while pending:
-        call = pending.pop()
-        if call in draft.over_ids:
-            continue
-        draft.over_ids.add(call)
+    draft.over_ids = list(
+        reached(
+            draft.logits,
+            lambda call: [c for c in call.consumers if _keeps_units(c, size, graph)],
+        )
+    )
+    widths = dict.fromkeys(draft.over_ids, size)
+    for call in draft.over_ids:
         for consumer in call.consumers:
             layer = consumer.layer
             if _keeps_units(consumer, size, graph):
-                pending.append(consumer)
                 baked = reshaped_units(layer, size)
                 places += [*built_widths(layer, size), *([baked] if baked else [])]
             elif model.claims_units(layer):
                 places += built_widths(layer, size)
             elif layer.kind not in BACK_TO_IDS and not claims.leaves(layer):
                 draft.unexplained.append(_consumer(layer, size))
-    for call in draft.over_ids:
         if call not in draft.logits and not claims.leaves(call.layer):
-            draft.unexplained += _fixed_operands(call, draft, graph)
-    widths = dict.fromkeys(draft.over_ids, size)
+            draft.unexplained += _fixed_operands(call, widths, graph)
     places += [place for place, _ in recorded_widths(graph, widths)]
     reason = "shape of the head's output"
     draft.add_config(ConfigSite(path, size, "record", reason) for path in places)
@@ -92,32 +91,20 @@ def leaves_last_axis(key: Any, before: list[Any] | None) -> bool:
     return ellipsis not in key and before is not None and len(taken) < len(before)
 
 
-def _fixed_operands(call: Call, draft: Draft, graph: Graph) -> Iterator[Unexplained]:
+def _fixed_operands(
+    call: Call, widths: Mapping[Call, int], graph: Graph
+) -> Iterator[Unexplained]:
     """Values of the old size that a call combines with units that will be more."""
-    found: list[str] = []
+    size = widths[call]
     for source in call.inputs:
         shape = graph.shape_of(source)
-        if source not in draft.over_ids and shape and shape[-1] == draft.size:
-            found.append(f"the output of {source.layer.name!r}")
-    if any(_holds_row(value, draft.size) for value in call.arguments.values()):
-        found.append("a constant")
-    for operand in found:
-        yield doubt(
-            call.layer,
-            f"combines the {draft.size} units of the head with {operand}, which has "
-            "the same number and does not grow",
-            f"Add --also for the layer that makes it, or --leave {call.layer.name}",
-        )
-
-
-def _holds_row(value: Any, size: int) -> bool:
-    """Whether a recorded argument holds an array whose last axis has `size` entries."""
-    if isinstance(value, dict) and value.get("class_name") == "__numpy__":
-        value = (value.get("config") or {}).get("value")
-        while isinstance(value, list) and value and isinstance(value[0], list):
-            value = value[0]
-        return isinstance(value, list) and len(value) == size
-    return False
+        if source not in widths and shape and shape[-1] == size:
+            yield doubt(
+                call.layer,
+                f"combines the {size} units of the head with the output of "
+                f"{source.layer.name!r}, which has the same number and does not grow",
+                f"Add --also for the layer that makes it, or --leave {call.layer.name}",
+            )
 
 
 def _consumer(layer: LayerNode, size: int) -> Unexplained:
@@ -146,12 +133,13 @@ def recorded_widths(
         graph: The calls of the model.
         widths: The units of each of those calls.
     """
-    for record in graph.records_of(widths):
-        if record.shape[-1:] == [widths[record.call]]:
-            yield (*record.path, len(record.shape) - 1), record.call
-    for layer, call in graph.input_layers:
-        if call in widths:
-            width, shape = widths[call], layer.config.get("batch_shape")
+    for call in graph.in_order(widths):
+        width = widths[call]
+        for record in call.records:
+            if record.shape[-1:] == [width]:
+                yield (*record.path, len(record.shape) - 1), call
+        for layer in call.stand_ins:
+            shape = layer.config.get("batch_shape")
             if isinstance(shape, list) and shape and shape[-1] == width:
                 yield (*layer.path, "config", "batch_shape", len(shape) - 1), call
             if layer.parent is not None:

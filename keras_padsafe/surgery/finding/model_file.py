@@ -9,7 +9,7 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.claims import Claims
+from keras_padsafe.surgery.finding.claims import Also, Claims
 from keras_padsafe.surgery.finding.vocabulary import Draft
 
 
@@ -37,6 +37,15 @@ class ModelFile:
         return [(node, array) for node in self.layers for array in node.arrays.values()]
 
     @cached_property
+    def claimed(self) -> list[tuple[LayerNode, StoredArray, list[Also]]]:
+        """Each array that the user said belongs to a vocabulary, with what was said."""
+        return [
+            (layer, array, claims)
+            for layer, array in self.arrays
+            if (claims := self.claims.on(layer, array))
+        ]
+
+    @cached_property
     def _by_path(self) -> dict[ConfigPath, LayerNode]:
         return {layer.path: layer for layer in self.layers}
 
@@ -54,4 +63,4 @@ class ModelFile:
         """Whether an axis of an array was shown to follow what counts a vocabulary."""
         if self.asking is None or not draft.numbers:
             return False
-        return self.asking.vary(draft.numbers).axes.get(path) == axis
+        return self.asking.follows(draft.numbers, path, axis)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from keras_padsafe.archive import Archive, StoredArray
-from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.layers import UNTRAINED_AT_END
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.optimizer_layout import SlotFill, slots_of
@@ -20,8 +20,15 @@ from keras_padsafe.surgery.finding.vocabulary import Draft
 _INTEGER = re.compile("[0-9]{1,9}")
 
 
-class SlotError(AmbiguousVocabularyError):
-    """The optimizer's variables cannot be told apart; dropping them settles it."""
+FRESH_OPTIMIZER = (
+    "Start with a fresh optimizer instead: `optimizer='drop'` (`--optimizer drop`); "
+    "the weights are kept."
+)
+"""What settles it where the variables of an optimizer cannot be told apart."""
+
+
+class _SlotError(Exception):
+    """The optimizer's variables cannot be told apart."""
 
 
 class _Slot(NamedTuple):
@@ -43,7 +50,7 @@ def bind_slots(model: ModelFile, drafts: list[Draft]) -> None:
     problem = None
     try:
         groups = list(_slots_by_weight(model, fixed))
-    except SlotError as error:
+    except _SlotError as error:
         problem = str(error)
     for draft in drafts:
         draft.slot_problem = problem
@@ -51,7 +58,7 @@ def bind_slots(model: ModelFile, drafts: list[Draft]) -> None:
             for name, slots in groups:
                 for site in draft.arrays:
                     draft.slots += _slot_sites(site, name, slots, fixed)
-        except SlotError as error:
+        except _SlotError as error:
             draft.slots, draft.slot_problem = [], str(error)
 
 
@@ -215,9 +222,8 @@ def _variable_order(relative: str) -> tuple[str, int]:
     return group, int(index) if _INTEGER.fullmatch(index) else -1
 
 
-def _refusal(what: str) -> SlotError:
-    return SlotError(
+def _refusal(what: str) -> _SlotError:
+    return _SlotError(
         f"{what}. Expected: slots that can be assigned to weights, so that each "
-        "grows with its weight. Start with a fresh optimizer instead: "
-        "`optimizer='drop'` (`--optimizer drop`); the weights are kept."
+        f"grows with its weight. {FRESH_OPTIMIZER}"
     )

@@ -13,6 +13,7 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, takers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
@@ -37,7 +38,7 @@ def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None
     for call, whole in _others(draft, model):
         layer = call.layer
         what, size = layer.title, draft.size
-        other, key = rows.get(layer.original or layer), COLUMNS.get(layer.kind)
+        other, key = rows.get(layer), COLUMNS.get(layer.kind)
         place, id_ = _compared(call) if whole else ((), None)
         if id_ is not None and id_ < size:
             reason = f"{layer.name!r} compares ids with it"
@@ -85,8 +86,8 @@ def _compared(call: Call) -> tuple[ConfigPath, int | None]:
     if call.layer.kind in COMPARES and len(call.inputs) == 1:
         for key, value in call.arguments.items():
             place = call.places[key]
-            if isinstance(value, dict) and value.get("class_name") == "__tensor__":
-                value, place = value["config"].get("value"), (*place, "config", "value")
+            if (held := held_value(value)) is not None:
+                value, place = held, (*place, "config", "value")
             if is_count(value):
                 return place, value
     return (), None

@@ -1,6 +1,7 @@
 """Finds the tables that only Keras can show: those that ids index in its skeleton."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
@@ -138,7 +139,8 @@ def _counted_list(
         owner, size = asking.node(group), asking.skeleton.counters[group]
     first = size - len(words) if first is None else first
     reason = "shown: the rows of the table follow its length"
-    return words_site(owner, place, first, words, reason).counted()
+    site = words_site(owner, place, first, words, reason)
+    return replace(site, is_counted=True)
 
 
 def held_sites(

@@ -1,6 +1,6 @@
 """The places of a file that are bound to one vocabulary."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from keras_padsafe.archive import StoredArray
@@ -114,6 +114,22 @@ def site_of(
     return ArraySite(path, shape, dtype, axis, role, reason=reason, **more)
 
 
+Follows = Literal[
+    "whole",
+    "cut",
+    "table",
+    "record",
+    "tokens",
+    "cap",
+    "id",
+    "first",
+    "mask_zero",
+    "pad_id",
+    "mask_token",
+]
+"""How a number of config.json follows a vocabulary; see `ConfigSite`."""
+
+
 @dataclass(frozen=True)
 class ConfigSite:
     """A number of config.json that follows the vocabulary.
@@ -138,19 +154,7 @@ class ConfigSite:
 
     path: ConfigPath
     value: Any
-    follows: Literal[
-        "whole",
-        "cut",
-        "table",
-        "record",
-        "tokens",
-        "cap",
-        "id",
-        "first",
-        "mask_zero",
-        "pad_id",
-        "mask_token",
-    ]
+    follows: Follows
     reason: str
     times: int = 1
     default: Any = None
@@ -160,6 +164,14 @@ class ConfigSite:
     def is_padding(self) -> bool:
         """Whether it says what padding is."""
         return self.follows in ("mask_zero", "pad_id", "mask_token")
+
+
+def site_in(
+    layer: LayerNode, key: str, follows: Follows, reason: str, **more: Any
+) -> ConfigSite:
+    """The site of a key of a layer's configuration."""
+    place = (*layer.path, "config", key)
+    return ConfigSite(place, layer.config.get(key), follows, reason, **more)
 
 
 @dataclass
@@ -181,7 +193,7 @@ class ListedWords:
     """Where a file lists the words of a lookup layer or tokenizer.
 
     Attributes:
-        layer: Name of the layer.
+        layer: Name of the layer, as `tower/lookup` if other lookups bear it too.
         config_path: Where config.json lists the words, if it does.
         assets: The files of the archive that list them, if they do.
         first_id: The id of the first word listed.
@@ -225,10 +237,6 @@ class WordsSite(ListedWords):
     unknown_id: int | None = None
     only_appends: bool = False
     inserts: bool = False
-
-    def counted(self) -> "WordsSite":
-        """The same site, as one whose length the rows of a table follow."""
-        return replace(self, is_counted=True)
 
     @property
     def end(self) -> int:

@@ -17,6 +17,7 @@ from keras_padsafe.surgery.finding.sites import (
     ConfigSite,
     Holding,
     WordsSite,
+    site_in,
     site_of,
 )
 
@@ -128,10 +129,9 @@ def array_below(layer: LayerNode, relative: str) -> StoredArray | None:
 def size_sites(layer: LayerNode, key: str, reason: str) -> list[ConfigSite]:
     """The configuration key that holds a table's size, and a nested copy of it."""
     value = layer.config[key]
-    sites = [ConfigSite((*layer.path, "config", key), value, "table", reason)]
+    sites = [site_in(layer, key, "table", reason)]
     for child in layer.children:
         rule = rule_of(child.key)
         if rule and child.config.get(rule.size_key) == value:
-            path = (*child.path, "config", rule.size_key)
-            sites.append(ConfigSite(path, value, "table", reason))
+            sites.append(site_in(child, rule.size_key, "table", reason))
     return sites

@@ -32,15 +32,9 @@ def own_classes(root: LayerNode) -> list[str]:
     return sorted(own)
 
 
-def package_of(node: LayerNode) -> str:
-    """The package of a layer's class, as the file names it."""
-    return node.key.partition(">")[0] or node.module.partition(".")[0]
-
-
 def is_imported_unasked(node: LayerNode) -> bool:
     """Whether the class belongs to a package that is imported without being asked."""
-    named = {package_of(node), node.module.partition(".")[0]}
-    return bool(named & set(IMPORTED_UNASKED))
+    return not node.packages.isdisjoint(IMPORTED_UNASKED)
 
 
 def _is_known(node: LayerNode) -> bool:

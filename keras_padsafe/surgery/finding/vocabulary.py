@@ -89,7 +89,7 @@ class Draft:
     tables: list[Table]
     calls: list[Call]
     logits: list[Call] = field(default_factory=list)
-    over_ids: set[Call] = field(default_factory=set)
+    over_ids: list[Call] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
     arrays: list[ArraySite] = field(default_factory=list)
     slots: list[ArraySite] = field(default_factory=list)
@@ -118,14 +118,14 @@ class Draft:
         return [*counted, *(path for path in listed if path is not None)]
 
     def finish(self) -> "Vocabulary":
-        """The vocabulary, complete."""
-        self.layers = list(dict.fromkeys(self.layers))
+        """The vocabulary, complete; what several calls of a layer say is said once."""
         own = {one.name: getattr(self, one.name) for one in fields(Vocabulary)}
         frozen: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
+            name: tuple(dict.fromkeys(value)) if isinstance(value, list) else value
             for name, value in own.items()
+            if name != "config"
         }
-        return Vocabulary(**frozen)
+        return Vocabulary(config=tuple(self.config), **frozen)
 
     def add_config(self, sites: Iterable[ConfigSite]) -> None:
         """Adds places of config.json that are not among its own yet."""

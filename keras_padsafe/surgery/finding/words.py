@@ -12,7 +12,7 @@ from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import shortly
-from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite
+from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite, site_in
 from keras_padsafe.surgery.finding.text_rules import TextRule
 
 # `str.splitlines`, with which Keras reads the file back, breaks a line at each.
@@ -141,18 +141,17 @@ def _decoded(text: bytes, layer: LayerNode) -> str:
 
 
 def _counts(layer: LayerNode) -> list[ConfigSite]:
-    config, base = layer.config, (*layer.path, "config")
+    config, sites = layer.config, list[ConfigSite]()
     reason = f"{layer.title}: counts its words"
     sites: list[ConfigSite] = []
     if "mask_token" in config:
-        why, word = "mask_token says which word is padding", config["mask_token"]
-        sites.append(ConfigSite((*base, "mask_token"), word, "mask_token", why))
-    if isinstance(size := config.get("vocabulary_size"), int):
-        path = (*base, "vocabulary_size")
-        sites.append(ConfigSite(path, size, "tokens", reason, lookup=layer.name))
-    if isinstance(cap := config.get("max_tokens"), int):
-        path = (*base, "max_tokens")
-        sites.append(ConfigSite(path, cap, "cap", reason, lookup=layer.name))
+        why = "mask_token says which word is padding"
+        sites.append(site_in(layer, "mask_token", "mask_token", why))
+    more = {"lookup": layer.name}
+    if isinstance(config.get("vocabulary_size"), int):
+        sites.append(site_in(layer, "vocabulary_size", "tokens", reason, **more))
+    if isinstance(config.get("max_tokens"), int):
+        sites.append(site_in(layer, "max_tokens", "cap", reason, **more))
     return sites
 
 
