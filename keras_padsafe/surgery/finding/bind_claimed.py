@@ -13,7 +13,7 @@ from keras_padsafe.surgery.finding.sites import (
     site_in,
     site_of,
 )
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft
 
 
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
@@ -78,8 +78,8 @@ def _add_numbers(
         _ask_for_key(layer, claim, vocabulary)
 
 
-def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Unexplained:
-    return Unexplained(
+def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Doubt:
+    return Doubt(
         layer.name,
         f"{claim.key} of {layer.name!r} is {site.value}, and Keras could not be asked "
         f"whether axis {claim.axis} of {claim.place} follows it",
@@ -106,7 +106,7 @@ def _ask_for_key(layer: LayerNode, claim: Also, vocabulary: Draft) -> None:
     ]
     if keys:
         vocabulary.unexplained.append(
-            Unexplained(
+            Doubt(
                 layer.name,
                 f"it is not known which configuration key of {layer.name!r} counts "
                 f"the ids; it may be {', '.join(keys)} of {layer.key}",

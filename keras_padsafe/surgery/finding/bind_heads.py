@@ -32,7 +32,7 @@ from keras_padsafe.surgery.finding.logits import (
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import named_arrays
 from keras_padsafe.surgery.finding.sites import ArraySite, Holding
-from keras_padsafe.surgery.finding.vocabulary import Draft, doubt, leaving, settling
+from keras_padsafe.surgery.finding.vocabulary import Draft, doubt_of, leaving, settling
 
 Reached = Callable[[Call], list[Draft]]
 """The vocabularies of which a call takes values."""
@@ -170,7 +170,7 @@ def _settle(
             draft.logits.append(call)
             continue
         flags = settling(layer.name, f"{layer.name}:{head.arrays[0].axis}")
-        draft.unexplained.append(doubt(layer, problem, flags))
+        draft.unexplained.append(doubt_of(layer, problem, flags))
 
 
 def _look_at_other_units(
@@ -211,7 +211,7 @@ def _look_at_units(model: ModelFile, draft: Draft, call: Call, bound: set[str]) 
             f"{leaving(layer.name)} if they are not. If they are, it cannot be "
             "grown, because each of its units depends on all others"
         )
-        draft.unexplained.append(doubt(layer, problem, remedy))
+        draft.unexplained.append(doubt_of(layer, problem, remedy))
     if arrays and model.claims_units(layer):
         head = head_of(layer)
         if head is not None and head.size == draft.size:
@@ -226,7 +226,8 @@ def _look_at_units(model: ModelFile, draft: Draft, call: Call, bound: set[str]) 
         claims = [f"{layer.name}:{axis}"]
         if any(shape[axis] != draft.size for shape in shapes):
             claims = [f"{array.path}:{len(array.shape) - 1}" for array in arrays]
-        draft.unexplained.append(doubt(layer, problem, settling(layer.name, *claims)))
+        flags = settling(layer.name, *claims)
+        draft.unexplained.append(doubt_of(layer, problem, flags))
 
 
 def _claimed_kernels(
@@ -257,7 +258,7 @@ def _look_at_reshapes(model: ModelFile, drafts: list[Draft], reached: Reached) -
             if not wide or model.claims.leaves(wide[0].layer):
                 continue
             layer = wide[0].layer
-            found = doubt(
+            found = doubt_of(
                 call.layer,
                 f"makes rows of {size} of the {wide[0].size} units of "
                 f"{layer.title}: they may be scores of the ids",
@@ -328,4 +329,4 @@ def bind_held_heads(model: ModelFile, asking: Asking, drafts: list[Draft]) -> No
         )
         flags = settling(first.path, f"{first.path}:{first.axis}")
         for draft in owners:
-            draft.unexplained.append(doubt(layer, problem, flags))
+            draft.unexplained.append(doubt_of(layer, problem, flags))
