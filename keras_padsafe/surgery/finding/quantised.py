@@ -7,7 +7,7 @@ from keras_padsafe.archive import StoredArray
 from keras_padsafe.facts.quantisation import (
     PACKED_AXIS,
     quantisation_mode,
-    variables,
+    variable_names,
 )
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
@@ -21,7 +21,7 @@ def is_quantised(layer: LayerNode) -> bool:
 
 def named_arrays(layer: LayerNode) -> dict[str, StoredArray]:
     """The arrays of a quantised layer by Keras's names; none if they are not known."""
-    names = variables(layer.class_name, layer.config) or []
+    names = variable_names(layer.class_name, layer.config) or []
     own = [f"vars/{number}" for number in range(len(names))]
     if {name for name in layer.arrays if name.startswith("vars/")} != set(own):
         return {}
