@@ -108,11 +108,8 @@ class Graph:
     ) -> Callable[[Call], list[_T]]:
         """Tells of each call which groups it is in or takes values of.
 
-        One walk serves all groups.
-
-        Args:
-            groups: Some of the calls, several times, each with what stands for them.
-            passes: Whether what enters a call counts for its output.
+        One walk serves all groups. Each comes with what stands for it; `passes` says
+        whether what enters a call counts for its output.
         """
         found = dict.fromkeys(self.calls, 0)  # A bit for each group.
         owners: list[_T] = []

@@ -82,11 +82,7 @@ def _heads_at_outputs(
 ) -> Iterator[tuple[Call, Holding]]:
     """The heads that make the units of an output of the model, or its ids, by call.
 
-    A Reshape passes on as many units as it names.
-
-    Args:
-        graph: The calls of the model.
-        sizes: The numbers of units that count.
+    A Reshape passes on as many units as it names; only those of `sizes` count.
     """
     reshaped = reshaped_sizes(graph).intersection(sizes)
     passing = UNIT_BY_UNIT | BACK_TO_IDS

@@ -57,11 +57,7 @@ def id_sites(layer: LayerNode, size: int) -> list[ConfigSite]:
 
 
 def check_pad_ids(name: str, pads: Sequence[int], old_size: int, new_size: int) -> None:
-    """Refuses to make a row for an id that meant padding and read no row.
-
-    Raises:
-        SurgeryError: naming the id.
-    """
+    """Refuses to make a row for an id that meant padding and read no row."""
     taken = [id_ for id_ in pads if old_size <= id_ < new_size]
     if taken:
         raise SurgeryError(

@@ -70,16 +70,7 @@ def follower_site(
     skips: tuple[int, ...] = (),
     starts: tuple[int, ...] = (),
 ) -> tuple[ArraySite, list[Doubt]]:
-    """The site of an array that follows, and what is not known of it.
-
-    Args:
-        draft: The vocabulary.
-        array: The array.
-        axis: The axis that follows.
-        reason: What shows it.
-        skips: Ids for which it is known to have no entry.
-        starts: Where stretches over the ids begin, if other things lie on the axis.
-    """
+    """The site of an array that follows, and what is not known of it."""
     missing = 0 if starts else draft.size - len(skips) - array.shape[axis]
     more = {"skips": skips, "starts": starts, "only_appends": missing > 0}
     site = site_of(array, axis, reason, **more)

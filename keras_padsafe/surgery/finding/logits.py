@@ -127,12 +127,7 @@ def _consumer(layer: LayerNode, size: int) -> Doubt:
 def recorded_widths(
     graph: Graph, widths: Mapping[Call, int]
 ) -> Iterator[tuple[ConfigPath, Call]]:
-    """The places that repeat how many units some calls make, and of which call.
-
-    Args:
-        graph: The calls of the model.
-        widths: The units of each of those calls.
-    """
+    """The places that repeat how many units some calls make, and of which call."""
     for call in graph.in_order(widths):
         width = widths[call]
         for record in call.records:

@@ -31,14 +31,8 @@ def named_arrays(layer: LayerNode) -> dict[str, StoredArray]:
 def quantised_sites(layer: LayerNode, weight: ArraySite, size: int) -> list[ArraySite]:
     """A weight that is stored as whole numbers, its scales and its zeros.
 
-    Args:
-        layer: The layer.
-        weight: The site of its whole numbers; the axis is that of the real ones.
-        size: The number of ids.
-
-    Returns:
-        The site alone where the layer is not quantised, or where it is not known how
-        they belong together.
+    The axis of its site is that of the real numbers. The site comes back alone where
+    the layer is not quantised, or where it is not known how they belong together.
     """
     mode, arrays = quantisation_mode(layer.config), named_arrays(layer)
     name = next((n for n, a in arrays.items() if a.path == weight.path), "")
