@@ -25,10 +25,7 @@ def shown_tables(
 ) -> tuple[list[Table], list[Doubt]]:
     """Tables whose rows follow a number, and those of which that cannot be shown.
 
-    Args:
-        asking: Keras, asked about the model.
-        arrays: The arrays of the file by path.
-        known: The tables of known classes; those in a graph are not looked at again.
+    Those of known classes that lie in a graph are not looked at again.
     """
     settled = {
         site.path for table in known if _in_graph(table.layer) for site in table.arrays
