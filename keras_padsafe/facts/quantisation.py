@@ -41,7 +41,7 @@ def quantisation_mode(config: dict[str, Any]) -> tuple[str, int] | None:
     return name, int(block) if is_number else 0
 
 
-def variables(class_name: str, config: dict[str, Any]) -> list[str] | None:
+def variable_names(class_name: str, config: dict[str, Any]) -> list[str] | None:
     """The names of a quantised layer's variables, in the order of its file.
 
     `None` if they are not known.

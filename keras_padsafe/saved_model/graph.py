@@ -60,10 +60,8 @@ class Graph:
         outputs: Those whose result is an output of the model.
     """
 
-    calls: list[Call] = field(default_factory=list)
-    outputs: list[Call] = field(default_factory=list)
-    steps_left: int = 0
-    """How much may still be opened up; shared models can make of a small file many."""
+    calls: list[Call]
+    outputs: list[Call]
 
     @cached_property
     def _order(self) -> dict[Call, int]:
@@ -108,11 +106,8 @@ class Graph:
     ) -> Callable[[Call], list[_T]]:
         """Tells of each call which groups it is in or takes values of.
 
-        One walk serves all groups.
-
-        Args:
-            groups: Some of the calls, several times, each with what stands for them.
-            passes: Whether what enters a call counts for its output.
+        One walk serves all groups. Each comes with what stands for it; `passes` says
+        whether what enters a call counts for its output.
         """
         found = dict.fromkeys(self.calls, 0)  # A bit for each group.
         owners: list[_T] = []
@@ -151,102 +146,135 @@ _Results = dict[tuple[str, int], list[Call]]
 def read_graph(root: LayerNode) -> Graph:
     """The calls of a model; empty when config.json does not spell them out."""
     layers = sum(1 for _ in root.walk())
-    graph = Graph(steps_left=_FEWEST_STEPS + _STEPS_PER_LAYER * layers)
-    if root.is_graph:
-        graph.outputs = _open(root, None, graph, 0)
-    return graph
+    opener = _Opener(_FEWEST_STEPS + _STEPS_PER_LAYER * layers)
+    outputs = opener.open(root, None) if root.is_graph else []
+    return Graph(opener.calls, outputs)
 
 
-def _spend(graph: Graph) -> None:
-    graph.steps_left -= 1
-    if graph.steps_left < 0:
-        raise too_large(
-            "Model: the models in it, which are shared, open up into far more calls "
-            "than config.json has layers"
-        )
+@dataclass
+class _Opener:
+    """Opens models up into their calls.
 
+    Attributes:
+        steps_left: How much may still be opened up; shared models can make of a small
+            file many.
+        depth: How many models lie around the one that is open.
+        calls: The calls so far, each after its inputs.
+    """
 
-def _open(
-    model: LayerNode, inputs: list[Call] | None, graph: Graph, depth: int
-) -> list[Call]:
-    """Adds the calls inside `model` to the graph; returns those of its outputs."""
-    if depth > _MOST_DEPTH:
-        raise too_large(
-            f"Model {model.name!r}: models call each other more than {_MOST_DEPTH} deep"
-        )
-    if "output_layers" in model.config:
-        return _open_functional(model, inputs, graph, depth)
-    return _open_sequential(model, inputs, graph, depth)
+    steps_left: int
+    depth: int = 0
+    calls: list[Call] = field(default_factory=list)
 
+    def open(self, model: LayerNode, inputs: list[Call] | None) -> list[Call]:
+        """Adds the calls inside `model`; returns those of its outputs."""
+        if self.depth > _MOST_DEPTH:
+            raise too_large(
+                f"Model {model.name!r}: models call each other more than {_MOST_DEPTH} "
+                "deep"
+            )
+        self.depth += 1
+        is_functional = "output_layers" in model.config
+        opened = self._functional if is_functional else self._sequential
+        outputs = opened(model, inputs)
+        self.depth -= 1
+        return outputs
 
-def _open_sequential(
-    model: LayerNode, inputs: list[Call] | None, graph: Graph, depth: int
-) -> list[Call]:
-    current = inputs or []
-    for layer in model.children:
-        if layer.class_name == "InputLayer":
+    def _sequential(self, model: LayerNode, inputs: list[Call] | None) -> list[Call]:
+        current = inputs or []
+        for layer in model.children:
+            if layer.class_name == "InputLayer":
+                if inputs is None:
+                    current = [self._add(Call(layer))]
+                elif inputs:
+                    inputs[0].stand_ins.append(layer)
+            else:
+                current = self._call(Call(layer, current))
+        return current
+
+    def _functional(self, model: LayerNode, inputs: list[Call] | None) -> list[Call]:
+        by_name = {layer.name: layer for layer in model.children}
+        results = _Results()
+        for position, made_by in enumerate(read_references(model, "input_layers")):
+            layer = by_name.get(made_by.layer)
+            if layer is None:
+                raise _unknown_tensor(model, "its input_layers name", made_by.layer)
             if inputs is None:
-                current = [_add(Call(layer), graph)]
-            elif inputs:
-                inputs[0].stand_ins.append(layer)
-        else:
-            current = _call(Call(layer, current), graph, depth)
-    return current
+                results[layer.name, 0] = [self._add(Call(layer))]
+            elif position < len(inputs):
+                results[layer.name, 0] = [inputs[position]]
+                inputs[position].stand_ins.append(layer)
+        self._carry_out(model, results)
+        outputs: list[Call] = []
+        for name, number, tensor in read_references(model, "output_layers"):
+            made = _result(by_name.get(name), name, number, results)
+            outputs += made[tensor : tensor + 1] or made[:1]
+        return outputs
 
+    def _carry_out(self, model: LayerNode, results: _Results) -> None:
+        """Adds each call once all that it takes is there; any order may be recorded."""
+        calls = [call for layer in model.children for call in read_calls(layer)]
+        missing: dict[int, int] = {}
+        waiting: dict[tuple[str, int], list[RecordedCall]] = {}
+        for call in calls:
+            needs = {tensor.made_by[:2] for tensor in call.tensors} - results.keys()
+            missing[id(call)] = len(needs)
+            for need in needs:
+                waiting.setdefault(need, []).append(call)
+        ready = deque(call for call in calls if not missing[id(call)])
+        done: set[int] = set()
+        while ready:
+            call = ready.popleft()
+            done.add(id(call))
+            made = (call.layer.name, call.number)
+            results[made] = self._take(call, results)
+            for other in waiting.pop(made, []):
+                missing[id(other)] -= 1
+                if not missing[id(other)]:
+                    ready.append(other)
+        stuck = next((call for call in calls if id(call) not in done), None)
+        if stuck is not None:
+            what = "the recorded calls take tensors that no layer makes, of layer"
+            raise _unknown_tensor(model, what, stuck.layer.name)
 
-def _open_functional(
-    model: LayerNode, inputs: list[Call] | None, graph: Graph, depth: int
-) -> list[Call]:
-    by_name = {layer.name: layer for layer in model.children}
-    results = _Results()
-    for position, made_by in enumerate(read_references(model, "input_layers")):
-        layer = by_name.get(made_by.layer)
-        if layer is None:
-            raise _unknown_tensor(model, "its input_layers name", made_by.layer)
-        if inputs is None:
-            results[layer.name, 0] = [_add(Call(layer), graph)]
-        elif position < len(inputs):
-            results[layer.name, 0] = [inputs[position]]
-            inputs[position].stand_ins.append(layer)
-    calls = [call for layer in model.children for call in read_calls(layer)]
-    _carry_out(calls, model, results, graph, depth)
-    outputs: list[Call] = []
-    for name, number, tensor in read_references(model, "output_layers"):
-        made = _result(by_name.get(name), name, number, results)
-        outputs += made[tensor : tensor + 1] or made[:1]
-    return outputs
+    def _take(self, call: RecordedCall, results: _Results) -> list[Call]:
+        """Adds one recorded call, whose inputs are all there."""
+        taken: list[Call] = []
+        for tensor in call.tensors:
+            made = results[tensor.made_by[:2]]
+            index = tensor.made_by.tensor
+            source = made[index] if index < len(made) else made[0] if made else None
+            if source is None:
+                continue
+            source.records.append(tensor)
+            if not tensor.is_mask:
+                taken.append(source)
+        return self._call(Call(call.layer, taken, call.arguments, call.places))
 
+    def _call(self, call: Call) -> list[Call]:
+        self._spend()
+        called = call.layer.original or call.layer
+        while called.class_name in WRAPPERS_OF_ONE_CALL and called.children:
+            self._spend()
+            called = called.children[0].original or called.children[0]
+        if called.is_graph:
+            return self.open(called, call.inputs)
+        call.layer = called
+        return [self._add(call)]
 
-def _carry_out(
-    calls: list[RecordedCall],
-    model: LayerNode,
-    results: _Results,
-    graph: Graph,
-    depth: int,
-) -> None:
-    """Adds each call once all that it takes is there; any order may be recorded."""
-    missing: dict[int, int] = {}
-    waiting: dict[tuple[str, int], list[RecordedCall]] = {}
-    for call in calls:
-        needs = {tensor.made_by[:2] for tensor in call.tensors} - results.keys()
-        missing[id(call)] = len(needs)
-        for need in needs:
-            waiting.setdefault(need, []).append(call)
-    ready = deque(call for call in calls if not missing[id(call)])
-    done: set[int] = set()
-    while ready:
-        call = ready.popleft()
-        done.add(id(call))
-        made = (call.layer.name, call.number)
-        results[made] = _take(call, results, graph, depth)
-        for other in waiting.pop(made, []):
-            missing[id(other)] -= 1
-            if not missing[id(other)]:
-                ready.append(other)
-    stuck = next((call for call in calls if id(call) not in done), None)
-    if stuck is not None:
-        what = "the recorded calls take tensors that no layer makes, of layer"
-        raise _unknown_tensor(model, what, stuck.layer.name)
+    def _spend(self) -> None:
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise too_large(
+                "Model: the models in it, which are shared, open up into far more "
+                "calls than config.json has layers"
+            )
+
+    def _add(self, call: Call) -> Call:
+        for source in call.inputs:
+            source.consumers.append(call)
+        self.calls.append(call)
+        return call
 
 
 def _unknown_tensor(model: LayerNode, what: str, name: str) -> SurgeryError:
@@ -270,40 +298,3 @@ def _result(
     if original and "output_layers" in original.config:
         return results.get((name, number - 1), [])
     return results.get((name, number)) or results.get((name, number - 1), [])
-
-
-def _take(
-    call: RecordedCall, results: _Results, graph: Graph, depth: int
-) -> list[Call]:
-    """Adds one recorded call, whose inputs are all there, to the graph."""
-    taken: list[Call] = []
-    for tensor in call.tensors:
-        made = results[tensor.made_by[:2]]
-        index = tensor.made_by.tensor
-        source = made[index] if index < len(made) else made[0] if made else None
-        if source is None:
-            continue
-        source.records.append(tensor)
-        if not tensor.is_mask:
-            taken.append(source)
-    made = Call(call.layer, taken, call.arguments, call.places)
-    return _call(made, graph, depth)
-
-
-def _call(call: Call, graph: Graph, depth: int) -> list[Call]:
-    _spend(graph)
-    called = call.layer.original or call.layer
-    while called.class_name in WRAPPERS_OF_ONE_CALL and called.children:
-        _spend(graph)
-        called = called.children[0].original or called.children[0]
-    if called.is_graph:
-        return _open(called, call.inputs, graph, depth + 1)
-    call.layer = called
-    return [_add(call, graph)]
-
-
-def _add(call: Call, graph: Graph) -> Call:
-    for source in call.inputs:
-        source.consumers.append(call)
-    graph.calls.append(call)
-    return call

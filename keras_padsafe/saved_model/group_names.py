@@ -50,11 +50,9 @@ def _walk_order(attribute: str | None) -> str:
 def renamed_groups(
     root: LayerNode, new_classes: Mapping[LayerNode, str]
 ) -> dict[str, str]:
-    """New path of each group of the weights file that moves, by its old path.
+    """The new path of each group of the weights file that moves, by its old one.
 
-    Args:
-        root: The model.
-        new_classes: The class that each swapped layer will have.
+    `new_classes` are those that swapped layers will have.
     """
     return dict(_renames(root, "", new_classes))
 

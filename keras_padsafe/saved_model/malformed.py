@@ -9,14 +9,7 @@ from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 def malformed(
     owner: str, path: ConfigPath, expected: str, received: Any
 ) -> SurgeryError:
-    """The error to raise.
-
-    Args:
-        owner: The layer or model, as `"Dense 'head'"`.
-        path: Where the value lies in config.json.
-        expected: What Keras writes there.
-        received: The value.
-    """
+    """The error to raise; `owner` is a layer or model, as `"Dense 'head'"`."""
     place = config_key(path) or "config.json"
     return SurgeryError(
         f"{owner}: {place} of config.json holds {shortly(received)}. Expected: "

@@ -196,7 +196,7 @@ def test_words_move_with_their_ids(tmp_path: Path) -> None:
     words = keras.Input((4,), dtype="string")
     known = layers.StringLookup(vocabulary=["a", "b", "c"])
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
-    keras.Model(words, layers.Embedding(4, DIM)(known(words))).save(source)
+    keras.Model(words, layers.Embedding(4, DIM + 1)(known(words))).save(source)
     kp.surgery.remap(source, target, row_map=[0, 3, 1, 2])
     config = read(target).config["config"]["layers"][1]["config"]
     assert config["vocabulary"] == ["c", "a", "b"]

@@ -13,7 +13,7 @@ from keras_padsafe.surgery.finding.sites import (
     site_in,
     site_of,
 )
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, doubt
+from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of
 
 
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
@@ -33,9 +33,9 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
             _add_numbers(model, layer, array, claim, vocabulary)
 
 
-def on_two_axes(layer: LayerNode, path: str) -> Unexplained:
+def on_two_axes(layer: LayerNode, path: str) -> Doubt:
     """An array that would have to grow along two axes."""
-    return doubt(
+    return doubt_of(
         layer,
         f"holds {path}, which runs over the ids along two axes, for example from a "
         "column for each id to a score for each id",
@@ -86,8 +86,8 @@ def _add_numbers(
         _ask_for_key(layer, claim, vocabulary)
 
 
-def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Unexplained:
-    return Unexplained(
+def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Doubt:
+    return Doubt(
         layer.name,
         f"{claim.key} of {layer.name!r} is {site.value}, and Keras could not be asked "
         f"whether axis {claim.axis} of {claim.place} follows it",
@@ -114,7 +114,7 @@ def _ask_for_key(layer: LayerNode, claim: Also, vocabulary: Draft) -> None:
     ]
     if keys:
         vocabulary.unexplained.append(
-            Unexplained(
+            Doubt(
                 layer.name,
                 f"it is not known which configuration key of {layer.name!r} counts "
                 f"the ids; it may be {', '.join(keys)} of {layer.key}",

@@ -35,7 +35,7 @@ from keras_padsafe.surgery.finding.sites import ArraySite, Holding
 from keras_padsafe.surgery.finding.vocabulary import (
     Draft,
     adding,
-    doubt,
+    doubt_of,
     leaving,
     settling,
 )
@@ -88,11 +88,7 @@ def _heads_at_outputs(
 ) -> Iterator[tuple[Call, Holding]]:
     """The heads that make the units of an output of the model, or its ids, by call.
 
-    A Reshape passes on as many units as it names.
-
-    Args:
-        graph: The calls of the model.
-        sizes: The numbers of units that count.
+    A Reshape passes on as many units as it names; only those of `sizes` count.
     """
     reshaped = reshaped_sizes(graph).intersection(sizes)
     passing = UNIT_BY_UNIT | BACK_TO_IDS
@@ -176,7 +172,7 @@ def _settle(
             draft.logits.append(call)
             continue
         flags = settling(layer.name, f"{layer.name}:{head.arrays[0].axis}")
-        draft.unexplained.append(doubt(layer, problem, flags))
+        draft.unexplained.append(doubt_of(layer, problem, flags))
 
 
 def _look_at_other_units(
@@ -217,7 +213,7 @@ def _look_at_units(model: ModelFile, draft: Draft, call: Call, bound: set[str]) 
             f"{leaving(layer.name)} if they are not. If they are, it cannot be "
             "grown, because each of its units depends on all others"
         )
-        draft.unexplained.append(doubt(layer, problem, remedy))
+        draft.unexplained.append(doubt_of(layer, problem, remedy))
     if arrays and model.claims_units(layer):
         head = head_of(layer)
         if head is not None and head.size == draft.size:
@@ -232,7 +228,8 @@ def _look_at_units(model: ModelFile, draft: Draft, call: Call, bound: set[str]) 
         claims = [f"{layer.name}:{axis}"]
         if any(shape[axis] != draft.size for shape in shapes):
             claims = [f"{array.path}:{len(array.shape) - 1}" for array in arrays]
-        draft.unexplained.append(doubt(layer, problem, settling(layer.name, *claims)))
+        flags = settling(layer.name, *claims)
+        draft.unexplained.append(doubt_of(layer, problem, flags))
 
 
 def _claimed_kernels(
@@ -263,7 +260,7 @@ def _look_at_reshapes(model: ModelFile, drafts: list[Draft], reached: Reached) -
             if not wide or model.claims.leaves(wide[0].layer):
                 continue
             layer = wide[0].layer
-            found = doubt(
+            found = doubt_of(
                 call.layer,
                 f"makes rows of {size} of the {wide[0].size} units of "
                 f"{layer.title}: they may be scores of the ids",
@@ -291,7 +288,7 @@ def _ask_about_square(model: ModelFile, draft: Draft, call: Call) -> None:
                 f"{adding(f'{call.layer.name}:0')} if they are not. If they are, it "
                 "cannot be grown in the file: grow it in Keras"
             )
-            draft.unexplained.append(doubt(call.layer, problem, remedy))
+            draft.unexplained.append(doubt_of(call.layer, problem, remedy))
 
 
 def _bind_heads_by_object(model: ModelFile, drafts: list[Draft]) -> None:
@@ -340,4 +337,4 @@ def bind_held_heads(model: ModelFile, asking: Asking, drafts: list[Draft]) -> No
         )
         flags = settling(first.path, f"{first.path}:{first.axis}")
         for draft in owners:
-            draft.unexplained.append(doubt(layer, problem, flags))
+            draft.unexplained.append(doubt_of(layer, problem, flags))

@@ -31,7 +31,7 @@ from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.sites import ArraySite, Holding
 from keras_padsafe.surgery.finding.tables import Table, known_tables
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, doubt, leaving
+from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of, leaving
 from keras_padsafe.surgery.finding.words import lookup_words
 
 
@@ -249,8 +249,8 @@ def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) 
             vocabulary.encoders.append(table.layer.weights_path or table.layer.name)
 
 
-def _spare(layer: LayerNode, vocabulary: Draft, columns: int) -> Unexplained:
-    return doubt(
+def _spare(layer: LayerNode, vocabulary: Draft, columns: int) -> Doubt:
+    return doubt_of(
         layer,
         f"makes {columns} columns of the words that enter {vocabulary.name!r}. The "
         "table has spare rows, but there are no spare columns",

@@ -97,11 +97,7 @@ def check_claims(
 ) -> None:
     """Refuses a claim on a layer or array that the model does not have.
 
-    Args:
-        claims: What the user said.
-        root: The model.
-        archive: Its file.
-        others: What else can be left alone.
+    `others` can be left alone as well.
     """
     said = [("also", claim.place) for claim in claims.also]
     said += [("leave", place) for place in claims.leave if place not in others]

@@ -27,7 +27,7 @@ from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import quantised_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.tables import array_below
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, adding, doubt
+from keras_padsafe.surgery.finding.vocabulary import Doubt, adding, doubt_of
 
 _RECORD, _COLUMNS = "shape of the encoding", {"class_name": "__keras_tensor__"}
 _MOST_STRETCHES = 1 << 20  # in all that the columns of one encoding pass through
@@ -55,7 +55,7 @@ class Takers:
     layers: list[LayerNode] = field(default_factory=list)
     kernels: list[ArraySite] = field(default_factory=list)
     config: list[ConfigSite] = field(default_factory=list)
-    unexplained: list[Unexplained] = field(default_factory=list)
+    unexplained: list[Doubt] = field(default_factory=list)
 
 
 def takers_of(model: ModelFile, layers: list[LayerNode], size: int) -> Takers:
@@ -93,13 +93,13 @@ def takers_of(model: ModelFile, layers: list[LayerNode], size: int) -> Takers:
 
 def _called_otherwise(
     graph: Graph, takers: Takers, columns: dict[Call, Columns], name: str
-) -> Iterator[Unexplained]:
+) -> Iterator[Doubt]:
     """Layers that take in the columns, and elsewhere something else."""
     for layer in dict.fromkeys(takers.layers):
         calls = [call for call in graph.calls_of(layer) if call.inputs]
         found = [columns.get(call.inputs[0]) for call in calls]
         if any(one != found[0] for one in found):
-            yield doubt(
+            yield doubt_of(
                 layer,
                 f"is called on the columns that {name!r} makes of ids and, with the "
                 "same weights, on other inputs",
@@ -259,9 +259,9 @@ def _built(call: Call, columns: dict[Call, Columns]) -> dict[ConfigPath, Columns
     }
 
 
-def _unknown(call: Call, name: str) -> Unexplained:
+def _unknown(call: Call, name: str) -> Doubt:
     layer = call.layer
-    return doubt(
+    return doubt_of(
         layer,
         f"takes in the columns that {name!r} makes of ids, and may not ignore a "
         "column of zeros. A new column could change its output for old ids",

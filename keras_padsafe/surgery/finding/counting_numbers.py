@@ -40,14 +40,8 @@ def counting_numbers(
     """The numbers that one axis of an array follows, which is shown and not guessed.
 
     Numbers that equal the size are tried first, then those near it: a table may have
-    some rows more than its number says.
-
-    Args:
-        asking: Keras, asked about the model.
-        path: The array.
-        axis: Its axis.
-        far: Whether to try hard: numbers of any size in the end. Each trial builds
-            the model.
+    some rows more than its number says. If `far`, numbers of any size are tried in the
+    end; each trial builds the model.
     """
     size = asking.skeleton.shapes[path][axis]
     counts = dict(_counts(asking.config.get("config"), ("config",)))

@@ -13,11 +13,11 @@ from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import (
+    Doubt,
     Draft,
     LeftAlone,
-    Unexplained,
     adding,
-    doubt,
+    doubt_of,
     leaving,
     settling,
 )
@@ -71,7 +71,7 @@ def _explain(
         axis = array.shape.index(vocabulary.size)
         place = layer.name if len(layer.arrays) == 1 else array.path
         vocabulary.unexplained.append(
-            Unexplained(
+            Doubt(
                 array.path,
                 f"array {array.path} of shape {array.shape} in layer {layer.name!r} "
                 f"of class {layer.key} has an axis of {vocabulary.size}, and no rule "
@@ -93,9 +93,9 @@ def _constants(model: ModelFile) -> dict[int, list[tuple[Call, tuple[int, ...]]]
     return found
 
 
-def _held(call: Call, shape: tuple[int, ...], size: int) -> Unexplained:
+def _held(call: Call, shape: tuple[int, ...], size: int) -> Doubt:
     """An array that may be what a weight was when the model was made."""
-    return doubt(
+    return doubt_of(
         call.layer,
         f"holds an array of shape {shape} in config.json, and {size} of its numbers "
         "may belong to the ids",
@@ -141,7 +141,7 @@ def _unread_units(
 
 def _unread(
     array: StoredArray, place: ConfigPath, axis: int, each: int, vocabulary: Draft
-) -> Unexplained:
+) -> Doubt:
     is_last = axis == len(array.shape) - 1
     what = "units" if is_last else f"entries along axis {axis}"
     counted = f"counted by {config_key(place)}"
@@ -156,7 +156,7 @@ def _unread(
         else f"{leaving(array.path)} if they are not. If they are, it cannot be grown "
         "in the file"
     )
-    return Unexplained(
+    return Doubt(
         array.path,
         f"array {array.path} of shape {array.shape} has {array.shape[axis]} {what}, "
         f"{counted} and read by no other array: they may be scores of the ids, or "
@@ -190,4 +190,4 @@ def _refuse_quantised(vocabulary: Draft) -> None:
                 "scales is not known"
             )
             remedy = "Grow the model before it is quantised"
-            vocabulary.unexplained.append(Unexplained(site.path, problem, remedy))
+            vocabulary.unexplained.append(Doubt(site.path, problem, remedy))

@@ -16,8 +16,8 @@ from keras_padsafe.surgery.finding.shown_tables import held_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import (
     SAVED_AGAIN,
+    Doubt,
     Draft,
-    Unexplained,
     adding,
 )
 
@@ -31,7 +31,7 @@ def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
     keys = ", ".join(config_key(place) for place in draft.numbers)
     if found.problem:
         draft.unexplained.append(
-            Unexplained(
+            Doubt(
                 draft.name,
                 f"Keras cannot build the model with a larger {keys}, so it is not "
                 f"known what belongs to it. It says: {found.problem}",
@@ -51,13 +51,14 @@ def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
         if array is None or path.startswith("optimizer/"):
             continue
         if path not in {site.path for site in draft.arrays}:
-            site, doubt = follower_site(draft, array, axis, f"shown: it follows {keys}")
+            reason = f"shown: it follows {keys}"
+            site, doubts = follower_site(draft, array, axis, reason)
             if twin := known.get(id(variables.get(path))):
                 site = replace(site, role=SAVED_AGAIN, like=twin)
             elif site.role == "embedding table" and path not in asking.inside.tables:
                 site = replace(site, role="head kernel")  # No id picks its rows.
             draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
-            draft.unexplained += doubt
+            draft.unexplained += doubts
     draft.add_config(_records(asking, found, keys))
 
 
@@ -68,24 +69,15 @@ def follower_site(
     reason: str,
     skips: tuple[int, ...] = (),
     starts: tuple[int, ...] = (),
-) -> tuple[ArraySite, list[Unexplained]]:
-    """The site of an array that follows, and what is not known of it.
-
-    Args:
-        draft: The vocabulary.
-        array: The array.
-        axis: The axis that follows.
-        reason: What shows it.
-        skips: Ids for which it is known to have no entry.
-        starts: Where stretches over the ids begin, if other things lie on the axis.
-    """
+) -> tuple[ArraySite, list[Doubt]]:
+    """The site of an array that follows, and what is not known of it."""
     missing = 0 if starts else draft.size - len(skips) - array.shape[axis]
     more = {"skips": skips, "starts": starts, "only_appends": missing > 0}
     site = site_of(array, axis, reason, **more)
     if missing >= 0:
         return site, []
     return site, [
-        Unexplained(
+        Doubt(
             array.path,
             f"array {array.path} of shape {array.shape} follows the vocabulary, but "
             f"has {-missing} entries more than the {draft.size} ids. The file does "
@@ -95,7 +87,7 @@ def follower_site(
     ]
 
 
-def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Unexplained]:
+def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Doubt]:
     by_stretch = {
         site.path: site for site in draft.arrays if site.starts or site.quantised
     }
@@ -104,7 +96,7 @@ def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Unexplained]:
         is_known = path in by_stretch or path.startswith("optimizer/")
         if is_known and (before, after) in grown:
             continue
-        yield Unexplained(
+        yield Doubt(
             path,
             f"array {path} changes from {before} to {after} when {keys} grows by "
             f"{found.by}, which is not one entry for each id",
@@ -123,7 +115,7 @@ def _grown(site: ArraySite, by: int) -> tuple[int, ...]:
 
 def _unmoved(
     draft: Draft, asking: Asking, found: "Variation", bound: dict[str, int], keys: str
-) -> Iterator[Unexplained]:
+) -> Iterator[Doubt]:
     for path, axis in bound.items():
         if found.axes.get(path) == axis or path in found.odd:
             continue
@@ -134,7 +126,7 @@ def _unmoved(
             "Embedding or the num_tokens of a CategoryEncoding, so it cannot be grown "
             "in the file: grow it in Keras"
         )
-        yield Unexplained(
+        yield Doubt(
             path,
             f"axis {axis} of {path} does not follow {keys} when Keras builds it",
             remedy,

@@ -60,8 +60,8 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
             axis = bound.axis if array.shape == bound.shape else axis
         if axis is None:  # A factor of the weight lacks axes, that of the ids too.
             continue
-        site, doubt = follower_site(draft, array, axis, reason, skips, starts_of)
-        draft.unexplained += doubt
+        site, doubts = follower_site(draft, array, axis, reason, skips, starts_of)
+        draft.unexplained += doubts
         draft.slots.append(
             replace(site, role=role, fill=fill, like=like, slot_of=weight)
         )

@@ -10,7 +10,7 @@ from keras_padsafe.saved_model.config_path import (
 )
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, leaving
+from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, leaving
 
 
 class TrainingObject(NamedTuple):
@@ -55,7 +55,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     for draft in drafts:
         known = {site.path for site in draft.config}
         draft.unexplained += [
-            Unexplained(
+            Doubt(
                 one.name,
                 f"{one.class_name} {one.name!r} holds {what}. Only training runs it, "
                 "so a proof could not show it",

@@ -11,7 +11,7 @@ from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import word_lists
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import WordsSite
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained
+from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft
 from keras_padsafe.surgery.finding.words import lookup_words, words_site
 
 
@@ -73,8 +73,8 @@ def _bind(model: ModelFile, asking: Asking, draft: Draft, group: str) -> None:
             draft.layers.append(node.name)
 
 
-def _hashed(draft: Draft, group: str, node: LayerNode) -> Unexplained:
-    return Unexplained(
+def _hashed(draft: Draft, group: str, node: LayerNode) -> Doubt:
+    return Doubt(
         group,
         f"{node.class_name} {group!r} makes the ids of {draft.name!r}, which are bin "
         "numbers. No word ever reaches a new row, and with more bins old words get "

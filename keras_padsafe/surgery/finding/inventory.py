@@ -29,14 +29,14 @@ from keras_padsafe.surgery.finding.id_sources import changers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
-from keras_padsafe.surgery.finding.other_takers import bind_other_takers
+from keras_padsafe.surgery.finding.other_readers import bind_other_readers
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
     own_classes,
     unknown_layers,
 )
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, Vocabulary
+from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, Vocabulary
 
 _MOST_STEPS = 4_000_000  # a few seconds
 
@@ -66,7 +66,7 @@ class Inventory:
     keras_version: str
     vocabularies: list[Vocabulary]
     arrays: int
-    near_tables: tuple[Unexplained, ...] = ()
+    near_tables: tuple[Doubt, ...] = ()
     asked: bool = False
     notes: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ def read_inventory(
         drafts = _find(model)
         if not any(draft.slot_problem for draft in drafts):
             return _inventory(model, ask, drafts)
-    doubts: list[Unexplained] = []
+    doubts: list[Doubt] = []
     try:
         model = replace(model, asking=ask_keras(archive, root))
     except CannotAsk as problem:
@@ -125,7 +125,7 @@ def _inventory(
     model: ModelFile,
     ask: bool,
     drafts: list[Draft],
-    doubts: tuple[Unexplained, ...] = (),
+    doubts: tuple[Doubt, ...] = (),
     needs_proof: bool = False,
 ) -> Inventory:
     root, archive = model.root, model.archive
@@ -154,8 +154,8 @@ def _own_classes(root: LayerNode) -> Iterator[str]:
         )
 
 
-def _unproved(problem: CannotAsk) -> Unexplained:
-    return Unexplained(
+def _unproved(problem: CannotAsk) -> Doubt:
+    return Doubt(
         "",
         "operations of the model change ids before they reach a table, so a new file "
         f"must be proved, but Keras could not be asked: {problem}",
@@ -163,8 +163,8 @@ def _unproved(problem: CannotAsk) -> Unexplained:
     )
 
 
-def _unknown(layer: LayerNode, problem: CannotAsk) -> Unexplained:
-    return Unexplained(
+def _unknown(layer: LayerNode, problem: CannotAsk) -> Doubt:
+    return Doubt(
         layer.name,
         f"layer {layer.name!r} is of class {layer.key}, which is not known, and "
         f"Keras could not be asked what belongs to the vocabulary: {problem}",
@@ -177,7 +177,7 @@ def _find(model: ModelFile) -> list[Draft]:
     drafts = find_id_spaces(model)
     _check_work(model, len(drafts))
     bind_heads(model, drafts)
-    bind_other_takers(model, drafts)
+    bind_other_readers(model, drafts)
     bind_claimed(model, drafts)
     asking = model.asking
     if asking is not None:

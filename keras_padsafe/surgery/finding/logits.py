@@ -11,10 +11,10 @@ from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import (
+    Doubt,
     Draft,
-    Unexplained,
     adding,
-    doubt,
+    doubt_of,
     leaving,
 )
 
@@ -93,13 +93,13 @@ def leaves_last_axis(key: Any, before: list[Any] | None) -> bool:
 
 def _fixed_operands(
     call: Call, widths: Mapping[Call, int], graph: Graph
-) -> Iterator[Unexplained]:
+) -> Iterator[Doubt]:
     """Values of the old size that a call combines with units that will be more."""
     size = widths[call]
     for source in call.inputs:
         shape = graph.shape_of(source)
         if source not in widths and shape and shape[-1] == size:
-            yield doubt(
+            yield doubt_of(
                 call.layer,
                 f"combines the {size} units of the head with the output of "
                 f"{source.layer.name!r}, which has the same number and does not grow",
@@ -107,17 +107,17 @@ def _fixed_operands(
             )
 
 
-def _consumer(layer: LayerNode, size: int) -> Unexplained:
+def _consumer(layer: LayerNode, size: int) -> Doubt:
     what = f"reads all {size} units of the head at once"
     mine = [a for a in layer.arrays.values() if size in a.shape]
     if mine:
-        return doubt(
+        return doubt_of(
             layer,
             f"{what}, and has a weight for each",
             f"{adding(f'{layer.name}:{mine[0].shape.index(size)}')} if that axis of "
             "its weights runs over the ids",
         )
-    return doubt(
+    return doubt_of(
         layer,
         f"{what}, so its result depends on their number",
         f"{leaving(layer.name)} if another number of units does no harm there",
@@ -127,12 +127,7 @@ def _consumer(layer: LayerNode, size: int) -> Unexplained:
 def recorded_widths(
     graph: Graph, widths: Mapping[Call, int]
 ) -> Iterator[tuple[ConfigPath, Call]]:
-    """The places that repeat how many units some calls make, and of which call.
-
-    Args:
-        graph: The calls of the model.
-        widths: The units of each of those calls.
-    """
+    """The places that repeat how many units some calls make, and of which call."""
     for call in graph.in_order(widths):
         width = widths[call]
         for record in call.records:

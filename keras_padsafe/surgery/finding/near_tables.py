@@ -12,14 +12,14 @@ from keras_padsafe.surgery.finding.encodings import counting_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.tables import stored_tables
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, adding, doubt
+from keras_padsafe.surgery.finding.vocabulary import Doubt, adding, doubt_of
 
 _MOST = 10
 
 
-def find_near_tables(model: ModelFile) -> list[Unexplained]:
+def find_near_tables(model: ModelFile) -> list[Doubt]:
     """The first few, each with what speaks against it and the flag that settles it."""
-    found: list[Unexplained] = []
+    found: list[Doubt] = []
     if model.asking is not None:
         arrays = {array.path: array for _, array in model.arrays}
         found += shown_tables(model.asking, arrays, [])[1]
@@ -31,7 +31,7 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
                 problem = f"layer {layer.name!r} of class {layer.key}: "
                 remedy = "Save the model again with Keras, so that both agree"
                 what = problem + table.contradiction
-                found.append(Unexplained(table.array.path, what, remedy))
+                found.append(Doubt(table.array.path, what, remedy))
         is_known = layer.is_stock or layer.is_graph or rule_of(layer.key) is not None
         if model.asking is None and not is_known:
             found += (item for item in _matrices(layer) if item.place not in named)
@@ -39,7 +39,7 @@ def find_near_tables(model: ModelFile) -> list[Unexplained]:
     return found[:_MOST]
 
 
-def _unbuilt(asking: Asking) -> Iterator[Unexplained]:
+def _unbuilt(asking: Asking) -> Iterator[Doubt]:
     """Arrays of the file that Keras makes no place for when it loads the model."""
     missing = [
         path
@@ -47,7 +47,7 @@ def _unbuilt(asking: Asking) -> Iterator[Unexplained]:
         if shape is None and not path.startswith("optimizer/")
     ]
     if missing:
-        yield Unexplained(
+        yield Doubt(
             missing[0],
             f"Keras builds {asking.root.class_name} {asking.root.name!r} without "
             f"{len(missing)} of the arrays in the file, such as {missing[0]}: "
@@ -56,10 +56,10 @@ def _unbuilt(asking: Asking) -> Iterator[Unexplained]:
         )
 
 
-def _matrices(layer: LayerNode) -> Iterator[Unexplained]:
+def _matrices(layer: LayerNode) -> Iterator[Doubt]:
     for array in layer.arrays.values():
         if len(array.shape) == 2:
-            yield Unexplained(
+            yield Doubt(
                 array.path,
                 f"array {array.path} of shape {array.shape} in layer {layer.name!r} "
                 f"of class {layer.key}: it is not shown that ids index it",
@@ -67,7 +67,7 @@ def _matrices(layer: LayerNode) -> Iterator[Unexplained]:
             )
 
 
-def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Unexplained]:
+def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Doubt]:
     """Ids that become columns, which were not seen to reach weights for each."""
     key = counting_key(layer, model)
     if key is None and layer.kind not in COLUMNS:
@@ -76,7 +76,7 @@ def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Unexplained]:
     takers = takers_of(model, [layer], size if is_count(size) else 0)
     yield from takers.unexplained
     if not takers.unexplained:
-        yield doubt(
+        yield doubt_of(
             layer,
             "makes a column for each id, but no layer with a weight for each column "
             "was found",

@@ -7,7 +7,7 @@ from keras_padsafe.archive import StoredArray
 from keras_padsafe.facts.quantisation import (
     PACKED_AXIS,
     quantisation_mode,
-    variables,
+    variable_names,
 )
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
@@ -21,7 +21,7 @@ def is_quantised(layer: LayerNode) -> bool:
 
 def named_arrays(layer: LayerNode) -> dict[str, StoredArray]:
     """The arrays of a quantised layer by Keras's names; none if they are not known."""
-    names = variables(layer.class_name, layer.config) or []
+    names = variable_names(layer.class_name, layer.config) or []
     own = [f"vars/{number}" for number in range(len(names))]
     if {name for name in layer.arrays if name.startswith("vars/")} != set(own):
         return {}
@@ -31,14 +31,8 @@ def named_arrays(layer: LayerNode) -> dict[str, StoredArray]:
 def quantised_sites(layer: LayerNode, weight: ArraySite, size: int) -> list[ArraySite]:
     """A weight that is stored as whole numbers, its scales and its zeros.
 
-    Args:
-        layer: The layer.
-        weight: The site of its whole numbers; the axis is that of the real ones.
-        size: The number of ids.
-
-    Returns:
-        The site alone where the layer is not quantised, or where it is not known how
-        they belong together.
+    The axis of its site is that of the real numbers. The site comes back alone where
+    the layer is not quantised, or where it is not known how they belong together.
     """
     mode, arrays = quantisation_mode(layer.config), named_arrays(layer)
     name = next((n for n, a in arrays.items() if a.path == weight.path), "")

@@ -39,11 +39,7 @@ def read_pieces(model: bytes) -> tuple[str, ...]:
 
 
 def with_pieces(model: bytes, words: Sequence[str]) -> bytes:
-    """The model with these pieces; they may only be more, or fewer, at the end.
-
-    Raises:
-        SurgeryError: if others would change.
-    """
+    """The model with these pieces; they may only be more, or fewer, at the end."""
     found = list(_pieces(model))
     common = min(len(found), len(words))
     if [text for _, text in found[:common]] != list(words[:common]):

@@ -17,25 +17,22 @@ from keras_padsafe.surgery.finding.sites import (
     site_of,
 )
 from keras_padsafe.surgery.finding.tables import Table
-from keras_padsafe.surgery.finding.vocabulary import Unexplained, adding
+from keras_padsafe.surgery.finding.vocabulary import Doubt, adding
 from keras_padsafe.surgery.finding.words import words_site
 
 
 def shown_tables(
     asking: Asking, arrays: Mapping[str, StoredArray], known: list[Table]
-) -> tuple[list[Table], list[Unexplained]]:
+) -> tuple[list[Table], list[Doubt]]:
     """Tables whose rows follow a number, and those of which that cannot be shown.
 
-    Args:
-        asking: Keras, asked about the model.
-        arrays: The arrays of the file by path.
-        known: The tables of known classes; those in a graph are not looked at again.
+    Those of known classes that lie in a graph are not looked at again.
     """
     settled = {
         site.path for table in known if _in_graph(table.layer) for site in table.arrays
     }
     by_places: dict[tuple[ConfigPath, ...], Table] = {}
-    doubts: list[Unexplained] = []
+    doubts: list[Doubt] = []
     for path, axis in sorted(
         asking.inside.tables.items(),
         key=lambda item: (-asking.skeleton.shapes[item[0]][item[1]], item[0]),
@@ -166,8 +163,8 @@ def held_sites(
     return [site] if name == "bias" else quantised_sites(node, site, size)
 
 
-def _unlike(asking: Asking, path: str) -> Unexplained:
-    return Unexplained(
+def _unlike(asking: Asking, path: str) -> Doubt:
+    return Doubt(
         path,
         f"array {path}, which ids index, has the shape "
         f"{asking.skeleton.shapes[path]} when Keras builds it, and another shape in "
@@ -176,8 +173,8 @@ def _unlike(asking: Asking, path: str) -> Unexplained:
     )
 
 
-def _uncounted(path: str, shape: tuple[int, ...], problem: str) -> Unexplained:
-    return Unexplained(
+def _uncounted(path: str, shape: tuple[int, ...], problem: str) -> Doubt:
+    return Doubt(
         path,
         f"array {path} of shape {shape}, which ids index, {problem}",
         f"{adding(f'{path}:0:KEY')} with the configuration key that counts its rows, "

@@ -24,7 +24,7 @@ LOOKED_UP = (
 
 
 @dataclass(frozen=True)
-class Unexplained:
+class Doubt:
     """Something that may or may not belong to the vocabulary.
 
     Attributes:
@@ -38,10 +38,10 @@ class Unexplained:
     remedy: str
 
 
-def doubt(layer: LayerNode, problem: str, remedy: str) -> Unexplained:
+def doubt_of(layer: LayerNode, problem: str, remedy: str) -> Doubt:
     """What is not known of a layer; the sentence begins with its class and name."""
     what = f"{layer.title} {problem}"
-    return Unexplained(layer.name, what, remedy)
+    return Doubt(layer.name, what, remedy)
 
 
 def leaving(name: str) -> str:
@@ -106,7 +106,7 @@ class Draft:
     maskless: list[str] = field(default_factory=list)
     no_spare: list[str] = field(default_factory=list)
     encoders: list[str] = field(default_factory=list)
-    unexplained: list[Unexplained] = field(default_factory=list)
+    unexplained: list[Doubt] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -188,7 +188,7 @@ class Vocabulary:
     maskless: tuple[str, ...]
     no_spare: tuple[str, ...]
     encoders: tuple[str, ...]
-    unexplained: tuple[Unexplained, ...]
+    unexplained: tuple[Doubt, ...]
     left_alone: tuple[LeftAlone, ...]
     notes: tuple[str, ...]
 

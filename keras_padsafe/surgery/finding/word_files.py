@@ -83,11 +83,7 @@ WORD_FILES = {
 
 
 def word_file(asset: str) -> WordFile:
-    """The kind of an asset.
-
-    Raises:
-        SurgeryError: if it is none that lists words.
-    """
+    """The kind of an asset; an error if it is none that lists words."""
     kind = WORD_FILES.get(asset.rpartition("/")[2])
     if kind is None:
         raise SurgeryError(

@@ -179,11 +179,7 @@ def split_pieces(word: str, known: Container[str | int]) -> list[str]:
 
 
 def check_new_words(tokens: Sequence[str | int], site: WordsSite | None) -> None:
-    """Refuses words that would be lost, doubled or changed by a save and a load.
-
-    Raises:
-        SurgeryError: naming the words and the reason.
-    """
+    """Refuses words that would be lost, doubled or changed by a save and a load."""
     for token in tokens:
         problem = _problem(token, site)
         if problem:

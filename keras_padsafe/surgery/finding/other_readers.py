@@ -14,13 +14,13 @@ from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
-from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, takers
+from keras_padsafe.surgery.finding.id_sources import changers, readers, sources_of_table
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Draft, Unexplained, doubt, leaving
+from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of, leaving
 
 
-def bind_other_takers(model: ModelFile, drafts: list[Draft]) -> None:
+def bind_other_readers(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the ids that ids are compared with, and names what else takes them in."""
     rows: dict[LayerNode, int] = {}  # of the first table that a layer is, or holds
     for draft in drafts:
@@ -34,7 +34,7 @@ def bind_other_takers(model: ModelFile, drafts: list[Draft]) -> None:
 def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None:
     draft.read_by += [layer.name for layer in changers(draft.calls)]
     first = draft.tables[0].layer.name
-    unsettled: dict[LayerNode, Unexplained] = {}
+    unsettled: dict[LayerNode, Doubt] = {}
     for call, whole in _others(draft, model):
         layer = call.layer
         what, size = layer.title, draft.size
@@ -54,7 +54,7 @@ def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None
         else:
             continue
         if whole and not model.claims.leaves(layer):
-            unsettled[layer] = Unexplained(
+            unsettled[layer] = Doubt(
                 layer.name,
                 f"{problem}, for the ids that enter {first!r}: it would not know new "
                 "ids",
@@ -63,17 +63,15 @@ def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None
     draft.unexplained += [*unsettled.values(), *_bins(draft, model)]
     for chosen in draft.over_ids:
         for call in chosen.consumers:
-            readers = call.consumers if call.layer.kind in BACK_TO_IDS else []
-            draft.read_by += [
-                one.layer.name for one in readers if one.layer.kind not in LOOKUPS
-            ]
+            by = call.consumers if call.layer.kind in BACK_TO_IDS else []
+            draft.read_by += [x.layer.name for x in by if x.layer.kind not in LOOKUPS]
 
 
 def _others(draft: Draft, model: ModelFile) -> Iterator[tuple[Call, bool]]:
     """The calls beside its tables that its ids enter, and whether all of them do."""
     own = set(draft.calls)
     for source, enters in sources_of_table(draft.calls):
-        for call, whole in takers(model.graph, source):
+        for call, whole in readers(model.graph, source):
             if call not in own:
                 yield call, enters and whole
 
@@ -93,11 +91,11 @@ def _compared(call: Call) -> tuple[ConfigPath, int | None]:
     return (), None
 
 
-def _bins(draft: Draft, model: ModelFile) -> Iterator[Unexplained]:
+def _bins(draft: Draft, model: ModelFile) -> Iterator[Doubt]:
     """Bins in front of a table, whose numbers are never new ids."""
     for source, _ in sources_of_table(draft.calls):
         if source.kind in BINS and not model.claims.leaves(source):
-            yield doubt(
+            yield doubt_of(
                 source,
                 f"makes the ids of {draft.name!r}, which are bin numbers. No word "
                 "ever reaches a new row, and with more bins old words get other ids",
