@@ -113,10 +113,12 @@ def _expect_same(
     archive: Archive, expected: dict[str, Any], received: dict[str, Any]
 ) -> None:
     for place in [*received, *expected]:
-        due, given = expected.get(place), received.get(place)
+        due, given = (
+            (one[place],) if place in one else () for one in (expected, received)
+        )
         if given != due:
             raise unfit(archive, place, _told(due), _told(given))
 
 
-def _told(value: Any) -> str:
-    return "no change" if value is None else f"{value!r:.200}"
+def _told(change: tuple[Any, ...]) -> str:
+    return f"{change[0]!r:.200}" if change else "no change"

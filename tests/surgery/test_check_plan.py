@@ -136,6 +136,12 @@ ELSEWHERE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         ),
         "pad_id: expected no change, received 1",
     ),
+    "no_padding_in_another_layer": (
+        _with(
+            "config", path=["config", "layers", 0, "config", "pad_id"], old=1, new=None
+        ),
+        "pad_id: expected no change, received None",
+    ),
     "a_table_alone": (_without("arrays", 1), "dense/vars/0.* received no change"),
     "another_axis": (
         lambda document: document["arrays"][1].update(

@@ -130,7 +130,10 @@ def test_a_lookup_calls_padding_by_its_word(options: dict, tmp_path: Path) -> No
         words, layers.Embedding(lookup.vocabulary_size(), DIM)(lookup(words))
     )
     model.save(source)
-    kp.surgery.grow(source, target, tokens=["[PAD]"], at=0, pad=True)
+    plan = kp.surgery.grow(source, target, tokens=["[PAD]"], at=0, pad=True).plan
+    back = kp.surgery.Plan.from_json(plan.inverse().to_json())
+    kp.surgery.apply_plan(back, target, tmp_path / "back.keras", proof=False)
+    assert read(tmp_path / "back.keras").config == read(source).config
     new = keras.models.load_model(target)
     known = keras.ops.convert_to_tensor([["a", "c", "b"]])
     assert np.array_equal(model(known), new(known))
