@@ -26,6 +26,9 @@ MODULES_OF_NO_LAYERS = (
 )
 """Modules of serialized objects that hang below a layer and are no layers."""
 
+BUILT_ON = frozenset(("input_shape", "shapes_dict"))
+"""What Keras itself writes into `build_config`: shapes, and no number that counts."""
+
 TABLES = frozenset(("Embedding", "ExtendableEmbedding", "ReversibleEmbedding"))
 """Turns ids into vectors, and makes a mask if it is told what padding is."""
 

@@ -1,5 +1,6 @@
 """Places of config.json."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,18 @@ def walk_values(value: Any, path: ConfigPath = ()) -> Iterator[tuple[ConfigPath,
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from walk_values(inner, (*path, index))
+
+
+def keys_of(text: str) -> ConfigPath:
+    """The keys that people write so: `sizes[2].words` is `("sizes", 2, "words")`."""
+    found = re.findall(r"\[([0-9]+)\]|([^.\[\]]+)", text)
+    return tuple(int(number) if number else key for number, key in found)
+
+
+def flag_key(path: ConfigPath) -> str:
+    """A path as a claim names it: by its last key where a layer has that itself."""
+    is_own = path[-2:-1] == ("config",) and isinstance(path[-1], str)
+    return str(path[-1]) if is_own else config_key(path)
 
 
 def config_key(path: ConfigPath) -> str:

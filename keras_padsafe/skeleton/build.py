@@ -17,6 +17,7 @@ from keras_padsafe.compat import (
     walk_saved,
 )
 from keras_padsafe.errors import message_of
+from keras_padsafe.facts.layers import BUILT_ON
 from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.skeleton.without_values import ShapeOnly, without_values
 
@@ -154,7 +155,8 @@ def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:
 
 def _forget_shapes(layer: Any) -> None:
     if isinstance(layer, dict):
-        layer.pop("build_config", None)
+        if (layer.get("build_config") or {}).keys() <= BUILT_ON:
+            layer.pop("build_config", None)
         config = layer.get("config")
         if str(layer.get("module")).startswith("keras") and isinstance(config, dict):
             for key in ("layer", "backward_layer"):

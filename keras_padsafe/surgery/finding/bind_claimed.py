@@ -2,17 +2,13 @@
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.surgery.finding.claims import Also
+from keras_padsafe.saved_model.word_lists import words_in
+from keras_padsafe.surgery.finding.claims import Also, counts_of
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.sites import (
-    ArraySite,
-    ConfigSite,
-    site_in,
-    site_of,
-)
+from keras_padsafe.surgery.finding.shown_tables import counted_list, unnumbered
+from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of
 
 
@@ -76,12 +72,14 @@ def _add_numbers(
     elif model.asking and not model.follows(vocabulary, array.path, claim.axis):
         counting = counting_numbers(model.asking, array.path, claim.axis)
         reason = f"shown: axis {claim.axis} of {array.path} follows it"
-        vocabulary.add_config(
-            (
-                ConfigSite(place, model.asking.value(place), "table", reason)
-                for place in counting.places
-            ),
-        )
+        for place in counting.places:
+            value = model.asking.value(place)
+            if words_in(value) is None:
+                vocabulary.add_config([ConfigSite(place, value, "table", reason)])
+            elif words := counted_list(model.asking, place, layer, vocabulary.size):
+                vocabulary.words.append(words)
+            else:
+                vocabulary.unexplained.append(unnumbered(array.path, place))
     elif model.asking is None and not layer.is_stock:
         _ask_for_key(layer, claim, vocabulary)
 
@@ -97,9 +95,8 @@ def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Doubt:
 
 def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:
     return [
-        site_in(node, claim.key, "table", f"said: --also {claim.text}")
-        for node in layer.outwards()
-        if claim.key is not None and is_count(node.config.get(claim.key))
+        ConfigSite(place, count, "table", f"said: --also {claim.text}")
+        for _, place, count in counts_of(layer, claim.key or "")
     ][:1]
 
 

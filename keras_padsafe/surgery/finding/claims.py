@@ -1,13 +1,14 @@
 """What the user says of arrays that nothing in the file explains."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.arguments import read_texts
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.rules import rule_of
+from keras_padsafe.saved_model.config_path import ConfigPath, keys_of, value_at
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.surgery.finding.heads import head_of
@@ -137,8 +138,7 @@ def _check_also(
     counts = [
         count
         for layer, array in fitting
-        for node in layer.outwards()
-        if is_count(count := node.config.get(claim.key or ""))
+        for node, _, count in counts_of(layer, claim.key or "")
         if not node.is_stock or count == array.shape[claim.axis]
     ]
     if claim.key is not None and not counts:
@@ -149,6 +149,28 @@ def _check_also(
             f"{' or '.join(map(str, wanted))}, the size of the axis. Expected: the key "
             "that does, or none."
         )
+
+
+def counts_of(
+    layer: LayerNode, key: str
+) -> Iterator[tuple[LayerNode, ConfigPath, int]]:
+    """What a key counts: in a layer, in what it lies in, or anywhere in config.json."""
+    keys = keys_of(key)
+    for node in layer.outwards() if keys else ():
+        yield from _count_at(node, ("config", *keys))
+        if node.parent is None:
+            yield from _count_at(node, keys)
+
+
+def _count_at(
+    node: LayerNode, keys: ConfigPath
+) -> Iterator[tuple[LayerNode, ConfigPath, int]]:
+    try:
+        value = value_at(node.serialized, keys)
+    except (KeyError, IndexError, TypeError):
+        return
+    if is_count(value):
+        yield node, (*node.path, *keys), value
 
 
 def _read_also(text: str) -> Also:

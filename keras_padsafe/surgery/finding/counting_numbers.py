@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from keras_padsafe.facts.layers import BUILT_ON
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
@@ -13,7 +14,7 @@ _MOST = 100  # Each trial builds the model.
 # Records of what was built, and what says how a model was trained.
 _NO_COUNTS = frozenset(
     """
-    batch_shape build_config build_input_shape inbound_nodes input_layers
+    batch_shape build_input_shape inbound_nodes input_layers
     output_layers compile_config shared_object_id dtype
     """.split()
 )
@@ -28,10 +29,14 @@ class Counting:
             several only where Keras takes one not without the others. What is part of
             such a list counts nothing by itself.
         problem: Why none is known, if so.
+        rivals: Where it follows each of several numbers, these.
+        is_odd: Whether it changes with a number, but not by one row for each.
     """
 
     places: tuple[ConfigPath, ...] = ()
     problem: str | None = None
+    rivals: tuple[ConfigPath, ...] = ()
+    is_odd: bool = False
 
 
 def counting_numbers(
@@ -63,11 +68,18 @@ def counting_numbers(
         if len(alone) == 1:
             return Counting((alone[0],))
         if alone:
-            listed = ", ".join(config_key(place) for place in alone)
-            return Counting(problem=f"follows each of several numbers: {listed}")
+            listed = ", ".join(map(config_key, alone))
+            problem = f"follows each of several numbers: {listed}"
+            return Counting(problem=problem, rivals=tuple(alone))
     together = _together(asking, equal, path, axis)
     if together:
         return Counting(together)
+    tried = (*equal, *near, *(rest[:_MOST] if far else ()))
+    odd = [place for place in tried if path in asking.vary((place,)).odd]
+    if odd:
+        listed = ", ".join(map(config_key, odd))
+        problem = f"changes with {listed}, but not by one entry for each id"
+        return Counting(problem=problem, is_odd=True)
     return Counting(problem="follows no number of config.json that was tried")
 
 
@@ -110,7 +122,8 @@ def _counts(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
     if isinstance(value, dict | list) and (listed is None or len(value) <= _MOST):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
-            if key not in _NO_COUNTS:
+            is_record = key == "build_config" and (inner or {}).keys() <= BUILT_ON
+            if key not in _NO_COUNTS and not is_record:
                 yield from _counts(inner, (*path, key))
     elif type(value) is int and value > 0:
         yield path, value

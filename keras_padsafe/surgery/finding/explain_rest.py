@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key, flag_key
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.recorded_calls import held_value
@@ -150,8 +150,8 @@ def _unread(
     elif array.shape[axis] != vocabulary.size:
         counted += f", which is {vocabulary.size},"
     remedy = (
-        f"{adding(f'{array.path}:{axis}:{place[-1]}')} if they are scores of the ids, "
-        f"--leave {array.path} (leave='{array.path}') if not"
+        f"{adding(f'{array.path}:{axis}:{flag_key(place)}')} if they are scores of "
+        f"the ids, --leave {array.path} (leave='{array.path}') if not"
         if each == 1
         else f"{leaving(array.path)} if they are not. If they are, it cannot be grown "
         "in the file"
@@ -183,11 +183,18 @@ def _reason(
 def _refuse_quantised(vocabulary: Draft) -> None:
     for site in vocabulary.arrays:
         is_made = site.quantised is not None or site.fill in ("scale", "zero")
-        if not is_made and not site.dtype.startswith(("float", "bfloat")):
+        if is_made or site.dtype.startswith(("float", "bfloat")):
+            continue
+        problem = (
+            f"array {site.path} is quantised ({site.dtype}), and its numbers "
+            "cannot be assigned to ids: ids share scales, or the form of the "
+            "scales is not known"
+        )
+        remedy = "Grow the model before it is quantised"
+        if not site.dtype.startswith(("int4", "int8")):
             problem = (
-                f"array {site.path} is quantised ({site.dtype}), and its numbers "
-                "cannot be assigned to ids: ids share scales, or the form of the "
-                "scales is not known"
+                f"array {site.path} has a value of type {site.dtype} for each id, and "
+                "it is not known what that of a new id is"
             )
-            remedy = "Grow the model before it is quantised"
-            vocabulary.unexplained.append(Doubt(site.path, problem, remedy))
+            remedy = "It cannot be grown in the file: grow it in Keras"
+        vocabulary.unexplained.append(Doubt(site.path, problem, remedy))

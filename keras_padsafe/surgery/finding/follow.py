@@ -92,8 +92,10 @@ def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Doubt]:
         site.path: site for site in draft.arrays if site.starts or site.quantised
     }
     grown = {(site.shape, _grown(site, found.by)) for site in by_stretch.values()}
-    for path, (before, after) in found.odd.items():
-        is_known = path in by_stretch or path.startswith("optimizer/")
+    weights = [path for path in found.odd if not path.startswith("optimizer/")]
+    for path in weights or found.odd:  # Slots change as their weights do.
+        before, after = found.odd[path]
+        is_known = path in by_stretch or path not in weights
         if is_known and (before, after) in grown:
             continue
         yield Doubt(

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key, flag_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
+from keras_padsafe.surgery.finding.counting_numbers import Counting, counting_numbers
 from keras_padsafe.surgery.finding.quantised import named_arrays, quantised_sites
 from keras_padsafe.surgery.finding.sites import (
     ArraySite,
@@ -45,18 +45,19 @@ def shown_tables(
             continue
         counting = counting_numbers(asking, path, axis, far=not (settled or by_places))
         if counting.problem:
-            doubts.append(_uncounted(path, shape, counting.problem))
+            doubts.append(_uncounted(path, axis, shape, counting))
             continue
-        words = [p for p in counting.places if words_in(asking.value(p))]
-        if any(not _is_numbered(asking, place, shape[axis]) for place in words):
-            problem = (
-                "follows a list of words, and the ids of these words are not known"
-            )
-            doubts.append(_uncounted(path, shape, problem))
+        owner, size = owner_of(asking.root, path), shape[axis]
+        lists = [p for p in counting.places if words_in(asking.value(p))]
+        words = [counted_list(asking, place, owner, size) for place in lists]
+        if None in words:
+            doubts.append(unnumbered(path, lists[words.index(None)]))
             continue
-        table = by_places.get(counting.places)
-        if table is None or table.size < shape[axis]:
-            by_places[counting.places] = _table(asking, path, counting.places, arrays)
+        other = by_places.get(counting.places)
+        if other is None or other.size < size:
+            table = _table(asking, path, owner, counting.places, arrays)
+            table.words += filter(None, words)
+            by_places[counting.places] = table
     return list(by_places.values()), doubts
 
 
@@ -79,10 +80,10 @@ def _in_graph(layer: LayerNode) -> bool:
 def _table(
     asking: Asking,
     path: str,
+    owner: LayerNode,
     places: tuple[ConfigPath, ...],
     arrays: Mapping[str, StoredArray],
 ) -> Table:
-    owner = owner_of(asking.root, path)
     keys = ", ".join(config_key(place) for place in places)
     reason = f"shown: ids index it, and its rows follow {keys}"
     axis = asking.inside.tables[path]
@@ -92,9 +93,7 @@ def _table(
     table.arrays += held_sites(asking, arrays, site, table.size)
     for place in places:
         value = asking.value(place)
-        if words_in(value):
-            table.words.append(_counted_list(asking, place, owner, table.size))
-        else:
+        if words_in(value) is None:
             shown = f"shown: the rows of {path} follow it"
             table.config.append(ConfigSite(place, value, "table", shown))
     return table
@@ -113,27 +112,22 @@ def _names(
     return named if own else owner.name, [*filter(None, others), owner.name]
 
 
-def _is_numbered(asking: Asking, place: ConfigPath, size: int) -> bool:
-    """Whether it is known which ids the words of a counted list have.
-
-    A lookup layer numbers them, or the list, or there is a row for each and no other.
-    """
-    listed = words_in(asking.value(place))
-    assert listed is not None
-    is_said = listed.first_id is not None or len(listed.words) == size
-    return is_said or bool(asking.vary([place]).counters)
-
-
-def _counted_list(
+def counted_list(
     asking: Asking, place: ConfigPath, owner: LayerNode, size: int
-) -> WordsSite:
-    """The site of a list of words whose length the rows of a table follow."""
+) -> WordsSite | None:
+    """The site of a list of words whose length the rows of a table follow.
+
+    `None` if it is not known which ids they have: a lookup layer numbers them, or the
+    list, or there is a row for each and no other.
+    """
     listed = words_in(asking.value(place))
     assert listed is not None
     first, words = listed
     counters = sorted(asking.vary([place]).counters)[:1]
     for group in counters:
         owner, size = asking.node(group), asking.skeleton.counters[group]
+    if first is None and len(words) != size and not counters:
+        return None
     first = size - len(words) if first is None else first
     reason = "shown: the rows of the table follow its length"
     site = words_site(owner, place, first, words, reason)
@@ -173,10 +167,28 @@ def _unlike(asking: Asking, path: str) -> Doubt:
     )
 
 
-def _uncounted(path: str, shape: tuple[int, ...], problem: str) -> Doubt:
+def unnumbered(path: str, place: ConfigPath) -> Doubt:
+    """An array that follows a list of words of which nothing tells the ids."""
     return Doubt(
         path,
-        f"array {path} of shape {shape}, which ids index, {problem}",
-        f"{adding(f'{path}:0:KEY')} with the configuration key that counts its rows, "
-        "or give the class one",
+        f"array {path} follows a list of words, {config_key(place)}, and the ids of "
+        "these words are not known",
+        "It cannot be grown in the file: grow it in Keras",
     )
+
+
+def _uncounted(
+    path: str, axis: int, shape: tuple[int, ...], counting: Counting
+) -> Doubt:
+    place = f"{path}:{axis}"
+    remedy = (
+        f"{adding(f'{place}:KEY')} with the configuration key that counts its rows, or "
+        "give the class one"
+    )
+    if counting.rivals:
+        flags = (f"--also {place}:{flag_key(rival)}" for rival in counting.rivals)
+        remedy = f"Add {' or '.join(flags)}, with the one that counts the ids"
+    if counting.is_odd:
+        remedy = "It cannot be grown in the file: grow it in Keras"
+    what = f"array {path} of shape {shape}, which ids index, {counting.problem}"
+    return Doubt(path, what, remedy)

@@ -36,10 +36,11 @@ def check_settled(inventory: Inventory, vocabulary: Vocabulary) -> None:
         listed = "\n".join(
             f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
         )
+        can_decide = any("--" in item.remedy for item in vocabulary.unexplained)
+        ask = "Please decide each point" if can_decide else "What stands in the way"
         raise AmbiguousVocabularyError(
             f"{inventory.path}: it is not known what belongs to vocabulary "
-            f"{vocabulary.name!r}, and nothing is guessed. Please decide each "
-            f"point:\n{listed}"
+            f"{vocabulary.name!r}, and nothing is guessed. {ask}:\n{listed}"
         )
 
 

@@ -1,5 +1,7 @@
 """Which vocabulary of a model the user means."""
 
+from collections.abc import Iterable
+
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
@@ -13,7 +15,6 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
         SurgeryError: if there is none, or none of that name.
     """
     found = inventory.vocabularies
-    listed = ", ".join(f"{v.name!r} ({v.size} ids)" for v in found) or "none"
     if not found:
         raise _none_found(inventory)
     main = [v for v in found if v.is_main]
@@ -27,7 +28,7 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
         raise AmbiguousVocabularyError(
             f"{inventory.path}: the model has {len(found)} {noun}. Expected: the "
             "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
-            f"Found: {listed}.{made}"
+            f"Found: {_listed(found)}.{made}"
         )
     exact = [v for v in found if v.name == name]
     named = exact or [v for v in found if name in v.layers]
@@ -35,9 +36,14 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
     if len(matches) != 1:
         problem = "several vocabularies go" if matches else "no vocabulary goes"
         raise SurgeryError(
-            f"{inventory.path}: {problem} by the name {name!r}. Found: {listed}."
+            f"{inventory.path}: {problem} by the name {name!r}. Found: "
+            f"{_listed(matches or found)}."
         )
     return matches[0]
+
+
+def _listed(vocabularies: Iterable[Vocabulary]) -> str:
+    return ", ".join(f"{v.name!r} ({v.size} ids)" for v in vocabularies)
 
 
 def _none_found(inventory: Inventory) -> SurgeryError:

@@ -60,10 +60,12 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             )
     new = change.row_map.new_count - len(change.spare_ids)
     old = vocabulary.size - len(vocabulary.spare_ids)
-    if vocabulary.has_head and rows.kind == "mean" and new:
+    keeps_all = len(set(change.row_map.kept[1].tolist())) == vocabulary.size
+    is_linear = not any(site.reason.startswith("said") for site in vocabulary.arrays)
+    if vocabulary.has_head and rows.kind == "mean" and new and keeps_all and is_linear:
         share, move = new / (old + new), math.log1p(new / old)
         notes.append(
-            f"In a softmax over the ids, new ids take at most {share:.2%} of the "
+            f"If a softmax runs over the ids, new ids take at most {share:.2%} of the "
             f"probability, and old log probabilities change by at most {move:.4f} "
             "nats."
         )
