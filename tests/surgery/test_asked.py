@@ -355,6 +355,143 @@ def test_scores_in_parts_are_asked_about(tmp_path: Path) -> None:
 
 
 @keras.saving.register_keras_serializable("tests.asked")
+class Summed(Configured):
+    """A table with rows for words and for buckets, and the number of its last id."""
+
+    def __init__(self, sizes: dict[str, int], **options: Any) -> None:
+        super().__init__({"sizes": dict(sizes)}, **options)
+        self.table = layers.Embedding(sum(sizes.values()), DIM)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+def test_a_number_is_named_as_it_is_printed(tmp_path: Path) -> None:
+    sizes = {"words": SIZE - 2, "buckets": 2}
+    source = saved(Summed(sizes, name="own"), tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match="follows each of several numbers") as it:
+        grow(source, rows=ADDED)
+    claims = re.findall(r"--also ([^\s,]+)", str(it.value))
+    assert [claim.rpartition(".")[2] for claim in claims[-2:]] == ["words", "buckets"]
+    with pytest.raises(AmbiguousVocabularyError, match="follows each of several"):
+        grow(source, rows=ADDED, also=[claims[-1].rpartition(":")[0]])
+    grow(source, rows=ADDED, also=[claims[-1]])
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert config["sizes"] == {**sizes, "buckets": 2 + ADDED}
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Ending(Configured):
+    """A table that ends with the id of an end."""
+
+    def __init__(self, own: dict[str, Any], **options: Any) -> None:
+        super().__init__(own, **options)
+        last = own["ids"]["end"] if "ids" in own else own["end"]
+        self.table = layers.Embedding(last + 1, DIM)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Ending":
+        own = {key: config.pop(key) for key in ("ids", "end", "begin") if key in config}
+        return cls(own, **config)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+def test_a_number_that_may_name_the_last_id_is_told(tmp_path: Path) -> None:
+    source = saved(Ending({"end": SIZE - 1}), tmp_path / "old.keras")
+    report = grow(source, rows=ADDED)
+    assert any("end=12 counts the ids" in note for note in report.plan.notes)
+    other = saved(Ending({"ids": {"pad": 0, "end": SIZE - 1}}), tmp_path / "two.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="or names the last of them"):
+        kp.surgery.plan(other, rows=ADDED)
+
+
+def test_numbers_that_may_name_ids_that_move_are_told(tmp_path: Path) -> None:
+    own = Ending({"end": SIZE - 1, "begin": 5})
+    source = saved(own, tmp_path / "old.keras")
+    told = "must be set anew in Keras: config.layers[1].config.begin=5."
+    moved = kp.surgery.plan(source, rows=1, at=3)
+    assert any(told in note for note in moved.notes)
+    assert not any(told in note for note in kp.surgery.plan(source, rows=1).notes)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Adapted(layers.Layer):
+    """Keeps its size where Keras keeps what a layer was built with."""
+
+    def adapt(self, rows: int) -> "Adapted":
+        self.rows, self.built = rows, True
+        self.table = self.add_weight(shape=(rows, DIM), initializer="uniform")
+        return self
+
+    def get_build_config(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        self.adapt(config["rows"])
+
+    def call(self, x: Any) -> Any:
+        return ops.take(self.table, x, axis=0)
+
+
+def test_a_number_in_a_build_config_can_count(tmp_path: Path) -> None:
+    source = saved(Adapted(name="own").adapt(SIZE), tmp_path / "old.keras")
+    report = grow(source, rows=ADDED)
+    assert list(_shapes(report).values()) == [(SIZE + ADDED, DIM)]
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Seen(Configured):
+    """A table, and a count for each id."""
+
+    def __init__(self, rows: int, **options: Any) -> None:
+        super().__init__({"rows": rows}, **options)
+        self.table = layers.Embedding(rows, DIM)
+        shape = {"shape": (rows,), "dtype": "int32", "initializer": "zeros"}
+        self.seen = self.add_weight(**shape, trainable=False)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+def test_whole_numbers_for_each_id_are_not_called_quantised(tmp_path: Path) -> None:
+    source = saved(Seen(SIZE), tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="value of type int32 for each"):
+        grow(source, rows=ADDED)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Captions(keras.Model):
+    """Scores of words, and of nothing; there is no table."""
+
+    def __init__(self, words: list[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.words, self.head = list(words), layers.Dense(len(words) + 1)
+
+    def build(self, shape: Any) -> None:
+        self.head.build(shape)
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        return self.head(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "words": self.words}
+
+
+def test_a_claimed_head_that_follows_a_list_of_words_is_told(tmp_path: Path) -> None:
+    model = Captions([f"w{number}" for number in range(SIZE)])
+    model.build((None, 5, DIM))
+    model.save(tmp_path / "old.keras")
+    told = "ids of these words are not known"
+    with pytest.raises(AmbiguousVocabularyError, match=told):
+        grow(tmp_path / "old.keras", rows=ADDED, also=["head:1"])
+
+
+@keras.saving.register_keras_serializable("tests.asked")
 class Nodes(Configured):
     """Scores by the nodes of a tree, which are one fewer than its leaves."""
 

@@ -7,7 +7,11 @@ from keras_padsafe.surgery.finding.claims import Also, counts_of
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.shown_tables import counted_list, unnumbered
+from keras_padsafe.surgery.finding.shown_tables import (
+    counted_list,
+    uncounted,
+    unnumbered,
+)
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of
 
@@ -71,6 +75,9 @@ def _add_numbers(
         vocabulary.add_config(head.config)
     elif model.asking and not model.follows(vocabulary, array.path, claim.axis):
         counting = counting_numbers(model.asking, array.path, claim.axis)
+        if counting.rivals:
+            found = uncounted(model.asking, array.path, claim.axis, counting)
+            vocabulary.unexplained.append(found)
         reason = f"shown: axis {claim.axis} of {array.path} follows it"
         for place in counting.places:
             value = model.asking.value(place)

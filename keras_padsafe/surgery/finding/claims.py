@@ -155,22 +155,16 @@ def counts_of(
     layer: LayerNode, key: str
 ) -> Iterator[tuple[LayerNode, ConfigPath, int]]:
     """What a key counts: in a layer, in what it lies in, or anywhere in config.json."""
-    keys = keys_of(key)
-    for node in layer.outwards() if keys else ():
-        yield from _count_at(node, ("config", *keys))
-        if node.parent is None:
-            yield from _count_at(node, keys)
-
-
-def _count_at(
-    node: LayerNode, keys: ConfigPath
-) -> Iterator[tuple[LayerNode, ConfigPath, int]]:
-    try:
-        value = value_at(node.serialized, keys)
-    except (KeyError, IndexError, TypeError):
-        return
-    if is_count(value):
-        yield node, (*node.path, *keys), value
+    keys, around = keys_of(key), list(layer.outwards())
+    places = [(*node.path, "config", *keys) for node in around] if keys else []
+    for place in [*places, keys]:
+        try:
+            count = value_at(around[-1].serialized, place)
+        except (KeyError, IndexError, TypeError):
+            continue
+        if is_count(count):
+            inside = (n for n in around if place[: len(n.path)] == n.path)
+            yield next(inside), place, count
 
 
 def _read_also(text: str) -> Also:

@@ -49,7 +49,7 @@ def counting_numbers(
     end; each trial builds the model.
     """
     size = asking.skeleton.shapes[path][axis]
-    counts = dict(_counts(asking.config.get("config"), ("config",)))
+    counts = dict(numbers_in(asking.config.get("config"), ("config",)))
     equal = equal_numbers(asking, size)
     reach = _NEAR if far else _VERY_NEAR
     near = [p for p, count in counts.items() if 0 < abs(count - size) <= reach][:_MOST]
@@ -85,13 +85,13 @@ def counting_numbers(
 
 def equal_numbers(asking: Asking, size: int) -> list[ConfigPath]:
     """The numbers of the configuration that are `size`."""
-    counts = _counts(asking.config.get("config"), ("config",))
+    counts = numbers_in(asking.config.get("config"), ("config",))
     return [place for place, count in counts if count == size][:_MOST]
 
 
 def word_lists(asking: Asking) -> list[ConfigPath]:
     """The places of all lists of words or integers in the configuration."""
-    places = _counts(asking.config.get("config"), ("config",))
+    places = numbers_in(asking.config.get("config"), ("config",))
     return [place for place, _ in places if words_in(asking.value(place))]
 
 
@@ -114,7 +114,7 @@ def _together(
     return tuple(kept)
 
 
-def _counts(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
+def numbers_in(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
     """Every number of a configuration, and the length of every list of words."""
     listed = words_in(value)
     if listed is not None:
@@ -124,6 +124,6 @@ def _counts(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
         for key, inner in pairs:
             is_record = key == "build_config" and (inner or {}).keys() <= BUILT_ON
             if key not in _NO_COUNTS and not is_record:
-                yield from _counts(inner, (*path, key))
+                yield from numbers_in(inner, (*path, key))
     elif type(value) is int and value > 0:
         yield path, value

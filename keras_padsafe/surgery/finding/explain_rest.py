@@ -8,10 +8,13 @@ from keras_padsafe.saved_model.config_path import ConfigPath, config_key, flag_k
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.recorded_calls import held_value
-from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
+from keras_padsafe.surgery.finding.counting_numbers import equal_numbers, numbers_in
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
-from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
+from keras_padsafe.surgery.finding.unknown_layers import (
+    is_imported_unasked,
+    is_own_class,
+)
 from keras_padsafe.surgery.finding.vocabulary import (
     Doubt,
     Draft,
@@ -39,6 +42,14 @@ def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
         _explain(model, vocabulary, rest.get(size, []), bound)
         held = (_held(call, shape, size) for call, shape in constants.get(size, ()))
         vocabulary.unexplained += held
+        known = {site.path for site in vocabulary.config}
+        vocabulary.own_numbers += [
+            (place, count)
+            for layer in model.layers
+            if is_own_class(layer)
+            for place, count in numbers_in(layer.config, (*layer.path, "config"))
+            if count < size and place not in known
+        ]
         _refuse_quantised(vocabulary)
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import config_key, value_at
+from keras_padsafe.saved_model.config_path import config_key, flag_key, value_at
 from keras_padsafe.surgery.finding.asking import Asking
+from keras_padsafe.surgery.finding.claims import counts_of
 from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import held_sites
@@ -60,6 +61,42 @@ def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
             draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubts
     draft.add_config(_records(asking, found, keys))
+    _look_at_last_id(model, draft)
+
+
+def _look_at_last_id(model: ModelFile, draft: Draft) -> None:
+    """A number that is an id of the table itself may name it, as that of an end.
+
+    One of a layer's own keys is taken to count; one among others is asked about.
+    """
+    said = {
+        place
+        for layer, _, claims in model.claimed
+        for claim in claims
+        for _, place, _ in counts_of(layer, claim.key or "")
+    }
+    for site in draft.config:
+        is_last = site.follows == "table" and site.value == draft.size - 1
+        if not is_last or site.path in said or not site.reason.startswith("shown"):
+            continue
+        what = f"{config_key(site.path)}={site.value} counts the ids of {draft.name!r}"
+        if site.path[-2:-1] == ("config",):
+            draft.notes.append(
+                f"{what}, as its table grows with it. If it names the last of them "
+                "instead, set it back in Keras."
+            )
+            continue
+        array = draft.arrays[0]
+        claim = f"{array.path}:{array.axis}:{flag_key(site.path)}"
+        draft.unexplained.append(
+            Doubt(
+                array.path,
+                f"{what}, or names the last of them: the table grows with it either "
+                "way",
+                f"{adding(claim)} if it counts them. If not, it cannot be grown in the "
+                "file: grow it in Keras",
+            )
+        )
 
 
 def follower_site(

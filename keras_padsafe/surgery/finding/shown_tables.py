@@ -39,15 +39,14 @@ def shown_tables(
     ):
         if path in settled:
             continue
-        shape = asking.skeleton.shapes[path]
         if path in asking.unlike or path not in arrays:
             doubts.append(_unlike(asking, path))
             continue
         counting = counting_numbers(asking, path, axis, far=not (settled or by_places))
         if counting.problem:
-            doubts.append(_uncounted(path, axis, shape, counting))
+            doubts.append(uncounted(asking, path, axis, counting))
             continue
-        owner, size = owner_of(asking.root, path), shape[axis]
+        owner, size = owner_of(asking.root, path), asking.skeleton.shapes[path][axis]
         lists = [p for p in counting.places if words_in(asking.value(p))]
         words = [counted_list(asking, place, owner, size) for place in lists]
         if None in words:
@@ -177,9 +176,8 @@ def unnumbered(path: str, place: ConfigPath) -> Doubt:
     )
 
 
-def _uncounted(
-    path: str, axis: int, shape: tuple[int, ...], counting: Counting
-) -> Doubt:
+def uncounted(asking: Asking, path: str, axis: int, counting: Counting) -> Doubt:
+    """An array of which it is not known which number counts its entries."""
     place = f"{path}:{axis}"
     remedy = (
         f"{adding(f'{place}:KEY')} with the configuration key that counts its rows, or "
@@ -190,5 +188,6 @@ def _uncounted(
         remedy = f"Add {' or '.join(flags)}, with the one that counts the ids"
     if counting.is_odd:
         remedy = "It cannot be grown in the file: grow it in Keras"
-    what = f"array {path} of shape {shape}, which ids index, {counting.problem}"
-    return Doubt(path, what, remedy)
+    what = f"array {path} of shape {asking.skeleton.shapes[path]}"
+    what += ", which ids index," if path in asking.inside.tables else ""
+    return Doubt(path, f"{what} {counting.problem}", remedy)

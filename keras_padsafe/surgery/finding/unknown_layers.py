@@ -23,13 +23,14 @@ def unknown_layers(root: LayerNode) -> list[LayerNode]:
 
 def own_classes(root: LayerNode) -> list[str]:
     """The classes that Keras knows only once a module of the user's is imported."""
-    own = {
-        node.key
-        for node in root.walk()
-        if not node.is_stock and not node.is_operation and not is_imported_unasked(node)
-        if not node.key.startswith(OUR_PACKAGE)
-    }
-    return sorted(own)
+    return sorted({node.key for node in root.walk() if is_own_class(node)})
+
+
+def is_own_class(node: LayerNode) -> bool:
+    """Whether the class is the user's own."""
+    is_foreign = not node.is_stock and not node.is_operation
+    is_ours = node.key.startswith(OUR_PACKAGE)
+    return is_foreign and not is_ours and not is_imported_unasked(node)
 
 
 def is_imported_unasked(node: LayerNode) -> bool:

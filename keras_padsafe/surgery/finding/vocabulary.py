@@ -108,6 +108,7 @@ class Draft:
     encoders: list[str] = field(default_factory=list)
     unexplained: list[Doubt] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
+    own_numbers: list[tuple[ConfigPath, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -167,6 +168,7 @@ class Vocabulary:
             file; operations by their names.
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
+        own_numbers: Numbers of the user's own classes that may be ids, and stay.
         notes: Anything else that a user should know before a change.
     """
 
@@ -190,6 +192,7 @@ class Vocabulary:
     encoders: tuple[str, ...]
     unexplained: tuple[Doubt, ...]
     left_alone: tuple[LeftAlone, ...]
+    own_numbers: tuple[tuple[ConfigPath, int], ...]
     notes: tuple[str, ...]
 
     @property

@@ -3,10 +3,13 @@
 import math
 
 from keras_padsafe.facts.packages import MOST_WHOLE
+from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.surgery.finding.sites import WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.new_rows import NewRows
+
+_MOST = 5
 
 
 def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
@@ -31,6 +34,17 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             f"Id {change.pad} is masked as far as the layers pass the mask on. Use "
             "`keras_padsafe.audit.check_padding` to see whether padding still "
             "changes an answer."
+        )
+    moved = [
+        f"{config_key(place)}={value}"
+        for place, value in vocabulary.own_numbers
+        if value >= change.row_map.size or change.row_map.of([value])[0] != value
+    ]
+    if moved:
+        more = f" and {len(moved) - _MOST} more" if len(moved) > _MOST else ""
+        notes.append(
+            "Numbers of the model's own classes stay as they are, and those that name "
+            f"ids must be set anew in Keras: {', '.join(moved[:_MOST])}{more}."
         )
     kernels = [site for site in vocabulary.arrays if site.role == "encoding kernel"]
     if kernels and change.row_map.new_count:
