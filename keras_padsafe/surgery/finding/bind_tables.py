@@ -281,9 +281,10 @@ def _add_lookup(
         is_counted = (
             is_lookup(layer) and counting_key(layer, model) == "vocabulary_size"
         )
+        is_alone = model.lookup_names[layer.name] == 1
         words = replace(
             found[0],
-            layer=_name_among_lookups(layer, model),
+            layer=layer.name if is_alone else names_of(layer)[-1],
             first_id=found[0].first_id + shift,
             is_counted=is_counted,
         )
@@ -296,12 +297,6 @@ def _add_lookup(
         weights = word_weights(layer, found[0])
         vocabulary.arrays += [replace(site, skips=skips) for site in weights]
         vocabulary.layers += [layer.name, words.layer]
-
-
-def _name_among_lookups(layer: LayerNode, model: ModelFile) -> str:
-    """A lookup's name, with those of the models around it if another bears it too."""
-    bearing = [x for x in model.layers if x.name == layer.name and x.kind in LOOKUPS]
-    return layer.name if len(bearing) == 1 else names_of(layer)[-1]
 
 
 def _tell_apart(drafts: list[Draft]) -> None:

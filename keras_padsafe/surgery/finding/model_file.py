@@ -1,10 +1,12 @@
 """A saved model as all steps of an inventory see it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from keras_padsafe.archive import Archive, StoredArray
+from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.graph import Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -44,6 +46,11 @@ class ModelFile:
             for layer, array in self.arrays
             if (claims := self.claims.on(layer, array))
         ]
+
+    @cached_property
+    def lookup_names(self) -> Counter[str]:
+        """How many lookup layers bear each name: one in each of several models can."""
+        return Counter(layer.name for layer in self.layers if layer.kind in LOOKUPS)
 
     @cached_property
     def _by_path(self) -> dict[ConfigPath, LayerNode]:
