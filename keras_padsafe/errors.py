@@ -78,9 +78,9 @@ class NonFiniteError(PadsafeError):
 
 
 def message_of(error: BaseException) -> str:
-    """What Keras raised, without the configuration that it repeats at the end."""
+    """What Keras raised, without the configuration or the numbers that it ends with."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    text = text.partition("Full object config:")[0]
+    text = re.split("Full object config:|Target variable:", text)[0]
     told, _, repeated = text.partition("\n\nconfig={")
     cause = repeated.rpartition("Exception encountered: ")[2] if repeated else ""
     text = f"{told} {cause}"

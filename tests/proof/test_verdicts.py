@@ -11,11 +11,13 @@ import pytest
 from keras import layers
 
 import keras_padsafe as kp
+from keras_padsafe.errors import message_of
 
 from ..surgery.reference import run_python
 from .models import ADDED, DIM, SIZE, STEPS, ids, serializable, table
 
 OLD = "old ids keep their outputs"
+NEW = "new rows as planned"
 BACKEND = keras.backend.backend()
 
 
@@ -61,6 +63,19 @@ def _lose_a_new_row(model: Any) -> None:
     model.get_layer("words").embeddings.assign(values)
 
 
+def _move_a_new_row(model: Any) -> None:
+    values = keras.ops.convert_to_numpy(model.get_layer("words").embeddings).copy()
+    values[-1] += 0.1
+    model.get_layer("words").embeddings.assign(values)
+
+
+def _move_a_new_slot(model: Any) -> None:
+    slot = model.optimizer.variables[2]
+    values = keras.ops.convert_to_numpy(slot).copy()
+    values[-1] = -1.0
+    slot.assign(values)
+
+
 def _forget_the_bias(model: Any) -> None:
     bias = model.get_layer("head").bias
     bias.assign(np.zeros(bias.shape))
@@ -73,8 +88,10 @@ def _reset_a_slot(model: Any) -> None:
 
 SPOILED: list[tuple[Callable[[Any], None], set[str]]] = [
     (_shift_an_old_row, {"kept rows identical", OLD}),
-    (_lose_a_new_row, {"new rows finite", "new ids give finite outputs"}),
-    (_forget_the_bias, {"kept rows identical", OLD}),
+    (_lose_a_new_row, {"new rows finite", NEW, "new ids give finite outputs"}),
+    (_move_a_new_row, {NEW}),
+    (_move_a_new_slot, {NEW}),
+    (_forget_the_bias, {"kept rows identical", NEW, OLD}),
     (_reset_a_slot, {"kept rows identical"}),
 ]
 
@@ -291,3 +308,11 @@ def test_pictures_beside_text_may_be_left_out(tmp_path: Path) -> None:
     assert report.certificate.verdict == "proved"
     assert "pictures" in report.certificate[OLD].detail
     assert "left empty" in report.certificate[OLD].detail
+
+
+def test_what_keras_raised_is_told_without_the_numbers_of_a_variable() -> None:
+    with pytest.raises(ValueError, match="Target variable") as raised:
+        keras.Variable([[0.25, 0.5]]).assign([[0.25, 0.5], [0.75, 1.0]])
+    told = message_of(raised.value)
+    assert "variable.shape=(1, 2)" in told
+    assert "0.25" not in told

@@ -139,7 +139,7 @@ def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Doubt]:
             path,
             f"array {path} changes from {before} to {after} when {keys} grows by "
             f"{found.by}, which is not one entry for each id",
-            "It cannot be grown in the file: old ids would not keep their entries",
+            "It cannot be grown in the file: grow it in Keras",
         )
 
 
