@@ -248,8 +248,8 @@ def rules_of_text_that_are_no_rules(folder: Path) -> Path:
         split=[],
         output_mode="int",
     )
-    arrays = {TABLE: np.zeros((4, 4), "f4")}
-    return model_file(folder / "a.keras", sequential(ids(), split, table(4)), arrays)
+    arrays = {TABLE: np.zeros((5, 4), "f4")}
+    return model_file(folder / "a.keras", sequential(ids(), split, table(5)), arrays)
 
 
 @hostile

@@ -12,6 +12,7 @@ import pytest
 from keras_padsafe import archive, audit, surgery
 from keras_padsafe.archive import Limits, NewArray, Span
 from keras_padsafe.errors import PadsafeError
+from keras_padsafe.facts import rules
 
 from .reference import only_once
 from .zoo import SIZE, ids, table
@@ -55,6 +56,11 @@ NAMES = {
     ("from_json", "document"): "plan",
 }
 Call = tuple[Callable[..., Any], dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def rules_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "_RULES", {**rules._RULES})
 
 
 @pytest.fixture(scope="module")

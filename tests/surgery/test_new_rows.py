@@ -255,7 +255,7 @@ def test_covariance_has_that_of_the_table(tmp_path: Path) -> None:
 def _words(folder: Path) -> Path:
     words = keras.Input((3,), dtype="string")
     lookup = layers.StringLookup(vocabulary=["cat", "dog"], mask_token="")
-    x = layers.Embedding(4, DIM, mask_zero=True)(lookup(words))
+    x = layers.Embedding(4, 3, mask_zero=True)(lookup(words))
     keras.Model(words, x).save(folder / "words.keras")
     return folder / "words.keras"
 
@@ -293,7 +293,7 @@ def test_words_that_are_integers_are_no_ids(
 ) -> None:
     numbers = keras.Input((3,), dtype="int64")
     lookup = layers.IntegerLookup(vocabulary=[5, 4, 20])
-    model = keras.Model(numbers, layers.Embedding(4, DIM)(lookup(numbers)))
+    model = keras.Model(numbers, layers.Embedding(4, 3)(lookup(numbers)))
     model.save(tmp_path / "old.keras")
     plan = kp.surgery.plan(tmp_path / "old.keras", tokens=[7], new_rows=way)
     assert plan.new_rows.mix == mix

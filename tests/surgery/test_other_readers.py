@@ -1,5 +1,6 @@
 """What reads ids beside a table, or in place of one: it grows, or it is asked about."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,8 +169,14 @@ def test_columns_inside_a_class_are_seen(tmp_path: Path) -> None:
     model = Inside(SIZE, SIZE)
     model(np.zeros((1, 3), "int32"))
     model.save(tmp_path / "old.keras")
-    with pytest.raises(NotProvedError, match="code of the model's own"):
+    asks = "13 entries along axis 0, counted by config.columns"
+    with pytest.raises(AmbiguousVocabularyError, match=asks) as asked:
         grow(tmp_path / "old.keras", rows=1)
+    claims = re.findall(r"--also (\S+)", str(asked.value))
+    assert grow(tmp_path / "old.keras", rows=1, also=claims).certificate is not None
+    leave = re.findall(r"--leave (\S+)", str(asked.value))
+    with pytest.raises(NotProvedError, match="code of the model's own"):
+        grow(tmp_path / "old.keras", rows=1, leave=leave, overwrite=True)
 
 
 @pytest.mark.parametrize(

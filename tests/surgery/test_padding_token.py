@@ -127,7 +127,7 @@ def test_a_lookup_calls_padding_by_its_word(options: dict, tmp_path: Path) -> No
     if not options:
         lookup.adapt([["c", "c", "c", "b", "b", "a"]])
     model = keras.Model(
-        words, layers.Embedding(lookup.vocabulary_size(), DIM)(lookup(words))
+        words, layers.Embedding(lookup.vocabulary_size(), 11)(lookup(words))
     )
     model.save(source)
     plan = kp.surgery.grow(source, target, tokens=["[PAD]"], at=0, pad=True).plan
@@ -148,7 +148,7 @@ def test_a_lookup_calls_padding_by_its_word(options: dict, tmp_path: Path) -> No
 def test_new_words_go_before_a_word(tmp_path: Path) -> None:
     words = keras.Input((3,), dtype="string")
     lookup = layers.StringLookup(vocabulary=["a", "b", "c"])
-    model = keras.Model(words, layers.Embedding(4, DIM)(lookup(words)))
+    model = keras.Model(words, layers.Embedding(4, 3)(lookup(words)))
     model.save(tmp_path / "old.keras")
     plan = kp.surgery.plan(tmp_path / "old.keras", tokens=["x", "y"], before="b")
     assert plan.row_map.ids.tolist() == [0, 1, -1, -1, 2, 3]

@@ -26,11 +26,20 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
                 continue
             whole = {c.axis for c in claims if array.shape[c.axis] == vocabulary.size}
             if claim.axis in whole and array.path not in bound:
-                vocabulary.arrays.append(claimed_site(array, claim))
+                role = _role(model, vocabulary, array)
+                vocabulary.arrays.append(claimed_site(array, claim, role))
             if whole - {bound.get(array.path, claim.axis)}:
                 vocabulary.unexplained.append(on_two_axes(layer, array.path))
             vocabulary.layers.append(layer.name)
             _add_numbers(model, layer, array, claim, vocabulary)
+
+
+def _role(model: ModelFile, vocabulary: Draft, array: StoredArray) -> str | None:
+    """That of what no id picks, beside a table of which Keras shows that ids do."""
+    inside = model.asking.inside.tables if model.asking else {}
+    is_beside = any(site.path in inside for site in vocabulary.arrays)
+    is_picked = array.path in inside or len(array.shape) == 1
+    return "head kernel" if is_beside and not is_picked else None
 
 
 def on_two_axes(layer: LayerNode, path: str) -> Doubt:

@@ -153,25 +153,26 @@ def _unread_units(
 def _unread(
     array: StoredArray, place: ConfigPath, axis: int, each: int, vocabulary: Draft
 ) -> Doubt:
-    is_last = axis == len(array.shape) - 1
-    what = "units" if is_last else f"entries along axis {axis}"
+    are_units = axis == len(array.shape) - 1
+    what = "units" if are_units else f"entries along axis {axis}"
+    may_be = "they may be scores of the ids, or classes"
     counted = f"counted by {config_key(place)}"
     if each > 1:
         counted += f", {each} for each"
     elif array.shape[axis] != vocabulary.size:
         counted += f", which is {vocabulary.size},"
     remedy = (
-        f"{adding(f'{array.path}:{axis}:{flag_key(place)}')} if they are scores of "
-        f"the ids, --leave {array.path} (leave='{array.path}') if not"
+        f"{adding(f'{array.path}:{axis}:{flag_key(place)}')} if they belong to the "
+        f"ids, --leave {array.path} (leave='{array.path}') if not"
         if each == 1
-        else f"{leaving(array.path)} if they are not. If they are, it cannot be grown "
-        "in the file"
+        else f"{leaving(array.path)} if they do not belong to the ids. If they do, it "
+        "cannot be grown in the file"
     )
     return Doubt(
         array.path,
         f"array {array.path} of shape {array.shape} has {array.shape[axis]} {what}, "
-        f"{counted} and read by no other array: they may be scores of the ids, or "
-        "classes",
+        f"{counted} and read by no other array: "
+        f"{may_be if are_units else 'they may belong to the ids'}",
         remedy,
     )
 

@@ -118,7 +118,8 @@ def read_inventory(
     drafts = _find(model)
     for draft in drafts:
         draft.unexplained += doubts
-    return _inventory(model, ask, drafts, tuple(doubts), needs_proof=True)
+    needs_proof = bool(unknown) or model.asking is not None
+    return _inventory(model, ask, drafts, tuple(doubts), needs_proof=needs_proof)
 
 
 def _inventory(
