@@ -65,9 +65,15 @@ def one_id_alone() -> keras.Model:
     )
 
 
-def bigram() -> keras.Model:
+def square() -> keras.Model:
     x = ids()
     return keras.Model(x, layers.Embedding(SIZE, SIZE, name="embedding")(x))
+
+
+def bigram() -> keras.Model:
+    model = square()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
 
 
 def slopes() -> keras.Model:
@@ -150,6 +156,12 @@ def test_doubts_come_in_the_order_of_the_calls(tmp_path: Path) -> None:
     keras.Model([x, features], units).save(tmp_path / "old.keras")
     found = kp.surgery.inspect(tmp_path / "old.keras").vocabularies[0].unexplained
     assert [one.place for one in found if one.place in names] == names
+
+
+def test_a_square_table_without_a_loss_is_said_in_a_note(tmp_path: Path) -> None:
+    square().save(tmp_path / "old.keras")
+    (note,) = kp.surgery.plan(tmp_path / "old.keras", rows=ADDED).notes
+    assert "they may be scores of the ids. They keep that length" in note
 
 
 def test_a_square_table_grows_along_its_rows_if_that_is_said(tmp_path: Path) -> None:

@@ -273,22 +273,29 @@ def _look_at_reshapes(model: ModelFile, drafts: list[Draft], reached: Reached) -
 
 
 def _ask_about_square(model: ModelFile, draft: Draft, call: Call) -> None:
-    """A table whose rows reach an output and are as long as the table."""
-    square = (draft.size, draft.size)
+    """A table whose rows reach an output and are as long as the table.
+
+    Where a loss was compiled for them, they may well be scores, as of a bigram model.
+    """
     if is_reverse(call) or model.claims_units(call.layer):
         return
     mine = {array.path for array in call.layer.arrays.values()}
+    compiled = model.root.serialized.get("compile_config") or {}
     for site in draft.arrays:
-        if site.path in mine and site.shape == square:
-            problem = (
-                f"gives rows of {draft.size} numbers to an output of the model, as "
-                "many as there are ids: they may be scores of the ids"
-            )
-            remedy = (
-                f"{adding(f'{call.layer.name}:0')} if they are not. If they are, it "
-                "cannot be grown in the file: grow it in Keras"
-            )
-            draft.unexplained.append(doubt_of(call.layer, problem, remedy))
+        if site.path not in mine or site.shape != (draft.size, draft.size):
+            continue
+        problem = (
+            f"gives rows of {draft.size} numbers to an output of the model, as many "
+            "as there are ids: they may be scores of the ids"
+        )
+        if compiled.get("loss") is None:
+            draft.notes.append(f"{call.layer.title} {problem}. They keep that length.")
+            continue
+        remedy = (
+            f"{adding(f'{call.layer.name}:0')} if they are not. If they are, it "
+            "cannot be grown in the file: grow it in Keras"
+        )
+        draft.unexplained.append(doubt_of(call.layer, problem, remedy))
 
 
 def _bind_heads_by_object(model: ModelFile, drafts: list[Draft]) -> None:
