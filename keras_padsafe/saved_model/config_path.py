@@ -28,7 +28,7 @@ def walk_values(value: Any, path: ConfigPath = ()) -> Iterator[tuple[ConfigPath,
 
 def keys_of(text: str) -> ConfigPath:
     """The keys that people write so: `sizes[2].words` is `("sizes", 2, "words")`."""
-    found = re.findall(r"\[([0-9]+)\]|([^.\[\]]+)", text)
+    found = re.findall(r"\[([0-9]{1,9})\]|([^.\[\]]+)", text)
     return tuple(int(number) if number else key for number, key in found)
 
 

@@ -114,6 +114,11 @@ def _together(
     return tuple(kept)
 
 
+def is_count_key(place: ConfigPath) -> bool:
+    """Whether a number there may be one of ids, and none of what was built."""
+    return _NO_COUNTS.isdisjoint(place)
+
+
 def numbers_in(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
     """Every number of a configuration, and the length of every list of words."""
     listed = words_in(value)

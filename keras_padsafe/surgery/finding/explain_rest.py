@@ -1,14 +1,20 @@
 """Accounts for every other array with an axis of the vocabulary's size."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key, flag_key
+from keras_padsafe.saved_model.config_path import (
+    ConfigPath,
+    config_key,
+    flag_key,
+    walk_values,
+)
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.recorded_calls import held_value
-from keras_padsafe.surgery.finding.counting_numbers import equal_numbers, numbers_in
+from keras_padsafe.saved_model.word_lists import words_in
+from keras_padsafe.surgery.finding.counting_numbers import equal_numbers, is_count_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.unknown_layers import (
@@ -24,6 +30,20 @@ from keras_padsafe.surgery.finding.vocabulary import (
     leaving,
     settling,
 )
+
+_NEARLY = 4  # Beside the rows of words there are some for padding and unknown ones.
+
+
+class _Counted(NamedTuple):
+    """Entries of an array that a number counts: `each` of them for one.
+
+    `key` is what a claim names the number by.
+    """
+
+    place: ConfigPath
+    axis: int
+    each: int
+    key: str
 
 
 def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
@@ -42,14 +62,7 @@ def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
         _explain(model, vocabulary, rest.get(size, []), bound)
         held = (_held(call, shape, size) for call, shape in constants.get(size, ()))
         vocabulary.unexplained += held
-        known = {site.path for site in vocabulary.config}
-        vocabulary.own_numbers += [
-            (place, count)
-            for layer in model.layers
-            if is_own_class(layer)
-            for place, count in numbers_in(layer.config, (*layer.path, "config"))
-            if count < size and place not in known
-        ]
+        _tell_own(model, vocabulary)
         _refuse_quantised(vocabulary)
 
 
@@ -69,7 +82,7 @@ def _explain(
         if array.path not in units or array.path in bound or layer.name in asked:
             continue
         if not model.claims.leaves(layer, array.path):
-            found = _unread(array, *units[array.path], vocabulary)
+            found = _unread(array, units[array.path], vocabulary)
             vocabulary.unexplained.append(found)
     for layer, array in rest:
         if array.path in units and not model.claims.leaves(layer, array.path):
@@ -90,6 +103,26 @@ def _explain(
                 settling(place, f"{place}:{axis}"),
             )
         )
+
+
+def _tell_own(model: ModelFile, vocabulary: Draft) -> None:
+    """Adds what the user's own classes hold that may be ids or words, and stays."""
+    known = {site.path for site in vocabulary.config}
+    known |= {site.config_path for site in vocabulary.words if site.config_path}
+    size = vocabulary.size
+    for layer in model.layers:
+        lists = list[ConfigPath]()
+        places = walk_values(layer.config, (*layer.path, "config"))
+        for place, value in places if is_own_class(layer) else ():
+            if place in known or any(place[: len(p)] == p for p in (*lists, *known)):
+                continue
+            listed = words_in(value)
+            if listed is not None:
+                lists.append(place)
+                if size - _NEARLY <= len(listed.words) <= size:
+                    vocabulary.own_lists.append(place)
+            elif type(value) is int and 0 <= value < size and is_count_key(place):
+                vocabulary.own_numbers.append((place, value))
 
 
 def _constants(model: ModelFile) -> dict[int, list[tuple[Call, tuple[int, ...]]]]:
@@ -123,36 +156,33 @@ def _constant_shape(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _unread_units(
-    model: ModelFile, vocabulary: Draft
-) -> dict[str, tuple[ConfigPath, int, int]]:
+def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, _Counted]:
     """Arrays whose entries another number counts, as large as the vocabulary.
 
     A width of the model moves the inputs of some layer too; units that score ids, or
-    classes, move nothing but themselves. With each array comes the number, the axis,
-    and how many entries it has for each that is counted.
+    classes, move nothing but themselves.
     """
     asking = model.asking
     if asking is None or not vocabulary.numbers:
         return {}
-    units: dict[str, tuple[ConfigPath, int, int]] = {}
+    units: dict[str, _Counted] = {}
     for place in equal_numbers(asking, vocabulary.size):
         # KerasHub's own models name classes and ids apart.
         if place in vocabulary.numbers or is_imported_unasked(
             next(model.around(place))
         ):
             continue
+        key = "" if words_in(asking.value(place)) else f":{flag_key(place)}"
         found = asking.vary((place,)).units()
         for path, (axis, each) in found.items():
             rank = len(asking.skeleton.shapes[path])
             if rank > 1 and path not in asking.unlike:
-                units.setdefault(path, (place, axis, each))
+                units.setdefault(path, _Counted(place, axis, each, key))
     return units
 
 
-def _unread(
-    array: StoredArray, place: ConfigPath, axis: int, each: int, vocabulary: Draft
-) -> Doubt:
+def _unread(array: StoredArray, its: _Counted, vocabulary: Draft) -> Doubt:
+    place, axis, each, key = its
     are_units = axis == len(array.shape) - 1
     what = "units" if are_units else f"entries along axis {axis}"
     may_be = "they may be scores of the ids, or classes"
@@ -162,7 +192,7 @@ def _unread(
     elif array.shape[axis] != vocabulary.size:
         counted += f", which is {vocabulary.size},"
     remedy = (
-        f"{adding(f'{array.path}:{axis}:{flag_key(place)}')} if they belong to the "
+        f"{adding(f'{array.path}:{axis}{key}')} if they belong to the "
         f"ids, --leave {array.path} (leave='{array.path}') if not"
         if each == 1
         else f"{leaving(array.path)} if they do not belong to the ids. If they do, it "

@@ -67,7 +67,8 @@ def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
 def _look_at_last_id(model: ModelFile, draft: Draft) -> None:
     """A number that is an id of the table itself may name it, as that of an end.
 
-    One of a layer's own keys is taken to count; one among others is asked about.
+    One of a layer's own keys is taken to count, and told if it is the last id; one
+    among others, as of an index of words, is asked about.
     """
     said = {
         place
@@ -76,23 +77,23 @@ def _look_at_last_id(model: ModelFile, draft: Draft) -> None:
         for _, place, _ in counts_of(layer, claim.key or "")
     }
     for site in draft.config:
-        is_last = site.follows == "table" and site.value == draft.size - 1
-        if not is_last or site.path in said or not site.reason.startswith("shown"):
+        may_name = site.follows == "table" and site.value < draft.size
+        if not may_name or site.path in said or not site.reason.startswith("shown"):
             continue
         what = f"{config_key(site.path)}={site.value} counts the ids of {draft.name!r}"
         if site.path[-2:-1] == ("config",):
-            draft.notes.append(
-                f"{what}, as its table grows with it. If it names the last of them "
-                "instead, set it back in Keras."
-            )
+            if site.value == draft.size - 1:
+                draft.notes.append(
+                    f"{what}, as its table grows with it. If it names the last of them "
+                    "instead, set it back in Keras."
+                )
             continue
         array = draft.arrays[0]
         claim = f"{array.path}:{array.axis}:{flag_key(site.path)}"
         draft.unexplained.append(
             Doubt(
                 array.path,
-                f"{what}, or names the last of them: the table grows with it either "
-                "way",
+                f"{what}, or names one of them: the table grows with it either way",
                 f"{adding(claim)} if it counts them. If not, it cannot be grown in the "
                 "file: grow it in Keras",
             )

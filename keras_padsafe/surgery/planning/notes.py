@@ -15,6 +15,7 @@ _MOST = 5
 def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     """What to know of a change, in sentences."""
     notes = list(vocabulary.notes)
+    keeps_all = len(set(change.row_map.kept[1].tolist())) == vocabulary.size
     taken = change.row_map.new_ids[: len(change.words)]
     inside = taken[taken < vocabulary.size]
     if inside.size and not change.row_map.moves_ids:
@@ -40,6 +41,13 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
         for place, value in vocabulary.own_numbers
         if value >= change.row_map.size or change.row_map.of([value])[0] != value
     ]
+    stays = not change.row_map.moves_ids and keeps_all
+    if vocabulary.own_lists and (change.words or not stays):
+        notes.append(
+            "Lists of the model's own classes stay as they are. If they are the words "
+            "of the ids, set them anew in Keras: "
+            f"{', '.join(map(config_key, vocabulary.own_lists[:_MOST]))}."
+        )
     if moved:
         more = f" and {len(moved) - _MOST} more" if len(moved) > _MOST else ""
         notes.append(
@@ -74,7 +82,6 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             )
     new = change.row_map.new_count - len(change.spare_ids)
     old = vocabulary.size - len(vocabulary.spare_ids)
-    keeps_all = len(set(change.row_map.kept[1].tolist())) == vocabulary.size
     is_linear = not any(site.reason.startswith("said") for site in vocabulary.arrays)
     if vocabulary.has_head and rows.kind == "mean" and new and keeps_all and is_linear:
         share, move = new / (old + new), math.log1p(new / old)
