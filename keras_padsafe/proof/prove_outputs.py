@@ -1,6 +1,7 @@
 """Runs a model and its changed file side by side, on ids that both know."""
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,17 @@ def prove_outputs(
     """
     try:
         pair, sampler = pair_models(before, after, change)
-        yield from _compare_old(pair, change, sampler, reload)
+        checks = _compare_old(pair, change, sampler, reload)
+        yield from checks
     except (ModelFailed, NotShown, NotCompared) as error:
         yield Check(_OLD, "skipped", str(error))
         if change.row_map.new_count:
             yield Check(_NEW, "skipped", "for the same reason")
         return
     if change.row_map.new_count:
-        yield _check_new(pair, change, sampler)
+        found = _check_new(pair, change, sampler)
+        is_known = checks[0].status != "skipped"
+        yield found if is_known else replace(found, status="skipped")
         try:
             size = change.row_map.size
             yield prove_readers(after, change.axes, size, sampler, leave, named)

@@ -1,6 +1,9 @@
 """Words in config.json: a list, or a dictionary of the id of each, or of the word."""
 
+import re
 from typing import Any, NamedTuple
+
+_ID = re.compile("0|[1-9][0-9]{0,8}")
 
 
 class WordList(NamedTuple):
@@ -34,6 +37,6 @@ def with_words(value: Any, words: list[Any], first_id: int) -> Any:
 def _pairs(value: dict[str, Any]) -> list[tuple[int, Any]]:
     if all(type(id_) is int for id_ in value.values()):
         return sorted((id_, word) for word, id_ in value.items())
-    if all(k.isdecimal() and type(word) is str for k, word in value.items()):
+    if all(_ID.fullmatch(k) and type(word) is str for k, word in value.items()):
         return sorted((int(key), word) for key, word in value.items())
     return []

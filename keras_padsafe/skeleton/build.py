@@ -155,8 +155,9 @@ def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:
 
 def _forget_shapes(layer: Any) -> None:
     if isinstance(layer, dict):
-        if (layer.get("build_config") or {}).keys() <= BUILT_ON:
-            layer.pop("build_config", None)
+        built = layer.get("build_config")
+        if isinstance(built, dict) and built.keys() <= BUILT_ON:
+            del layer["build_config"]
         config = layer.get("config")
         if str(layer.get("module")).startswith("keras") and isinstance(config, dict):
             for key in ("layer", "backward_layer"):

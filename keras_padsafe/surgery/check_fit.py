@@ -73,24 +73,24 @@ def _check_words(
 
     The weight of a word is that of another checkpoint.
     """
-    due = {words.layer: words for words in word_changes(vocabulary, change)}
+    due = {words.place: words for words in word_changes(vocabulary, change)}
     compared = ["config_path", "weights_path", "assets", "first_id", "count", "removed"]
     if plan.tokens:
         compared += ["added", "new_first_id", "new_count"]
-    given = {words.layer: words for words in plan.words}
-    changed = {layer for layer in due if is_changed(due[layer], plan.row_map)}
+    given = {words.place: words for words in plan.words}
+    changed = {place for place in due if is_changed(due[place], plan.row_map)}
     due, received = (
         {
-            layer: [getattr(words, name) for name in compared]
-            for layer, words in one.items()
-            if layer in changed | given.keys()
+            place: [getattr(words, name) for name in compared]
+            for place, words in one.items()
+            if place in changed | given.keys()
         }
         for one in (due, given)
     )
     _expect_same(archive, due, received)
     for site in vocabulary.words:
-        if site.layer in given:
-            added = given[site.layer].added
+        if site.place in given:
+            added = given[site.place].added
             check_new_words([word for word in added if not is_spare(word)], site)
 
 

@@ -316,3 +316,13 @@ def test_what_keras_raised_is_told_without_the_numbers_of_a_variable() -> None:
     told = message_of(raised.value)
     assert "variable.shape=(1, 2)" in told
     assert "0.25" not in told
+
+
+def test_a_plan_of_another_file_is_wrong_and_no_fault(
+    files: Any, tmp_path: Path
+) -> None:
+    _, target, plan = files
+    other = tmp_path / "other.keras"
+    x = ids()
+    keras.Model(x, table(SIZE)(x)).save(other)
+    assert kp.surgery.verify(other, target, plan).verdict == "wrong"

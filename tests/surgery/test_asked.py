@@ -403,7 +403,7 @@ def test_a_number_that_may_name_the_last_id_is_told(tmp_path: Path) -> None:
     report = grow(source, rows=ADDED)
     assert any("end=12 counts the ids" in note for note in report.plan.notes)
     other = saved(Ending({"ids": {"pad": 0, "end": SIZE - 1}}), tmp_path / "two.keras")
-    with pytest.raises(AmbiguousVocabularyError, match="or names the last of them"):
+    with pytest.raises(AmbiguousVocabularyError, match="or names one of them"):
         kp.surgery.plan(other, rows=ADDED)
 
 
@@ -414,6 +414,68 @@ def test_numbers_that_may_name_ids_that_move_are_told(tmp_path: Path) -> None:
     moved = kp.surgery.plan(source, rows=1, at=3)
     assert any(told in note for note in moved.notes)
     assert not any(told in note for note in kp.surgery.plan(source, rows=1).notes)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Beside(Configured):
+    """A table, and words that it does not follow."""
+
+    def __init__(self, rows: int, index: dict[str, int], **options: Any) -> None:
+        super().__init__({"rows": rows, "index": dict(index)}, **options)
+        self.table = layers.Embedding(rows, DIM)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+def test_words_of_ones_own_that_stay_are_told(tmp_path: Path) -> None:
+    index = {f"w{number}": number for number in range(SIZE)}
+    source = saved(Beside(SIZE, index), tmp_path / "old.keras")
+    for asked in ({"rows": 1, "at": 3}, {"keep": [1, 2]}, {"tokens": ["new"]}):
+        notes = kp.surgery.plan(source, **asked).notes
+        assert any("set them anew in Keras: " in note for note in notes)
+    assert not any("anew" in n for n in kp.surgery.plan(source, rows=1).notes)
+
+
+def test_an_index_with_a_gap_is_asked_about(tmp_path: Path) -> None:
+    index = {"w0": 0, "w1": 1, "w2": SIZE - 3}
+    with_gap = Ending({"ids": {**index, "end": SIZE - 1}})
+    source = saved(with_gap, tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="or names one of them"):
+        grow(source, rows=ADDED)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Twice(Configured):
+    """Words and ids in two dictionaries, each of which counts something."""
+
+    def __init__(self, ids: dict[str, int], words: dict[str, str], **options: Any):
+        super().__init__({"ids": dict(ids), "words": dict(words)}, **options)
+        self.table = layers.Embedding(len(ids), DIM)
+        self.head = layers.Dense(len(words))
+
+    def build(self, shape: Any) -> None:
+        self.table.build(shape)
+        self.head.build((*shape, DIM))
+
+    def call(self, x: Any) -> Any:
+        return self.head(self.table(x))
+
+
+def test_two_dictionaries_of_one_class_make_a_plan_that_can_be_read(
+    tmp_path: Path,
+) -> None:
+    by_word = {f"w{number}": number for number in range(SIZE)}
+    by_id = {str(id_): word for word, id_ in by_word.items()}
+    source = saved(Twice(by_word, by_id, name="own"), tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError) as asked:
+        grow(source, tokens=["new"])
+    also = re.findall(r"--also (\S+)", str(asked.value))
+    report = grow(source, tokens=["new"], also=also)
+    assert kp.surgery.Plan.from_json(report.plan.to_json()).words == report.plan.words
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert config["ids"] == {**by_word, "new": SIZE}
+    assert config["words"] == {**by_id, str(SIZE): "new"}
 
 
 @keras.saving.register_keras_serializable("tests.asked")

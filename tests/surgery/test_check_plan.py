@@ -152,7 +152,7 @@ ELSEWHERE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a_count_that_stays": (_without("config", 0), "expected 16, received no change"),
     "words_of_no_layer": (
         lambda document: document["words"].append(WORDS),
-        "stranger: expected no change",
+        "stranger, config.name: expected no change",
     ),
     "what_its_maker_said": (
         lambda document: document.update(also=["nowhere:0"]),

@@ -127,7 +127,8 @@ def numbers_in(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]
     if isinstance(value, dict | list) and (listed is None or len(value) <= _MOST):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
-            is_record = key == "build_config" and (inner or {}).keys() <= BUILT_ON
+            is_built = key == "build_config" and isinstance(inner, dict)
+            is_record = is_built and inner.keys() <= BUILT_ON
             if key not in _NO_COUNTS and not is_record:
                 yield from numbers_in(inner, (*path, key))
     elif type(value) is int and value > 0:

@@ -92,9 +92,11 @@ def _site(archive: Archive, asking: Asking, node: LayerNode) -> WordsSite | None
     if place is None:
         return None
     listed = words_in(asking.value(place))
-    words = listed.words if listed else ()
-    count = asking.skeleton.counters[node.weights_path or ""]
-    return words_site(node, place, count - len(words), words, reason)
+    first, words = listed or (None, ())
+    before = asking.skeleton.counters[node.weights_path or ""] - len(words)
+    if first not in (None, before):
+        return None  # The list and the lookup number them otherwise.
+    return words_site(node, place, before, words, reason)
 
 
 def _places(asking: Asking, group: str) -> Iterator[ConfigPath]:

@@ -127,7 +127,10 @@ def counted_list(
         owner, size = asking.node(group), asking.skeleton.counters[group]
     if first is None and len(words) != size and not counters:
         return None
-    first = size - len(words) if first is None else first
+    before = size - len(words)
+    if first is not None and counters and first != before:
+        return None  # The list and the lookup number them otherwise.
+    first = before if first is None else first
     reason = "shown: the rows of the table follow its length"
     site = words_site(owner, place, first, words, reason)
     return replace(site, is_counted=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.text_rules import PieceRule, TextRule
 
@@ -210,6 +210,12 @@ class ListedWords:
     weights_path: ConfigPath | None = None
     weight: float = 0.0
 
+    @property
+    def place(self) -> str:
+        """The layer, and where its words are listed: it may list several."""
+        listed = self.config_path and config_key(self.config_path)
+        return f"{self.layer}, {listed or ', '.join(self.assets)}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class WordsSite(ListedWords):
@@ -237,6 +243,13 @@ class WordsSite(ListedWords):
     unknown_id: int | None = None
     only_appends: bool = False
     inserts: bool = False
+
+    @property
+    def has_integers(self) -> bool:
+        """Whether its words are whole numbers."""
+        return self.class_name == "IntegerLookup" or [*map(type, self.words[:1])] == [
+            int
+        ]
 
     @property
     def end(self) -> int:

@@ -212,7 +212,7 @@ def _integer_problem(token: str | int, site: WordsSite) -> str | None:
 def _problem(token: str | int, site: WordsSite | None) -> str | None:
     if isinstance(token, str | int) and is_spare(token):
         return "is the mark of a spare row. Expected: another word."
-    if site is not None and site.class_name == "IntegerLookup":
+    if site is not None and site.has_integers:
         return _integer_problem(token, site)
     if not isinstance(token, str):
         return "is not a string. Expected: words as strings."

@@ -222,7 +222,7 @@ def word_changes(vocabulary: Vocabulary, change: Change) -> list[WordsChange]:
 def _words_change(site: WordsSite, change: Change, masks: bool) -> WordsChange:
     # A list without the words for padding and unknown words gets none for padding.
     unlisted = masks and site.first_id > 0
-    integer = site.class_name == "IntegerLookup"
+    integer = site.has_integers
     spare = (spare_word(id_, integer=integer) for id_ in change.spare_ids)
     added = () if unlisted else (*change.words, *spare)
     kept = set(change.row_map.kept[1].tolist())

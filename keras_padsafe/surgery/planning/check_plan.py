@@ -51,7 +51,7 @@ def check_plan(plan: "Plan") -> None:
         _check_words(words, f"words[{number}]")
     _check_once("arrays", [change.path for change in plan.arrays])
     _check_once("config", [change.path for change in plan.config])
-    _check_once("words", [change.layer for change in plan.words])
+    _check_once("words", [change.place for change in plan.words])
     for token, id_ in plan.tokens.items():
         expected = "words with ids of the new table"
         expect(id_ < plan.new_size, "tokens", expected, (token, id_))

@@ -431,9 +431,8 @@ reg(
 
 
 def gemma3n(v, per_layer=None, **kw):
-    # One vocabulary counted twice: text_vocab_size and
-    # vocab_size_per_layer_input (the per-layer embedding table) move together
-    # unless a fixed per_layer is given.
+    # As in the released model, the table of the layers has a number of its own, and
+    # ids beyond it are looked up as 0 there: growing the text's leaves it alone.
     c = dict(
         text_hidden_size=8,
         num_hidden_layers=2,
@@ -452,7 +451,7 @@ def gemma3n(v, per_layer=None, **kw):
         laurel_rank=1,
     )
     return H.Gemma3nBackbone(
-        text_vocab_size=v, vocab_size_per_layer_input=per_layer or v, **{**c, **kw}
+        text_vocab_size=v, vocab_size_per_layer_input=per_layer or 45, **{**c, **kw}
     )
 
 
@@ -461,8 +460,7 @@ family(
     gemma3n,
     45,
     causal_lm=lm(H.Gemma3nCausalLM),
-    note="two counts of one vocabulary: text_vocab_size and "
-    "vocab_size_per_layer_input both move with v",
+    note="two numbers: text_vocab_size moves, vocab_size_per_layer_input stays",
 )
 reg(
     "gemma3n_causal_lm_perlayer_fixed",
