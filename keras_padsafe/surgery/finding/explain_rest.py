@@ -1,15 +1,10 @@
 """Accounts for every other array with an axis of the vocabulary's size."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import (
-    ConfigPath,
-    config_key,
-    flag_key,
-    walk_values,
-)
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key, flag_key
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.recorded_calls import held_value
@@ -110,19 +105,28 @@ def _tell_own(model: ModelFile, vocabulary: Draft) -> None:
     known = {site.path for site in vocabulary.config}
     known |= {site.config_path for site in vocabulary.words if site.config_path}
     size = vocabulary.size
-    for layer in model.layers:
-        lists = list[ConfigPath]()
-        places = walk_values(layer.config, (*layer.path, "config"))
-        for place, value in places if is_own_class(layer) else ():
-            if place in known or any(place[: len(p)] == p for p in (*lists, *known)):
-                continue
-            listed = words_in(value)
-            if listed is not None:
-                lists.append(place)
-                if size - _NEARLY <= len(listed.words) <= size:
+    for layer in filter(is_own_class, model.layers):
+        for key, held in layer.config.items():
+            for place, value in _own_values(held, (*layer.path, "config", key), known):
+                listed = words_in(value)
+                if listed and size - _NEARLY <= len(listed.words) <= size:
                     vocabulary.own_lists.append(place)
-            elif type(value) is int and 0 <= value < size and is_count_key(place):
-                vocabulary.own_numbers.append((place, value))
+                elif type(value) is int and 0 <= value < size:
+                    vocabulary.own_numbers.append((place, value))
+
+
+def _own_values(
+    value: Any, place: ConfigPath, known: Collection[ConfigPath]
+) -> Iterator[tuple[ConfigPath, Any]]:
+    """The values there, but for what is known, in a list of words, or in an object."""
+    is_object = isinstance(value, dict) and "class_name" in value
+    if place in known or is_object or not is_count_key(place[-1:]):
+        return
+    yield place, value
+    if isinstance(value, dict | list) and words_in(value) is None:
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            yield from _own_values(inner, (*place, key), known)
 
 
 def _constants(model: ModelFile) -> dict[int, list[tuple[Call, tuple[int, ...]]]]:
