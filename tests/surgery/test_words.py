@@ -225,7 +225,8 @@ def test_two_lookups_of_one_name_learn_the_words(tmp_path: Path) -> None:
     assert len(names) == 3
     assert "lookup" in names
     assert kp.surgery.Plan.from_json(plan.to_json()) == plan
-    assert kp.surgery.verify(source, target, plan=plan).verdict == "proved"
+    if keras.backend.backend() == "tensorflow":  # Only it runs a model of text.
+        assert kp.surgery.verify(source, target, plan=plan).verdict == "proved"
 
 
 def test_list_with_the_special_words_in_it(tmp_path: Path) -> None:
