@@ -479,6 +479,32 @@ def test_two_dictionaries_of_one_class_make_a_plan_that_can_be_read(
 
 
 @keras.saving.register_keras_serializable("tests.asked")
+class Looked(Configured):
+    """Words that a lookup of its own numbers otherwise than their dictionary."""
+
+    def __init__(self, rows: int, index: dict[str, int], **options: Any) -> None:
+        own = {"rows": rows, "index": dict(index), "build_config": "fast"}
+        options.pop("build_config", None)
+        super().__init__(own, **options)
+        self.lookup = layers.StringLookup(vocabulary=list(index))
+        self.table = layers.Embedding(rows, DIM)
+
+    def build(self, shape: Any) -> None:
+        self.table.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+def test_an_index_that_a_lookup_numbers_otherwise_stays(tmp_path: Path) -> None:
+    index = {f"w{number}": number for number in range(SIZE - 1)}
+    source = saved(Looked(SIZE, index), tmp_path / "old.keras")
+    report = grow(source, tokens=["new"])
+    assert report.plan.words == ()
+    assert any("set them anew in Keras" in note for note in report.plan.notes)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
 class Adapted(layers.Layer):
     """Keeps its size where Keras keeps what a layer was built with."""
 
