@@ -128,6 +128,17 @@ class RowMap:
         return bool(((starts != NEW) & (starts != first)).any())
 
     @property
+    def keeps_all(self) -> bool:
+        """Whether every old id has a new one, told without writing out the ids."""
+        kept = self._starts != NEW
+        starts, counts = self._starts[kept], self._counts[kept]
+        order = np.argsort(starts, kind="stable")
+        reached = np.maximum.accumulate((starts + counts)[order])
+        before = np.append(0, reached)
+        has_gap = (starts[order] > before[:-1]).any()
+        return bool(not has_gap and before[-1] == self.old_size)
+
+    @property
     def new_ids(self) -> np.ndarray:
         """The ids whose rows are made anew."""
         return np.flatnonzero(self.ids == NEW)

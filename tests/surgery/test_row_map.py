@@ -78,6 +78,12 @@ def test_skipped_ids_are_told_as_one_by_one(
     assert read.keeps_apart(sorted(skips), sorted(given)) == expected
 
 
+@given(maps)
+def test_whether_every_old_id_is_kept_is_told_as_one_by_one(row_map: RowMap) -> None:
+    kept = set(row_map.ids.tolist()) - {-1}
+    assert row_map.keeps_all == (len(kept) == row_map.old_size)
+
+
 def test_a_map_is_counted_before_it_is_written_out() -> None:
     """A few bytes of a plan must not take gigabytes."""
     tracemalloc.start()
@@ -86,5 +92,6 @@ def test_a_map_is_counted_before_it_is_written_out() -> None:
     huge = RowMap.from_json([[0, 1 << 28]], 1 << 28)
     assert (huge.size, huge.to_json()) == (1 << 28, [[0, 1 << 28]])
     assert huge.keeps_apart([3], [3])
+    assert huge.keeps_all
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()

@@ -15,7 +15,6 @@ _MOST = 5
 def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     """What to know of a change, in sentences."""
     notes = list(vocabulary.notes)
-    keeps_all = len(set(change.row_map.kept[1].tolist())) == vocabulary.size
     taken = change.row_map.new_ids[: len(change.words)]
     inside = taken[taken < vocabulary.size]
     if inside.size and not change.row_map.moves_ids:
@@ -41,7 +40,8 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
         for place, value in vocabulary.own_numbers
         if value >= change.row_map.size or change.row_map.of([value])[0] != value
     ]
-    stays = not change.row_map.moves_ids and keeps_all
+    keeps_all = change.row_map.keeps_all
+    stays = keeps_all and not change.row_map.moves_ids
     if vocabulary.own_lists and (change.words or not stays):
         notes.append(
             "Lists of the model's own classes stay as they are. If they are the words "
