@@ -1,6 +1,7 @@
 """What is known of the layers of Keras, by class name."""
 
 import re
+from typing import Any
 
 UNTRAINED_AT_END = {
     "BatchNormalization": 2,
@@ -26,11 +27,15 @@ MODULES_OF_NO_LAYERS = (
 )
 """Modules of serialized objects that hang below a layer and are no layers."""
 
-BUILT_ON = frozenset(("input_shape", "shapes_dict"))
-"""What Keras itself writes into `build_config`: shapes, and no number that counts."""
+_BUILT_ON = frozenset(("input_shape", "shapes_dict"))
 
 TABLES = frozenset(("Embedding", "ExtendableEmbedding", "ReversibleEmbedding"))
 """Turns ids into vectors, and makes a mask if it is told what padding is."""
+
+
+def records_shapes(build_config: Any) -> bool:
+    """Whether it is what Keras itself writes there, shapes: no number of it counts."""
+    return isinstance(build_config, dict) and build_config.keys() <= _BUILT_ON
 
 
 def snake_case(class_name: str) -> str:

@@ -17,7 +17,7 @@ from keras_padsafe.compat import (
     walk_saved,
 )
 from keras_padsafe.errors import message_of
-from keras_padsafe.facts.layers import BUILT_ON
+from keras_padsafe.facts.layers import records_shapes
 from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.skeleton.without_values import ShapeOnly, without_values
 
@@ -155,8 +155,7 @@ def _unbuilt(config: dict[str, Any]) -> dict[str, Any]:
 
 def _forget_shapes(layer: Any) -> None:
     if isinstance(layer, dict):
-        built = layer.get("build_config")
-        if isinstance(built, dict) and built.keys() <= BUILT_ON:
+        if records_shapes(layer.get("build_config")):
             del layer["build_config"]
         config = layer.get("config")
         if str(layer.get("module")).startswith("keras") and isinstance(config, dict):

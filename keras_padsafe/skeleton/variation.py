@@ -49,6 +49,7 @@ class Variation:
         model, which one layer makes and another takes in.
         """
         found: dict[str, tuple[int, int]] = {}
+        are_last = set[bool]()
         for path, (before, after) in self.changed.items():
             if path.startswith("optimizer/"):
                 continue
@@ -60,14 +61,9 @@ class Variation:
             if rest or each < 1 or any(gaps[axis + 1 :]):
                 return {}
             found[path] = axis, each
-        wide = [
-            (path, axis) for path, (axis, _) in found.items() if self._rank(path) > 1
-        ]
-        are_last = {axis == self._rank(path) - 1 for path, axis in wide}
+            if len(gaps) > 1:
+                are_last.add(axis == len(gaps) - 1)
         return found if len(are_last) == 1 else {}
-
-    def _rank(self, path: str) -> int:
-        return len(self.changed[path][0] or ())
 
 
 def variation(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keras_padsafe.facts.layers import BUILT_ON
+from keras_padsafe.facts.layers import records_shapes
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
@@ -114,9 +114,9 @@ def _together(
     return tuple(kept)
 
 
-def is_count_key(place: ConfigPath) -> bool:
-    """Whether a number there may be one of ids, and none of what was built."""
-    return _NO_COUNTS.isdisjoint(place)
+def is_count_key(key: str | int) -> bool:
+    """Whether a number below a key may be one of ids, and none of what was built."""
+    return key not in _NO_COUNTS
 
 
 def numbers_in(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]:
@@ -127,9 +127,8 @@ def numbers_in(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, int]]
     if isinstance(value, dict | list) and (listed is None or len(value) <= _MOST):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
-            is_built = key == "build_config" and isinstance(inner, dict)
-            is_record = is_built and inner.keys() <= BUILT_ON
-            if key not in _NO_COUNTS and not is_record:
+            is_record = key == "build_config" and records_shapes(inner)
+            if is_count_key(key) and not is_record:
                 yield from numbers_in(inner, (*path, key))
     elif type(value) is int and value > 0:
         yield path, value

@@ -120,7 +120,7 @@ def _own_values(
 ) -> Iterator[tuple[ConfigPath, Any]]:
     """The values there, but for what is known, in a list of words, or in an object."""
     is_object = isinstance(value, dict) and "class_name" in value
-    if place in known or is_object or not is_count_key(place[-1:]):
+    if place in known or is_object or not is_count_key(place[-1]):
         return
     yield place, value
     if isinstance(value, dict | list) and words_in(value) is None:

@@ -247,9 +247,8 @@ class WordsSite(ListedWords):
     @property
     def has_integers(self) -> bool:
         """Whether its words are whole numbers."""
-        return self.class_name == "IntegerLookup" or [*map(type, self.words[:1])] == [
-            int
-        ]
+        first = next(iter(self.words), "")
+        return self.class_name == "IntegerLookup" or type(first) is int
 
     @property
     def end(self) -> int:

@@ -141,7 +141,7 @@ def _decoded(text: bytes, layer: LayerNode) -> str:
 
 
 def _counts(layer: LayerNode) -> list[ConfigSite]:
-    config, sites = layer.config, list[ConfigSite]()
+    config = layer.config
     reason = f"{layer.title}: counts its words"
     sites: list[ConfigSite] = []
     if "mask_token" in config:
