@@ -6,7 +6,8 @@ what else changes behind it is made of it.
 """
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,12 @@ ROWS = 4
 _STEPS = (6, 16, 64, 4, 3, 2, 1, 1024)
 _MOST_PLACES = 1 << 20
 _DTYPES = ("int32", "string", "float32")
-# How many numbers there are to choose from, and in how many runs each input changes.
-# Few numbers for a model that looks them up where it cannot be watched.
-_CODES = ((250, 2), (2, 16))
+# How many numbers there are to choose from. Few for a model that looks them up where it
+# cannot be watched.
+_MOST, _FEW = 250, 2
+_SERIES = 1 << 20
+_Ranges = tuple[int, ...]
+"""In how many runs an input changes: from how many numbers its values are in each."""
 _MOST_EMPTY = 2
 
 
@@ -66,11 +70,14 @@ class Reach:
     output_size: int
 
 
-def find_reach(model: Any, doors: list[Door], *, may_lack: bool) -> Reach:
+def find_reach(
+    model: Any, doors: list[Door], *, ids: int = _MOST, may_lack: bool = False
+) -> Reach:
     """Runs a model a few times to see which inputs reach which doors.
 
-    If it `may_lack`, inputs of any length, such as images beside text, may be empty
-    where no lengths are found that go together.
+    Origins are told by numbers below `ids`, since a model might cut off those above. If
+    it `may_lack`, inputs of any length, such as images beside text, may be empty where
+    no lengths are found that go together.
 
     Raises:
         ModelFailed: if the model takes no batch that could be made for it.
@@ -80,33 +87,39 @@ def find_reach(model: Any, doors: list[Door], *, may_lack: bool) -> Reach:
     structure = model_inputs(model)
     failures: list[ModelFailed] = []
     given = keras.tree.flatten(structure)
-    attempts = [_attempts(given), *([_emptied(given)] if may_lack else [])]
-    for inputs, codes in itertools.chain(*attempts):
+    many, few = _ranges(max(min(ids, _MOST), _FEW)), _ranges(_FEW)
+    many += (_MOST,) if many[0] < _MOST else ()
+    attempts = [_attempts(given, (many, few))]
+    attempts += [((one, many) for one in _emptied(given))] if may_lack else []
+    for inputs, ranges in itertools.chain(*attempts):
         try:
-            return _look(model, doors, structure, inputs, *codes)
+            return _look(model, doors, structure, inputs, ranges)
         except ModelFailed as error:
             failures.append(error)
     raise failures[0]
 
 
+def _ranges(numbers: int) -> _Ranges:
+    """As many runs as give every value a series of its own."""
+    return (numbers,) * math.ceil(math.log(_SERIES, numbers))
+
+
 def _attempts(
-    inputs: list[ModelInput],
-) -> Iterator[tuple[tuple[ModelInput, ...], tuple[int, int]]]:
+    inputs: list[ModelInput], codes: Iterable[_Ranges]
+) -> Iterator[tuple[tuple[ModelInput, ...], _Ranges]]:
     """Inputs as the model may want them: what is most usual comes first."""
     unknown = sum(not one.dtype for one in inputs)
     any_length = any(None in one.shape[1:] for one in inputs)
     for dtypes in itertools.islice(itertools.product(_DTYPES, repeat=unknown), 27):
-        for codes in _CODES:
+        for ranges in codes:
             for steps in _STEPS if any_length else _STEPS[:1]:
                 names = iter(dtypes)
                 settled = [one.of(steps, one.dtype or next(names)) for one in inputs]
                 if max((one.places for one in settled), default=0) <= _MOST_PLACES:
-                    yield tuple(settled), codes
+                    yield tuple(settled), ranges
 
 
-def _emptied(
-    inputs: list[ModelInput],
-) -> Iterator[tuple[tuple[ModelInput, ...], tuple[int, int]]]:
+def _emptied(inputs: list[ModelInput]) -> Iterator[tuple[ModelInput, ...]]:
     """No features, and nothing of one input or two that say where those belong."""
     of_any_length = [one for one in inputs if one.dtype and None in one.shape[1:2]]
     features = [one for one in of_any_length if len(one.shape) > 2]
@@ -116,10 +129,10 @@ def _emptied(
             empty = {one.name for one in (*features, *beside)}
             for steps in _STEPS[:2]:
                 lengths = (0 if one.name in empty else steps for one in inputs)
-                settled = (
-                    i.of(n, i.dtype) for i, n in zip(inputs, lengths, strict=True)
+                yield tuple(
+                    one.of(length, one.dtype)
+                    for one, length in zip(inputs, lengths, strict=True)
                 )
-                yield tuple(settled), _CODES[0]
 
 
 def _look(
@@ -127,19 +140,19 @@ def _look(
     doors: list[Door],
     structure: Any,
     inputs: tuple[ModelInput, ...],
-    numbers: int,
-    turns: int,
+    ranges: _Ranges,
 ) -> Reach:
     import keras
 
     generator = np.random.default_rng(0)
     base, *others = [
-        [_values(one, numbers, generator) for one in inputs] for _ in range(turns + 1)
+        [_values(one, numbers, generator) for one in inputs] for numbers in ranges
     ]
     runs, owners = [base], [-1]
     for index in range(len(inputs)):
         runs += [[*base[:index], v[index], *base[index + 1 :]] for v in others]
-        owners += [index] * turns
+        owners += [index] * len(others)
+    narrow = [True, *(n == ranges[0] for _ in inputs for n in ranges[1:])]
     seen, pads, outputs = [], {}, []
     for leaves in runs:
         watch = Watch(doors, harmless=True)
@@ -150,13 +163,15 @@ def _look(
         pads |= watch.pads
     direct = [[set() for _ in range(one.places)] for one in inputs]
     derived: list[set[int]] = [set() for _ in inputs]
-    origins, hidden = _origins(inputs, runs), set()
+    told = [run for run, is_narrow in zip(runs, narrow, strict=True) if is_narrow]
+    origins, hidden = _origins(inputs, told), set()
     for number in seen[0]:
         values = _stacked([run.get(number) for run in seen])
         if values is None:
             hidden.add(number)
             continue
-        found = [origins.get(column) for column in map(tuple, values.T.tolist())]
+        series = map(tuple, values[narrow].T.tolist())
+        found = [origins.get(one) for one in series]
         for index, place in filter(None, found):
             direct[index][place].add(number)
         made = values[:, np.array([origin is None for origin in found], bool)]
@@ -187,7 +202,7 @@ def _values(
     one: ModelInput, numbers: int, generator: np.random.Generator
 ) -> np.ndarray:
     shape = (one.shape[0] or ROWS, *(int(dim or 0) for dim in one.shape[1:]))
-    most = min(numbers, 127 if one.dtype == "int8" else 250)
+    most = min(numbers, 127 if one.dtype == "int8" else _MOST)
     codes = generator.integers(0, most, shape)
     if one.is_text:
         return np.array([f"w{c}" for c in codes.ravel()], object).reshape(shape)

@@ -25,6 +25,7 @@ from keras_padsafe.proof.samples import Sampler
 
 _OLD, _NEW = "old ids keep their outputs", "new ids give finite outputs"
 _SPARE = "probability of spare rows"
+_MOST_ALONE = 16
 
 
 def prove_outputs(
@@ -78,7 +79,12 @@ def pair_models(
     )
     if [door.kind for door in old] != [door.kind for door in new]:
         raise NotShown("the models do not have the same tables and lookups")
-    reach = find_reach(before, old, may_lack=change is not None)
+    if change is None:
+        reach = find_reach(before, old)
+    else:
+        mine = [d.size for d in old if d.kind == "ids" and d.is_of(change.arrays)]
+        sizes = [change.row_map.old_size, *mine]
+        reach = find_reach(before, old, ids=min(sizes), may_lack=True)
     pair = Pair(before, after, reach, old, new, change)
     return pair, Sampler(pair)
 
@@ -182,10 +188,18 @@ def _moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
         if pair.is_changed(number):
             legal &= np.isin(old, change.row_map.kept[1])
             rows = change.renamed(np.where(legal, old, 0).astype(int))
-        if (rows != new)[legal].any():
-            return (
+        if (moved := np.unique(old[legal & (rows != new)])).size:
+            detail = (
                 "the model maps ids beyond the table into its range, and they now "
                 f"reach other rows ({door.path})"
+            )
+            last = door.size - 1
+            if moved.tolist() != [last] or not change.row_map.is_append:
+                return detail
+            return (
+                f"{detail}. If the last row stands for unknown ids, put new ones "
+                f"before it: at={last} (--at {last}). If no such id is ever given, "
+                "pass proof=False (--no-proof)"
             )
     return None
 
@@ -241,7 +255,25 @@ def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
             return Check(_NEW, "failed", "NaN or infinite values")
         detail = "old ids give no finite outputs either"
         return Check(_NEW, "skipped", detail)
+    if detail := _without_row(pair, asked, sampler):
+        return Check(_NEW, "skipped", detail)
     return Check(_NEW, "passed", f"all finite; {len(every)} new ids looked up")
+
+
+def _without_row(pair: Pair, asked: set[int], sampler: Sampler) -> str | None:
+    """What is to say where a new id reads the row of another."""
+    watch, count = Watch(pair.new), 0
+    with watch.watching():
+        for batch, rows in sampler.each_alone(new=True, most=_MOST_ALONE):
+            run_model(pair.after, batch)
+            count += rows
+    read = max((len(asked & ids) for ids in _looked_up(pair, watch)), default=0)
+    if read >= count:
+        return None
+    return (
+        f"{count - read} of {count} new ids that were tried read no row of their own, "
+        "but that of another id. If that is meant, pass proof=False (--no-proof)"
+    )
 
 
 def all_finite(outputs: list[np.ndarray]) -> bool:

@@ -240,6 +240,10 @@ def unknown_beyond(size: int) -> keras.Model:
     return _into_range(size, "unknown", size)
 
 
+def unknown_from_a_number_on(size: int) -> keras.Model:
+    return _into_range(size, "unknown", SIZE + 1)
+
+
 def head_that_stays(size: int) -> keras.Model:
     return keras.Model(x := ids(), layers.Dense(SIZE, name="head")(table(size)(x)))
 

@@ -32,6 +32,7 @@ from .models import (
     noisy,
     one_input_in_two_tables,
     unknown_beyond,
+    unknown_from_a_number_on,
     unseen,
 )
 
@@ -135,6 +136,20 @@ def test_ids_beyond_the_table(build: Build, status: str, tmp_path: Path) -> None
     check = proved(*moved(build, APPEND, tmp_path))[OLD]
     assert check.status == status, check
     assert ("reach other rows" in check.detail) == (status == "failed")
+
+
+def test_a_row_for_all_ids_beyond_stays_the_last(tmp_path: Path) -> None:
+    appended = proved(*moved(clipped, APPEND, tmp_path))[OLD]
+    assert f"--at {SIZE - 1}" in appended.detail
+    before_it = np.array([*range(SIZE - 1), *[-1] * ADDED, SIZE - 1])
+    checks = proved(*moved(clipped, before_it, tmp_path))
+    assert verdict_of(checks.values()) == "proved", checks
+
+
+def test_a_new_id_that_reads_the_row_of_another(tmp_path: Path) -> None:
+    check = proved(*moved(unknown_from_a_number_on, APPEND, tmp_path))[NEW]
+    assert check.status == "skipped"
+    assert "2 of 3 new ids that were tried read no row of their own" in check.detail
 
 
 def test_ids_beyond_a_table_too_large_to_be_traced(tmp_path: Path) -> None:
