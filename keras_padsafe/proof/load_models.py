@@ -59,12 +59,11 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, list[str]]:
 
 def _with_hint(error: Exception) -> str:
     text = message_of(error)
-    option = "--import MODULE on the command line."
     missing = re.search(r"Could not (?:locate|deserialize) \w+ '([^']+)'", text)
     if missing:
         return (
             f"Keras does not know the class {missing[1]!r}. Import the module that "
-            f"registers it first: {option} {text}"
+            f"registers it first: --import MODULE on the command line. {text}"
         )
     if "unsafe" in text:
         return (
@@ -73,7 +72,7 @@ def _with_hint(error: Exception) -> str:
             "module of your own, and import that: --import MODULE, or in Python "
             "before this call."
         )
-    return f"{text}. If it has classes of its own, import their module first: {option}"
+    return text
 
 
 def load_pair(

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import keras
 import pytest
+from keras import layers
 
 from keras_padsafe import surgery
 
@@ -75,6 +77,14 @@ def test_what_is_near_a_table_is_a_finding(run: Run, models: Path) -> None:
     assert "What comes close" in result.stdout
     assert "no layer with a weight for each column" in result.stdout
     assert "no embedding table" not in result.stdout
+
+
+def test_columns_of_bins_are_no_vocabulary(run: Run, tmp_path: Path) -> None:
+    bins = layers.Discretization([0.0, 1.0], output_mode="one_hot", name="bins")
+    x = keras.Input((1,))
+    keras.Model(x, layers.Dense(2)(bins(x))).save(tmp_path / "bins.keras")
+    result = run("inspect", tmp_path / "bins.keras", env={"COLUMNS": "300"})
+    assert "Discretization 'bins' makes a column for each bin" in result.stdout
 
 
 def test_no_vocabulary_at_all(run: Run, models: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from keras_padsafe.facts.operations import COLUMNS
+from keras_padsafe.facts.operations import BINS, COLUMNS
 from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
@@ -69,6 +69,13 @@ def _matrices(layer: LayerNode) -> Iterator[Doubt]:
 
 def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Doubt]:
     """Ids that become columns, which were not seen to reach weights for each."""
+    if layer.kind in BINS and layer.config.get("output_mode", "int") != "int":
+        yield doubt_of(
+            layer,
+            "makes a column for each bin. No word has one of its own, and with more "
+            "bins old words get other columns",
+            "Train a model with more bins instead",
+        )
     key = counting_key(layer, model)
     if key is None and layer.kind not in COLUMNS:
         return

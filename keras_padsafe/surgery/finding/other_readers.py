@@ -58,7 +58,8 @@ def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None
                 layer.name,
                 f"{problem}, for the ids that enter {first!r}: it would not know new "
                 "ids",
-                f"{leaving(layer.name)} if new ids never reach it",
+                f"{leaving(layer.name)} if new ids never reach it. If they do, it "
+                "cannot be grown in the file: grow it in Keras",
             )
     draft.unexplained += [*unsettled.values(), *_bins(draft, model)]
     for chosen in draft.over_ids:

@@ -51,7 +51,8 @@ def _none_found(inventory: Inventory) -> SurgeryError:
     listed = "\n".join(["\nNearly tables:", *near]) if near else ""
     return SurgeryError(
         f"{inventory.path}: no vocabulary was found in {inventory.model}. Expected: an "
-        "embedding table. If an array of a class of your own is one, say so with "
-        "`also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
+        "embedding table, or a layer that makes a column of each id: columns made "
+        "outside the model look like any features. If an array of a class of your own "
+        "is a table, say so with `also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
         f"`keras_padsafe.surgery.register_rule`.{listed}"
     )
