@@ -14,8 +14,8 @@ from keras_padsafe.compat import compiles_for_xla, raw_value
 from keras_padsafe.ops.exact_cuts import on_exact_cuts
 from keras_padsafe.ops.hide import hide
 from keras_padsafe.ops.row_cuts import Axes, Spans, find_spans, is_float
-from keras_padsafe.ops.slots import one_a_slot, packed
 from keras_padsafe.ops.static_cuts import StaticCuts
+from keras_padsafe.ops.strips import one_a_strip, packed
 from keras_padsafe.types import Tensor
 
 Along = Mapping[int, Tensor | None]
@@ -176,7 +176,7 @@ def on_real_tokens(
         tensors,
         [raw_value(v) for v in floats],
         [raw_value(v) for v in others],
-        packed(_apart(spans, tensors, axes, masks)) if packs else one_a_slot(spans),
+        packed(_apart(spans, tensors, axes, masks)) if packs else one_a_strip(spans),
     )
     for variable, value in zip(others, state, strict=True):
         variable.assign(value)
@@ -186,7 +186,7 @@ def on_real_tokens(
 def _apart(
     spans: Spans, tensors: Sequence[Tensor], axes: Sequence[Axes], masks: Sequence[Any]
 ) -> Spans:
-    """Gives rows that are not finite a slot each: 0 times NaN in a sum is NaN."""
+    """Gives rows that are not finite a strip each: 0 times NaN in a sum is NaN."""
     lost: Any = False
     for x, along in zip(tensors, axes, strict=True):
         if is_float(x) and list(along) == [1]:
@@ -198,9 +198,9 @@ def _apart(
 
 
 def can_pack(masks: Sequence[Tensor | None]) -> bool:
-    """Whether rows can share a slot, so that one size is enough to compile.
+    """Whether rows can share a strip, so that one size is enough to compile.
 
-    TensorFlow would compile anew for each number of slots.
+    TensorFlow would compile anew for each number of strips.
     """
     backend = keras.backend.backend()
     return backend == "jax" and all(mask is not None for mask in masks)

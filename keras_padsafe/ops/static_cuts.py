@@ -15,7 +15,7 @@ from keras import ops
 
 from keras_padsafe.ops.row_cuts import Axes, fill_up
 from keras_padsafe.ops.shared_room import SharedRoom
-from keras_padsafe.ops.slots import Slots
+from keras_padsafe.ops.strips import Strips
 from keras_padsafe.ops.two_passes import ahead, back, outline, with_gradient
 from keras_padsafe.types import Tensor
 
@@ -32,7 +32,7 @@ class StaticCuts:
         output: Shape and dtype of the whole output.
         output_axes: The axes of the output that run along a sequence.
         times: The whole length of each sequence.
-        rows: How many slots make a group.
+        rows: How many strips make a group.
         parts: To what share of a sequence, one in `parts`, cuts are rounded.
     """
 
@@ -50,7 +50,7 @@ class StaticCuts:
         inputs: Sequence[Tensor],
         values: Sequence[Tensor],
         state: Sequence[Tensor],
-        slots: Slots,
+        strips: Strips,
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Runs `f` on each group and puts the results where the rows came from.
 
@@ -58,15 +58,15 @@ class StaticCuts:
             inputs: Tensors `(batch, ...)`.
             values: Tensors of floats that `f` has a gradient for.
             state: Tensors without one that each group hands to the next.
-            slots: Where the real tokens lie in slots.
+            strips: Where the real tokens lie in strips.
         """
-        share = ops.max(ops.reshape(slots.shares, (-1, self.rows)), axis=1)
+        share = ops.max(ops.reshape(strips.shares, (-1, self.rows)), axis=1)
         parts = ops.cast(ops.ceil(share * self.parts - 1e-3), "int32") - 1
         fixed = {
             "inputs": [
                 x for x, moves in zip(inputs, self.is_float, strict=True) if not moves
             ],
-            "slots": slots,
+            "strips": strips,
             "parts": ops.clip(parts, 0, self.parts - 1),
             "state": list(state),
         }
@@ -202,18 +202,18 @@ class StaticCuts:
     def _cut(
         self, x: Tensor, axes: Axes, fixed: Any, number: Tensor, sizes: Sequence[int]
     ) -> Tensor:
-        return fixed["slots"].cut(x, axes, number * self.rows, self.rows, sizes)
+        return fixed["strips"].cut(x, axes, number * self.rows, self.rows, sizes)
 
     def _used(self, fixed: Any) -> Tensor:
-        """How many groups of slots hold anything."""
-        return (fixed["slots"].used + self.rows - 1) // self.rows
+        """How many groups of strips hold anything."""
+        return (fixed["strips"].used + self.rows - 1) // self.rows
 
     def _grouped(self, whole: Any, count: Any) -> Tensor:
         return ops.zeros((count, self.rows, *whole.shape[1:]), whole.dtype)
 
     def _put_back(self, grouped: Tensor, axes: Axes, fixed: Any) -> Tensor:
-        slots = ops.reshape(grouped, (-1, *grouped.shape[2:]))
-        return fixed["slots"].put_back(slots, axes)
+        strips = ops.reshape(grouped, (-1, *grouped.shape[2:]))
+        return fixed["strips"].put_back(strips, axes)
 
 
 def _write(whole: Tensor, number: Tensor, part: Tensor) -> Tensor:

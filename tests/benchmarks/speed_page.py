@@ -31,15 +31,15 @@ committed figures had other work: spreads are wide.
 What stands between these figures and the floor, or stock:
 
 - Encoder on JAX: 20 of the 32 rows are longer than half of the longest, so they take
-  20 slots, and the floor has 17 rows. Before it is compiled, the stack is called on
-  five rows drawn by chance, to see whether rows may share slots: 4 to 7 s, once for
+  20 strips, and the floor has 17 rows. Before it is compiled, the stack is called on
+  five rows drawn by chance, to see whether rows may share strips: 4 to 7 s, once for
   inference and once for training.
 - Compiling: on JAX attention and such stacks have one size, and what lays out rows and
   puts them back is as many kernels again in inference, at about 15 ms each. Other
   stacks in `RealTokens`, and attention on TensorFlow with XLA, have four sizes, each a
   program of its own.
-- Rows on JAX share a slot only if they fit in it: where all are longer than half of the
-  longest, attention gains by its arithmetic alone, as at 0%.
+- Rows on JAX share a strip only if they fit in it: where all are longer than half of
+  the longest, attention gains by its arithmetic alone, as at 0%.
 - Losses: on PyTorch, and on TensorFlow without XLA, the real positions are taken out
   and compared alone. XLA needs shapes that are known, so padding is hidden there, and
   in a softmax everywhere: copies that XLA fuses. Squares on TensorFlow gain no more

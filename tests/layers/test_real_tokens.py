@@ -10,7 +10,7 @@ import keras_padsafe as kp
 from keras_padsafe.layers import projected_attention
 from keras_padsafe.ops import real_tokens
 from keras_padsafe.ops.row_cuts import find_spans
-from keras_padsafe.ops.slots import one_a_slot, packed
+from keras_padsafe.ops.strips import one_a_strip, packed
 from tests.compiled import compiled, in_graph
 from tests.gradients import value_and_gradients
 from tests.layers.attention_layers import PROJECTED, needs, numpy
@@ -196,27 +196,27 @@ def test_fit_trains_the_same_weights_and_draws_dropout(
 
 
 jax_only = pytest.mark.skipif(
-    keras.backend.backend() != "jax", reason="elsewhere each row has a slot"
+    keras.backend.backend() != "jax", reason="elsewhere each row has a strip"
 )
 
 
-@pytest.mark.parametrize("lay", [one_a_slot, pytest.param(packed, marks=jax_only)])
+@pytest.mark.parametrize("lay", [one_a_strip, pytest.param(packed, marks=jax_only)])
 def test_put_back_undoes_cut(lay: Any) -> None:
     real = padding()
-    slots = lay(find_spans([keras.ops.convert_to_tensor(real)]))
+    strips = lay(find_spans([keras.ops.convert_to_tensor(real)]))
     x = tokens(real, 0.0)
     number = keras.ops.zeros((), "int32")
-    whole = slots.cut(keras.ops.convert_to_tensor(x), {1: 0}, number, BATCH, [TIME])
-    np.testing.assert_array_equal(numpy(slots.put_back(whole, {1: 0})), x)
+    whole = strips.cut(keras.ops.convert_to_tensor(x), {1: 0}, number, BATCH, [TIME])
+    np.testing.assert_array_equal(numpy(strips.put_back(whole, {1: 0})), x)
 
 
 @jax_only
 def test_the_longest_first_each_in_the_first_slot_with_room() -> None:
     lengths = [3, 4, 4, 0, 6, 10]  # 10, 6 + 4, 4 + 3
     real = np.arange(TIME) < np.array(lengths)[:, None]
-    slots = packed(find_spans([keras.ops.convert_to_tensor(real)]))
-    assert int(slots.used) == 3
-    held = [set(each[each >= 0] // TIME) for each in numpy(slots.sources[0])]
+    strips = packed(find_spans([keras.ops.convert_to_tensor(real)]))
+    assert int(strips.used) == 3
+    held = [set(each[each >= 0] // TIME) for each in numpy(strips.sources[0])]
     assert held == [{5}, {2, 4}, {0, 1}, set(), set(), set()]
 
 

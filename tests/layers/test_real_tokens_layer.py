@@ -262,7 +262,7 @@ def test_dropout_is_drawn_in_training_alone(cuts: list[Any]) -> None:
         np.testing.assert_array_equal(run(False), run(False))
         assert (run(True)[5] != run(True)[5]).any()
     assert cuts
-    assert BACKEND != "jax" or set(cuts) == {TIME}  # Rows share slots in training, too.
+    assert BACKEND != "jax" or set(cuts) == {TIME}  # Rows share strips here too.
 
 
 def test_padding_may_hold_anything_and_comes_out_as_zeros() -> None:

@@ -1,6 +1,6 @@
-"""Slots: the rows of a batch laid out anew, so that less of it is padding.
+"""Strips: the rows of a batch laid out anew, so that less of it is padding.
 
-A slot is as long as a sequence. It holds one row, which begins with its first real
+A strip is as long as a sequence. It holds one row, which begins with its first real
 token, or as many rows as fit in it, one after the other.
 """
 
@@ -16,17 +16,17 @@ from keras_padsafe.ops.row_cuts import Axes, Spans, flatten, unflatten
 from keras_padsafe.types import Tensor
 
 
-class Slots(NamedTuple):
-    """Where the tokens of a batch lie in slots. There are as many slots as rows.
+class Strips(NamedTuple):
+    """Where the tokens of a batch lie in strips. There are as many strips as rows.
 
-    Tokens and places are counted through: row or slot times `time`, plus position.
+    Tokens and places are counted through: row or strip times `time`, plus position.
 
     Args:
         sources: For each sequence, the token that each place holds, or -1,
-            `(slots, time)`.
+            `(strips, time)`.
         places: For each token, the place that holds it, or -1, `(batch, time)`.
-        shares: How much of each slot has to be kept, `(slots,)`.
-        used: How many slots hold anything; they are the first ones.
+        shares: How much of each strip has to be kept, `(strips,)`.
+        used: How many strips hold anything; they are the first ones.
     """
 
     sources: Sequence[Tensor]
@@ -37,7 +37,7 @@ class Slots(NamedTuple):
     def cut(
         self, x: Tensor, axes: Axes, first: Tensor, count: int, sizes: Sequence[int]
     ) -> Tensor:
-        """Takes what `count` slots hold from the `first` one on.
+        """Takes what `count` strips hold from the `first` one on.
 
         If the batch axis of `x` is 1, its one row stands for every row. Places that
         hold nothing get any token, and `False` if `x` is a mask.
@@ -45,9 +45,9 @@ class Slots(NamedTuple):
         Args:
             x: Tensor `(batch, ...)`.
             axes: Its axes along a sequence.
-            first: The number of a slot.
-            count: How many slots to take.
-            sizes: For each sequence, how many places of a slot to take.
+            first: The number of a strip.
+            count: How many strips to take.
+            sizes: For each sequence, how many places of a strip to take.
         """
         shared = x.shape[0] == 1
         if not axes:
@@ -69,7 +69,7 @@ class Slots(NamedTuple):
         return unflatten(taken, axes)
 
     def put_back(self, x: Tensor, axes: Axes) -> Tensor:
-        """Undoes `cut` for all slots, each whole; what was in none of them is 0."""
+        """Undoes `cut` for all strips, each whole; what was in none of them is 0."""
         if not axes:
             return ops.take(x, self.places[0][:, 0] // self._time(0), axis=0)
         (sequence,) = axes.values()
@@ -81,8 +81,8 @@ class Slots(NamedTuple):
         return self.sources[sequence].shape[1]
 
 
-def one_a_slot(spans: Spans) -> Slots:
-    """Gives each row a slot, the emptiest first."""
+def one_a_strip(spans: Spans) -> Strips:
+    """Gives each row a strip, the emptiest first."""
     order = spans.order()
     rank = ops.cast(ops.argsort(order), "int32")[:, None]
     sources, places = [], []
@@ -92,24 +92,24 @@ def one_a_slot(spans: Spans) -> Slots:
         sources.append(order[:, None] * time + position % time)
         places.append(rank * time + (steps - start[:, None]) % time)
     shares = ops.take(spans.shares(), order)
-    return Slots(sources, places, shares, ops.shape(order)[0])
+    return Strips(sources, places, shares, ops.shape(order)[0])
 
 
-def packed(spans: Spans) -> Slots:
-    """Puts each row into the first slot that has room, the longest row first."""
+def packed(spans: Spans) -> Strips:
+    """Puts each row into the first strip that has room, the longest row first."""
     lengths = ops.stack(spans.lengths, axis=1)
     times = ops.convert_to_tensor(spans.times, "int32")
     order = spans.order()
     batch = ops.shape(order)[0]
-    slots = ops.arange(batch, dtype="int32")
+    strips = ops.arange(batch, dtype="int32")
 
     def put(count: Tensor, carry: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         filled, begins = carry
         row = order[batch - 1 - count]
         fits = ops.all(filled + lengths[row] <= times, axis=1)
-        slot = ops.min(ops.where(fits, slots, batch))
-        begin = slot * times + filled[slot]
-        filled = filled + ops.where((slots == slot)[:, None], lengths[row], 0)
+        strip = ops.min(ops.where(fits, strips, batch))
+        begin = strip * times + filled[strip]
+        filled = filled + ops.where((strips == strip)[:, None], lengths[row], 0)
         return filled, ops.slice_update(begins, (row, 0), begin[None])
 
     nothing = ops.zeros_like(lengths)
@@ -122,8 +122,8 @@ def packed(spans: Spans) -> Slots:
         places.append(place)
         sources.append(_invert(place))
     used = ops.count_nonzero(ops.max(filled, axis=1))
-    shares = ops.ones_like(slots, "float32")
-    return Slots(sources, places, shares, ops.cast(used, "int32"))
+    shares = ops.ones_like(strips, "float32")
+    return Strips(sources, places, shares, ops.cast(used, "int32"))
 
 
 def _invert(places: Tensor) -> Tensor:
