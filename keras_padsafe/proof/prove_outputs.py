@@ -18,8 +18,8 @@ from keras_padsafe.proof.find_reach import find_reach
 from keras_padsafe.proof.id_change import IdChange
 from keras_padsafe.proof.load_models import ModelFailed
 from keras_padsafe.proof.pools import NotShown, Pair
-from keras_padsafe.proof.prove_readers import NAME as READERS
-from keras_padsafe.proof.prove_readers import prove_readers
+from keras_padsafe.proof.prove_uses import NAME as USES
+from keras_padsafe.proof.prove_uses import prove_uses
 from keras_padsafe.proof.run_model import run_model, tolerance
 from keras_padsafe.proof.samples import Sampler
 
@@ -57,9 +57,9 @@ def prove_outputs(
         yield found if is_known else replace(found, status="skipped")
         try:
             size = change.row_map.size
-            yield prove_readers(after, change.axes, size, sampler, leave, named)
+            yield prove_uses(after, change.axes, size, sampler, leave, named)
         except ModelFailed as error:
-            yield Check(READERS, "skipped", str(error))
+            yield Check(USES, "skipped", str(error))
 
 
 def pair_models(

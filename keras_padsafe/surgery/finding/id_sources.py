@@ -67,7 +67,7 @@ def is_reverse(call: Call) -> bool:
     return True in (call.arguments.get("reverse"), call.arguments.get("1"))
 
 
-def readers(graph: Graph, source: LayerNode) -> Iterator[tuple[Call, bool]]:
+def uses_of(graph: Graph, source: LayerNode) -> Iterator[tuple[Call, bool]]:
     """The calls that take in the ids of a source, unchanged, and whether as a whole."""
     starts = (one for call in graph.calls_of(source) for one in call.consumers)
     return _past_moves(starts, lambda call: call.consumers)

@@ -29,7 +29,7 @@ from keras_padsafe.surgery.finding.id_sources import changers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
-from keras_padsafe.surgery.finding.other_readers import bind_other_readers
+from keras_padsafe.surgery.finding.other_uses import bind_other_uses
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
@@ -178,7 +178,7 @@ def _find(model: ModelFile) -> list[Draft]:
     drafts = find_id_spaces(model)
     _check_work(model, len(drafts))
     bind_heads(model, drafts)
-    bind_other_readers(model, drafts)
+    bind_other_uses(model, drafts)
     bind_claimed(model, drafts)
     asking = model.asking
     if asking is not None:

@@ -151,7 +151,7 @@ def _constant(value: Any) -> NewRows:
 
 
 def _checked(given: NewRows) -> NewRows:
-    """Refuses a `NewRows` that no reader made and nothing could carry out."""
+    """Refuses a `NewRows` that `read_new_rows` would not make."""
     if given.kind not in _KINDS or not is_count(given.seed):
         raise SurgeryError(
             f"new_rows: received kind {shortly(given.kind)} and seed "

@@ -14,13 +14,13 @@ from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
-from keras_padsafe.surgery.finding.id_sources import changers, readers, sources_of_table
+from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, uses_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of, leaving
 
 
-def bind_other_readers(model: ModelFile, drafts: list[Draft]) -> None:
+def bind_other_uses(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the ids that ids are compared with, and names what else takes them in."""
     rows: dict[LayerNode, int] = {}  # of the first table that a layer is, or holds
     for draft in drafts:
@@ -72,7 +72,7 @@ def _others(draft: Draft, model: ModelFile) -> Iterator[tuple[Call, bool]]:
     """The calls beside its tables that its ids enter, and whether all of them do."""
     own = set(draft.calls)
     for source, enters in sources_of_table(draft.calls):
-        for call, whole in readers(model.graph, source):
+        for call, whole in uses_of(model.graph, source):
             if call not in own:
                 yield call, enters and whole
 

@@ -17,7 +17,7 @@ _Watch = Callable[[], AbstractContextManager[list[tuple[str, np.ndarray]]]]
 _MOST_NEW, _FIRST, _MOST_OLD, _SEVERAL = 16, 32, 2048, 2
 
 
-def prove_readers(
+def prove_uses(
     model: Any,
     axes: Mapping[str, int],
     size: int,
@@ -59,7 +59,7 @@ def prove_readers(
     if not unlike:
         detail = f"each as {_SEVERAL} or more of {count} old ones"
         return Check(NAME, "passed", detail)
-    name = _reader(model, new, first, watch, rounding)
+    name = _first_use(model, new, first, watch, rounding)
     who = f"layer {name!r}" if name else "the model itself"
     remedy = f"add --leave {name} (leave='{name}')"
     if name not in named:
@@ -158,7 +158,7 @@ def _same(row: np.ndarray, others: np.ndarray, rounding: float) -> np.ndarray:
     return np.asarray(np.all(close, axis=-1))
 
 
-def _reader(
+def _first_use(
     model: Any, new: Any, old: Any, watch: _Watch, rounding: float
 ) -> str | None:
     """The first layer or operation that makes numbers of ids in that way, if seen."""
