@@ -1,8 +1,8 @@
 """Which inputs of a model reach which of its doors: the model is asked by running it.
 
 Over a few runs every value of a batch is a series of numbers that no other value has;
-what enters a door then says by itself from where it came. One input changes at a time:
-what else changes behind it is made of it.
+what enters a door then says by itself from where it came. Then one input changes at a
+time: what else changes behind it is made of it.
 """
 
 import itertools
@@ -28,8 +28,8 @@ _DTYPES = ("int32", "string", "float32")
 # cannot be watched.
 _MOST, _FEW = 250, 2
 _SERIES = 1 << 20
-_Ranges = tuple[int, ...]
-"""In how many runs an input changes: from how many numbers its values are in each."""
+_Codes = tuple[int, int]
+"""How many numbers tell origins, and how many an input that changes may have."""
 _MOST_EMPTY = 2
 
 
@@ -87,36 +87,30 @@ def find_reach(
     structure = model_inputs(model)
     failures: list[ModelFailed] = []
     given = keras.tree.flatten(structure)
-    many, few = _ranges(max(min(ids, _MOST), _FEW)), _ranges(_FEW)
-    many += (_MOST,) if many[0] < _MOST else ()
+    many, few = (max(min(ids, _MOST), _FEW), _MOST), (_FEW, _FEW)
     attempts = [_attempts(given, (many, few))]
     attempts += [((one, many) for one in _emptied(given))] if may_lack else []
-    for inputs, ranges in itertools.chain(*attempts):
+    for inputs, codes in itertools.chain(*attempts):
         try:
-            return _look(model, doors, structure, inputs, ranges)
+            return _look(model, doors, structure, inputs, codes)
         except ModelFailed as error:
             failures.append(error)
     raise failures[0]
 
 
-def _ranges(numbers: int) -> _Ranges:
-    """As many runs as give every value a series of its own."""
-    return (numbers,) * math.ceil(math.log(_SERIES, numbers))
-
-
 def _attempts(
-    inputs: list[ModelInput], codes: Iterable[_Ranges]
-) -> Iterator[tuple[tuple[ModelInput, ...], _Ranges]]:
+    inputs: list[ModelInput], choices: Iterable[_Codes]
+) -> Iterator[tuple[tuple[ModelInput, ...], _Codes]]:
     """Inputs as the model may want them: what is most usual comes first."""
     unknown = sum(not one.dtype for one in inputs)
     any_length = any(None in one.shape[1:] for one in inputs)
     for dtypes in itertools.islice(itertools.product(_DTYPES, repeat=unknown), 27):
-        for ranges in codes:
+        for codes in choices:
             for steps in _STEPS if any_length else _STEPS[:1]:
                 names = iter(dtypes)
                 settled = [one.of(steps, one.dtype or next(names)) for one in inputs]
                 if max((one.places for one in settled), default=0) <= _MOST_PLACES:
-                    yield tuple(settled), ranges
+                    yield tuple(settled), codes
 
 
 def _emptied(inputs: list[ModelInput]) -> Iterator[tuple[ModelInput, ...]]:
@@ -140,19 +134,18 @@ def _look(
     doors: list[Door],
     structure: Any,
     inputs: tuple[ModelInput, ...],
-    ranges: _Ranges,
+    codes: _Codes,
 ) -> Reach:
     import keras
 
     generator = np.random.default_rng(0)
-    base, *others = [
-        [_values(one, numbers, generator) for one in inputs] for numbers in ranges
-    ]
-    runs, owners = [base], [-1]
-    for index in range(len(inputs)):
-        runs += [[*base[:index], v[index], *base[index + 1 :]] for v in others]
+    turns = math.ceil(math.log(_SERIES, codes[0]))
+    told = [[_values(i, codes[0], generator) for i in inputs] for _ in range(turns)]
+    base, runs, owners = told[0], list(told), [-1] * turns
+    for index, one in enumerate(inputs):
+        others = [_values(one, numbers, generator) for numbers in codes]
+        runs += [[*base[:index], other, *base[index + 1 :]] for other in others]
         owners += [index] * len(others)
-    narrow = [True, *(n == ranges[0] for _ in inputs for n in ranges[1:])]
     seen, pads, outputs = [], {}, []
     for leaves in runs:
         watch = Watch(doors, harmless=True)
@@ -163,20 +156,19 @@ def _look(
         pads |= watch.pads
     direct = [[set() for _ in range(one.places)] for one in inputs]
     derived: list[set[int]] = [set() for _ in inputs]
-    told = [run for run, is_narrow in zip(runs, narrow, strict=True) if is_narrow]
     origins, hidden = _origins(inputs, told), set()
     for number in seen[0]:
         values = _stacked([run.get(number) for run in seen])
         if values is None:
             hidden.add(number)
             continue
-        series = map(tuple, values[narrow].T.tolist())
+        series = map(tuple, values[:turns].T.tolist())
         found = [origins.get(one) for one in series]
         for index, place in filter(None, found):
             direct[index][place].add(number)
         made = values[:, np.array([origin is None for origin in found], bool)]
         moved = np.flatnonzero((made != made[:1]).any(axis=1))
-        for run in moved:
+        for run in moved[moved >= turns]:
             derived[owners[run]].add(number)
         if not len(moved):
             _check_positions(doors[number], made[0])
