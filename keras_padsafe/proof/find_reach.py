@@ -38,12 +38,14 @@ class Part:
     """Places of one input, in a row laid flat, whose values go the same ways.
 
     They enter some doors as they are, and something computed of them enters others.
+    For some doors the model itself brings values into range that are beyond it.
     """
 
     input: int
     places: np.ndarray
     direct: tuple[int, ...]
     derived: tuple[int, ...]
+    ranged: frozenset[int]
 
     @property
     def doors(self) -> tuple[int, ...]:
@@ -156,7 +158,7 @@ def _look(
         pads |= watch.pads
     direct = [[set() for _ in range(one.places)] for one in inputs]
     derived: list[set[int]] = [set() for _ in inputs]
-    origins, hidden = _origins(inputs, told), set()
+    origins, hidden, ranged = _origins(told), set(), set()
     for number in seen[0]:
         values = _stacked([run.get(number) for run in seen])
         if values is None:
@@ -164,8 +166,13 @@ def _look(
             continue
         series = map(tuple, values[:turns].T.tolist())
         found = [origins.get(one) for one in series]
-        for index, place in filter(None, found):
-            direct[index][place].add(number)
+        for column, origin in enumerate(found):
+            if origin is not None:
+                index, value = origin
+                direct[index][value % inputs[index].places].add(number)
+                last = turns + (index + 1) * len(codes) - 1
+                if values[last, column] != runs[last][index].flat[value]:
+                    ranged.add(number)
         made = values[:, np.array([origin is None for origin in found], bool)]
         moved = np.flatnonzero((made != made[:1]).any(axis=1))
         for run in moved[moved >= turns]:
@@ -175,18 +182,17 @@ def _look(
     for ways, places in zip(derived, direct, strict=True):
         ways |= set() if any(places) else hidden
     output_size = sum(output.size for output in outputs) // len(base[0])
-    return Reach(structure, inputs, tuple(_parts(direct, derived)), pads, output_size)
+    parts = tuple(_parts(direct, derived, frozenset(ranged)))
+    return Reach(structure, inputs, parts, pads, output_size)
 
 
-def _origins(
-    inputs: tuple[ModelInput, ...], runs: list[list[np.ndarray]]
-) -> dict[tuple[Any, ...], tuple[int, int]]:
-    """The input and the place in its rows that each series of values is of."""
+def _origins(runs: list[list[np.ndarray]]) -> dict[tuple[Any, ...], tuple[int, int]]:
+    """The input, and the number of a value in it, that each series of values is of."""
     found: dict[tuple[Any, ...], tuple[int, int]] = {}
-    for index, one in enumerate(inputs):
-        columns = np.stack([run[index].ravel() for run in runs]).T.tolist()
-        for place, column in enumerate(columns if one.kind != "b" else []):
-            found[tuple(column)] = (index, place % one.places)
+    for index, given in enumerate(zip(*runs, strict=True)):
+        if given[0].dtype.kind != "b":
+            columns = np.stack([values.ravel() for values in given]).T.tolist()
+            found |= {tuple(one): (index, n) for n, one in enumerate(columns)}
     return found
 
 
@@ -217,11 +223,13 @@ def _stacked(runs: list[np.ndarray | None]) -> np.ndarray | None:
     return np.stack(seen) if same else None
 
 
-def _parts(direct: list[list[set[int]]], derived: list[set[int]]) -> Iterator[Part]:
+def _parts(
+    direct: list[list[set[int]]], derived: list[set[int]], ranged: frozenset[int]
+) -> Iterator[Part]:
     for index, (places, ways) in enumerate(zip(direct, derived, strict=True)):
         groups: dict[frozenset[int], list[int]] = {}
         for place, doors in enumerate(places):
             groups.setdefault(frozenset(doors), []).append(place)
         for doors, members in groups.items():
             ways_of = tuple(sorted(doors)), tuple(sorted(ways - doors))
-            yield Part(index, np.array(members), *ways_of)
+            yield Part(index, np.array(members), *ways_of, ranged)

@@ -73,7 +73,8 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     eats = [n for n in part.doors if pair.old[n].kind == "words"]
     asked_of = [n for n in eats if pair.is_changed(n) or pair.new[n].only_words]
     old, new = _words(pair.old, eats), _words(pair.new, asked_of or eats)
-    sizes = [_sizes(doors, part) for doors in (pair.old, pair.new)]
+    bounds = _bounds(pair, part)
+    sizes = [[doors[n].size for n in bounds] for doors in (pair.old, pair.new)]
     direct, derived = map(pair.changed_ids, (part.direct, part.derived))
     beyond = None
     if old is not None and new is not None:
@@ -135,13 +136,17 @@ def _words(doors: list[Door], numbers: list[int]) -> np.ndarray | None:
     return np.array([w for w in lists[0] if not common or w in common], object)
 
 
-def _sizes(doors: list[Door], part: Part) -> list[int]:
-    """The sizes of the tables that ids enter as they are, or else changed."""
+def _bounds(pair: Pair, part: Part) -> list[int]:
+    """The tables that bound what may enter: ids as they are, or else changed.
+
+    One for which the model brings ids into range itself bounds only its own.
+    """
     direct, derived = (
-        [doors[n].size for n in numbers if doors[n].kind == "ids"]
-        for numbers in (part.direct, part.derived)
+        [n for n in doors if pair.old[n].kind == "ids"]
+        for doors in (part.direct, part.derived)
     )
-    return direct or derived
+    bound = [n for n in direct if n not in part.ranged or pair.is_changed(n)]
+    return bound or direct or derived
 
 
 def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -244,6 +244,13 @@ def unknown_from_a_number_on(size: int) -> keras.Model:
     return _into_range(size, "unknown", SIZE + 1)
 
 
+def smaller_table_beside(size: int) -> keras.Model:
+    """Ids that the other table lacks read its row 1."""
+    x = ids()
+    few = table(SIZE - 2, "few")(IntoRange("unknown", SIZE - 2)(x))
+    return keras.Model(x, flat(table(size)(x), few))
+
+
 def head_that_stays(size: int) -> keras.Model:
     return keras.Model(x := ids(), layers.Dense(SIZE, name="head")(table(size)(x)))
 

@@ -31,6 +31,7 @@ from .models import (
     modulo,
     noisy,
     one_input_in_two_tables,
+    smaller_table_beside,
     unknown_beyond,
     unknown_from_a_number_on,
     unseen,
@@ -144,6 +145,13 @@ def test_a_row_for_all_ids_beyond_stays_the_last(tmp_path: Path) -> None:
     before_it = np.array([*range(SIZE - 1), *[-1] * ADDED, SIZE - 1])
     checks = proved(*moved(clipped, before_it, tmp_path))
     assert verdict_of(checks.values()) == "proved", checks
+
+
+def test_a_table_that_ids_enter_in_range_bounds_nothing(tmp_path: Path) -> None:
+    checks = proved(*moved(smaller_table_beside, APPEND, tmp_path))
+    assert (checks[OLD].status, checks[NEW].status) == ("passed", "passed"), checks
+    assert f"{SIZE} of {SIZE} ids looked up" in checks[OLD].detail
+    assert f"{ADDED} new ids looked up" in checks[NEW].detail
 
 
 def test_a_new_id_that_reads_the_row_of_another(tmp_path: Path) -> None:
