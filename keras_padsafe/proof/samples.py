@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_padsafe.proof.column_inputs import ColumnInputs
 from keras_padsafe.proof.doors import Watch
 from keras_padsafe.proof.find_reach import ROWS, Part
 from keras_padsafe.proof.pools import NotShown, Pair, Pool, pool_of
@@ -29,6 +30,7 @@ class Sampler:
         self._pads = [self._pad(part) for part in self._parts]
         fixed = (one.shape[0] for one in pair.reach.inputs if one.shape[0])
         self._rows = next(fixed, ROWS)
+        self._columns = ColumnInputs(pair.reach.inputs, pair.after, pair.change)
         self._pools = self._settled()
         if self._rows == ROWS and self._batches(ROWS) > _BATCHES:
             most = _NUMBERS // max(pair.reach.output_size, 1)
@@ -43,7 +45,8 @@ class Sampler:
         """Batches with all old ids, or a few thousand of them, for the two models."""
         old, new = ([p and getattr(p, n) for p in self._pools] for n in ("old", "new"))
         for number in range(min(_BATCHES, self._batches(self._rows))):
-            yield self._batch(old, number), self._batch(new, number)
+            batches = self._batch(old, number), self._batch(new, number)
+            yield batches[0], self._columns.widened(batches[1])
 
     def new_samples(self) -> Iterator[tuple[str, Any]]:
         """What takes new ids or words, and a batch of them.
@@ -72,7 +75,10 @@ class Sampler:
                 words.append((name, alone))
         for name, chosen in [("all inputs", fresh), *words]:
             if (batch := self._instead(chosen)) is not None:
-                yield name, batch
+                yield name, self._columns.widened(batch, new=True)
+        if self._columns and not words:
+            values = [pool and pool.new for pool in self._pools]
+            yield "all inputs", self._columns.widened(self._batch(values, 0), new=True)
 
     def each_alone(self, *, new: bool, most: int) -> Iterator[tuple[Any, int]]:
         """Batches whose rows differ in one id or word alone, and how many rows count.
@@ -88,7 +94,7 @@ class Sampler:
             rows = np.arange(start, start + self._rows)
             alone = [v if v is None else v[rows % len(v), None] for v in values]
             batch = self._batch([p and p.new for p in self._pools], 0, alone=alone)
-            yield batch, min(self._rows, count - start)
+            yield self._columns.widened(batch), min(self._rows, count - start)
 
     def beyond_sample(self) -> Any:
         """A batch of ids that no table has; `None` if no input takes any."""

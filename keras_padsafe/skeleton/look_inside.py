@@ -26,7 +26,7 @@ class Inside:
         positions: Those of which no ids come with the batch: a layer makes them, as
             the numbers of positions.
         together: Arrays that the very same ids index.
-        direct: Those that the ids a layer is called on index, as they are.
+        direct: Those that all ids which a layer is called on index, as they are.
         names: The attribute by which each layer is held, by its group of that file.
     """
 
@@ -68,9 +68,9 @@ def look_inside(skeleton: Skeleton) -> Inside:
             together |= set(_together(first, paths))
             rows = {} if layer is skeleton.model else indexed_rows(layer)
             weights = [paths.get(id(weight)) for weight in layer.weights]
-            shown = {path: axis for n, axis in rows.items() if (path := weights[n])}
-            direct |= shown.keys()
-            tables |= {} if known else shown
+            shown = {path: one for n, one in rows.items() if (path := weights[n])}
+            direct |= {path for path, (_, everywhere) in shown.items() if everywhere}
+            tables |= {} if known else {path: axis for path, (axis, _) in shown.items()}
             break
     names = dict(_attributes(skeleton))
     return Inside(

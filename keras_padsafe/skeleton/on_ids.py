@@ -66,11 +66,12 @@ def _run(
         return _on_ids(type(layer).from_config(config), inputs, ids)
 
 
-def indexed_rows(layer: Any) -> dict[int, int]:
+def indexed_rows(layer: Any) -> dict[int, tuple[int, bool]]:
     """The axis that ids index, for each weight of which they do, by its position.
 
-    The layer is made anew and called on a few ids. Where the entries of one of them
-    change in a weight, what it makes of that id changes, and of no other.
+    With it, whether all places of the layer's input do, or some of them. The layer is
+    made anew and called on a few ids. Where the entries of one of them change in a
+    weight, what it makes of that id changes, and of no other.
     """
     shapes = [tuple(weight.shape) for weight in layer.weights]
     if not 0 < sum(map(math.prod, shapes)) <= _MOST_WEIGHTS:
@@ -83,7 +84,7 @@ def indexed_rows(layer: Any) -> dict[int, int]:
             made = type(layer).from_config(layer.get_config())
             _on_ids(made, inputs, np.zeros(2, int))
             return {
-                number: axis
+                number: (axis, _from_everywhere(made, number, axis, inputs))
                 for number, shape in enumerate(shapes)
                 for axis in reversed(range(len(shape)))
                 if shape[axis] > 1 and _indexes(made, number, axis, inputs)
@@ -95,23 +96,39 @@ def indexed_rows(layer: Any) -> dict[int, int]:
 def _indexes(layer: Any, number: int, axis: int, inputs: Any) -> bool:
     for weight in layer.weights:
         weight.assign(np.random.default_rng(0).uniform(0.5, 1.5, weight.shape))
-    weight = layer.weights[number]
-    before = np.array(keras.ops.convert_to_numpy(weight))
-    last = weight.shape[axis] - 1
+    last = layer.weights[number].shape[axis] - 1
     ids = np.unique([0, 1, last // 2, last])
-    plain = _on_ids(layer, inputs, ids)
-    for one in ids[1:]:
-        values = np.moveaxis(before.copy(), axis, 0)
-        values[one] += 1
-        weight.assign(np.moveaxis(values, 0, axis))
-        moved = _on_ids(layer, inputs, ids) != plain
-        if not np.array_equal(moved.reshape(len(ids), -1).any(-1), ids == one):
-            return False
-    return True
+    return all(
+        np.array_equal(_moved(layer, number, axis, one, inputs, ids), ids == one)
+        for one in ids[1:]
+    )
+
+
+def _from_everywhere(layer: Any, number: int, axis: int, inputs: Any) -> bool:
+    """Whether an id at any one place of a row finds its entries of a weight."""
+    last = layer.weights[number].shape[axis] - 1
+    places = math.prod(dim or _STEPS for dim in inputs.shape[1:])
+    ids = last * np.eye(places, dtype=int)[:_MOST_IDS]
+    return bool(_moved(layer, number, axis, last, inputs, ids).all())
+
+
+def _moved(
+    layer: Any, number: int, axis: int, one: int, inputs: Any, ids: np.ndarray
+) -> np.ndarray:
+    """The rows of a batch that change with the entries of one id in a weight."""
+    weight, plain = layer.weights[number], _on_ids(layer, inputs, ids)
+    before = np.array(keras.ops.convert_to_numpy(weight))
+    values = np.moveaxis(before.copy(), axis, 0)
+    values[one] += 1
+    weight.assign(np.moveaxis(values, 0, axis))
+    moved = _on_ids(layer, inputs, ids) != plain
+    weight.assign(before)
+    return moved.reshape(len(ids), -1).any(-1)
 
 
 def _on_ids(layer: Any, inputs: Any, ids: np.ndarray) -> np.ndarray:
-    """What a layer makes of some ids, each of which fills a row of a batch."""
+    """What a layer makes of some ids: for each row those of its places, or one."""
     shape = [dim or _STEPS for dim in inputs.shape[1:]]
-    batch = np.broadcast_to(ids.reshape(-1, *[1] * len(shape)), (len(ids), *shape))
+    rows = ids.reshape(len(ids), *([1] * len(shape) if ids.ndim == 1 else shape))
+    batch = np.broadcast_to(rows, (len(ids), *shape))
     return np.asarray(keras.ops.convert_to_numpy(layer(batch.astype(inputs.dtype))))

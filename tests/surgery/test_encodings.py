@@ -180,7 +180,7 @@ def shared_kernel() -> keras.Model:
         (normalised, "LayerNormalization .* may not ignore a column of zeros"),
         (shifted, "Add .* may not ignore a column of zeros"),
         (bigram, "runs over the ids along two axes"),
-        (bag_of_words, "'head' has 13 units for a whole row"),
+        (bag_of_words, "'head' has 13 units, but not for each step"),
         (shared_kernel, "is called on the columns .* on other inputs"),
     ],
 )

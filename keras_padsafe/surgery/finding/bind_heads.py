@@ -163,8 +163,8 @@ def _settle(
             problem = f"follows several tables: {', '.join(owners)}"
         elif not sure and draft not in kept(call):
             problem = (
-                f"has {head.size} units for a whole row, and not for each step: they "
-                "may be scores of the ids, or classes"
+                f"has {head.size} units, but not for each step of the ids: they may "
+                "be scores of the ids, or classes"
             )
         else:
             add = add_head if sure else add_head_of_steps

@@ -38,8 +38,15 @@ from keras_padsafe.surgery.finding.words import lookup_words
 def find_id_spaces(model: ModelFile) -> list[Draft]:
     """Every id space of the model, each with its tables and words."""
     named = Counter(layer.name for layer in model.layers)
-    drafts = [_start(group, model, named) for group in _group(_tables(model), model)]
+    tables, claimed = _tables(model)
+    drafts = [_start(group, model, named) for group in _group(tables, model)]
     _tell_apart(drafts)
+    for draft in drafts:
+        for table in claimed:
+            if table.size == draft.size:
+                draft.tables.append(table)
+                draft.calls += model.graph.calls_of(table.layer)
+                _add_table(draft, table)
     tokenizers = [
         layer
         for layer in model.layers
@@ -98,34 +105,42 @@ def names_of(layer: LayerNode) -> list[str]:
     return list(dict.fromkeys(filter(None, [layer.name, "/".join(reversed(around))])))
 
 
-def _tables(model: ModelFile) -> list[Table]:
-    """The proved tables, and those of other sizes that the user vouches for.
+def _tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
+    """The tables with ids of their own, and those that share the ids of another.
 
-    A table that the user says belongs to another one of its size is that one's.
+    The latter are those of which the user says that they belong to one of their size.
     """
     tables = [
         table
         for table in _found(model)
         if not model.claims.leaves_table(table.layer, table.arrays[0].path)
     ]
-    claimed = {array.path for _, array, _ in model.claimed}
-    free = {t.size for t in tables if t.arrays[0].path not in claimed}
-    tables = [
-        table
-        for table in tables
-        if table.arrays[0].path not in claimed or table.size not in free
-    ]
+    said = {(a.path, c.axis): c for _, a, claims in model.claimed for c in claims}
+    claims = [said.get((t.arrays[0].path, t.arrays[0].axis)) for t in tables]
+    both = list(zip(tables, claims, strict=True))
+    free = {table.size for table, claim in both if claim is None}
+    shared = [_said(t, c) for t, c in both if c is not None and t.size in free]
+    tables = [t for t, c in both if c is None or t.size not in free]
     sizes = {table.size for table in tables}
+    own = {(site.path, site.axis) for table, _ in both for site in table.arrays}
+    settled = {said[place] for place in said.keys() & own}
     made: dict[Also, ArraySite] = {}
     for layer, array, claims in model.claimed:
-        if sizes.isdisjoint(by_size(layer, array, claims)):
+        if settled.isdisjoint(claims) and sizes.isdisjoint(
+            by_size(layer, array, claims)
+        ):
             site = claimed_site(array, claims[0])
             other = made.setdefault(claims[0], site)
             if other is not site:
                 raise _of_two_sizes(model, claims[0], other, site)
             tables.append(Table(layer, site.size, arrays=[site]))
             sizes.add(site.size)
-    return tables
+    return tables, [table for table in shared if not table.is_encoding]
+
+
+def _said(table: Table, claim: Also) -> Table:
+    reason = f"said: --also {claim.text}"
+    return replace(table, arrays=[replace(s, reason=reason) for s in table.arrays])
 
 
 def _of_two_sizes(
@@ -199,25 +214,29 @@ def _start(tables: list[Table], model: ModelFile, named: Counter[str]) -> Draft:
     draft = Draft(name, tables[0].size, tables, list(dict.fromkeys(calls)))
     _bind_encodings([t for t in tables if t.is_encoding], draft, model)
     for table in tables:
-        if not table.is_encoding:
-            add_holding(draft, table)
-        draft.add_config(table.config)
-        draft.layers += names_of(table.layer)
-        draft.words += table.words
-        draft.layers += table.other_names
-        draft.pad_ids += pad_ids(table.layer)
-        draft.masks_zero |= table.layer.config.get("mask_zero") is True
-        draft.add_config(id_sites(table.layer, draft.size))
-        padding = [] if table.name else padding_sites(table.layer)
-        draft.add_config(padding)
-        if not padding:
-            draft.maskless.append(table.name or table.layer.name)
+        _add_table(draft, table)
     if model.asking is not None:
         inside = model.asking.inside
         paths = {site.path for site in draft.arrays} & inside.tables.keys()
         draft.is_made_inside = bool(paths) and paths <= inside.positions
     draft.layers += [group] if group else []  # Older plans call it so.
     return draft
+
+
+def _add_table(draft: Draft, table: Table) -> None:
+    if not table.is_encoding:
+        add_holding(draft, table)
+    draft.add_config(table.config)
+    draft.layers += names_of(table.layer)
+    draft.words += table.words
+    draft.layers += table.other_names
+    draft.pad_ids += pad_ids(table.layer)
+    draft.masks_zero |= table.layer.config.get("mask_zero") is True
+    draft.add_config(id_sites(table.layer, draft.size))
+    padding = [] if table.name else padding_sites(table.layer)
+    draft.add_config(padding)
+    if not padding:
+        draft.maskless.append(table.name or table.layer.name)
 
 
 def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) -> None:
@@ -245,7 +264,7 @@ def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) 
         for layer in takers.layers:
             vocabulary.initializers += _whole_table_initializers(layer)
     for table in encoders:
-        if not is_lookup(table.layer):
+        if not is_lookup(table.layer) and table.layer.kind != "InputLayer":
             vocabulary.encoders.append(table.layer.weights_path or table.layer.name)
 
 

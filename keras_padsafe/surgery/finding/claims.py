@@ -60,16 +60,12 @@ class Claims:
         )
 
     def uncounted(self, root: LayerNode) -> list[LayerNode]:
-        """Layers of Keras itself with a claimed axis of which no number is known."""
+        """Layers of Keras with a claimed axis that no number of theirs counts."""
         return [
             layer
             for layer in root.walk()
             if layer.is_stock and head_of(layer) is None and rule_of(layer.key) is None
-            if any(
-                claim.key is None
-                for array in layer.arrays.values()
-                for claim in self.on(layer, array)
-            )
+            if any(self.on(layer, array) for array in layer.arrays.values())
         ]
 
     def on(self, layer: LayerNode, array: StoredArray) -> list[Also]:

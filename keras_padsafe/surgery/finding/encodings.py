@@ -11,6 +11,7 @@ from keras_padsafe.surgery.finding.id_sources import id_sources, sources_of_tabl
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import (
     ArraySite,
+    ConfigSite,
     WordsSite,
     site_in,
     site_of,
@@ -33,7 +34,28 @@ def known_encodings(model: ModelFile) -> list[Table]:
             reason = f"{layer.class_name} makes a column for each id, {key}={size}"
             table.config.append(site_in(layer, key, "table", reason))
             found.append(table)
+    claimed = {(a.path, c.axis) for _, a, claims in model.claimed for c in claims}
+    for layer, width in columns_outside(model) if claimed else ():
+        kernels = takers_of(model, [layer], width.value).kernels
+        if claimed.intersection((site.path, site.axis) for site in kernels):
+            table = Table(layer, width.value, is_encoding=True, arrays=kernels)
+            table.config.append(width)
+            found.append(table)
     return found
+
+
+def columns_outside(model: ModelFile) -> Iterator[tuple[LayerNode, ConfigSite]]:
+    """Inputs that may take columns of ids, and where each says how many.
+
+    They look like any features: the user says which are columns.
+    """
+    for layer in model.layers:
+        shape = layer.config.get("batch_shape")
+        if layer.kind == "InputLayer" and isinstance(shape, list) and shape:
+            place = (*layer.path, "config", "batch_shape", len(shape) - 1)
+            if len(shape) > 1 and is_count(shape[-1]) and shape[-1]:
+                reason = "said: a column for each id"
+                yield layer, ConfigSite(place, shape[-1], "table", reason)
 
 
 def join_twins(tables: list[Table], model: ModelFile) -> None:
@@ -52,13 +74,22 @@ def join_twins(tables: list[Table], model: ModelFile) -> None:
         if not (wide.is_encoding and is_lookup(wide.layer)):
             continue
         for table, source in deep:
-            mine, other = (_words(one, model) for one in (wide.layer, source))
-            if mine is None or other is None or mine[1] != other[1]:
-                continue
-            shift = other[0] - mine[0]
-            if shift >= 0 and _fed_by(wide.layer, model) == _fed_by(source, model):
+            shift = twin_shift(wide.layer, source, model)
+            if shift is not None and shift >= 0:
                 wide.size, wide.shift, wide.twin = table.size, shift, source
                 break
+
+
+def twin_shift(wide: LayerNode, deep: LayerNode, model: ModelFile) -> int | None:
+    """By how much the ids of two lookups differ, if the same text has the same words.
+
+    `None` if they take in other text, or know other words.
+    """
+    mine, other = (_words(one, model) for one in (wide, deep))
+    if mine is None or other is None or mine[1] != other[1]:
+        return None
+    same_text = _fed_by(wide, model) == _fed_by(deep, model)
+    return other[0] - mine[0] if same_text else None
 
 
 def _words(

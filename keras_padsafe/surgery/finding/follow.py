@@ -162,9 +162,9 @@ def _unmoved(
         remedy = (
             f"{adding(f'{path}:{axis}:KEY')} with the configuration key that counts it"
             if set(equal_numbers(asking, draft.size)) - set(draft.numbers)
-            else "No number of config.json counts it, such as the input_dim of an "
-            "Embedding or the num_tokens of a CategoryEncoding, so it cannot be grown "
-            "in the file: grow it in Keras"
+            else "Nothing that makes ids or columns of them counts it, such as an "
+            "Embedding or a CategoryEncoding, so it cannot be grown in the file: grow "
+            "it in Keras"
         )
         yield Doubt(
             path,

@@ -137,6 +137,8 @@ def recorded_widths(
             shape = layer.config.get("batch_shape")
             if isinstance(shape, list) and shape and shape[-1] == width:
                 yield (*layer.path, "config", "batch_shape", len(shape) - 1), call
+        is_input = call.layer.kind == "InputLayer"
+        for layer in [call.layer, *call.stand_ins] if is_input else call.stand_ins:
             if layer.parent is not None:
                 for path in built_widths(layer.parent, width):
                     yield path, call

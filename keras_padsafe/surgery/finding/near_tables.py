@@ -8,7 +8,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.columns import takers_of
-from keras_padsafe.surgery.finding.encodings import counting_key
+from keras_padsafe.surgery.finding.encodings import columns_outside, counting_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.tables import stored_tables
@@ -36,7 +36,20 @@ def find_near_tables(model: ModelFile) -> list[Doubt]:
         if model.asking is None and not is_known:
             found += (item for item in _matrices(layer) if item.place not in named)
         found += _encodings(layer, model)
+    found += _inputs(model)
     return found[:_MOST]
+
+
+def _inputs(model: ModelFile) -> Iterator[Doubt]:
+    """Inputs that may take columns of ids: they look like any features."""
+    for layer, width in columns_outside(model):
+        for site in takers_of(model, [layer], width.value).kernels[:1]:
+            yield doubt_of(
+                layer,
+                f"takes {width.value} columns, which {site.path} takes in: features, "
+                "or a column of each id, made outside the model",
+                f"{adding(f'{site.path}:{site.axis}')} if they are columns of ids",
+            )
 
 
 def _unbuilt(asking: Asking) -> Iterator[Doubt]:

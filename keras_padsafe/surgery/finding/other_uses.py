@@ -14,6 +14,7 @@ from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
+from keras_padsafe.surgery.finding.encodings import is_lookup, twin_shift
 from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, uses_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
@@ -62,6 +63,7 @@ def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None
                 "cannot be grown in the file: grow it in Keras",
             )
     draft.unexplained += [*unsettled.values(), *_bins(draft, model)]
+    draft.unexplained += _wide(draft, model)
     for chosen in draft.over_ids:
         for call in chosen.consumers:
             by = call.consumers if call.layer.kind in BACK_TO_IDS else []
@@ -90,6 +92,24 @@ def _compared(call: Call) -> tuple[ConfigPath, int | None]:
             if is_count(value):
                 return place, value
     return (), None
+
+
+def _wide(draft: Draft, model: ModelFile) -> Iterator[Doubt]:
+    """Columns of the same words, of which it is not known what takes them in."""
+    tables = {table.layer for table in draft.tables}
+    sources = [s for s, _ in sources_of_table(draft.calls) if s.kind in LOOKUPS]
+    for layer in model.layers:
+        if layer in tables or not is_lookup(layer) or model.claims.leaves(layer):
+            continue
+        if any(twin_shift(layer, source, model) is not None for source in sources):
+            yield doubt_of(
+                layer,
+                f"makes columns of the same words that enter {draft.name!r}, and it is "
+                "not known which weights take them in. A new word would be unknown to "
+                "it",
+                f"{leaving(layer.name)} if that is meant. If not, it cannot be grown "
+                "in the file: grow it in Keras",
+            )
 
 
 def _bins(draft: Draft, model: ModelFile) -> Iterator[Doubt]:

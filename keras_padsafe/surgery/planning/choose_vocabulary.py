@@ -48,11 +48,15 @@ def _listed(vocabularies: Iterable[Vocabulary]) -> str:
 
 def _none_found(inventory: Inventory) -> SurgeryError:
     near = [f"  - {item.problem}. {item.remedy}." for item in inventory.near_tables]
-    listed = "\n".join(["\nNearly tables:", *near]) if near else ""
+    where = f"{inventory.path}: no vocabulary was found in {inventory.model}"
+    if near:
+        listed = "\n".join(near)
+        return SurgeryError(
+            f"{where} whose table and size are known. What comes close:\n{listed}"
+        )
     return SurgeryError(
-        f"{inventory.path}: no vocabulary was found in {inventory.model}. Expected: an "
-        "embedding table, or a layer that makes a column of each id: columns made "
-        "outside the model look like any features. If an array of a class of your own "
-        "is a table, say so with `also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
-        f"`keras_padsafe.surgery.register_rule`.{listed}"
+        f"{where}. Expected: an embedding table, or a layer that makes a column of "
+        "each id. If an array of a class of your own is a table, say so with "
+        "`also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
+        "`keras_padsafe.surgery.register_rule`."
     )
