@@ -223,8 +223,8 @@ def read_by(growth: Mapping[str, Any]) -> list[str | None]:
 
 
 def as_known(words: list[Any], known: KnownWords) -> list[Any]:
-    """The words, as integers if they are those of an IntegerLookup."""
-    if any(site.class_name == "IntegerLookup" for site in known):
+    """The words, as integers if those that are known are."""
+    if any(site.has_integers for site in known):
         return [*map(number_or_word, words)]
     return words
 

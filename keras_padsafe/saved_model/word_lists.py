@@ -17,7 +17,8 @@ def words_in(value: Any) -> WordList | None:
     """The words that a value lists; `None` if it is no such list."""
     if isinstance(value, list):
         is_plain = {type(word) for word in value} in ({str}, {int})
-        return WordList(None, tuple(value)) if is_plain else None
+        are_words = is_plain and len(set(value)) == len(value)
+        return WordList(None, tuple(value)) if are_words else None
     pairs = _pairs(value) if isinstance(value, dict) else []
     ids = [id_ for id_, _ in pairs]
     if not ids or ids[0] < 0 or ids != list(range(ids[0], ids[0] + len(ids))):

@@ -116,7 +116,11 @@ def _tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
         if not model.claims.leaves_table(table.layer, table.arrays[0].path)
     ]
     said = {(a.path, c.axis): c for _, a, claims in model.claimed for c in claims}
-    claims = [said.get((t.arrays[0].path, t.arrays[0].axis)) for t in tables]
+    places = [(t.arrays[0].path, t.arrays[0].axis) for t in tables]
+    claims = [
+        None if table.is_encoding else said.get(place)
+        for table, place in zip(tables, places, strict=True)
+    ]
     both = list(zip(tables, claims, strict=True))
     free = {table.size for table, claim in both if claim is None}
     shared = [_said(t, c) for t, c in both if c is not None and t.size in free]
@@ -135,7 +139,7 @@ def _tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
                 raise _of_two_sizes(model, claims[0], other, site)
             tables.append(Table(layer, site.size, arrays=[site]))
             sizes.add(site.size)
-    return tables, [table for table in shared if not table.is_encoding]
+    return tables, shared
 
 
 def _said(table: Table, claim: Also) -> Table:

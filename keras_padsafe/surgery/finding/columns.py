@@ -260,11 +260,15 @@ def _built(call: Call, columns: dict[Call, Columns]) -> dict[ConfigPath, Columns
 
 
 def _unknown(call: Call, name: str) -> Doubt:
-    layer = call.layer
+    layer, remedy = call.layer, "It cannot be grown in the file: grow it in Keras"
+    if layer.arrays:
+        remedy = (
+            f"{adding(f'{layer.name}:AXIS')} if that axis of its weights runs over the "
+            "columns. If not, it cannot be grown in the file: grow it in Keras"
+        )
     return doubt_of(
         layer,
         f"takes in the columns that {name!r} makes of ids, and may not ignore a "
         "column of zeros. A new column could change its output for old ids",
-        f"{adding(f'{layer.name}:AXIS')} if that axis of its weights runs over the "
-        "columns. If not, it cannot be grown in the file: grow it in Keras",
+        remedy,
     )

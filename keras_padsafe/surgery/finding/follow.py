@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from keras_padsafe.skeleton import Variation
 
 
+_NEARLY = 4  # Beside the rows that a number counts there are some for a mask, say.
+
+
 def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
     """Adds arrays, slots and numbers that were shown to follow the vocabulary."""
     found = asking.vary(draft.numbers)
@@ -61,13 +64,13 @@ def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
             draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubts
     draft.add_config(_records(asking, found, keys))
-    _look_at_last_id(model, draft)
+    _look_at_last_ids(model, draft)
 
 
-def _look_at_last_id(model: ModelFile, draft: Draft) -> None:
+def _look_at_last_ids(model: ModelFile, draft: Draft) -> None:
     """A number that is an id of the table itself may name it, as that of an end.
 
-    One of a layer's own keys is taken to count, and told if it is the last id; one
+    One of a layer's own keys is taken to count, and told if it is among the last; one
     among others, as of an index of words, is asked about.
     """
     said = {
@@ -82,10 +85,12 @@ def _look_at_last_id(model: ModelFile, draft: Draft) -> None:
             continue
         what = f"{config_key(site.path)}={site.value} counts the ids of {draft.name!r}"
         if site.path[-2:-1] == ("config",):
-            if site.value == draft.size - 1:
+            if draft.size - site.value <= _NEARLY:
                 draft.notes.append(
-                    f"{what}, as its table grows with it. If it names the last of them "
-                    "instead, set it back in Keras."
+                    f"{what}, as its table grows with it. If it names one of them "
+                    "instead, set it back in Keras. If the model finds the row of a "
+                    "mask or of unknown ids by it, put new ids before that row "
+                    "(at=, --at)."
                 )
             continue
         array = draft.arrays[0]
