@@ -1,6 +1,6 @@
-"""How each Keras optimizer orders its variables, which the file does not name.
+"""What is known of Keras's optimizers, measured on Keras 3.15.
 
-Measured on Keras 3.15 for every optimizer listed here: `iteration`, the learning
+How each orders its variables, which the file does not name: `iteration`, the learning
 rate unless it is a schedule, then slots for the trainable variables in order.
 """
 
@@ -8,6 +8,10 @@ from typing import Any, Literal
 
 SlotFill = float | Literal["weight"]
 """New entries of a slot: a number, or those of the weight that it averages."""
+
+
+MOVES_ALL = frozenset(("Adafactor", "Ftrl", "Lamb"))
+"""Moves an entry of a vector by what the others are, or without any gradient."""
 
 
 def slots_of(

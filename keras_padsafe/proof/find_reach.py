@@ -148,6 +148,7 @@ def _look(
         others = [_values(one, numbers, generator) for numbers in codes]
         runs += [[*base[:index], other, *base[index + 1 :]] for other in others]
         owners += [index] * len(others)
+    narrow = [*range(turns), *range(turns, len(runs), len(codes))]
     seen, pads, outputs = [], {}, []
     for leaves in runs:
         watch = Watch(doors, harmless=True)
@@ -158,13 +159,14 @@ def _look(
         pads |= watch.pads
     direct = [[set() for _ in range(one.places)] for one in inputs]
     derived: list[set[int]] = [set() for _ in inputs]
-    origins, hidden, ranged = _origins(told), set(), set()
+    origins = _origins([runs[number] for number in narrow])
+    hidden, ranged = set(), set()
     for number in seen[0]:
         values = _stacked([run.get(number) for run in seen])
         if values is None:
             hidden.add(number)
             continue
-        series = map(tuple, values[:turns].T.tolist())
+        series = map(tuple, values[narrow].T.tolist())
         found = [origins.get(one) for one in series]
         for column, origin in enumerate(found):
             if origin is not None:

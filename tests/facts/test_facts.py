@@ -15,7 +15,7 @@ import keras_padsafe as kp
 from keras_padsafe.compat import get_keras_mask, saved_arrays, walk_saved
 from keras_padsafe.facts import advice, masks, operations, swaps
 from keras_padsafe.facts.layers import LIVE_NAMES, TABLES, UNTRAINED_AT_END
-from keras_padsafe.facts.optimizer_layout import slots_of
+from keras_padsafe.facts.optimizer_layout import MOVES_ALL, slots_of
 from keras_padsafe.facts.rules import _RULES, rule_of
 
 
@@ -30,6 +30,12 @@ def _operations_of_keras() -> set[str]:
 
 
 STEPS, WIDTH = 6, 11
+OPTIMIZERS = [
+    name
+    for name, made in vars(keras.optimizers).items()
+    if isinstance(made, type) and name != "Optimizer"
+    if "learning_rate" in inspect.signature(made).parameters
+]
 ARGUMENTS = {"NAME_IDS", "ZERO_ACTIVATIONS", "ACTIVATIONS"}
 KNOWN = {*dir(keras.layers), *_operations_of_keras(), *dir(kp.layers)}
 FACTS = {
@@ -236,6 +242,24 @@ def test_columns_of_zeros_stay_so_and_change_no_other(name: str) -> None:
 
 def _snake(name: str) -> str:
     return re.sub("(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def test_which_optimizers_move_one_bias_by_the_others() -> None:
+    def trained(name: str, values: list[float]) -> np.ndarray:
+        optimizer = getattr(keras.optimizers, name)(0.01)
+        bias = keras.Variable(values)
+        for _ in range(3):
+            gradient = np.zeros(len(values), "float32")
+            gradient[:3] = [0.5, -0.3, 0.1]
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [bias])
+        return keras.ops.convert_to_numpy(bias)
+
+    start, spare, moving = [0.1, -0.2, 0.3], -32768.0, set()
+    for name in OPTIMIZERS:
+        alone, beside = trained(name, start), trained(name, [*start, spare])
+        if not np.allclose(beside, [*alone, spare], rtol=1e-3):
+            moving.add(name)
+    assert moving == MOVES_ALL
 
 
 def test_layouts_are_those_of_keras() -> None:

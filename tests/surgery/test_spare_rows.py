@@ -284,6 +284,11 @@ def _tied() -> keras.Model:
     return keras.Model(x, table(table(lookup(x)), reverse=True))
 
 
+def _compiled(model: keras.Model, optimizer: str) -> keras.Model:
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    return model
+
+
 UNPROMISED: dict[str, tuple[Any, str]] = {
     "tied": (_tied, "table 'words' scores the ids by its rows, without a bias"),
     "no_bias": (
@@ -293,6 +298,14 @@ UNPROMISED: dict[str, tuple[Any, str]] = {
     "regularized": (
         lambda: _model(head=layers.Dense(SIZE, bias_regularizer="l2", **HEAD)),
         "bias_regularizer of head 'head'",
+    ),
+    "constrained": (
+        lambda: _model(head=layers.Dense(SIZE, bias_constraint="max_norm", **HEAD)),
+        "bias_constraint of head 'head'",
+    ),
+    "optimizer": (
+        lambda: _compiled(_model(head=layers.Dense(SIZE, **HEAD)), "ftrl"),
+        "Ftrl moves a bias by what the others are",
     ),
 }
 

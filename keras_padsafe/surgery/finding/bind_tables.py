@@ -74,13 +74,13 @@ def add_holding(vocabulary: Draft, holding: Holding) -> None:
 
 
 def add_head(vocabulary: Draft, head: Holding) -> None:
-    """Adds a head; a regularizer of its biases or scores sees them as numbers."""
-    keys = ("bias_regularizer", "activity_regularizer")
-    for key in [key for key in keys if head.layer.config.get(key)][:1]:
-        vocabulary.no_spare.append(
-            f"{key} of head {head.layer.name!r} adds the low score of a spare row "
-            "to the loss"
-        )
+    """Adds a head; what else sees its biases or scores takes them as numbers."""
+    for key in ("bias_regularizer", "activity_regularizer", "bias_constraint"):
+        if head.layer.config.get(key):
+            vocabulary.no_spare.append(
+                f"{key} of head {head.layer.name!r} is made for ordinary numbers, and "
+                "the bias of a spare row is low beyond all others"
+            )
     add_holding(vocabulary, head)
 
 

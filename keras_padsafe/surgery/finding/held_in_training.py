@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from keras_padsafe.facts.optimizer_layout import MOVES_ALL
 from keras_padsafe.saved_model.config_path import (
     ConfigPath,
     config_key,
@@ -38,7 +39,10 @@ def training_objects(root: LayerNode) -> Iterator[TrainingObject]:
 
 
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
-    """Adds to each vocabulary those that hold a number or a list as large as it is."""
+    """Adds to each vocabulary those that hold a number or a list as large as it is.
+
+    And what training would do to spare rows.
+    """
     held: dict[int, list[tuple[TrainingObject, str, ConfigPath]]] = {}
     for one in training_objects(model.root):
         for key, value in one.config.items():
@@ -52,7 +56,10 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             if isinstance(value, list):
                 what = f"{config_key(place)}, a list that may have a number for each id"
             held.setdefault(size, []).append((one, what, place))
+    moved = list(_moved_by_optimizer(model))
     for draft in drafts:
+        if any(site.role == "head bias" for site in draft.arrays):
+            draft.no_spare += moved
         known = {site.path for site in draft.config}
         draft.unexplained += [
             Doubt(
@@ -65,6 +72,17 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             for one, what, place in held.get(draft.size, ())
             if place not in known
         ]
+
+
+def _moved_by_optimizer(model: ModelFile) -> Iterator[str]:
+    """Why the optimizer would not leave the biases of spare rows alone, if so."""
+    compiled = model.root.serialized.get("compile_config") or {}
+    for _, one in walk_values(compiled.get("optimizer")):
+        if isinstance(one, dict) and one.get("class_name") in MOVES_ALL:
+            yield (
+                f"{one['class_name']} moves a bias by what the others are, and that of "
+                "a spare row is low beyond all others"
+            )
 
 
 def _size(one: TrainingObject, value: Any) -> int | None:

@@ -115,9 +115,9 @@ def _check_promised(vocabulary: Vocabulary, change: Change) -> None:
     if reasons:
         raise SurgeryError(
             f"Vocabulary {vocabulary.name!r}: {reasons[0]}, so spare rows would "
-            "change its answers. Expected: a head with a bias for each id, not "
-            "regularized. Build it with one in Keras (a bias of zeros changes no "
-            "answer), or grow without capacity and evict nothing."
+            "change its answers. Expected: a head with a bias for each id, which its "
+            "own gradient alone moves. Build it so in Keras (a bias of zeros changes "
+            "no answer), or grow without capacity and evict nothing."
         )
 
 
