@@ -41,9 +41,9 @@ def grow(model: str, plan_file: str | None, writing: Writing, **growth: Any) -> 
     These change together, or not at all: tables, output heads and their biases, lookup
     layers, the state of the optimizer, and every number of the configuration that
     counts ids. MODEL is never modified. OUT appears complete or not at all. If the
-    model has classes that keras-padsafe does not know, Keras builds the model to show
-    what belongs to the ids. Then both models are run, and OUT is kept only if that
-    proves the change; if not, the exit code is 1.
+    model has classes that keras-padsafe does not know, with weights or numbers, Keras
+    builds the model to show what belongs to the ids. Then both models are run, and OUT
+    is kept only if that proves the change; if not, the exit code is 1.
     """
     from keras_padsafe import surgery
 

@@ -56,7 +56,7 @@ _PROOF = (
         is_flag=True,
         help=(
             "Run both models; keep OUT only if the change is proved. This is the "
-            "default for models with classes that keras-padsafe does not know."
+            "default for models that Keras has to be asked about."
         ),
     ),
     click.option(

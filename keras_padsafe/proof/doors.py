@@ -23,7 +23,9 @@ class Door:
         size: How many ids there are.
         words: The words that it knows.
         only_words: Whether it fails on a word that it does not know.
-        many: Whether a text holds several words.
+        many: Whether a text may hold any words beside one another.
+        pairs: Whether words beside one another are looked up as one, too.
+        gives: The words that it gives for ids.
         pad: What stands for padding.
         pad_word: The word that does.
         by_columns: Whether columns made of ids may be what picks its rows.
@@ -36,6 +38,8 @@ class Door:
     words: tuple[Any, ...] = ()
     only_words: bool = False
     many: bool = False
+    pairs: bool = False
+    gives: tuple[Any, ...] = ()
     pad: float | None = None
     pad_word: Any = None
     by_columns: bool = False
@@ -103,7 +107,8 @@ def _door_of(layer: Any, path: str) -> Door | None:
             pad = 0 if pad is None and layer.mask_zero else pad
             return Door(layer, "ids", path, layer.input_dim, pad=pad)
         case layers.StringLookup() | layers.IntegerLookup() if layer.invert:
-            return Door(layer, "ids", path, layer.vocabulary_size())
+            words = tuple(layer.get_vocabulary())
+            return Door(layer, "ids", path, layer.vocabulary_size(), gives=words)
         case (
             layers.StringLookup() | layers.IntegerLookup() | layers.TextVectorization()
         ):
@@ -114,7 +119,8 @@ def _door_of(layer: Any, path: str) -> Door | None:
                 path,
                 words=tuple(layer.get_vocabulary(include_special_tokens=False)),
                 only_words=config.get("num_oov_indices") == 0,
-                many=config.get("split") is not None,
+                many=config.get("split") is not None and not config.get("ngrams"),
+                pairs=bool(config.get("ngrams")),
                 pad_word=config.get("mask_token"),
             )
         case layers.CategoryEncoding():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ class IdChange:
         pad: The new id that means padding, if one does.
         old_spare: Old ids of spare rows, whose scores are low beyond all others.
         spare: New ids of spare rows.
+        words: The words that only one of the models gives.
     """
 
     row_map: RowMap
@@ -29,6 +31,7 @@ class IdChange:
     pad: int | None = None
     old_spare: tuple[int, ...] = ()
     spare: tuple[int, ...] = ()
+    words: frozenset[Any] = frozenset()
 
     @property
     def arrays(self) -> frozenset[str]:

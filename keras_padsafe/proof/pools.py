@@ -1,5 +1,6 @@
 """Which values each place of an input may take, old and new."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,9 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     beyond = None
     if old is not None and new is not None:
         old = old[[not is_spare(word) for word in old]]
+        if any(pair.old[n].pairs for n in eats):
+            lost = set(old.tolist()).difference(new.tolist())
+            old = old[[lost.isdisjoint(_parts(word)) for word in old.tolist()]]
         asked = any(map(pair.is_changed, part.doors)) or bool(_new_pads(pair, part))
     elif any(pair.old[n].kind == "buckets" for n in part.doors):
         numbers = [f"word {n}" if one.is_text else n for n in range(64)]
@@ -115,6 +119,14 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         some = [*both[order][:_REAL], *(words or fresh)]
         fresh = np.array(some, both.dtype)
     return Pool(old[order], both[order], fresh if asked else None, beyond, alone)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Each word of a text, and all that stand beside one another."""
+    words = text.split(" ")
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            yield " ".join(words[start:end])
 
 
 def _new_pads(pair: Pair, part: Part) -> list[Any]:

@@ -10,9 +10,9 @@ def malformed(
     owner: str, path: ConfigPath, expected: str, received: Any
 ) -> SurgeryError:
     """The error to raise; `owner` is a layer or model, as `"Dense 'head'"`."""
-    place = config_key(path) or "config.json"
+    place = f"{config_key(path)} of config.json" if path else "config.json"
     return SurgeryError(
-        f"{owner}: {place} of config.json holds {shortly(received)}. Expected: "
+        f"{owner}: {place} holds {shortly(received)}. Expected: "
         f"{expected}. The file was altered or damaged: load the model with Keras and "
         "save it again."
     )

@@ -1,6 +1,6 @@
 """Where each new id comes from: the one description of every change of ids."""
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +38,8 @@ def _vector(ids: Iterable[int] | np.ndarray) -> np.ndarray:
     if isinstance(ids, Sized):
         check_size(len(ids), "new ids")
     try:
+        if isinstance(ids, Mapping | Set):
+            raise TypeError
         return np.asarray(list(ids))
     except (TypeError, ValueError, OverflowError):
         raise SurgeryError(

@@ -31,7 +31,9 @@ from keras_padsafe.surgery.transfer.transfer import transfer
 
 WHY_WRONG = (
     "Something in the model depends on the ids, or on their number, in a way that "
-    "cannot be kept. Change the model in Keras and train it again."
+    "this change does not keep. Where a new column changes old answers, new_rows="
+    "'zeros' (--new-rows zeros) may not. If nothing helps, change the model in Keras "
+    "and train it again."
 )
 
 

@@ -46,7 +46,7 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     made = build_plan(
         found, vocabulary, change, new_rows=plan.new_rows, optimizer=plan.optimizer
     )
-    _expect_same(archive, _places(made.arrays), _places(plan.arrays))
+    _expect_same(archive, *(_places(one.arrays, change) for one in (made, plan)))
     spare = {"spare ids": made.old_spare_ids}
     _expect_same(archive, spare, {"spare ids": plan.old_spare_ids})
     _check_words(plan, vocabulary, change, archive)
@@ -59,11 +59,20 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     return replace(plan, needs_proof=plan.needs_proof or made.needs_proof)
 
 
-def _places(arrays: Iterable[ArrayChange]) -> dict[str, tuple[Any, ...]]:
-    return {
-        a.path: (f"axis {a.axis}", a.starts, a.skips, a.like, a.quantised)
-        for a in arrays
-    }
+def _places(
+    arrays: Iterable[ArrayChange], change: Change
+) -> dict[str, tuple[Any, ...]]:
+    """What follows from the file for each array; a number in new entries does too.
+
+    The weight of a word is that of another checkpoint.
+    """
+
+    def what(array: ArrayChange) -> str:
+        is_number = not isinstance(array.fill, str) and array.role != "word weights"
+        filled = change.row_map.new_count and is_number
+        return f"axis {array.axis}" + (f", filled with {array.fill}" if filled else "")
+
+    return {a.path: (what(a), a.starts, a.skips, a.like, a.quantised) for a in arrays}
 
 
 def _check_words(

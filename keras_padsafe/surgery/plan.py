@@ -49,7 +49,7 @@ def plan(
         new_vocabulary: The word of each new id; rows follow their words.
         new_rows: How the new rows are made, as in `grow`.
         capacity: How many spare rows there are to be, as in `grow`.
-        evict: Words or ids to evict, as in `refill`; an empty list refills as well.
+        evict: Words or ids to evict, as in `refill`; with `tokens` it may be empty.
         multiple_of: Round a grown table up to a multiple of this many rows.
         at: The id of the first new one, as in `grow`.
         before: The word before which new ones go, as in `grow`.

@@ -326,3 +326,11 @@ def test_a_plan_of_another_file_is_wrong_and_no_fault(
     x = ids()
     keras.Model(x, table(SIZE)(x)).save(other)
     assert kp.surgery.verify(other, target, plan).verdict == "wrong"
+
+
+def test_a_file_that_keras_saved_again_is_proved_by_its_plan(
+    files: Any, tmp_path: Path
+) -> None:
+    old, new, plan = files
+    keras.models.load_model(new).save(again := tmp_path / "again.keras")
+    assert kp.surgery.verify(old, again, plan).verdict == "proved"

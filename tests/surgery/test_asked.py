@@ -887,3 +887,35 @@ def test_a_plan_is_the_same_in_every_process(tmp_path: Path) -> None:
     """
     root = Path(__file__).parents[2]
     assert len({run_python(script, source, folder=root) for _ in range(3)}) == 1
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Triple(Configured):
+    """Tables of two kinds of things, of columns of one input."""
+
+    def __init__(self, things: int, relations: int, **options: Any) -> None:
+        super().__init__({"things": things, "relations": relations}, **options)
+
+    def build(self, shape: Any) -> None:
+        self.thing = self.add_weight(shape=(self.own["things"], DIM), name="t")
+        self.relation = self.add_weight(shape=(self.own["relations"], DIM), name="r")
+
+    def call(self, x: Any) -> Any:
+        relation = ops.take(self.relation, x[:, 1], axis=0)
+        return ops.take(self.thing, x[:, 0], axis=0) * relation
+
+
+def test_tables_of_columns_are_told_apart_though_of_one_size(tmp_path: Path) -> None:
+    x = keras.Input((2,), dtype="int32")
+    keras.Model(x, Triple(SIZE, SIZE, name="triple")(x)).save(tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match=r"2 vocabularies.*'triple\.relations'"):
+        grow(tmp_path / "old.keras", rows=ADDED)
+    report = grow(tmp_path / "old.keras", rows=ADDED, vocabulary="triple.things")
+    assert _shapes(report) == {"layers/triple/vars/0": (SIZE + ADDED, DIM)}
+
+
+def test_numbers_that_repeat_are_no_words(tmp_path: Path) -> None:
+    counts = [1 + number % 4 for number in range(SIZE)]
+    source = saved(Listed(counts), tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match="no vocabulary was found"):
+        grow(source, rows=ADDED)

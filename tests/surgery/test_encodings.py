@@ -41,6 +41,35 @@ def test_moved_ids_keep_their_outputs(tmp_path: Path, build: zoo.Build) -> None:
     assert kp.surgery.verify(source, target).verdict == "proved"
 
 
+def _character_model(size: int) -> keras.Model:
+    """Columns made outside of the model, as in character-level examples."""
+    letters = keras.Input((None, size), name="letters")
+    h = layers.LSTM(DIM, return_sequences=True, name="lstm")(letters)
+    model = keras.Model(letters, layers.Dense(size, name="head")(h))
+    model.compile("adam", "mse")
+    return model
+
+
+@pytest.mark.parametrize("claim", ["lstm:0", "layers/lstm/cell/vars/0:0"])
+def test_columns_made_outside_grow_once_they_are_said_to_be_ids(
+    claim: str, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    model = save(_character_model, SIZE, source)
+    with pytest.raises(SurgeryError, match=r"(?s)comes close.*'letters' takes 13 col"):
+        kp.surgery.grow(source, target, rows=zoo.ADDED)
+    report = kp.surgery.grow(source, target, rows=zoo.ADDED, also=claim)
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    save(_character_model, SIZE + zoo.ADDED, wanted := tmp_path / "larger.keras")
+    assert_same_structure(read(target), read(wanted))
+    x = np.eye(SIZE, dtype="float32")[None]
+    wide = np.pad(x, ((0, 0), (0, 0), (0, zoo.ADDED)))
+    before, after = model(x), keras.models.load_model(target)(wide)
+    before, after = map(ops.convert_to_numpy, (before, after))
+    np.testing.assert_allclose(after[..., :SIZE], before, atol=1e-6)
+
+
 @only_once
 def test_entries_lie_at_their_stretches_and_come_back(tmp_path: Path) -> None:
     source, target, back = (tmp_path / f"{n}.keras" for n in ("old", "new", "back"))

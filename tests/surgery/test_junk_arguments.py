@@ -99,7 +99,11 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Call]:
         "remap": (surgery.remap, {**files, "row_map": [0, 1], **how}),
         "words": (
             surgery.plan,
-            {"source": source, "old_vocabulary": ["a"], "new_vocabulary": ["a", "b"]},
+            {
+                "source": source,
+                "old_vocabulary": [f"word {n}" for n in range(SIZE)],
+                "new_vocabulary": ["word 0", "b"],
+            },
         ),
         "apply_plan": (surgery.apply_plan, {"plan": plan, **files, **how}),
         "verify": (surgery.verify, {"source": source, "target": grown, "plan": plan}),

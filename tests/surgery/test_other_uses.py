@@ -21,6 +21,23 @@ register = keras.saving.register_keras_serializable("tests.readers")
 Reader = Callable[[Any], Any]
 
 
+@pytest.mark.parametrize("leave", [None, "wide"])
+def test_columns_of_the_same_words_are_asked_about(
+    leave: str | None, tmp_path: Path
+) -> None:
+    words, text = ["a", "b", "c"], keras.Input((1,), dtype="string")
+    wide = layers.StringLookup(vocabulary=words, output_mode="multi_hot", name="wide")
+    deep = layers.StringLookup(vocabulary=words, name="deep")
+    normed = layers.BatchNormalization()(wide(text))
+    rows = layers.Flatten()(layers.Embedding(4, DIM)(deep(text)))
+    keras.Model(text, [normed, rows]).save(source := tmp_path / "old.keras")
+    if leave is None:
+        with pytest.raises(AmbiguousVocabularyError, match="'wide' makes columns of"):
+            kp.surgery.plan(source, tokens=["d"])
+    else:
+        assert kp.surgery.plan(source, tokens=["d"], leave=[leave]).new_size == 5
+
+
 class Counted(Configured):
     """Knows how many ids there are."""
 

@@ -110,7 +110,7 @@ def test_spare_rows_take_no_part_in_new_rows(tmp_path: Path, new_rows: str) -> N
     """Rows, columns, biases and slots are made as without any spare row."""
     source = _trained(tmp_path / "old.keras")
     room, filled, plain = (tmp_path / f"{n}.keras" for n in ("room", "filled", "plain"))
-    kp.surgery.grow(source, room, capacity=50)
+    kp.surgery.grow(source, room, capacity=np.int64(50))
     kp.surgery.refill(room, filled, tokens=["fox"], new_rows=new_rows)
     kp.surgery.grow(source, plain, tokens=["fox"], new_rows=new_rows)
     ours, theirs = read(filled).arrays, read(plain).arrays

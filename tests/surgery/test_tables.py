@@ -20,6 +20,7 @@ from .reference import (
     assert_old_rows_kept,
     assert_plan_is_exact,
     assert_same_structure,
+    only_once,
     save,
 )
 from .saved import read
@@ -315,3 +316,36 @@ def test_tables_of_one_name_are_called_by_their_towers(tmp_path: Path) -> None:
         source, rows=1, vocabulary="layers/sequential/layers/embedding"
     )
     assert (plan.vocabulary, plan.new_size) == ("users/embedding", SIZE + 1)
+
+
+def _story_and_question(size: int) -> keras.Model:
+    story, question = ids("story"), ids("question")
+    first = layers.Embedding(size, DIM, mask_zero=True, name="first")(story)
+    second = layers.Embedding(size, DIM, mask_zero=True, name="second")(question)
+    return keras.Model([story, question], layers.Dot(2)([first, second]))
+
+
+@only_once
+def test_a_known_table_that_is_said_to_belong_brings_its_number(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(_story_and_question, SIZE, source)
+    kp.surgery.grow(source, target, rows=ADDED, also="second:0")
+    save(_story_and_question, SIZE + ADDED, wanted := tmp_path / "larger.keras")
+    assert_same_structure(read(target), read(wanted))
+
+
+@only_once
+def test_a_said_kernel_brings_its_input_and_no_table_of_its_size(
+    tmp_path: Path,
+) -> None:
+    items, user = keras.Input((SIZE,), name="items"), ids("user", 1)
+    taken = layers.Dense(DIM, name="taken")(items)
+    table = layers.Flatten()(layers.Embedding(SIZE, DIM, name="users")(user))
+    scores = layers.Dense(SIZE, name="scores")(layers.Add()([taken, table]))
+    keras.Model([items, user], scores).save(source := tmp_path / "old.keras")
+    also, target = ["taken:0", "scores:1"], tmp_path / "new.keras"
+    kp.surgery.grow(source, target, rows=ADDED, vocabulary="items", also=also)
+    new = keras.models.load_model(target)
+    assert new.input_shape[0] == (None, SIZE + ADDED)
+    assert new.output_shape == (None, SIZE + ADDED)
+    assert new.get_layer("users").input_dim == SIZE

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import keras_padsafe as kp
 from keras_padsafe.errors import SurgeryError
@@ -14,6 +14,7 @@ from keras_padsafe.surgery import RowMap
 
 from .reference import only_once
 from .saved import read
+from .zoo import ids, table
 
 pytestmark = [only_once, pytest.mark.usefixtures("quick_compile")]
 
@@ -262,3 +263,52 @@ def test_a_table_with_a_pad_id_moves_with_its_mask(tmp_path: Path) -> None:
     old, new = np.array([[0, 5, 3, 3]]), np.array([[0, 6, 4, 4]])
     same = before.predict(old, verbose=0), after.predict(new, verbose=0)
     assert np.array_equal(*same)
+
+
+def test_a_list_of_old_words_that_ends_too_soon(tmp_path: Path) -> None:
+    keras.Model(x := ids(), table(SIZE)(x)).save(source := tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match=r"received 2 words, .* has 11 ids"):
+        kp.surgery.plan(source, old_vocabulary=["a", "b"], new_vocabulary=["a"])
+
+
+def test_a_map_is_a_vector_and_no_dictionary(tmp_path: Path) -> None:
+    keras.Model(x := ids(), table(SIZE)(x)).save(source := tmp_path / "old.keras")
+    with pytest.raises(SurgeryError, match=r"row_map: received \{0: 1\}"):
+        kp.surgery.plan(source, row_map={0: 1})
+
+
+def test_a_new_word_that_no_file_can_hold(tmp_path: Path) -> None:
+    keras.Model(x := ids(), table(2)(x)).save(source := tmp_path / "old.keras")
+    new = ["a", "\ud800"]
+    with pytest.raises(SurgeryError, match="lone surrogates"):
+        kp.surgery.plan(source, old_vocabulary=["a", "b"], new_vocabulary=new)
+
+
+def _texts(*others: str) -> keras.Model:
+    text = layers.TextVectorization(
+        vocabulary=["", "[UNK]", "ant", "bee", "cat", *others],
+        output_sequence_length=4,
+        ngrams=2,
+    )
+    x = keras.Input((1,), dtype="string")
+    h = layers.GlobalAveragePooling1D()(table(5 + len(others))(text(x)))
+    return keras.Model(x, layers.Dense(2)(h))
+
+
+def test_pairs_of_words_of_which_one_was_dropped_are_not_tried(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    _texts("ant bee", "bee cat").save(source)
+    kp.surgery.trim(source, target, keep=["ant", "cat", "ant bee", "bee cat"])
+    assert kp.surgery.verify(source, target).verdict == "proved"
+
+
+def test_a_word_given_that_was_dropped_is_not_compared(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    words = [f"word {number}" for number in range(SIZE - 1)]
+    x = keras.Input((1,), dtype="string")
+    lookup = layers.StringLookup(vocabulary=words)
+    scores = layers.Dense(SIZE, name="head")(table(SIZE)(lookup(x)))
+    name = layers.StringLookup(vocabulary=words, invert=True)
+    keras.Model(x, name(ops.argmax(scores, axis=-1))).save(source)
+    kp.surgery.trim(source, target, keep=words[:5])
+    assert kp.surgery.verify(source, target).verdict == "proved"

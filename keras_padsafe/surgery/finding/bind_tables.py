@@ -41,12 +41,18 @@ def find_id_spaces(model: ModelFile) -> list[Draft]:
     tables, claimed = _tables(model)
     drafts = [_start(group, model, named) for group in _group(tables, model)]
     _tell_apart(drafts)
+    with_ids = {table.arrays[0].path for table in tables}
     for draft in drafts:
+        own = {site.path for site in draft.arrays}
         for table in claimed:
-            if table.size == draft.size:
+            path = table.arrays[0].path
+            if table.size == draft.size and path not in own:
+                names = list(draft.layers)
                 draft.tables.append(table)
                 draft.calls += model.graph.calls_of(table.layer)
                 _add_table(draft, table)
+                if path in with_ids:  # Its name is that of its own ids.
+                    draft.layers = names
     tokenizers = [
         layer
         for layer in model.layers
@@ -108,7 +114,8 @@ def names_of(layer: LayerNode) -> list[str]:
 def _tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
     """The tables with ids of their own, and those that share the ids of another.
 
-    The latter are those of which the user says that they belong to one of their size.
+    The latter are those of which the user says that they belong to one of their size;
+    one with a key may be meant to be counted by it, and so is among the former too.
     """
     tables = [
         table
@@ -124,7 +131,7 @@ def _tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
     both = list(zip(tables, claims, strict=True))
     free = {table.size for table, claim in both if claim is None}
     shared = [_said(t, c) for t, c in both if c is not None and t.size in free]
-    tables = [t for t, c in both if c is None or t.size not in free]
+    tables = [t for t, c in both if c is None or c.key or t.size not in free]
     sizes = {table.size for table in tables}
     own = {(site.path, site.axis) for table, _ in both for site in table.arrays}
     settled = {said[place] for place in said.keys() & own}

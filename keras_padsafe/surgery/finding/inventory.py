@@ -136,7 +136,7 @@ def _inventory(
         keras_version=str(archive.metadata.get("keras_version", "unknown")),
         vocabularies=[draft.finish() for draft in drafts],
         arrays=len(archive.arrays),
-        near_tables=() if drafts else (*doubts, *find_near_tables(model)),
+        near_tables=() if drafts else doubts or tuple(find_near_tables(model)),
         asked=needs_proof,
         notes=tuple(_own_classes(root) if model.asking is None else ()),
         also=tuple(claim.text for claim in model.claims.also),

@@ -37,7 +37,7 @@ def grown(
     rows than words; all of them are made anew.
     """
     if capacity is not None:
-        _read_rows(capacity, "capacity")
+        capacity = _read_rows(capacity, "capacity")
         if rows is not None or pad or (at, before) != (None, None):
             raise SurgeryError(
                 "capacity: spare rows go to the end, after the words. Expected: no "

@@ -141,7 +141,7 @@ def _matrix(spec: Any) -> np.ndarray:
 def _constant(value: Any) -> NewRows:
     try:
         number = float(value)
-    except OverflowError:
+    except (OverflowError, TypeError, ValueError):
         number = math.inf
     if not math.isfinite(number):
         raise SurgeryError(

@@ -61,11 +61,7 @@ def find_ids(vocabulary: Vocabulary, asked: Sequence[Word], argument: str) -> li
 def reworded(
     vocabulary: Vocabulary, old: Sequence[Word], new: Sequence[Word]
 ) -> Change:
-    """The change from one list of words to another, matched word by word.
-
-    Ids after the old list keep their rows and their distance to its end only if the new
-    one is as long.
-    """
+    """The change from one list of words to another, matched word by word."""
     old = read_words(old, "old_vocabulary")
     new = read_words(new, "new_vocabulary")
     first = _unknown_words(vocabulary, old, new)
@@ -74,7 +70,7 @@ def reworded(
     ids = np.array([place.get(word, NEW) for word in new], np.int64)
     ids[:first] = np.arange(first)
     added = tuple(word for word in new if word not in place)
-    for site in vocabulary.words:
+    for site in vocabulary.words or [None]:
         check_new_words(added, site)
     return Change(RowMap(ids, vocabulary.size), added, old_words=old)
 
@@ -105,6 +101,13 @@ def _check_lists(
         raise SurgeryError(
             f"old_vocabulary: received {len(old)} words. Expected: at most "
             f"{vocabulary.size}, the ids of vocabulary {vocabulary.name!r}."
+        )
+    ends = {vocabulary.size, *(site.end for site in vocabulary.words)}
+    if len(old) not in ends:
+        raise SurgeryError(
+            f"old_vocabulary: received {len(old)} words, and vocabulary "
+            f"{vocabulary.name!r} has {vocabulary.size} ids. Expected: a word for "
+            "each; for an id without one, any word that no other has."
         )
     known = {id_: word for word, id_ in vocabulary.word_ids.items()}
     wrong = [word for id_, word in enumerate(old) if known.get(id_, word) != word]

@@ -1,5 +1,6 @@
 """Compares a file and its surgery byte by byte, without Keras."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from keras_padsafe.archive import Archive, StoredArray, decode, new_documents
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check, few
+from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.plan import Plan
@@ -130,6 +132,20 @@ def _same_bytes(before: StoredArray, after: StoredArray) -> bool:
     return all(np.array_equal(bits(was), bits(is_now)) for was, is_now in both)
 
 
+def _renumbered(config: Any) -> Any:
+    """A copy whose shared objects are numbered as they come: Keras draws numbers.
+
+    Policies are shared by chance.
+    """
+    config, numbers = copy.deepcopy(config), dict[Any, int]()
+    for path, value in walk_values(config):
+        if isinstance(value, dict) and "shared_object_id" in value:
+            drawn = value.pop("shared_object_id")
+            if path[-1:] != ("dtype",):
+                value["shared_object_id"] = numbers.setdefault(drawn, len(numbers))
+    return config
+
+
 def _differing_config(
     plan: Plan, source: Archive, target: Archive
 ) -> Iterator[str | None]:
@@ -140,7 +156,8 @@ def _differing_config(
     except (ArchiveError, SurgeryError) as error:
         yield str(error)
         return
-    yield None if target.config == expected else "config.json differs from the plan"
+    agrees = _renumbered(target.config) == _renumbered(expected)
+    yield None if agrees else "config.json differs from the plan"
     for document in target.contents.documents:
         agrees = documents.get(document.name) == document.data
         yield None if agrees else f"{document.name} differs from the plan"
