@@ -47,6 +47,7 @@ def _character_model(size: int) -> keras.Model:
     h = layers.LSTM(DIM, return_sequences=True, name="lstm")(letters)
     model = keras.Model(letters, layers.Dense(size, name="head")(h))
     model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
