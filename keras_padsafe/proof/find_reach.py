@@ -142,8 +142,8 @@ def _look(
 
     generator = np.random.default_rng(0)
     turns = math.ceil(math.log(_SERIES, codes[0]))
-    told = [[_values(i, codes[0], generator) for i in inputs] for _ in range(turns)]
-    base, runs, owners = told[0], list(told), [-1] * turns
+    runs = [[_values(i, codes[0], generator) for i in inputs] for _ in range(turns)]
+    base, owners = runs[0], [-1] * turns
     for index, one in enumerate(inputs):
         others = [_values(one, numbers, generator) for numbers in codes]
         runs += [[*base[:index], other, *base[index + 1 :]] for other in others]

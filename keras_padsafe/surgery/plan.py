@@ -45,7 +45,7 @@ def plan(
         keep: Words or ids to keep; all others go. Ids for padding and unknown words
             stay without being named.
         row_map: The old id of each new id, or -1 for a new row.
-        old_vocabulary: The word of each old id, from 0 on.
+        old_vocabulary: The word of each old id, from 0 to the last.
         new_vocabulary: The word of each new id; rows follow their words.
         new_rows: How the new rows are made, as in `grow`.
         capacity: How many spare rows there are to be, as in `grow`.

@@ -31,7 +31,7 @@ def remap(
         target: The `.keras` file to write, for a preset the folder. May be left out for
             a live model.
         row_map: The old id of each new id, or -1 for a new row; or
-        old_vocabulary: the word of each old id, from 0 on, and
+        old_vocabulary: the word of each old id, from 0 to the last, and
         new_vocabulary: the word of each new id. Rows follow their words.
         new_rows: How the rows of new ids are made; see `grow`.
         **options: `vocabulary`, `also`, `leave`, `ask`, `optimizer`, `overwrite`,
