@@ -4,41 +4,35 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.packages import SIZE_KEYS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.bind_claimed import (
-    by_size,
-    claimed_site,
     on_two_axes,
 )
 from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
-from keras_padsafe.surgery.finding.claims import Also
 from keras_padsafe.surgery.finding.columns import takers_of
 from keras_padsafe.surgery.finding.encodings import (
     counting_key,
     is_lookup,
-    join_twins,
-    known_encodings,
     word_weights,
 )
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
 from keras_padsafe.surgery.finding.id_sources import sources_of_table
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.shown_tables import shown_tables
-from keras_padsafe.surgery.finding.sites import ArraySite, Holding
-from keras_padsafe.surgery.finding.tables import Table, known_tables
+from keras_padsafe.surgery.finding.sites import Holding
+from keras_padsafe.surgery.finding.tables import Table
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of, leaving
+from keras_padsafe.surgery.finding.which_tables import own_and_shared_tables
 from keras_padsafe.surgery.finding.words import lookup_words
 
 
 def find_id_spaces(model: ModelFile) -> list[Draft]:
     """Every id space of the model, each with its tables and words."""
     named = Counter(layer.name for layer in model.layers)
-    tables, claimed = _tables(model)
+    tables, claimed = own_and_shared_tables(model)
     drafts = [_start(group, model, named) for group in _group(tables, model)]
     _tell_apart(drafts)
     with_ids = {table.arrays[0].path for table in tables}
@@ -109,70 +103,6 @@ def names_of(layer: LayerNode) -> list[str]:
     """A layer's name, and with those of the models around it: `tower/lookup`."""
     around = [node.name for node in layer.outwards() if node.parent is not None]
     return list(dict.fromkeys(filter(None, [layer.name, "/".join(reversed(around))])))
-
-
-def _tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
-    """The tables with ids of their own, and those that share the ids of another.
-
-    The latter are those of which the user says that they belong to one of their size;
-    one with a key may be meant to be counted by it, and so is among the former too.
-    """
-    tables = [
-        table
-        for table in _found(model)
-        if not model.claims.leaves_table(table.layer, table.arrays[0].path)
-    ]
-    said = {(a.path, c.axis): c for _, a, claims in model.claimed for c in claims}
-    places = [(t.arrays[0].path, t.arrays[0].axis) for t in tables]
-    claims = [
-        None if table.is_encoding else said.get(place)
-        for table, place in zip(tables, places, strict=True)
-    ]
-    both = list(zip(tables, claims, strict=True))
-    free = {table.size for table, claim in both if claim is None}
-    shared = [_said(t, c) for t, c in both if c is not None and t.size in free]
-    tables = [t for t, c in both if c is None or c.key or t.size not in free]
-    sizes = {table.size for table in tables}
-    own = {(site.path, site.axis) for table, _ in both for site in table.arrays}
-    settled = {said[place] for place in said.keys() & own}
-    made: dict[Also, ArraySite] = {}
-    for layer, array, claims in model.claimed:
-        if settled.isdisjoint(claims) and sizes.isdisjoint(
-            by_size(layer, array, claims)
-        ):
-            site = claimed_site(array, claims[0])
-            other = made.setdefault(claims[0], site)
-            if other is not site:
-                raise _of_two_sizes(model, claims[0], other, site)
-            tables.append(Table(layer, site.size, arrays=[site]))
-            sizes.add(site.size)
-    return tables, shared
-
-
-def _said(table: Table, claim: Also) -> Table:
-    reason = f"said: --also {claim.text}"
-    return replace(table, arrays=[replace(s, reason=reason) for s in table.arrays])
-
-
-def _of_two_sizes(
-    model: ModelFile, claim: Also, one: ArraySite, other: ArraySite
-) -> SurgeryError:
-    return SurgeryError(
-        f"{model.archive.path}: also: {claim.text!r} means arrays of several sizes: "
-        f"{one.path} with {one.size}, {other.path} with {other.size}. Expected: one "
-        f"array. Pass --also {one.path}:{claim.axis}, or the other path."
-    )
-
-
-def _found(model: ModelFile) -> list[Table]:
-    known = [*known_tables(model.root), *known_encodings(model)]
-    join_twins(known, model)
-    if model.asking is None:
-        return known
-    arrays = {array.path: array for _, array in model.arrays}
-    shown, _ = shown_tables(model.asking, arrays, known)
-    own = {site.path for table in shown for site in table.arrays}
-    return [t for t in known if own.isdisjoint(s.path for s in t.arrays)] + shown
 
 
 def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
