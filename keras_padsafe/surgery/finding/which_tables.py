@@ -1,5 +1,6 @@
 """Which tables a model has: those with ids of their own, and those that share them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from keras_padsafe.errors import SurgeryError
@@ -18,36 +19,38 @@ def own_and_shared_tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
     The latter are those of which the user says that they belong to one of their size;
     one with a key may be meant to be counted by it, and so is among the former too.
     """
-    tables = [
+    found = [
         table
         for table in _found(model)
         if not model.claims.leaves_table(table.layer, table.arrays[0].path)
     ]
     said = {(a.path, c.axis): c for _, a, claims in model.claimed for c in claims}
-    places = [(t.arrays[0].path, t.arrays[0].axis) for t in tables]
-    claims = [
-        None if table.is_encoding else said.get(place)
-        for table, place in zip(tables, places, strict=True)
-    ]
-    both = list(zip(tables, claims, strict=True))
+    both: list[tuple[Table, Also | None]] = []
+    for table in found:
+        place = table.arrays[0].path, table.arrays[0].axis
+        both.append((table, None if table.is_encoding else said.get(place)))
     free = {table.size for table, claim in both if claim is None}
     shared = [_said(t, c) for t, c in both if c is not None and t.size in free]
-    tables = [t for t, c in both if c is None or c.key or t.size not in free]
-    sizes = {table.size for table in tables}
-    own = {(site.path, site.axis) for table, _ in both for site in table.arrays}
-    settled = {said[place] for place in said.keys() & own}
+    own = [t for t, c in both if c is None or c.key or t.size not in free]
+    places = {(site.path, site.axis) for table in found for site in table.arrays}
+    settled = {said[place] for place in said.keys() & places}
+    return [*own, *_of_other_sizes(model, {t.size for t in own}, settled)], shared
+
+
+def _of_other_sizes(
+    model: ModelFile, sizes: set[int], settled: set[Also]
+) -> Iterator[Table]:
+    """Arrays that the user vouches for, each of a size that no table has."""
     made: dict[Also, ArraySite] = {}
     for layer, array, claims in model.claimed:
-        if settled.isdisjoint(claims) and sizes.isdisjoint(
-            by_size(layer, array, claims)
-        ):
+        meant = by_size(layer, array, claims)
+        if settled.isdisjoint(claims) and sizes.isdisjoint(meant):
             site = claimed_site(array, claims[0])
             other = made.setdefault(claims[0], site)
             if other is not site:
                 raise _of_two_sizes(model, claims[0], other, site)
-            tables.append(Table(layer, site.size, arrays=[site]))
+            yield Table(layer, site.size, arrays=[site])
             sizes.add(site.size)
-    return tables, shared
 
 
 def _said(table: Table, claim: Also) -> Table:
