@@ -47,10 +47,10 @@ def prove_uses(
     weighing = [layer for layer in inner_layers(model) if _weighs(layer)]
     watch = partial(_watching, leave, frozenset(map(id, weighing)))
     rounding = tolerance(model)
-    alone = _outputs(model, new, watch)
+    alone = _outputs(model, new, watch, size)
 
     def compare(old: list[tuple[Any, int]]) -> tuple[int, int]:
-        unlike = _unlike(alone, _outputs(model, old, watch), rounding)
+        unlike = _unlike(alone, _outputs(model, old, watch, size), rounding)
         return unlike, sum(rows for _, rows in old)
 
     unlike, count = compare(first)
@@ -59,7 +59,7 @@ def prove_uses(
     if not unlike:
         detail = f"each as {_SEVERAL} or more of {count} old ones"
         return Check(NAME, "passed", detail)
-    name = _first_use(model, new, first, watch, rounding)
+    name = _first_use(model, new, first, watch, rounding, size)
     who = f"layer {name!r}" if name else "the model itself"
     remedy = f"add --leave {name} (leave='{name}')"
     if name not in named:
@@ -121,18 +121,28 @@ def _without(array: Any, axis: int) -> tuple[int, ...]:
 
 
 def _outputs(
-    model: Any, batches: Iterable[tuple[Any, int]], watch: _Watch
+    model: Any, batches: Iterable[tuple[Any, int]], watch: _Watch, size: int
 ) -> list[np.ndarray]:
     """Each output of a model, a row for each id."""
     with watch():
         runs = [(run_model(model, batch), rows) for batch, rows in batches]
-    return _stacked(runs)
+    return _stacked(runs, size)
 
 
-def _stacked(runs: list[tuple[list[np.ndarray], int]]) -> list[np.ndarray]:
-    """What several batches gave, one below the other, where it has their rows."""
+def _stacked(runs: list[tuple[list[np.ndarray], int]], size: int) -> list[np.ndarray]:
+    """What several batches gave, one below the other, where it has their rows.
+
+    Scores of `size` ids are sorted: an id that comes in may raise its own.
+    """
+
+    def row_by_row(output: np.ndarray, rows: int) -> np.ndarray:
+        for axis in range(1, output.ndim):
+            if output.shape[axis] == size:
+                output = np.sort(output, axis)
+        return output[:rows].reshape(rows, -1)
+
     return [
-        np.concatenate([o[:rows].reshape(rows, -1) for o, (_, rows) in parts])
+        np.concatenate([row_by_row(o, rows) for o, (_, rows) in parts])
         for parts in (
             list(zip(outputs, runs, strict=True))
             for outputs in zip(*(outputs for outputs, _ in runs), strict=False)
@@ -159,7 +169,7 @@ def _same(row: np.ndarray, others: np.ndarray, rounding: float) -> np.ndarray:
 
 
 def _first_use(
-    model: Any, new: Any, old: Any, watch: _Watch, rounding: float
+    model: Any, new: Any, old: Any, watch: _Watch, rounding: float, size: int
 ) -> str | None:
     """The first layer or operation that makes numbers of ids in that way, if seen."""
     with watch() as made:
@@ -174,7 +184,7 @@ def _first_use(
         names = [name for name, _ in made]
     for number, name in enumerate(names):
         one, other = (
-            _stacked([(run[number : number + 1], rows) for run, rows in runs])
+            _stacked([(run[number : number + 1], rows) for run, rows in runs], size)
             for runs in of_each
         )
         if one and other and name != model.name and _unlike(one, other, rounding):

@@ -242,3 +242,24 @@ def test_a_number_that_training_alone_uses_is_asked_about(tmp_path: Path) -> Non
     with pytest.raises(AmbiguousVocabularyError, match=r"loss\.config\.count=\d+"):
         grow(source, rows=2)
     assert grow(source, rows=2, leave="mine").plan.new_size == SIZE + 2
+
+
+@register
+class Pointer(Counted):
+    """Raises the score of each id that comes in."""
+
+    def call(self, scores: Any, x: Any) -> Any:
+        return scores + ops.one_hot(x, self.count)
+
+
+def test_a_number_without_which_nothing_larger_is_built_follows(tmp_path: Path) -> None:
+    x = ids()
+    scores = layers.Dense(SIZE, name="head")(layers.Embedding(SIZE, DIM)(x))
+    keras.Model(x, Pointer(SIZE, name="pointer")(scores, x)).save(
+        tmp_path / "old.keras"
+    )
+    report = grow(tmp_path / "old.keras", rows=2, also="head:1", leave="pointer")
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    new = keras.models.load_model(tmp_path / "new.keras")
+    assert new.get_layer("pointer").count == SIZE + 2

@@ -89,6 +89,16 @@ def equal_numbers(asking: Asking, size: int) -> list[ConfigPath]:
     return [place for place, count in counts if count == size][:_MOST]
 
 
+def needed_beside(
+    asking: Asking, numbers: list[ConfigPath], size: int
+) -> ConfigPath | None:
+    """The one other number of that size without which Keras builds nothing larger."""
+    others = [place for place in equal_numbers(asking, size) if place not in numbers]
+    taken = [p for p in others if not asking.vary([*numbers, p]).problem]
+    single = len(taken) == 1 and words_in(asking.value(taken[0])) is None
+    return taken[0] if single else None
+
+
 def word_lists(asking: Asking) -> list[ConfigPath]:
     """The places of all lists of words or integers in the configuration."""
     places = numbers_in(asking.config.get("config"), ("config",))

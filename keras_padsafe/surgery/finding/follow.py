@@ -11,7 +11,10 @@ from keras_padsafe.archive import StoredArray
 from keras_padsafe.saved_model.config_path import config_key, flag_key, value_at
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.claims import counts_of
-from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
+from keras_padsafe.surgery.finding.counting_numbers import (
+    equal_numbers,
+    needed_beside,
+)
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import held_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
@@ -32,6 +35,10 @@ _NEARLY = 4  # Beside the rows that a number counts there are some for a mask, s
 def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
     """Adds arrays, slots and numbers that were shown to follow the vocabulary."""
     found = asking.vary(draft.numbers)
+    if found.problem and (place := needed_beside(asking, draft.numbers, draft.size)):
+        reason = "shown: Keras builds a larger model only with it"
+        draft.add_config([ConfigSite(place, asking.value(place), "table", reason)])
+        found = asking.vary(draft.numbers)
     keys = ", ".join(config_key(place) for place in draft.numbers)
     if found.problem:
         draft.unexplained.append(
