@@ -1,6 +1,7 @@
 """Arrays that may be tables, where no vocabulary was found: the error names them."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from keras_padsafe.facts.operations import BINS, COLUMNS
 from keras_padsafe.facts.rules import rule_of
@@ -42,7 +43,7 @@ def find_near_tables(model: ModelFile) -> list[Doubt]:
 
 def _inputs(model: ModelFile) -> Iterator[Doubt]:
     """Inputs that may take columns of ids: they look like any features."""
-    for layer, width in columns_outside(model):
+    for layer, width in islice(columns_outside(model), _MOST):
         for site in takers_of(model, [layer], width.value).kernels[:1]:
             yield doubt_of(
                 layer,
