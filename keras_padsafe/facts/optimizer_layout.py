@@ -11,7 +11,7 @@ SlotFill = float | Literal["weight"]
 
 
 MOVES_ALL = frozenset(("Adafactor", "Ftrl", "Lamb"))
-"""Moves an entry of a vector by what the others are, or without any gradient."""
+"""Moves an entry of a vector by more than its own gradient."""
 
 
 def slots_of(

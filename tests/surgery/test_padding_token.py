@@ -163,7 +163,7 @@ def test_the_table_of_ids_tells_what_was_dropped(tmp_path: Path) -> None:
     _embedding().save(tmp_path / "old.keras")
     plan = kp.surgery.plan(
         tmp_path / "old.keras",
-        old_vocabulary=["a", "b", "c", "d"],
+        old_vocabulary=["a", "b", "c", "d", *(f"w{n}" for n in range(4, SIZE))],
         new_vocabulary=["d", "new", "b"],
     )
     plan.save_map(tmp_path / "ids.csv")

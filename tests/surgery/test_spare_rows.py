@@ -305,7 +305,7 @@ UNPROMISED: dict[str, tuple[Any, str]] = {
     ),
     "optimizer": (
         lambda: _compiled(_model(head=layers.Dense(SIZE, **HEAD)), "ftrl"),
-        "Ftrl moves a bias by what the others are",
+        "Ftrl does not move each bias by its own gradient alone",
     ),
 }
 

@@ -80,8 +80,8 @@ def _moved_by_optimizer(model: ModelFile) -> Iterator[str]:
     for _, one in walk_values(compiled.get("optimizer")):
         if isinstance(one, dict) and one.get("class_name") in MOVES_ALL:
             yield (
-                f"{one['class_name']} moves a bias by what the others are, and that of "
-                "a spare row is low beyond all others"
+                f"{one['class_name']} does not move each bias by its own gradient "
+                "alone, and that of a spare row is low beyond all others"
             )
 
 
