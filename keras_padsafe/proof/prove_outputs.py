@@ -265,6 +265,8 @@ def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
 
 def _without_row(pair: Pair, asked: set[int], sampler: Sampler) -> str | None:
     """What is to say where a new id reads the row of another."""
+    if not sampler.feeds_new_ids:
+        return None
     watch, count = Watch(pair.new), 0
     with watch.watching():
         for batch, rows in sampler.each_alone(new=True, most=_MOST_ALONE):

@@ -41,6 +41,17 @@ class Sampler:
         """Whether it is known of any input what stands for padding."""
         return any(pad is not None for pad in self._pads)
 
+    @property
+    def feeds_new_ids(self) -> bool:
+        """Whether each part that is asked for takes new ids or words as they are."""
+        pair = self._pair
+        return all(
+            pair.changed_ids(part.direct)
+            or any(pair.old[n].kind == "words" for n in part.doors)
+            for part, pool in zip(self._parts, self._pools, strict=True)
+            if pool and pool.fresh is not None
+        )
+
     def samples(self) -> Iterator[tuple[Any, Any]]:
         """Batches with all old ids, or a few thousand of them, for the two models."""
         old, new = ([p and getattr(p, n) for p in self._pools] for n in ("old", "new"))

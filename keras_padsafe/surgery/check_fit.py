@@ -59,20 +59,26 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     return replace(plan, needs_proof=plan.needs_proof or made.needs_proof)
 
 
-def _places(
-    arrays: Iterable[ArrayChange], change: Change
-) -> dict[str, tuple[Any, ...]]:
+def _places(arrays: Iterable[ArrayChange], change: Change) -> dict[str, str]:
     """What follows from the file for each array; a number in new entries does too.
 
-    The weight of a word is that of another checkpoint.
+    But the weight of a word, which is that of another checkpoint.
     """
+    makes = change.row_map.new_count
 
-    def what(array: ArrayChange) -> str:
+    def told(array: ArrayChange) -> str:
         is_number = not isinstance(array.fill, str) and array.role != "word weights"
-        filled = change.row_map.new_count and is_number
-        return f"axis {array.axis}" + (f", filled with {array.fill}" if filled else "")
+        parts = {
+            "axis": str(array.axis),
+            "new entries": array.fill if makes and is_number else None,
+            "stretches from": array.starts,
+            "without": array.skips,
+            "as": array.like,
+            "quantised": array.quantised,
+        }
+        return ", ".join(f"{name} {value}" for name, value in parts.items() if value)
 
-    return {a.path: (what(a), a.starts, a.skips, a.like, a.quantised) for a in arrays}
+    return {array.path: told(array) for array in arrays}
 
 
 def _check_words(

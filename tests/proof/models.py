@@ -61,6 +61,12 @@ def ids_that_start_at_one(size: int) -> keras.Model:
     return keras.Model(x, flat(table(size)(x + 1)))
 
 
+def ids_that_start_at_minus_one(size: int) -> keras.Model:
+    """What enters the table is one less than the input."""
+    x = ids()
+    return keras.Model(x, flat(table(size)(x - 1)))
+
+
 def ids_into_table_and_head(size: int) -> keras.Model:
     x = ids()
     h = layers.Dense(size, name="head")(table(size)(x))

@@ -27,6 +27,7 @@ from .models import (
     divided_by_ten,
     head_that_stays,
     ids_into_table_and_head,
+    ids_that_start_at_minus_one,
     ids_that_start_at_one,
     modulo,
     noisy,
@@ -144,6 +145,11 @@ def test_a_row_for_all_ids_beyond_stays_the_last(tmp_path: Path) -> None:
     assert f"--at {SIZE - 1}" in appended.detail
     before_it = np.array([*range(SIZE - 1), *[-1] * ADDED, SIZE - 1])
     checks = proved(*moved(clipped, before_it, tmp_path))
+    assert verdict_of(checks.values()) == "proved", checks
+
+
+def test_ids_that_are_shifted_down_are_proved(tmp_path: Path) -> None:
+    checks = proved(*moved(ids_that_start_at_minus_one, APPEND, tmp_path))
     assert verdict_of(checks.values()) == "proved", checks
 
 

@@ -919,3 +919,35 @@ def test_numbers_that_repeat_are_no_words(tmp_path: Path) -> None:
     source = saved(Listed(counts), tmp_path / "old.keras")
     with pytest.raises(SurgeryError, match="no vocabulary was found"):
         grow(source, rows=ADDED)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Features(Configured):
+    """A table for each feature, counted by a dictionary of sizes."""
+
+    def __init__(self, sizes: dict[str, int], **options: Any) -> None:
+        super().__init__({"sizes": dict(sizes)}, **options)
+        self.tables = [layers.Embedding(n + 1, DIM, name=k) for k, n in sizes.items()]
+
+    def build(self, shape: Any) -> None:
+        for table in self.tables:
+            table.build(shape)
+
+    def call(self, x: Any) -> Any:
+        parts = [table(x[:, n]) for n, table in enumerate(self.tables)]
+        return ops.concatenate(parts, axis=-1)
+
+
+def test_a_claim_that_says_what_counts_leaves_a_table_its_own_ids(
+    tmp_path: Path,
+) -> None:
+    x = keras.Input((2,), dtype="int32")
+    layer = Features({"user": SIZE, "movie": SIZE}, name="features")
+    keras.Model(x, layer(x)).save(source := tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="or names one") as asked:
+        grow(source, rows=ADDED, vocabulary="user")
+    (claim,) = re.findall(r"--also (\S+)", str(asked.value))
+    report = grow(source, rows=ADDED, vocabulary="user", also=claim)
+    assert len(_shapes(report)) == 1
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert config["sizes"] == {"user": SIZE + ADDED, "movie": SIZE}

@@ -18,13 +18,18 @@ from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of
 
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
-    tables = [{s.path for t in d.tables for s in t.arrays} for d in drafts]
-    for number, vocabulary in enumerate(drafts):
+    owners = {s.path: d.name for d in drafts for t in d.tables for s in t.arrays}
+    for vocabulary in drafts:
         bound = {site.path: site.axis for site in vocabulary.arrays}
-        others = set[str]().union(*tables[:number], *tables[number + 1 :])
         for layer, array, claims in model.claimed:
             claim = by_size(layer, array, claims).get(vocabulary.size)
-            if claim is None or array.path in others - bound.keys():
+            if claim is None:
+                continue
+            if array.path in owners.keys() - bound.keys():
+                vocabulary.notes.append(
+                    f"--also {claim.text} is of vocabulary {owners[array.path]!r}, "
+                    "which stays as it is."
+                )
                 continue
             whole = {c.axis for c in claims if array.shape[c.axis] == vocabulary.size}
             if claim.axis in whole and array.path not in bound:

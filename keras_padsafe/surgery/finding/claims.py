@@ -126,10 +126,11 @@ def _check_also(
     """Refuses an axis that no array of the place has, and a key that holds no size."""
     fitting = [pair for pair in named if claim.axis < len(pair[1].shape)]
     if not fitting:
-        shapes = ", ".join(str(array.shape) for _, array in named) or "none"
+        shapes = ", ".join(f"{array.path} {array.shape}" for _, array in named)
         raise SurgeryError(
             f"{archive.path}: also: {claim.text!r}: no array of {claim.place!r} has an "
-            f"axis {claim.axis}. Expected: an axis of its arrays. Shapes: {shapes}."
+            f"axis {claim.axis}. Expected: an axis of its arrays, or of one of a layer "
+            f"in it, by its path. Its arrays: {shapes or 'none'}."
         )
     counts = [
         count

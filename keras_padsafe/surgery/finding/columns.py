@@ -134,6 +134,8 @@ def _leaves_zeros(call: Call, shape: list[Any] | None) -> bool:
         return config.get("offset") in (0, 0.0) and isinstance(
             config.get("scale"), int | float
         )
+    if kind == "Masking":
+        return config.get("mask_value") in (0, 0.0)
     if kind == "GetItem":
         return leaves_last_axis(call.arguments.get("1"), shape)
     if kind in SUMS_UP_STEPS:

@@ -16,8 +16,7 @@ from keras_padsafe.surgery.finding.tables import Table, known_tables
 def own_and_shared_tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
     """The tables with ids of their own, and those that share the ids of another.
 
-    The latter are those of which the user says that they belong to one of their size;
-    one with a key may be meant to be counted by it, and so is among the former too.
+    The latter are those of which the user says that they belong to one of their size.
     """
     found = [
         table
@@ -31,10 +30,15 @@ def own_and_shared_tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
         both.append((table, None if table.is_encoding else said.get(place)))
     free = {table.size for table, claim in both if claim is None}
     shared = [_said(t, c) for t, c in both if c is not None and t.size in free]
-    own = [t for t, c in both if c is None or c.key or t.size not in free]
+    own = [t for t, c in both if c is None or _counts(t, c) or t.size not in free]
     places = {(site.path, site.axis) for table in found for site in table.arrays}
     settled = {said[place] for place in said.keys() & places}
     return [*own, *_of_other_sizes(model, {t.size for t in own}, settled)], shared
+
+
+def _counts(table: Table, claim: Also) -> bool:
+    """Whether a claim may only say what counts a table of which Keras was asked."""
+    return claim.key is not None and table.name is not None
 
 
 def _of_other_sizes(
