@@ -35,9 +35,8 @@ _NEARLY = 4  # Beside the rows that a number counts there are some for a mask, s
 def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
     """Adds arrays, slots and numbers that were shown to follow the vocabulary."""
     found = asking.vary(draft.numbers)
-    if found.problem and (place := needed_beside(asking, draft.numbers, draft.size)):
-        reason = "shown: Keras builds a larger model only with it"
-        draft.add_config([ConfigSite(place, asking.value(place), "table", reason)])
+    if found.problem:
+        _add_needed(model, asking, draft)
         found = asking.vary(draft.numbers)
     keys = ", ".join(config_key(place) for place in draft.numbers)
     if found.problem:
@@ -72,6 +71,17 @@ def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
             draft.unexplained += doubts
     draft.add_config(_records(asking, found, keys))
     _look_at_last_ids(model, draft)
+
+
+def _add_needed(model: ModelFile, asking: Asking, draft: Draft) -> None:
+    """Adds a number without which nothing larger is built; its layer is settled so."""
+    place = needed_beside(asking, draft.numbers, draft.size)
+    layer = next(model.around(place)) if place else None
+    if place is None or layer is None or model.claims.leaves(layer):
+        return
+    reason = "shown: Keras builds a larger model only with it"
+    draft.add_config([ConfigSite(place, asking.value(place), "table", reason)])
+    draft.unexplained = [d for d in draft.unexplained if d.place != layer.name]
 
 
 def _look_at_last_ids(model: ModelFile, draft: Draft) -> None:
