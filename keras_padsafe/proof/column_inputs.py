@@ -25,7 +25,8 @@ class ColumnInputs:
         self._maps: dict[int, tuple[int, RowMap]] = {}
         both = zip(inputs, keras.tree.flatten(model_inputs(after)), strict=False)
         for number, (one, other) in enumerate(both if change else ()):
-            for axis, (old, new) in enumerate(zip(one.shape, other.shape, strict=True)):
+            sizes = zip(one.shape, other.shape, strict=False)
+            for axis, (old, new) in enumerate(sizes):
                 row_map = change and new and change.along(int(old or 0), new)
                 if row_map and old != new:
                     self._maps[number] = axis, row_map

@@ -334,3 +334,14 @@ def test_a_file_that_keras_saved_again_is_proved_by_its_plan(
     old, new, plan = files
     keras.models.load_model(new).save(again := tmp_path / "again.keras")
     assert kp.surgery.verify(old, again, plan).verdict == "proved"
+
+
+def test_a_file_whose_input_has_another_rank_is_wrong(tmp_path: Path) -> None:
+    old, other = tmp_path / "old.keras", tmp_path / "other.keras"
+    x = keras.Input((None, 11))
+    keras.Model(x, keras.layers.LSTM(4)(x)).save(old)
+    x = keras.Input((5, 2, 11))
+    h = keras.layers.LSTM(4)(keras.layers.Reshape((10, 11))(x))
+    keras.Model(x, h).save(other)
+    plan = kp.surgery.plan(old, rows=2, also="layers/lstm/cell/vars/0:0")
+    assert kp.surgery.verify(old, other, plan).verdict == "wrong"
