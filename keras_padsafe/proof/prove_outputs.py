@@ -85,7 +85,7 @@ def pair_models(
     if change is None:
         reach = find_reach(before, old)
     else:
-        mine = [d.size for d in old if d.kind == "ids" and d.is_of(change.arrays)]
+        mine = [d.size for d in old if d.kind == "ids" and d.is_of(change.tables)]
         sizes = [change.row_map.old_size, *mine]
         reach = find_reach(before, old, ids=min(sizes), may_lack=True)
     pair = Pair(before, after, reach, old, new, change)

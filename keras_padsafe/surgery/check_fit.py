@@ -62,7 +62,8 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
 def _places(arrays: Iterable[ArrayChange], change: Change) -> dict[str, str]:
     """What follows from the file for each array; a number in new entries does too.
 
-    But the weight of a word, which is that of another checkpoint.
+    But 0, which stands in the place of means where padding comes back, and the weight
+    of a word, which is that of another checkpoint.
     """
     makes = change.row_map.new_count
 

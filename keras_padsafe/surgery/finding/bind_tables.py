@@ -1,6 +1,7 @@
 """Sorts the tables of a model into id spaces, with the words that name the ids."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -39,14 +40,8 @@ def find_id_spaces(model: ModelFile) -> list[Draft]:
     for draft in drafts:
         own = {site.path for site in draft.arrays}
         for table in claimed:
-            path = table.arrays[0].path
-            if table.size == draft.size and path not in own:
-                names = list(draft.layers)
-                draft.tables.append(table)
-                draft.calls += model.graph.calls_of(table.layer)
-                _add_table(draft, table)
-                if path in with_ids:  # Its name is that of its own ids.
-                    draft.layers = names
+            if table.size == draft.size and table.arrays[0].path not in own:
+                _share(draft, table, model, with_ids)
     tokenizers = [
         layer
         for layer in model.layers
@@ -178,6 +173,21 @@ def _add_table(draft: Draft, table: Table) -> None:
     draft.add_config(padding)
     if not padding:
         draft.maskless.append(table.name or table.layer.name)
+
+
+def _share(
+    draft: Draft, table: Table, model: ModelFile, with_ids: Collection[str]
+) -> None:
+    """Adds a table of which the user says that it takes the same ids.
+
+    One among those `with_ids` of their own goes by its name there alone.
+    """
+    names = list(draft.layers)
+    draft.tables.append(table)
+    draft.calls += model.graph.calls_of(table.layer)
+    _add_table(draft, table)
+    if table.arrays[0].path in with_ids:
+        draft.layers = names
 
 
 def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) -> None:

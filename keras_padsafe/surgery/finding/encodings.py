@@ -34,10 +34,9 @@ def known_encodings(model: ModelFile) -> list[Table]:
             reason = f"{layer.class_name} makes a column for each id, {key}={size}"
             table.config.append(site_in(layer, key, "table", reason))
             found.append(table)
-    claimed = {(a.path, c.axis) for _, a, claims in model.claimed for c in claims}
-    for layer, width in columns_outside(model) if claimed else ():
+    for layer, width in columns_outside(model) if model.said else ():
         kernels = takers_of(model, [layer], width.value).kernels
-        if claimed.intersection((site.path, site.axis) for site in kernels):
+        if any((site.path, site.axis) in model.said for site in kernels):
             table = Table(layer, width.value, is_encoding=True, arrays=kernels)
             table.config.append(width)
             found.append(table)
@@ -85,11 +84,12 @@ def twin_shift(wide: LayerNode, deep: LayerNode, model: ModelFile) -> int | None
 
     `None` if they take in other text, or know other words.
     """
+    if _fed_by(wide, model) != _fed_by(deep, model):
+        return None
     mine, other = (_words(one, model) for one in (wide, deep))
     if mine is None or other is None or mine[1] != other[1]:
         return None
-    same_text = _fed_by(wide, model) == _fed_by(deep, model)
-    return other[0] - mine[0] if same_text else None
+    return other[0] - mine[0]
 
 
 def _words(

@@ -48,6 +48,11 @@ class ModelFile:
         ]
 
     @cached_property
+    def said(self) -> dict[tuple[str, int], Also]:
+        """What the user said of each axis of an array, by path and axis."""
+        return {(a.path, c.axis): c for _, a, claims in self.claimed for c in claims}
+
+    @cached_property
     def lookup_names(self) -> Counter[str]:
         """How many lookup layers bear each name: one in each of several models can."""
         return Counter(layer.name for layer in self.layers if layer.kind in LOOKUPS)

@@ -23,7 +23,7 @@ def own_and_shared_tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
         for table in _found(model)
         if not model.claims.leaves_table(table.layer, table.arrays[0].path)
     ]
-    said = {(a.path, c.axis): c for _, a, claims in model.claimed for c in claims}
+    said = model.said
     both: list[tuple[Table, Also | None]] = []
     for table in found:
         place = table.arrays[0].path, table.arrays[0].axis
