@@ -13,7 +13,7 @@ from keras_padsafe.surgery.finding.shown_tables import (
     unnumbered,
 )
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
-from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of
+from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, Draft, doubt_of
 
 
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
@@ -55,7 +55,7 @@ def on_two_axes(layer: LayerNode, path: str) -> Doubt:
         layer,
         f"holds {path}, which runs over the ids along two axes, for example from a "
         "column for each id to a score for each id",
-        "It cannot be grown in the file: grow it in Keras",
+        IN_KERAS,
     )
 
 

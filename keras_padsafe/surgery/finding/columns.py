@@ -27,7 +27,7 @@ from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import quantised_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.tables import array_below
-from keras_padsafe.surgery.finding.vocabulary import Doubt, adding, doubt_of
+from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, adding, doubt_of
 
 _RECORD, _COLUMNS = "shape of the encoding", {"class_name": "__keras_tensor__"}
 _MOST_STRETCHES = 1 << 20  # in all that the columns of one encoding pass through
@@ -103,7 +103,7 @@ def _called_otherwise(
                 layer,
                 f"is called on the columns that {name!r} makes of ids and, with the "
                 "same weights, on other inputs",
-                "It cannot be grown in the file: grow it in Keras",
+                IN_KERAS,
             )
 
 
@@ -262,7 +262,7 @@ def _built(call: Call, columns: dict[Call, Columns]) -> dict[ConfigPath, Columns
 
 
 def _unknown(call: Call, name: str) -> Doubt:
-    layer, remedy = call.layer, "It cannot be grown in the file: grow it in Keras"
+    layer, remedy = call.layer, IN_KERAS
     if layer.arrays:
         remedy = (
             f"{adding(f'{layer.name}:AXIS')} if that axis of its weights runs over the "

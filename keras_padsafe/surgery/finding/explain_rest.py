@@ -17,6 +17,7 @@ from keras_padsafe.surgery.finding.unknown_layers import (
     is_own_class,
 )
 from keras_padsafe.surgery.finding.vocabulary import (
+    IN_KERAS,
     Doubt,
     Draft,
     LeftAlone,
@@ -242,5 +243,5 @@ def _refuse_quantised(vocabulary: Draft) -> None:
                 f"array {site.path} has a value of type {site.dtype} for each id, and "
                 "it is not known what that of a new id is"
             )
-            remedy = "It cannot be grown in the file: grow it in Keras"
+            remedy = IN_KERAS
         vocabulary.unexplained.append(Doubt(site.path, problem, remedy))

@@ -19,6 +19,7 @@ from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import held_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import (
+    IN_KERAS,
     SAVED_AGAIN,
     Doubt,
     Draft,
@@ -142,7 +143,7 @@ def follower_site(
             f"array {array.path} of shape {array.shape} follows the vocabulary, but "
             f"has {-missing} entries more than the {draft.size} ids. The file does "
             "not say which entries belong to no id",
-            "It cannot be grown in the file: grow it in Keras",
+            IN_KERAS,
         )
     ]
 
@@ -162,7 +163,7 @@ def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Doubt]:
             path,
             f"array {path} changes from {before} to {after} when {keys} grows by "
             f"{found.by}, which is not one entry for each id",
-            "It cannot be grown in the file: grow it in Keras",
+            IN_KERAS,
         )
 
 

@@ -13,7 +13,7 @@ from keras_padsafe.surgery.finding.encodings import columns_outside, counting_ke
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.tables import stored_tables
-from keras_padsafe.surgery.finding.vocabulary import Doubt, adding, doubt_of
+from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, adding, doubt_of
 
 _MOST = 10
 
@@ -101,5 +101,5 @@ def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Doubt]:
             layer,
             "makes a column for each id, but no layer with a weight for each column "
             "was found",
-            "It cannot be grown in the file: grow it in Keras",
+            IN_KERAS,
         )

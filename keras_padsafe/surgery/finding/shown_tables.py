@@ -17,7 +17,7 @@ from keras_padsafe.surgery.finding.sites import (
     site_of,
 )
 from keras_padsafe.surgery.finding.tables import Table
-from keras_padsafe.surgery.finding.vocabulary import Doubt, adding
+from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, adding
 from keras_padsafe.surgery.finding.words import words_site
 
 
@@ -175,7 +175,7 @@ def unnumbered(path: str, place: ConfigPath) -> Doubt:
         path,
         f"array {path} follows a list of words, {config_key(place)}, and the ids of "
         "these words are not known",
-        "It cannot be grown in the file: grow it in Keras",
+        IN_KERAS,
     )
 
 
@@ -190,7 +190,7 @@ def uncounted(asking: Asking, path: str, axis: int, counting: Counting) -> Doubt
         flags = (f"--also {place}:{flag_key(rival)}" for rival in counting.rivals)
         remedy = f"Add {' or '.join(flags)}, with the one that counts the ids"
     if counting.is_odd:
-        remedy = "It cannot be grown in the file: grow it in Keras"
+        remedy = IN_KERAS
     what = f"array {path} of shape {asking.skeleton.shapes[path]}"
     what += ", which ids index," if path in asking.inside.tables else ""
     return Doubt(path, f"{what} {counting.problem}", remedy)

@@ -44,6 +44,10 @@ def doubt_of(layer: LayerNode, problem: str, remedy: str) -> Doubt:
     return Doubt(layer.name, what, remedy)
 
 
+IN_KERAS = "It cannot be grown in the file: grow it in Keras"
+"""The remedy where no flag is one."""
+
+
 def leaving(name: str) -> str:
     """How a remedy begins that leaves a layer alone."""
     return f"Add --leave {name} (leave='{name}')"
