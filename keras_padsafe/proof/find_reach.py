@@ -1,14 +1,15 @@
 """Which inputs of a model reach which of its doors: the model is asked by running it.
 
 Over a few runs every value of a batch is a series of numbers that no other value has;
-what enters a door then says by itself from where it came. Then one input changes at a
-time: what else changes behind it is made of it.
+what enters a door then says by itself from where it came. Where something else changes
+too, some inputs change at a time: what changes behind them is made of them.
 """
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -138,54 +139,123 @@ def _look(
     inputs: tuple[ModelInput, ...],
     codes: _Codes,
 ) -> Reach:
-    import keras
-
-    generator = np.random.default_rng(0)
-    turns = math.ceil(math.log(_SERIES, codes[0]))
-    runs = [[_values(i, codes[0], generator) for i in inputs] for _ in range(turns)]
-    base, owners = runs[0], [-1] * turns
-    for index, one in enumerate(inputs):
-        others = [_values(one, numbers, generator) for numbers in codes]
-        runs += [[*base[:index], other, *base[index + 1 :]] for other in others]
-        owners += [index] * len(others)
-    narrow = [*range(turns), *range(turns, len(runs), len(codes))]
-    seen, pads, outputs = [], {}, []
-    for leaves in runs:
-        watch = Watch(doors, harmless=True)
-        with watch.watching():
-            batch = keras.tree.pack_sequence_as(structure, leaves)
-            outputs = run_model(model, batch)
-        seen.append({number: watch.seen(number) for number in watch.entered})
-        pads |= watch.pads
+    trials = _Trials(model, doors, structure, inputs, codes)
+    first, wide = trials.of_all[0], trials.of_all[-1]
     direct = [[set() for _ in range(one.places)] for one in inputs]
-    derived: list[set[int]] = [set() for _ in inputs]
-    origins = _origins([runs[number] for number in narrow])
+    origins = _origins([trial.given for trial in trials.of_all[:-1]])
     hidden, ranged = set(), set()
-    for number in seen[0]:
-        values = _stacked([run.get(number) for run in seen])
+    made: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for number in first.entered:
+        values = _stacked([trial.entered.get(number) for trial in trials.of_all])
         if values is None:
             hidden.add(number)
             continue
-        series = map(tuple, values[narrow].T.tolist())
-        found = [origins.get(one) for one in series]
+        found = [origins.get(tuple(series)) for series in values[:-1].T.tolist()]
         for column, origin in enumerate(found):
             if origin is not None:
                 index, value = origin
                 direct[index][value % inputs[index].places].add(number)
-                last = turns + (index + 1) * len(codes) - 1
-                if values[last, column] != runs[last][index].flat[value]:
+                if values[-1, column] != wide.given[index].flat[value]:
                     ranged.add(number)
-        made = values[:, np.array([origin is None for origin in found], bool)]
-        moved = np.flatnonzero((made != made[:1]).any(axis=1))
-        for run in moved[moved >= turns]:
-            derived[owners[run]].add(number)
-        if not len(moved):
-            _check_positions(doors[number], made[0])
+        others = np.flatnonzero([origin is None for origin in found])
+        if (values[:, others] != values[0, others]).any():
+            made[number] = others, values[0]
+        else:
+            _check_positions(doors[number], values[0, others])
+    derived: list[set[int]] = [set() for _ in inputs]
+    if made:
+        move = partial(trials.move, made=made)
+        for index, ways in _makers(range(len(inputs)), {*made}, move):
+            derived[index] |= ways
     for ways, places in zip(derived, direct, strict=True):
         ways |= set() if any(places) else hidden
-    output_size = sum(output.size for output in outputs) // len(base[0])
+    output_size = first.output_size // len(first.given[0])
     parts = tuple(_parts(direct, derived, frozenset(ranged)))
-    return Reach(structure, inputs, parts, pads, output_size)
+    return Reach(structure, inputs, parts, trials.pads, output_size)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A run of the model: its batch, what entered each door, and how much it gave."""
+
+    given: list[np.ndarray]
+    entered: dict[int, np.ndarray | None]
+    output_size: int
+
+
+class _Trials:
+    """Runs of a model on batches of chance.
+
+    In those `of_all`, every input has other values each time; only in the last one may
+    they be as large as there are numbers.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        doors: list[Door],
+        structure: Any,
+        inputs: tuple[ModelInput, ...],
+        codes: _Codes,
+    ) -> None:
+        self._model, self._doors, self._structure = model, doors, structure
+        self._inputs, self._codes = inputs, codes
+        self._chance = np.random.default_rng(0)
+        self.pads: dict[int, float] = {}
+        turns = math.ceil(math.log(_SERIES, codes[0]))
+        numbers = [codes[0]] * (turns + 1) + [codes[1]]
+        self.of_all = [self._run(n, range(len(inputs))) for n in numbers]
+
+    def move(
+        self,
+        some: Sequence[int],
+        made: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    ) -> set[int]:
+        """The doors at which values change if some inputs alone do.
+
+        `made` has the columns to look at for each, and what entered at first.
+        """
+        moved = set[int]()
+        for numbers in self._codes:
+            entered = self._run(numbers, some).entered
+            for door, (columns, before) in made.items():
+                now = entered.get(door)
+                same = now is not None and now.shape == before.shape
+                if not same or (now[columns] != before[columns]).any():
+                    moved.add(door)
+        return moved
+
+    def _run(self, numbers: int, some: Sequence[int]) -> _Trial:
+        import keras
+
+        given = [
+            _values(one, numbers, self._chance)
+            if index in some
+            else self.of_all[0].given[index]
+            for index, one in enumerate(self._inputs)
+        ]
+        watch = Watch(self._doors, harmless=True)
+        with watch.watching():
+            batch = keras.tree.pack_sequence_as(self._structure, given)
+            outputs = run_model(self._model, batch)
+        self.pads |= watch.pads
+        entered = {number: watch.seen(number) for number in watch.entered}
+        return _Trial(given, entered, sum(output.size for output in outputs))
+
+
+def _makers(
+    some: Sequence[int], moved: set[int], move: Callable[[Sequence[int]], set[int]]
+) -> Iterator[tuple[int, set[int]]]:
+    """The inputs among some that change anything behind them, and at which doors.
+
+    Halves of them change at once: what changes nothing is not looked into.
+    """
+    half = len(some) // 2
+    if not half:
+        yield some[0], moved
+    for part in (some[:half], some[half:]) if half else ():
+        if ways := move(part):
+            yield from _makers(part, ways, move)
 
 
 def _origins(runs: list[list[np.ndarray]]) -> dict[tuple[Any, ...], tuple[int, int]]:
