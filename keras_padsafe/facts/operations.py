@@ -78,6 +78,9 @@ KEEPS_ZERO = frozenset(
 )
 """Makes of each value alone another one, and of 0 a 0, when a model is not trained."""
 
+TELLS_ZERO = frozenset(("Greater", "Less", "NotEqual"))
+"""The same, where each value is compared with 0."""
+
 ZERO_ACTIVATIONS = frozenset(
     "linear relu relu6 leaky_relu elu selu gelu silu swish tanh softsign mish".split()
 )
@@ -90,6 +93,9 @@ SUMS_UP_STEPS = frozenset(
 
 REDUCES = frozenset(("Sum", "Mean", "Max", "Min"))
 """The same over the axes that are named."""
+
+IGNORES_ZEROS = frozenset(("Any", "CountNonzero", "Sum"))
+"""Reduces the axes that are named to what it would be without the zeros in them."""
 
 INPUT_KERNELS = {
     "Dense": {"vars/0": 0},

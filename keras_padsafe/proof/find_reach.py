@@ -220,8 +220,9 @@ class _Trials:
             entered = self._run(numbers, some).entered
             for door, (columns, before) in made.items():
                 now = entered.get(door)
-                same = now is not None and now.shape == before.shape
-                if not same or (now[columns] != before[columns]).any():
+                if now is None or now.shape != before.shape:
+                    moved.add(door)
+                elif (now[columns] != before[columns]).any():
                     moved.add(door)
         return moved
 

@@ -1,6 +1,5 @@
 """Places of config.json."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,10 +25,19 @@ def walk_values(value: Any, path: ConfigPath = ()) -> Iterator[tuple[ConfigPath,
             yield from walk_values(inner, (*path, index))
 
 
-def keys_of(text: str) -> ConfigPath:
-    """The keys that people write so: `sizes[2].words` is `("sizes", 2, "words")`."""
-    found = re.findall(r"\[([0-9]{1,9})\]|([^.\[\]]+)", text)
-    return tuple(int(number) if number else key for number, key in found)
+def places_of(key: str, value: Any, path: ConfigPath = ()) -> Iterator[ConfigPath]:
+    """The places below a value that people write so: `sizes[2].words`.
+
+    A key may hold dots itself.
+    """
+    if not key:
+        yield path
+    steps = enumerate(value) if isinstance(value, list) else ()
+    for step, inner in value.items() if isinstance(value, dict) else steps:
+        written = config_key((step,))
+        rest = key.removeprefix(written)
+        if rest != key and (not rest or rest[0] in ".["):
+            yield from places_of(rest.removeprefix("."), inner, (*path, step))
 
 
 def flag_key(path: ConfigPath) -> str:

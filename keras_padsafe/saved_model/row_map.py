@@ -214,7 +214,9 @@ class RowMap:
         total = 0
         for run in runs:
             match run:
-                case [int(old), int(count)] if old >= NEW and count > 0:
+                case [old, count] if (
+                    type(old) is type(count) is int and old >= NEW and count > 0
+                ):
                     total += count
                 case _:
                     raise SurgeryError(

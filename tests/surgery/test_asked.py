@@ -367,7 +367,7 @@ class Summed(Configured):
 
 
 def test_a_number_is_named_as_it_is_printed(tmp_path: Path) -> None:
-    sizes = {"words": SIZE - 2, "buckets": 2}
+    sizes = {"words": SIZE - 2, "hash.buckets": 2}
     source = saved(Summed(sizes, name="own"), tmp_path / "old.keras")
     with pytest.raises(SurgeryError, match="follows each of several numbers") as it:
         grow(source, rows=ADDED)
@@ -377,7 +377,7 @@ def test_a_number_is_named_as_it_is_printed(tmp_path: Path) -> None:
         grow(source, rows=ADDED, also=[claims[-1].rpartition(":")[0]])
     grow(source, rows=ADDED, also=[claims[-1]])
     config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
-    assert config["sizes"] == {**sizes, "buckets": 2 + ADDED}
+    assert config["sizes"] == {**sizes, "hash.buckets": 2 + ADDED}
 
 
 @keras.saving.register_keras_serializable("tests.asked")

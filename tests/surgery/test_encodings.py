@@ -71,6 +71,59 @@ def test_columns_made_outside_grow_once_they_are_said_to_be_ids(
     np.testing.assert_allclose(after[..., :SIZE], before, atol=1e-6)
 
 
+def _masked(size: int) -> keras.Model:
+    letters = keras.Input((STEPS, size))
+    return keras.Model(letters, layers.LSTM(3, name="d")(layers.Masking()(letters)))
+
+
+def _counted(size: int) -> keras.Model:
+    words = keras.Input((size,))
+    count = ops.sum(words, axis=-1, keepdims=True)
+    x = layers.Concatenate()([layers.Dense(2, name="d")(words), count])
+    return keras.Model(words, layers.Dense(1)(x))
+
+
+def _compared(size: int) -> keras.Model:
+    both = [keras.Input((size,), name=name) for name in ("left", "right")]
+    dense = layers.Dense(2, name="d")
+    return keras.Model(both, layers.Dot(1)([dense(one) for one in both]))
+
+
+def _by_cells(size: int) -> keras.Model:
+    rnn = layers.Bidirectional(layers.RNN(layers.GRUCell(3)), name="d")
+    return keras.Model(letters := keras.Input((STEPS, size)), rnn(letters))
+
+
+@only_once
+@pytest.mark.parametrize("build", [_masked, _counted, _compared, _by_cells])
+def test_a_claim_on_columns_is_enough_where_zeros_change_nothing(
+    build: zoo.Build, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(build, SIZE, source)
+    report = kp.surgery.grow(source, target, rows=zoo.ADDED, also="d:0")
+    assert report.certificate is not None
+    assert report.certificate.verdict == "proved"
+    save(build, SIZE + zoo.ADDED, source)
+    assert_same_structure(read(target), read(source))
+
+
+@only_once
+def test_encodings_before_one_kernel_have_the_same_ids(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+
+    def build(size: int) -> keras.Model:
+        both, dense = [ids("left"), ids("right")], layers.Dense(2)
+        made = [dense(layers.CategoryEncoding(size)(one)) for one in both]
+        return keras.Model(both, layers.Add()(made))
+
+    save(build, SIZE, source)
+    kp.surgery.grow(source, target, rows=zoo.ADDED)
+    assert kp.surgery.verify(source, target).verdict == "proved"
+    save(build, SIZE + zoo.ADDED, source)
+    assert_same_structure(read(target), read(source))
+
+
 @only_once
 def test_entries_lie_at_their_stretches_and_come_back(tmp_path: Path) -> None:
     source, target, back = (tmp_path / f"{n}.keras" for n in ("old", "new", "back"))

@@ -284,6 +284,15 @@ def test_cap_rises_only_when_it_would_bind(tmp_path: Path) -> None:
         assert _lookup(grown).get_config()["max_tokens"] == expected
 
 
+def test_cap_that_the_words_have_reached_falls_with_them(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    for cap, expected in ((50, 50), (len(WORDS) + 2, 4)):
+        save(_text(max_tokens=cap), len(WORDS), source)
+        kp.surgery.trim(source, target, keep=WORDS[:2], overwrite=True)
+        trimmed = keras.models.load_model(target)
+        assert _lookup(trimmed).get_config()["max_tokens"] == expected
+
+
 REFUSED = {
     "present": (["hen", "cat"], "are in StringLookup 'lookup' already.*'cat'.*Leave"),
     "doubled": (["hen", "hen"], "given more than once.*'hen'.*Expected: each"),

@@ -112,8 +112,8 @@ def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
     bearing: dict[tuple[int, Any], int] = {}  # which table bears a mark
     for number, table in enumerate(tables):
         marks: set[Any] = {site.path for site in table.config}
-        if not table.is_encoding:  # Others may have entries in the same weights.
-            marks |= {site.path for site in table.arrays}
+        # Beside a stretch, others may have entries in the same weights.
+        marks |= {site.path for site in table.arrays if not site.starts}
         for mark in marks | _sources(table, model):
             other = bearing.setdefault((table.size, mark), number)
             one, two = sorted((first_of(number), first_of(other)))

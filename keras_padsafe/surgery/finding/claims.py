@@ -3,12 +3,13 @@
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.arguments import read_texts
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.rules import rule_of
-from keras_padsafe.saved_model.config_path import ConfigPath, keys_of, value_at
+from keras_padsafe.saved_model.config_path import ConfigPath, places_of, value_at
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.surgery.finding.heads import head_of
@@ -54,9 +55,9 @@ class Claims:
     def settles(self, layer: LayerNode) -> bool:
         """Whether the user said all that has to be known of this layer."""
         return self.leaves(layer) or any(
-            claim.key is not None and _names(claim.place, layer, array.path)
-            for claim in self.also
+            claim.key is not None
             for array in layer.arrays.values()
+            for claim in self.on(layer, array)
         )
 
     def uncounted(self, root: LayerNode) -> list[LayerNode]:
@@ -73,7 +74,8 @@ class Claims:
         return [
             claim
             for claim in self.also
-            if claim.axis < len(array.shape) and _names(claim.place, layer, array.path)
+            if claim.axis < len(array.shape)
+            and _names_within(claim.place, layer, array.path)
         ]
 
 
@@ -116,7 +118,7 @@ def _named_arrays(place: str, root: LayerNode) -> list[tuple[LayerNode, StoredAr
         (layer, array)
         for layer in root.walk()
         for array in layer.arrays.values()
-        if _names(place, layer, array.path)
+        if _names_within(place, layer, array.path)
     ]
 
 
@@ -152,13 +154,16 @@ def counts_of(
     layer: LayerNode, key: str
 ) -> Iterator[tuple[LayerNode, ConfigPath, int]]:
     """What a key counts: in a layer, in what it lies in, or anywhere in config.json."""
-    keys, around = keys_of(key), list(layer.outwards())
-    places = [(*node.path, "config", *keys) for node in around] if keys else []
-    for place in [*places, keys]:
-        try:
-            count = value_at(around[-1].serialized, place)
-        except (KeyError, IndexError, TypeError):
-            continue
+    around = list(layer.outwards())
+    whole = around[-1].serialized
+    found = [
+        (*node.path, "config", *place)
+        for node in around
+        for place in places_of(key, node.config)
+        if place
+    ]
+    for place in [*found, *places_of(key, whole)]:
+        count = value_at(whole, place)
         if is_count(count):
             inside = (n for n in around if place[: len(n.path)] == n.path)
             yield next(inside), place, count
@@ -183,3 +188,10 @@ def _names(place: str, layer: LayerNode, path: str) -> bool:
     inside = path.removeprefix(f"{layer.weights_path}/") if layer.weights_path else path
     named = f"{layer.name}/{inside}" if inside else layer.name
     return any(f"{whole}/".startswith(f"{place}/") for whole in (path, inside, named))
+
+
+def _names_within(place: str, layer: LayerNode, path: str) -> bool:
+    """Whether it names a layer so, or what holds the layer and is no model."""
+    holders = list(layer.outwards())[1:-1]
+    plain = takewhile(lambda node: not node.is_graph, holders)
+    return any(_names(place, node, path) for node in (layer, *plain))

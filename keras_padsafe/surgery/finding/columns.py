@@ -7,10 +7,12 @@ from typing import Any
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.facts.operations import (
+    IGNORES_ZEROS,
     INPUT_KERNELS,
     KEEPS_ZERO,
     REDUCES,
     SUMS_UP_STEPS,
+    TELLS_ZERO,
     ZERO_ACTIVATIONS,
 )
 from keras_padsafe.saved_model.config_path import ConfigPath
@@ -76,7 +78,7 @@ def takers_of(model: ModelFile, layers: list[LayerNode], size: int) -> Takers:
         elif kernels := _kernels(call, columns, size, model.claims):
             takers.layers.append(call.layer)
             takers.kernels += [k for k in kernels if k not in takers.kernels]
-        else:
+        elif not _ignores_zeros(call, graph):
             takers.unexplained.append(_unknown(call, name))
             continue
         places |= _built(call, columns)
@@ -141,20 +143,31 @@ def _leaves_zeros(call: Call, shape: list[Any] | None) -> bool:
     if kind in SUMS_UP_STEPS:
         return config.get("data_format") == "channels_last"
     if kind in REDUCES:
-        axes = config.get("axis")
-        listed = axes if isinstance(axes, list) else [axes]
-        return bool(shape) and all(
-            isinstance(axis, int) and axis % len(shape) != len(shape) - 1
-            for axis in listed
-        )
+        return bool(shape) and not _reduces_last(config.get("axis"), len(shape))
     # A number beside the columns is the same for all; an array may not be.
     first, *others = call.arguments.values() or [_COLUMNS]
+    if not isinstance(first, dict) or first.get("class_name") != "__keras_tensor__":
+        return False
+    if kind in TELLS_ZERO:
+        return all(value in (0, 0.0) for value in others)
+    are_numbers = all(v is None or isinstance(v, int | float) for v in others)
+    return kind in KEEPS_ZERO and are_numbers
+
+
+def _ignores_zeros(call: Call, graph: Graph) -> bool:
+    """Whether a call makes the same of columns, whatever zeros are among them."""
+    shape = graph.shape_of(call.inputs[0])
     return (
-        kind in KEEPS_ZERO
-        and isinstance(first, dict)
-        and first.get("class_name") == "__keras_tensor__"
-        and all(value is None or isinstance(value, int | float) for value in others)
+        call.layer.kind in IGNORES_ZEROS
+        and bool(shape)
+        and _reduces_last(call.layer.config.get("axis"), len(shape))
     )
+
+
+def _reduces_last(axes: Any, rank: int) -> bool:
+    """Whether the last axis is among some, or may be."""
+    listed = axes if isinstance(axes, list) else [axes]
+    return any(not isinstance(a, int) or a % rank == rank - 1 for a in listed)
 
 
 def _side_by_side(
@@ -201,8 +214,9 @@ def _kernels(
     found = columns[call.inputs[0]]
     said = [
         (array, claim.axis)
-        for array in call.layer.arrays.values()
-        for claim in claims.on(call.layer, array)
+        for layer in call.layer.walk()
+        for array in layer.arrays.values()
+        for claim in claims.on(layer, array)
         if array.shape[claim.axis] == found.width
     ]
     arrays = said or list(_input_arrays(call.layer))
@@ -263,7 +277,7 @@ def _built(call: Call, columns: dict[Call, Columns]) -> dict[ConfigPath, Columns
 
 def _unknown(call: Call, name: str) -> Doubt:
     layer, remedy = call.layer, IN_KERAS
-    if layer.arrays:
+    if any(node.arrays for node in layer.walk()):
         remedy = (
             f"{adding(f'{layer.name}:AXIS')} if that axis of its weights runs over the "
             "columns. If not, it cannot be grown in the file: grow it in Keras"

@@ -1,18 +1,19 @@
 """The words of lookups that a class holds and config.json does not spell out."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.facts.operations import BINS, LOOKUPS
 from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import word_lists
 from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.shown_tables import counted_list
 from keras_padsafe.surgery.finding.sites import WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft
-from keras_padsafe.surgery.finding.words import lookup_words, words_site
+from keras_padsafe.surgery.finding.words import lookup_words
 
 
 def bind_held_words(model: ModelFile, asking: Asking, drafts: list[Draft]) -> None:
@@ -89,14 +90,8 @@ def _site(archive: Archive, asking: Asking, node: LayerNode) -> WordsSite | None
         found = lookup_words(node, archive, reason)
         return found[0] if found else None
     place = next(_places(asking, node.weights_path or ""), None)
-    if place is None:
-        return None
-    listed = words_in(asking.value(place))
-    first, words = listed or (None, ())
-    before = asking.skeleton.counters[node.weights_path or ""] - len(words)
-    if first not in (None, before):
-        return None  # The list and the lookup number them otherwise.
-    return words_site(node, place, before, words, reason)
+    site = None if place is None else counted_list(asking, place, node, 0)
+    return site and replace(site, reason=reason, is_counted=False)
 
 
 def _places(asking: Asking, group: str) -> Iterator[ConfigPath]:

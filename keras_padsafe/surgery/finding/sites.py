@@ -139,10 +139,10 @@ class ConfigSite:
         value: The number as saved.
         follows: `"table"` if it counts the ids and so changes by as many as they do,
             `"record"` if it repeats such a count, `"tokens"` if it is the number of
-            words, `"cap"` if it must not be less than that, `"id"` if it is an id
-            itself, `"first"` if it counts some of the first ids, `"whole"` if it
-            lists tokens that are never cut, as new ones must not be, `"cut"` if only
-            those need to be listed that would be; `"mask_zero"`,
+            words, `"cap"` if it must not be less than that, and follows it where it is
+            that, `"id"` if it is an id itself, `"first"` if it counts some of the first
+            ids, `"whole"` if it lists tokens that are never cut, as new ones must not
+            be, `"cut"` if only those need to be listed that would be; `"mask_zero"`,
             `"pad_id"` or `"mask_token"` if it says which id is padding, or with which
             word, or that none is.
         reason: Why we believe so.

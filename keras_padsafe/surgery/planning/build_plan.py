@@ -173,7 +173,8 @@ def _config_change(
             end, new_end = ends[site.lookup]
             new = site.value + new_end - end
         case "cap":
-            new = max(site.value, ends[site.lookup][1])
+            end, new_end = ends[site.lookup]
+            new = new_end if site.value == end else max(site.value, new_end)
         case "id" if not (change.unpads and site.path[-1] in PADDING):
             new = _new_id(site, row_map)
         case "first":

@@ -264,6 +264,8 @@ class Plan:
 def _read(document: dict[str, Any]) -> Plan:
     known = {field.name for field in fields(Plan) if field.compare}
     given = {name: item for name, item in document.items() if name in known}
+    for name in document.keys() - known - {"format", "rows", "mix"}:
+        expect(False, name, "no such field", document[name])
     rows, spec = document["rows"], document["new_rows"]
     if rows is not None and spec != "rows":
         raise SurgeryError(
