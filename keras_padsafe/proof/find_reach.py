@@ -220,9 +220,8 @@ class _Trials:
             entered = self._run(numbers, some).entered
             for door, (columns, before) in made.items():
                 now = entered.get(door)
-                if now is None or now.shape != before.shape:
-                    moved.add(door)
-                elif (now[columns] != before[columns]).any():
+                is_like = now is not None and now.shape == before.shape
+                if not is_like or np.not_equal(now, before)[columns].any():
                     moved.add(door)
         return moved
 
