@@ -77,7 +77,8 @@ def takers_of(model: ModelFile, layers: list[LayerNode], size: int) -> Takers:
             made += _bounded(len(passed.starts), made)
         elif kernels := _kernels(call, columns, size, model.claims):
             takers.layers.append(call.layer)
-            takers.kernels += [k for k in kernels if k not in takers.kernels]
+            known = {kernel.path for kernel in takers.kernels}
+            takers.kernels += [one for one in kernels if one.path not in known]
         elif not _ignores_zeros(call, graph):
             takers.unexplained.append(_unknown(call, name))
             continue
