@@ -159,5 +159,6 @@ def _forget_shapes(layer: Any) -> None:
             del layer["build_config"]
         config = layer.get("config")
         if str(layer.get("module")).startswith("keras") and isinstance(config, dict):
-            for key in ("layer", "backward_layer"):
-                _forget_shapes(config.get(key))
+            for value in config.values():
+                for held in value if isinstance(value, list) else [value]:
+                    _forget_shapes(held)
