@@ -112,12 +112,13 @@ def read_inventory(
     doubts: list[Doubt] = []
     try:
         model = replace(model, asking=ask_keras(archive, root))
+        doubts += _not_held(model)
     except CannotAsk as problem:
         doubts += [_unknown(one, problem) for one in unknown if not claims.settles(one)]
         doubts += [_unproved(problem)] if computed else []
     drafts = _find(model)
     for draft in drafts:
-        draft.unexplained += doubts
+        draft.unexplained = [*doubts, *draft.unexplained]
     needs_proof = bool(unknown) or model.asking is not None
     return _inventory(model, ask, drafts, tuple(doubts), needs_proof=needs_proof)
 
@@ -152,6 +153,24 @@ def _own_classes(root: LayerNode) -> Iterator[str]:
         yield (
             f"The model has classes of your own: {', '.join(own)}. To load it, "
             "`verify` needs the module that registers them: --import MODULE."
+        )
+
+
+def _not_held(model: ModelFile) -> Iterator[Doubt]:
+    """Arrays that Keras builds and the file does not hold: it cannot be loaded."""
+    built = model.asking.skeleton.shapes if model.asking else {}
+    lacking = sorted(
+        path
+        for path in built.keys() - model.archive.arrays.keys()
+        if not path.startswith("optimizer/")
+    )
+    if lacking:
+        yield Doubt(
+            lacking[0],
+            f"Keras builds {lacking[0]}, which the file does not hold, so `load_model` "
+            "fails on the file as it is. Keras saves so a layer that is a part of "
+            "another one and is called by itself too",
+            "Build the model so that Keras can load it",
         )
 
 
