@@ -109,6 +109,9 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         is_known = _among(new, old) | _among(new, np.array(known, object))
         fresh, old = new[~is_known], old[_among(old, new)]
         both = old
+    if eats:  # No word reaches a spare row.
+        fresh = fresh[[not is_spare(word) for word in fresh]]
+        asked = asked and (len(fresh) > 0 or not change or not change.spare)
     order, others = _spread(len(old)), _spread(len(fresh))
     fresh = fresh[others]
     pads = _new_pads(pair, part)

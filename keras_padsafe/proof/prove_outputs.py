@@ -237,7 +237,7 @@ def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
     except NotShown as error:
         return Check(_NEW, "skipped", str(error))
     if not batches:
-        detail = "no input takes ids or words of the vocabulary"
+        detail = "no input takes new ids or words of the vocabulary"
         return Check(_NEW, "does not apply", detail)
     every, outputs = set[int](), list[np.ndarray]()
     asked = set(change.row_map.new_ids.tolist())

@@ -49,6 +49,10 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     _expect_same(archive, *(_places(one.arrays, change) for one in (made, plan)))
     spare = {"spare ids": made.old_spare_ids}
     _expect_same(archive, spare, {"spare ids": plan.old_spare_ids})
+    known = vocabulary.known_words
+    words = {f"the word of old id {id_}": known.get(id_) for id_ in plan.words_taken}
+    taken = dict(zip(words, plan.words_taken.values(), strict=True))
+    _expect_same(archive, words, taken)
     _check_words(plan, vocabulary, change, archive)
     free = _free_places(vocabulary, change)
     due, given = (
@@ -97,8 +101,9 @@ def _check_words(
     changed = {place for place in due if is_changed(due[place], plan.row_map)}
     due, received = (
         {
-            place: [getattr(words, name) for name in compared]
+            f"{place}, {name}": getattr(words, name)
             for place, words in one.items()
+            for name in compared
             if place in changed | given.keys()
         }
         for one in (due, given)
@@ -133,7 +138,7 @@ def _expect_same(
             (one[place],) if place in one else () for one in (expected, received)
         )
         if given != due:
-            raise unfit(archive, place, _told(due), _told(given))
+            raise unfit(archive, place, _told(given), _told(due), "needs")
 
 
 def _told(change: tuple[Any, ...]) -> str:

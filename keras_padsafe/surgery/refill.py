@@ -50,7 +50,7 @@ def refill(
             changed in place and comes back as `Report.model`.
         target: The `.keras` file to write; none for a live model.
         tokens: New words, one row each.
-        evict: Words, or ids, that go.
+        evict: Words that go; or ids, where words are text.
         new_rows: How the rows of new words are made, as in `grow`; spare rows take no
             part in means.
         **options: `vocabulary`, `also`, `leave`, `ask`, `optimizer`, `overwrite`,

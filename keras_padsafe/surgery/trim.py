@@ -28,7 +28,7 @@ def trim(
             `Report.model`.
         target: The `.keras` file to write, for a preset the folder. May be left out for
             a live model.
-        keep: The words, or the ids, to keep.
+        keep: The words to keep; or ids, where words are text or not known.
         **options: `vocabulary`, `also`, `leave`, `ask`, `optimizer`, `overwrite`,
             `proof` and `progress`; see `WritingOptions`.
 

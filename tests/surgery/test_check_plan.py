@@ -122,43 +122,49 @@ def _with(part: str, **changes: Any) -> Callable[[dict[str, Any]], object]:
 ELSEWHERE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a_place_that_is_none": (
         _with("config", path=["config", "layers", 99]),
-        r"config\.layers\[99\]: expected no change, received 16",
+        r"config\.layers\[99\]: the plan has 16, and the file needs no change",
     ),
     "another_number": (
         _with("config", path=["config", "layers", 1, "config", "output_dim"]),
-        r"output_dim: expected no change",
+        r"output_dim: the plan has 16, and the file needs no change",
     ),
     "a_count_of_its_own": (
         lambda document: document["config"][0].update(new=17),
-        "expected 16, received 17",
+        "the plan has 17, and the file needs 16",
     ),
     "padding_of_another_layer": (
         _with(
             "config", path=["config", "layers", 0, "config", "pad_id"], old=None, new=1
         ),
-        "pad_id: expected no change, received 1",
+        "pad_id: the plan has 1, and the file needs no change",
     ),
     "no_padding_in_another_layer": (
         _with(
             "config", path=["config", "layers", 0, "config", "pad_id"], old=1, new=None
         ),
-        "pad_id: expected no change, received None",
+        "pad_id: the plan has None, and the file needs no change",
     ),
-    "a_table_alone": (_without("arrays", 1), "dense/vars/0.* received no change"),
+    "a_table_alone": (
+        _without("arrays", 1),
+        "dense/vars/0.* the plan has no change, and the file needs",
+    ),
     "another_axis": (
         lambda document: document["arrays"][1].update(
             axis=0, shape=[SIZE, DIM], new_shape=[SIZE + ADDED, DIM]
         ),
         "does not fit this file",
     ),
-    "a_count_that_stays": (_without("config", 0), "expected 16, received no change"),
+    "a_count_that_stays": (
+        _without("config", 0),
+        "the plan has no change, and the file needs 16",
+    ),
     "a_number_in_new_entries": (
         lambda document: document["arrays"][-1].update(fill=-1.0),
         "new entries -1.0",
     ),
     "words_of_no_layer": (
         lambda document: document["words"].append(WORDS),
-        "stranger, config.name: expected no change",
+        "stranger, config.name, config_path: the plan has .*needs no change",
     ),
     "what_its_maker_said": (
         lambda document: document.update(also=["nowhere:0"]),

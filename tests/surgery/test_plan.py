@@ -1,6 +1,7 @@
 """A plan is plain data: saved, read, undone, replayed, and refused elsewhere."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -102,7 +103,8 @@ def test_is_refused_for_another_model(source: Path, tmp_path: Path) -> None:
     with pytest.raises(
         SurgeryError,
         match=r"(?s)plan does not fit this file. Array layers/embedding/vars/0: "
-        r"expected float32 of shape \(13, 4\), received float32 of shape \(13, 5\)"
+        r"the plan has float32 of shape \(13, 4\), and the file has float32 of shape "
+        r"\(13, 5\)"
         r".*Make a plan for this file",
     ):
         kp.surgery.apply_plan(plan, tmp_path / "wider.keras", target)
@@ -110,6 +112,27 @@ def test_is_refused_for_another_model(source: Path, tmp_path: Path) -> None:
     with pytest.raises(SurgeryError, match="does not fit"):
         kp.surgery.apply_plan(plan, target, tmp_path / "twice.keras")
     assert not (tmp_path / "twice.keras").exists()
+
+
+def test_rows_that_are_named_by_words_are_those_of_the_words(
+    source: Path, tmp_path: Path
+) -> None:
+    plan = kp.surgery.plan(source, tokens=["new"], new_rows=f"like:{WORDS[0]}")
+    plan.save(tmp_path / "plan.json")
+    plan = Plan.load(tmp_path / "plan.json")
+
+    def ordered(size: int) -> keras.Model:
+        model = _build(size)
+        model.get_layer("lookup").set_vocabulary(WORDS[::-1])
+        return model
+
+    save(ordered, SIZE, second := tmp_path / "second.keras")
+    with pytest.raises(
+        SurgeryError, match=f"the word of old id 1: .*'{WORDS[0]}', and"
+    ):
+        kp.surgery.apply_plan(plan, second, tmp_path / "new.keras")
+    plan = replace(plan, new_rows=kp.surgery.NewRows(), words_taken={})
+    kp.surgery.apply_plan(plan, second, tmp_path / "new.keras")
 
 
 def test_is_refused_where_the_words_differ_in_number(

@@ -249,6 +249,40 @@ def test_refill_refuses(tmp_path: Path, case: str) -> None:
 
 
 @only_once
+def test_a_number_is_a_word_where_words_are_numbers(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    lookup = layers.IntegerLookup(vocabulary=[3, 5, 7, 9, 11], name="lookup")
+    _model(lookup=lookup).save(source)
+    with pytest.raises(
+        SurgeryError, match=r"evict: 1 of 1 .* \[1\]. Expected: words of"
+    ):
+        kp.surgery.refill(source, target, evict=[1])
+    with pytest.raises(
+        SurgeryError, match=r"keep: 1 of 2 .* \[1\]. Expected: words of"
+    ):
+        kp.surgery.trim(source, target, keep=[5, 1])
+
+
+@only_on_tensorflow
+@pytest.mark.parametrize("mode", ["int", "count"])
+def test_spare_rows_are_proved_where_text_is_cut_into_words(
+    tmp_path: Path, mode: str
+) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    length = STEPS if mode == "int" else None
+    lookup = layers.TextVectorization(
+        output_mode=mode, output_sequence_length=length, vocabulary=WORDS
+    )
+    taken = layers.Embedding(len(WORDS) + 2, DIM) if length else layers.Dense(DIM)
+    text = keras.Input((1,), dtype="string")
+    keras.Model(text, taken(lookup(text))).save(source)
+    kp.surgery.grow(source, target, capacity=3)
+    assert kp.surgery.verify(source, target).verdict == "proved"
+    kp.surgery.refill(target, source, tokens=["fox"], overwrite=True)
+    assert kp.surgery.verify(target, source).verdict == "proved"
+
+
+@only_once
 def test_refill_takes_arrays_of_words(tmp_path: Path) -> None:
     report = kp.surgery.refill(
         _trained(tmp_path / "old.keras"),

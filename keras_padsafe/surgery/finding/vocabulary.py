@@ -222,6 +222,11 @@ class Vocabulary:
                 ids.setdefault(word, site.first_id + number)
         return ids
 
+    @property
+    def known_words(self) -> dict[int, str | int]:
+        """The word of each id that has one."""
+        return {id_: word for word, id_ in self.word_ids.items()}
+
     def to_json(self) -> dict[str, Any]:
         """The vocabulary as plain data, the document behind the table."""
         return {

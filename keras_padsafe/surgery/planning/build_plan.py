@@ -67,6 +67,7 @@ def build_plan(
     _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
     words = word_changes(vocabulary, change)
+    known = vocabulary.known_words
     ends = {one.layer: one.ends for one in words}
     slots = vocabulary.slots if optimizer == "keep" else ()
     sites = [*vocabulary.arrays, *slots]
@@ -104,11 +105,11 @@ def build_plan(
         also=inventory.also,
         leave=inventory.leave,
         ask=inventory.ask,
-        made_of=inventory.state,
-        old_words={
-            **dict(enumerate(change.old_words)),
-            **{id_: word for word, id_ in vocabulary.word_ids.items()},
+        words_taken={
+            id_: known[id_] for mix in rows.mix or () for id_ in mix if id_ in known
         },
+        made_of=inventory.state,
+        old_words={**dict(enumerate(change.old_words)), **known},
     )
     check_rows(plan)
     return plan

@@ -67,6 +67,8 @@ class Plan:
         also: What the user said belongs to the vocabulary.
         leave: What the user said does not.
         ask: Whether Keras was to be asked in any case.
+        words_taken: The words of old ids whose rows new ones take, where the file knows
+            them: they must have the same ids in any other.
         made_of: The state of the file that it was made of, by which it is known not to
             come from elsewhere; not part of the JSON.
         old_words: The words of old ids, as far as they are known; not part of the
@@ -93,6 +95,7 @@ class Plan:
     also: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     ask: bool = False
+    words_taken: dict[int, str | int] = field(default_factory=dict)
     made_of: FileState | None = field(default=None, compare=False, repr=False)
     old_words: Mapping[int, str | int] = field(
         default_factory=dict, compare=False, repr=False
@@ -129,6 +132,7 @@ class Plan:
             ),
             words=tuple(change.inverse() for change in self.words),
             tokens={},
+            words_taken={},
             pad=None,
             spare_ids=tuple(int(i) for i in np.setdiff1d(self.old_spare_ids, old)),
             old_spare_ids=tuple(int(i) for i in np.union1d(self.spare_ids, still)),
@@ -157,6 +161,7 @@ class Plan:
             "rows": None if rows is None else rows.tolist(),
             "mix": self.new_rows.mix if with_rows else None,
             "tokens": [[token, id_] for token, id_ in self.tokens.items()],
+            "words_taken": [[*pair] for pair in self.words_taken.items()],
         }
 
     @classmethod
@@ -287,6 +292,7 @@ def _read(document: dict[str, Any]) -> Plan:
             "row_map": RowMap.from_json(document["row_map"], document["old_size"]),
             "new_rows": made,
             "tokens": {token: id_ for token, id_ in document["tokens"]},
+            "words_taken": {id_: word for id_, word in document.get("words_taken", ())},
             "words": words,
         },
         "",

@@ -36,26 +36,23 @@ def named_ids(vocabulary: Vocabulary) -> set[int]:
 
 
 def find_ids(vocabulary: Vocabulary, asked: Sequence[Word], argument: str) -> list[int]:
-    """The ids of words, and of integers that are no words."""
-    ids = vocabulary.word_ids
-    found: list[int] = []
-    missing: list[Word] = []
-    for item in asked:
-        id_ = ids.get(item)
-        if id_ is None and isinstance(item, int) and 0 <= item < vocabulary.size:
-            id_ = item
-        if id_ is None:
-            missing.append(item)
-        else:
-            found.append(id_)
+    """The ids of words, and of integers that are no words where words are text."""
+    ids, size = vocabulary.word_ids, vocabulary.size
+    numbers = 0 if any(site.has_integers for site in vocabulary.words) else size
+    missing = [
+        item
+        for item in asked
+        if item not in ids and not (isinstance(item, int) and 0 <= item < numbers)
+    ]
     if missing:
+        named = ["words of it"] if ids else []
+        named += [f"ids from 0 to {size - 1}"] if numbers else []
         raise SurgeryError(
             f"{argument}: {len(missing)} of {len(asked)} are not in vocabulary "
             f"{vocabulary.name!r}, for example {missing[:5]}. Expected: "
-            f"{'words of it, or ids' if ids else 'ids'} from 0 to "
-            f"{vocabulary.size - 1}."
+            f"{', or '.join(named)}."
         )
-    return found
+    return [int(ids.get(item, item)) for item in asked]
 
 
 def reworded(
@@ -109,7 +106,7 @@ def _check_lists(
             f"{vocabulary.name!r} has {vocabulary.size} ids. Expected: a word for "
             "each; for an id without one, any word that no other has."
         )
-    known = {id_: word for word, id_ in vocabulary.word_ids.items()}
+    known = vocabulary.known_words
     wrong = [word for id_, word in enumerate(old) if known.get(id_, word) != word]
     if wrong:
         raise SurgeryError(

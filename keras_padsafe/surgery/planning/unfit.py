@@ -4,9 +4,11 @@ from keras_padsafe.archive import Archive
 from keras_padsafe.errors import SurgeryError
 
 
-def unfit(source: Archive, place: str, expected: str, received: str) -> SurgeryError:
+def unfit(
+    source: Archive, place: str, planned: str, found: str, has: str = "has"
+) -> SurgeryError:
     """The error to raise."""
     return SurgeryError(
-        f"{source.path}: the plan does not fit this file. {place}: expected "
-        f"{expected}, received {received}. Make a plan for this file."
+        f"{source.path}: the plan does not fit this file. {place}: the plan has "
+        f"{planned}, and the file {has} {found}. Make a plan for this file."
     )

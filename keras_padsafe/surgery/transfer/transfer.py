@@ -131,7 +131,7 @@ def new_assets(plan: Plan, source: Archive) -> dict[str, bytes]:
     for change in plan.words:
         for name in change.assets:
             if name not in source.assets:
-                raise unfit(source, name, "a list of words", "no such file")
+                raise unfit(source, name, "a list of words", "none")
             before = source.assets[name].read()
             kind = word_file(name)
             words = _new_words(change, list(kind.read(before) or ()), plan, source)
