@@ -199,7 +199,7 @@ def test_a_plan_from_elsewhere_changes_what_one_made_here_would(
 
 OTHER_WORDS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another_word": (lambda document: document["words"][0].update(added=["b"]), "'b'"),
-    "no_word": (lambda document: document.update(words=[]), "received no change"),
+    "no_word": (lambda document: document.update(words=[]), "the plan has no change"),
     "letters": (lambda document: document["words"][0].update(added="a"), "a list"),
     "no_list": (lambda document: document["words"][0].update(assets=None), "a list"),
     "spare_ids": (lambda document: document.update(old_spare_ids=[1]), "spare ids"),
