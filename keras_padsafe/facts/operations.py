@@ -115,3 +115,6 @@ COMPARES = frozenset(("Equal", "NotEqual"))
 
 NAME_IDS = frozenset(("ignore_class", "class_id", "target_class_ids"))
 """Arguments of Keras's losses and metrics that are ids, or lists of them."""
+
+COUNT_UNITS = frozenset(("num_classes", "num_labels"))
+"""Arguments of theirs that count the units of an output."""

@@ -220,8 +220,8 @@ class _Trials:
             entered = self._run(numbers, some).entered
             for door, (columns, before) in made.items():
                 now = entered.get(door)
-                is_like = now is not None and now.shape == before.shape
-                if not is_like or np.not_equal(now, before)[columns].any():
+                both = _stacked([before, now])
+                if both is None or (both[0] != both[1])[columns].any():
                     moved.add(door)
         return moved
 

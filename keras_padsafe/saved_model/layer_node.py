@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
+from keras_padsafe.facts.layers import SAME_AS
 from keras_padsafe.saved_model.config_path import ConfigPath, value_at
 
 
@@ -74,6 +75,8 @@ class LayerNode:
         ours = self.key.startswith("keras_padsafe>")
         known = self.is_stock or self.is_operation or ours
         self.kind = self.class_name if known else self.key
+        if self.is_stock:
+            self.kind = SAME_AS.get(self.class_name, self.class_name)
 
     @property
     def title(self) -> str:

@@ -34,6 +34,11 @@ def read_layer_tree(archive: Archive) -> LayerNode:
             "unzipped folder. To repair it, build the model in Keras, call "
             "`model.load_weights(...)` and save it with `model.save('model.keras')`."
         )
+    if str(archive.config.get("module")).startswith(MODULES_OF_NO_LAYERS):
+        raise SurgeryError(
+            f"{archive.path}: it holds a {archive.config.get('class_name')}. Expected: "
+            "a model as `model.save` writes it."
+        )
     if not _is_layer(archive.config) or LayerNode((), archive.config).is_operation:
         expected = "a model as `model.save` writes it"
         raise malformed("Model", (), expected, archive.config)

@@ -14,4 +14,5 @@ from keras_padsafe.skeleton.on_ids import column_key as column_key
 from keras_padsafe.skeleton.tokenizer import BuiltTokenizer as BuiltTokenizer
 from keras_padsafe.skeleton.tokenizer import build_tokenizer as build_tokenizer
 from keras_padsafe.skeleton.variation import Variation as Variation
+from keras_padsafe.skeleton.variation import output_shapes as output_shapes
 from keras_padsafe.skeleton.variation import variation as variation

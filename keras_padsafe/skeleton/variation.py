@@ -24,8 +24,8 @@ class Variation:
         config: Places of config.json whose number grew by as much.
         counters: Lookup layers that know as many words more, and Hashings with as
             many bins more, by their groups.
-        step_outputs: Whether an output of the model with a vector for each step has
-            vectors that are longer by as much.
+        outputs: The number of axes of each output of the model whose vectors are
+            longer by as much, by its place.
         problem: Why nothing is known, if Keras cannot build the second one.
     """
 
@@ -34,13 +34,18 @@ class Variation:
     axes: dict[str, int] = field(default_factory=dict)
     config: frozenset[ConfigPath] = frozenset()
     counters: frozenset[str] = frozenset()
-    step_outputs: bool = False
+    outputs: dict[int, int] = field(default_factory=dict)
     problem: str | None = None
 
     @property
     def odd(self) -> dict[str, Shapes]:
         """The arrays that changed in another way."""
         return {p: pair for p, pair in self.changed.items() if p not in self.axes}
+
+    @property
+    def step_outputs(self) -> bool:
+        """Whether one of these outputs has a vector for each step."""
+        return any(rank > 2 for rank in self.outputs.values())
 
     def units(self) -> dict[str, tuple[int, int]]:
         """The axis of each array, and how many entries it has for one that is counted.
@@ -86,14 +91,18 @@ def variation(
     axes = {p: axis for p, axis in grown_axes.items() if axis is not None}
     counters = (g for g, n in raised.counters.items() if base.counters.get(g) == n - by)
     grown = frozenset(_grown(base.config, raised.config, by, ()))
-    steps = any(
-        len(before) > 2 and before[:-1] == after[:-1] and before[-1] == after[-1] - by
-        for before, after in zip(_outputs(base), _outputs(raised), strict=False)
-    )
-    return Variation(by, changed, axes, grown, frozenset(counters), steps)
+    both = zip(output_shapes(base), output_shapes(raised), strict=False)
+    outputs = {
+        number: len(before)
+        for number, (before, after) in enumerate(both)
+        if before != after and before[:-1] == after[:-1]
+        if before[-1] == after[-1] - by
+    }
+    return Variation(by, changed, axes, grown, frozenset(counters), outputs)
 
 
-def _outputs(skeleton: Skeleton) -> list[tuple[Any, ...]]:
+def output_shapes(skeleton: Skeleton) -> list[tuple[Any, ...]]:
+    """The shapes of the model's outputs; none if it is no graph."""
     outputs = getattr(skeleton.model, "outputs", None) or []
     return [tuple(output.shape) for output in outputs]
 

@@ -36,7 +36,7 @@ OPTIMIZERS = [
     if isinstance(made, type) and name != "Optimizer"
     if "learning_rate" in inspect.signature(made).parameters
 ]
-ARGUMENTS = {"NAME_IDS", "ZERO_ACTIVATIONS", "ACTIVATIONS"}
+ARGUMENTS = {"NAME_IDS", "COUNT_UNITS", "ZERO_ACTIVATIONS", "ACTIVATIONS"}
 KNOWN = {*dir(keras.layers), *_operations_of_keras(), *dir(kp.layers)}
 FACTS = {
     name: value
@@ -149,7 +149,7 @@ def test_what_pools_segments_has_a_mask_of_them(name: str) -> None:
     assert mask.tolist() == [[True, True], [True, False]]
 
 
-def test_every_argument_that_names_ids_exists() -> None:
+def test_every_argument_that_names_or_counts_ids_exists() -> None:
     arguments = {
         name
         for room in (keras.losses, keras.metrics)
@@ -157,7 +157,7 @@ def test_every_argument_that_names_ids_exists() -> None:
         if isinstance(made, type)
         for name in inspect.signature(made.__init__).parameters
     }
-    assert arguments >= operations.NAME_IDS
+    assert arguments >= operations.NAME_IDS | operations.COUNT_UNITS
 
 
 def test_every_layer_of_keras_that_ids_index_has_a_rule() -> None:

@@ -82,6 +82,7 @@ def test_everything_that_follows_grows_by_as_much(tmp_path: Path) -> None:
     assert found.axes["layers/scorer/head/vars/0"] == 1
     assert NUMBER in found.config
     assert not found.odd
+    assert found.outputs == {0: 3}
     assert found.step_outputs
 
 

@@ -648,13 +648,17 @@ def test_a_list_of_axes_in_a_loss_is_no_list_of_weights(tmp_path: Path) -> None:
     grow(tmp_path / "old.keras", rows=ADDED)
 
 
-def test_weights_of_classes_in_a_loss_are_asked_about(tmp_path: Path) -> None:
-    x = ids()
+@pytest.mark.parametrize("judge", ["loss", "metric"])
+def test_weights_of_classes_are_asked_about(judge: str, tmp_path: Path) -> None:
+    x, weights = ids(), [0.5] * SIZE
     model = keras.Model(x, layers.Dense(SIZE)(layers.Embedding(SIZE, DIM)(x)))
-    loss = keras.losses.CategoricalFocalCrossentropy(alpha=[0.5] * SIZE)
-    model.compile("sgd", loss)
+    if judge == "loss":
+        model.compile("sgd", keras.losses.CategoricalFocalCrossentropy(alpha=weights))
+    else:
+        kind = {"multi_label": True, "num_labels": SIZE, "label_weights": weights}
+        model.compile("sgd", "mse", metrics=[keras.metrics.AUC(**kind)])
     model.save(tmp_path / "old.keras")
-    asks = "alpha, a list that may have a number for each id"
+    asks = "(alpha|label_weights), a list that may have a number for each id"
     with pytest.raises(AmbiguousVocabularyError, match=asks) as asked:
         grow(tmp_path / "old.keras", rows=ADDED)
     leave = re.findall(r"--leave (\S+)", str(asked.value))
@@ -773,8 +777,54 @@ def test_layers_that_keras_does_not_build_are_named(tmp_path: Path) -> None:
     model = Unbuilt(SIZE)
     model(np.zeros((1, 3), "int32"))
     model.save(tmp_path / "old.keras")
-    with pytest.raises(SurgeryError, match=r"without 1 of the arrays.*loses their"):
+    told = "without array .*loses its values.*build their layer"
+    with pytest.raises(SurgeryError, match=told) as asked:
         grow(tmp_path / "old.keras", rows=ADDED)
+    path = re.findall(r"array (\S+):", str(asked.value))[0]
+    with pytest.raises(SurgeryError, match=told):
+        grow(tmp_path / "old.keras", rows=ADDED, also=f"{path}:0")
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class InClasses(Configured):
+    """Scores of as many ids as there are classes times words in each."""
+
+    def __init__(self, classes: int, each: int, **options: Any) -> None:
+        super().__init__({"classes": classes, "each": each}, **options)
+        self.among = layers.Dense(classes)
+        self.within = layers.Dense(each)
+
+    def build(self, shape: Any) -> None:
+        self.among.build(shape)
+        self.within.build(shape)
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        both = self.among(x)[..., None] + self.within(x)[..., None, :]
+        return ops.reshape(both, (-1, *x.shape[1:-1], both.shape[-1] * both.shape[-2]))
+
+
+def test_scores_that_no_number_counts_alone_are_asked_about(tmp_path: Path) -> None:
+    head = InClasses(3, 4, name="scores")
+    model = keras.Sequential([keras.Input((5,)), layers.Embedding(12, DIM), head])
+    model.add(layers.Softmax())
+    source = saved(model, tmp_path / "old.keras")
+    asks = "'scores' gives 12 numbers to an output .*--leave scores .* if they are not"
+    with pytest.raises(AmbiguousVocabularyError, match=asks):
+        grow(source, rows=ADDED)
+    assert len(_shapes(grow(source, rows=ADDED, leave=["scores"]))) == 1
+
+
+def test_scores_that_a_reshape_puts_together_are_asked_about(tmp_path: Path) -> None:
+    x = ids()
+    h = layers.Embedding(12, DIM)(x)
+    among = layers.Reshape((-1, 3, 1))(layers.Dense(3)(h))
+    within = layers.Reshape((-1, 1, 4))(layers.Dense(4)(h))
+    both = layers.Reshape((-1, 12), name="put")(layers.Multiply()([among, within]))
+    keras.Model(x, both).save(tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="'put' gives 12 numbers"):
+        grow(tmp_path / "old.keras", rows=ADDED)
+    grow(tmp_path / "old.keras", rows=ADDED, leave=["put"])
 
 
 def test_a_model_that_holds_its_table_has_no_empty_name(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import (
     counted_list,
+    unbuilt,
     uncounted,
     unnumbered,
 )
@@ -35,6 +36,9 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
             if claim.axis in whole and array.path not in bound:
                 role = _role(model, vocabulary, array)
                 vocabulary.arrays.append(claimed_site(array, claim, role))
+            if model.asking and model.asking.unlike.get(array.path, ()) is None:
+                vocabulary.unexplained.append(unbuilt(model.asking, array.path))
+                continue
             if whole - {bound.get(array.path, claim.axis)}:
                 vocabulary.unexplained.append(on_two_axes(layer, array.path))
             vocabulary.layers.append(layer.name)

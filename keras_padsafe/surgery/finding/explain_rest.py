@@ -12,6 +12,7 @@ from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.counting_numbers import equal_numbers, is_count_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
+from keras_padsafe.surgery.finding.shown_tables import unbuilt
 from keras_padsafe.surgery.finding.unknown_layers import (
     is_imported_unasked,
     is_own_class,
@@ -87,6 +88,9 @@ def _explain(
         if reason is not None:
             left = LeftAlone(array.path, array.shape, reason)
             vocabulary.left_alone.append(left)
+            continue
+        if model.asking and model.asking.unlike.get(array.path, ()) is None:
+            vocabulary.unexplained.append(unbuilt(model.asking, array.path))
             continue
         axis = array.shape.index(vocabulary.size)
         place = layer.name if len(layer.arrays) == 1 else array.path

@@ -13,9 +13,11 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, leaving
 
+_JUDGES = frozenset(("loss", "metrics", "weighted_metrics"))
+
 
 class TrainingObject(NamedTuple):
-    """A loss, or what else of a class of the user's own training alone runs.
+    """A loss, a metric, or what else of the user's own training alone runs.
 
     `holder` is the layer that it is of, if it is of one.
     """
@@ -86,7 +88,7 @@ def _moved_by_optimizer(model: ModelFile) -> Iterator[str]:
 
 
 def _size(one: TrainingObject, value: Any) -> int | None:
-    """How many ids a value may be for. Losses of Keras have weights by class."""
+    """How many ids a value may be for. Keras's own have weights by class."""
     if isinstance(value, list):
         numbers = all(type(item) in (int, float) for item in value)
         weights = not one.is_stock or float in map(type, value)
@@ -103,7 +105,7 @@ def _within(
         config, kind = one.get("config"), one.get("class_name")
         if isinstance(config, dict) and isinstance(kind, str):
             is_stock = str(one.get("module")).startswith("keras")
-            if is_stock and "loss" not in place:
+            if is_stock and _JUDGES.isdisjoint(place):
                 continue
             name = config.get("name")
             name = name if isinstance(name, str) else kind

@@ -29,6 +29,7 @@ from keras_padsafe.surgery.finding.id_sources import changers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
+from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs
 from keras_padsafe.surgery.finding.other_uses import bind_other_uses
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
@@ -207,6 +208,7 @@ def _find(model: ModelFile) -> list[Draft]:
                 bind_followers(model, asking, draft)
         bind_held_words(model, asking, drafts)
     explain_rest(model, drafts)
+    ask_about_outputs(model, drafts)
     find_held_in_training(model, drafts)
     for draft in drafts:
         draft.add_config(_copies(model, draft))

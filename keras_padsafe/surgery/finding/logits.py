@@ -3,7 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from keras_padsafe.facts.operations import BACK_TO_IDS, NAME_IDS, UNIT_BY_UNIT
+from keras_padsafe.facts.operations import (
+    BACK_TO_IDS,
+    COUNT_UNITS,
+    NAME_IDS,
+    UNIT_BY_UNIT,
+)
 from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
 from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -193,7 +198,7 @@ def _counts_of(metrics: Any, place: ConfigPath, size: int) -> Iterator[ConfigSit
                 places if listed is value else [path], listed, strict=True
             ):
                 yield ConfigSite(inner, id_, "id", "names an id")
-        elif path[-1] == "num_classes" and value == size:
+        elif COUNT_UNITS.intersection(path[-1:]) and value == size:
             reason = "metric over the classes of the head"
             yield ConfigSite(path, size, "table", reason)
 

@@ -7,11 +7,10 @@ from keras_padsafe.facts.operations import BINS, COLUMNS
 from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.columns import takers_of
 from keras_padsafe.surgery.finding.encodings import columns_outside, counting_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.shown_tables import shown_tables
+from keras_padsafe.surgery.finding.shown_tables import shown_tables, unbuilt
 from keras_padsafe.surgery.finding.tables import stored_tables
 from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, adding, doubt_of
 
@@ -24,7 +23,9 @@ def find_near_tables(model: ModelFile) -> list[Doubt]:
     if model.asking is not None:
         arrays = {array.path: array for _, array in model.arrays}
         found += shown_tables(model.asking, arrays, [])[1]
-        found += _unbuilt(model.asking)
+        shapes = model.asking.unlike.items()
+        missing = [path for path, shape in shapes if shape is None and path in arrays]
+        found += [unbuilt(model.asking, path) for path in missing[:1]]
     named = {item.place for item in found}
     for layer in model.layers:
         for table in stored_tables(layer):
@@ -51,23 +52,6 @@ def _inputs(model: ModelFile) -> Iterator[Doubt]:
                 "or a column of each id, made outside the model",
                 f"{adding(f'{site.path}:{site.axis}')} if they are columns of ids",
             )
-
-
-def _unbuilt(asking: Asking) -> Iterator[Doubt]:
-    """Arrays of the file that Keras makes no place for when it loads the model."""
-    missing = [
-        path
-        for path, shape in asking.unlike.items()
-        if shape is None and not path.startswith("optimizer/")
-    ]
-    if missing:
-        yield Doubt(
-            missing[0],
-            f"Keras builds {asking.root.class_name} {asking.root.name!r} without "
-            f"{len(missing)} of the arrays in the file, such as {missing[0]}: "
-            "`load_model` makes no layer for them and loses their values",
-            "Build these layers in `build` of the class, and save the model again",
-        )
 
 
 def _matrices(layer: LayerNode) -> Iterator[Doubt]:

@@ -17,7 +17,7 @@ from keras_padsafe.surgery.finding.sites import (
     site_of,
 )
 from keras_padsafe.surgery.finding.tables import Table
-from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, adding
+from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, adding, leaving
 from keras_padsafe.surgery.finding.words import words_site
 
 
@@ -166,6 +166,17 @@ def _unlike(asking: Asking, path: str) -> Doubt:
         f"{asking.skeleton.shapes[path]} when Keras builds it, and another shape in "
         "the file",
         "Load the model with Keras and save it again",
+    )
+
+
+def unbuilt(asking: Asking, path: str) -> Doubt:
+    """An array of the file that Keras makes no place for when it loads the model."""
+    return Doubt(
+        path,
+        f"Keras builds {asking.root.title} without array {path}: `load_model` fails on "
+        "the file, or loses its values",
+        f"{leaving(path)} if they may be lost. If not, build their layer in `build` of "
+        "the class, and save the model again",
     )
 
 

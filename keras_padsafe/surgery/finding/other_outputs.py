@@ -1,0 +1,74 @@
+"""Asks about outputs with a number for each id that nothing else explains."""
+
+from collections.abc import Iterator
+
+from keras_padsafe.facts.operations import UNIT_BY_UNIT
+from keras_padsafe.saved_model.graph import Call, Graph, reached
+from keras_padsafe.surgery.finding.heads import head_of
+from keras_padsafe.surgery.finding.logits import reshaped_units
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.unknown_layers import is_own_class
+from keras_padsafe.surgery.finding.vocabulary import Draft, doubt_of, leaving
+
+
+def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
+    """Adds those of a class of the user's own, and those that a Reshape puts together.
+
+    What grows with the numbers of a vocabulary is bound already.
+    """
+    from_ids = model.graph.spread((draft, draft.calls) for draft in drafts)
+    for draft in drafts:
+        asked = {doubt.place for doubt in draft.unexplained}
+        for call in _makers(model, draft):
+            layer = call.layer
+            paths = [array.path for array in layer.arrays.values()]
+            leaves = any(model.claims.leaves(layer, path) for path in ["", *paths])
+            if leaves or model.claims_units(layer) or draft not in from_ids(call):
+                continue
+            if not asked.isdisjoint([layer.name, *paths]):
+                continue
+            draft.unexplained.append(
+                doubt_of(
+                    layer,
+                    f"gives {draft.size} numbers to an output of the model, as many as "
+                    "there are ids: they may be scores of the ids",
+                    f"{leaving(layer.name)} if they are not. If they are, it cannot be "
+                    "grown in the file: grow it in Keras",
+                )
+            )
+
+
+def _makers(model: ModelFile, draft: Draft) -> Iterator[Call]:
+    """What makes the numbers of such outputs, as far as nothing tells what they are."""
+    graph, size = model.graph, draft.size
+    for call in graph.back_from_outputs(lambda call: _makes(call, size, graph)):
+        if reshaped_units(call.layer, size) is not None:
+            if not any(head_of(source.layer) for source in call.inputs):
+                yield call
+        elif is_own_class(call.layer) and not _follows(model, draft, call):
+            yield call
+
+
+def _makes(call: Call, size: int, graph: Graph) -> bool:
+    """Whether a call does more than to pass units on."""
+    if reshaped_units(call.layer, size) is None:
+        return call.layer.kind not in UNIT_BY_UNIT
+    widths = [(graph.shape_of(source) or [None])[-1] for source in call.inputs]
+    return widths != [size]
+
+
+def _follows(model: ModelFile, draft: Draft, call: Call) -> bool:
+    """Whether none of the outputs behind a call stays as large as there are ids."""
+    if model.asking is None or not draft.numbers:
+        return True
+    from keras_padsafe.skeleton import output_shapes
+
+    grown = model.asking.vary(draft.numbers)
+    behind = set(reached([call], lambda one: one.consumers))
+    shapes = output_shapes(model.asking.skeleton)
+    return grown.problem is not None or not any(
+        output in behind and shape[-1:] == (draft.size,) and n not in grown.outputs
+        for n, (output, shape) in enumerate(
+            zip(model.graph.outputs, shapes, strict=False)
+        )
+    )
