@@ -10,6 +10,7 @@ from keras_padsafe.saved_model.config_path import (
     walk_values,
 )
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, leaving
 
@@ -47,7 +48,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     """
     held: dict[int, list[tuple[TrainingObject, str, ConfigPath]]] = {}
     for one in training_objects(model.root):
-        for key, value in one.config.items():
+        for key, given in one.config.items():
+            value = held_value(given) or given
             place = (*one.path, "config", key)
             size = _size(one, value)
             if size is None or one.name in model.claims.leave:
@@ -100,7 +102,7 @@ def _within(
     holder: LayerNode | None, value: Any, path: ConfigPath
 ) -> Iterator[TrainingObject]:
     for place, one in walk_values(value, path):
-        if not isinstance(one, dict):
+        if not isinstance(one, dict) or held_value(one) is not None:
             continue
         config, kind = one.get("config"), one.get("class_name")
         if isinstance(config, dict) and isinstance(kind, str):
