@@ -14,7 +14,7 @@ import pytest
 import keras_padsafe as kp
 from keras_padsafe.compat import get_keras_mask, saved_arrays, walk_saved
 from keras_padsafe.facts import advice, masks, operations, swaps
-from keras_padsafe.facts.layers import LIVE_NAMES, TABLES, UNTRAINED_AT_END
+from keras_padsafe.facts.layers import LIVE_NAMES, SAME_AS, TABLES, UNTRAINED_AT_END
 from keras_padsafe.facts.optimizer_layout import MOVES_ALL, slots_of
 from keras_padsafe.facts.rules import _RULES, rule_of
 
@@ -66,6 +66,12 @@ def test_every_class_that_is_met_in_code_exists(facts: Any) -> None:
     assert not set(facts) - live - _operations_of_keras()
     for stock, name in LIVE_NAMES.items():
         assert getattr(keras.layers, stock).__name__ == name
+
+
+def test_what_a_feature_space_puts_into_a_model_exists() -> None:
+    room = sys.modules[keras.utils.FeatureSpace.__module__]
+    assert all(issubclass(getattr(room, name), keras.Layer) for name in SAME_AS)
+    assert {*SAME_AS.values()} <= KNOWN
 
 
 def test_what_takes_the_place_of_a_class_exists() -> None:
