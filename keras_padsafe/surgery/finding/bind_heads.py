@@ -60,7 +60,6 @@ def bind_heads(model: ModelFile, drafts: list[Draft]) -> None:
         _settle(layer, found, model, kept)
     _bind_heads_by_object(model, drafts)
     _look_at_other_units(model, drafts, reached, rivals)
-    _look_at_reshapes(model, drafts, reached)
     for draft in drafts:
         follow_logits(draft, model)
     bind_inverse_lookups(model, drafts)
@@ -247,29 +246,6 @@ def _claimed_kernels(
         if is_wide and array.path not in known:
             claims = [c for c in model.claims.on(layer, array) if c.axis == 0]
             yield from (claimed_site(array, c, "head kernel") for c in claims[:1])
-
-
-def _look_at_reshapes(model: ModelFile, drafts: list[Draft], reached: Reached) -> None:
-    """Outputs with a unit for each id that are cut out of more units than that."""
-    for size in {draft.size for draft in drafts} & reshaped_sizes(model.graph):
-        for call in model.graph.back_from_outputs(
-            lambda call, size=size: reshaped_units(call.layer, size) is not None
-        ):
-            heads = [head_of(source.layer) for source in call.inputs]
-            wide = [head for head in heads if head is not None and head.size != size]
-            if not wide or model.claims.leaves(wide[0].layer):
-                continue
-            layer = wide[0].layer
-            found = doubt_of(
-                call.layer,
-                f"makes rows of {size} of the {wide[0].size} units of "
-                f"{layer.title}: they may be scores of the ids",
-                f"{leaving(layer.name)} if they are not. If they are, it cannot be "
-                "grown in the file",
-            )
-            for draft in reached(call):
-                if draft.size == size:
-                    draft.unexplained.append(found)
 
 
 def _ask_about_square(model: ModelFile, draft: Draft, call: Call) -> None:

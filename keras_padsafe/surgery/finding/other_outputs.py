@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from keras_padsafe.facts.operations import UNIT_BY_UNIT
 from keras_padsafe.saved_model.graph import Call, Graph, reached
-from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.logits import reshaped_units
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
@@ -42,10 +41,8 @@ def _makers(model: ModelFile, draft: Draft) -> Iterator[Call]:
     """What makes the numbers of such outputs, as far as nothing tells what they are."""
     graph, size = model.graph, draft.size
     for call in graph.back_from_outputs(lambda call: _makes(call, size, graph)):
-        if reshaped_units(call.layer, size) is not None:
-            if not any(head_of(source.layer) for source in call.inputs):
-                yield call
-        elif is_own_class(call.layer) and not _follows(model, draft, call):
+        is_own = is_own_class(call.layer) and not _follows(model, draft, call)
+        if is_own or reshaped_units(call.layer, size) is not None:
             yield call
 
 
