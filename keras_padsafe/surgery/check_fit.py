@@ -12,6 +12,7 @@ from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
 from keras_padsafe.surgery.planning.build_plan import (
     build_plan,
+    config_change,
     is_changed,
     word_changes,
 )
@@ -50,16 +51,13 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     spare = {"spare ids": made.old_spare_ids}
     _expect_same(archive, spare, {"spare ids": plan.old_spare_ids})
     known = vocabulary.known_words
-    words = {f"the word of old id {id_}": known.get(id_) for id_ in plan.words_taken}
-    taken = dict(zip(words, plan.words_taken.values(), strict=True))
-    _expect_same(archive, words, taken)
-    _check_words(plan, vocabulary, change, archive)
-    free = _free_places(vocabulary, change)
-    due, given = (
-        {config_key(c.path): c.new for c in one.config if c.path not in free}
-        for one in (made, plan)
+    due, taken = (
+        {f"the word of old id {id_}": words.get(id_) for id_ in plan.words_taken}
+        for words in (known, plan.words_taken)
     )
-    _expect_same(archive, due, given)
+    _expect_same(archive, due, taken)
+    _check_words(plan, vocabulary, change, archive)
+    _check_config(plan, made, vocabulary, change, archive)
     return replace(plan, needs_proof=plan.needs_proof or made.needs_proof)
 
 
@@ -115,15 +113,35 @@ def _check_words(
             check_new_words([word for word in added if not is_spare(word)], site)
 
 
-def _free_places(vocabulary: Vocabulary, change: Change) -> set[ConfigPath]:
-    """Places of config.json that do not follow from the row map alone.
+def _check_config(
+    plan: Plan, made: Plan, vocabulary: Vocabulary, change: Change, archive: Archive
+) -> None:
+    """Numbers follow from the row map, and those of words from the plan's words."""
+    counts = {one.path: one for one in vocabulary.config if one.follows == "tokens"}
+    words = [*word_changes(vocabulary, change), *plan.words]
+    ends = {one.layer: one.ends for one in words}
+    expected = [
+        *(one for one in made.config if one.path not in counts),
+        *(config_change(one, change, ends) for one in counts.values()),
+    ]
+    expected = [one for one in expected if one.old != one.new]
+    free = _free_places(vocabulary, change)
+    changes = [
+        {config_key(one.path): one.new for one in config if one.path not in free}
+        for config in (expected, plan.config)
+    ]
+    _expect_same(archive, *changes)
 
-    They are lists and numbers of words, and what is padding in the bound layers.
+
+def _free_places(vocabulary: Vocabulary, change: Change) -> set[ConfigPath]:
+    """Places of config.json that do not follow from the row map and the words alone.
+
+    They are lists and caps of words, and what is padding in the bound layers.
     """
     follow = {
         site.path
         for site in vocabulary.config
-        if site.follows in ("table", "record", "id", "first")
+        if site.follows in ("table", "record", "tokens", "id", "first")
         if not (change.unpads and site.path[-1] in PADDING)
     }
     known = {*vocabulary.initializers, *(s.path for s in vocabulary.config)}

@@ -199,6 +199,20 @@ def test_a_plan_from_elsewhere_changes_what_one_made_here_would(
 
 OTHER_WORDS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another_word": (lambda document: document["words"][0].update(added=["b"]), "'b'"),
+    "another_id": (
+        lambda document: document.update(tokens=[["a", 0]]),
+        "tokens is .* in order",
+    ),
+    "other_tokens": (
+        lambda document: document.update(tokens=[["b", 13]]),
+        r"words\[0\].added is .* the words of tokens first",
+    ),
+    "a_count": (
+        lambda document: next(
+            c for c in document["config"] if c["path"][-1] == "vocabulary_size"
+        ).update(new=99),
+        "vocabulary_size: the plan has 99, and the file needs 14",
+    ),
     "no_word": (lambda document: document.update(words=[]), "the plan has no change"),
     "letters": (lambda document: document["words"][0].update(added="a"), "a list"),
     "no_list": (lambda document: document["words"][0].update(assets=None), "a list"),

@@ -73,7 +73,7 @@ def build_plan(
     sites = [*vocabulary.arrays, *slots]
     check_change(vocabulary, change, sites)
     config = [
-        *(_config_change(site, change, ends) for site in vocabulary.config),
+        *(config_change(site, change, ends) for site in vocabulary.config),
         *(
             ConfigChange(path, None, ZEROS_INITIALIZER, _WHOLE_TABLE)
             for path in vocabulary.initializers
@@ -159,7 +159,7 @@ def _array(site: ArraySite, change: Change, fill: Any) -> ArrayChange:
     return replace(made, skips=skips, fill=fill).sized(row_map)
 
 
-def _config_change(
+def config_change(
     site: ConfigSite, change: Change, ends: Mapping[str, tuple[int, int]]
 ) -> ConfigChange:
     """What a change makes of a value of config.json.

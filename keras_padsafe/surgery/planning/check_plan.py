@@ -48,13 +48,13 @@ def check_plan(plan: "Plan") -> None:
     for number, value in enumerate(plan.config):
         _check_config(value, f"config[{number}]")
     for number, words in enumerate(plan.words):
-        _check_words(words, f"words[{number}]")
+        _check_words(words, f"words[{number}]", tuple(plan.tokens))
     _check_once("arrays", [change.path for change in plan.arrays])
     _check_once("config", [change.path for change in plan.config])
     _check_once("words", [change.place for change in plan.words])
-    for token, id_ in plan.tokens.items():
-        expected = "words with ids of the new table"
-        expect(id_ < plan.new_size, "tokens", expected, (token, id_))
+    first = plan.row_map.new_ids[: len(plan.tokens)].tolist()
+    fits = list(plan.tokens.values()) == first
+    expect(fits, "tokens", "words with the new ids, in order", plan.tokens)
     pads = () if plan.pad is None else (plan.pad,)
     for name, ids, expected in (
         ("pad", pads, "a new id, or null"),
@@ -153,7 +153,7 @@ def _check_path(path: Sequence[str | int], place: str) -> None:
     expect(fits, place, "the keys that lead to a value of config.json", path)
 
 
-def _check_words(change: WordsChange, place: str) -> None:
+def _check_words(change: WordsChange, place: str, tokens: tuple[Word, ...]) -> None:
     for name in ("config_path", "weights_path"):
         if (path := getattr(change, name)) is not None:
             _check_path(path, f"{place}.{name}")
@@ -161,6 +161,8 @@ def _check_words(change: WordsChange, place: str) -> None:
         for word in getattr(change, name):
             fits = unwritable(str(word)) is None
             expect(fits, f"{place}.{name}", "words that fit on one line", word)
+    fits = change.added[: len(tokens)] in ((), tokens)
+    expect(fits, f"{place}.added", "the words of tokens first", change.added)
     total = change.count - len(change.removed) + len(change.added)
     expect(
         change.new_count == total, f"{place}.new_count", f"{total}", change.new_count

@@ -89,6 +89,7 @@ def _start(vocabulary: Vocabulary, at: int | None, before: Word | None) -> int |
             "them."
         )
     ids, size = vocabulary.word_ids, vocabulary.size
+    at = None if at is None else int(at)  # which may be one of NumPy
     if before is not None and before not in ids:
         known = f"its words are {', '.join(map(repr, list(ids)[:5]))}, ..."
         raise SurgeryError(
