@@ -47,6 +47,7 @@ def find_id_spaces(model: ModelFile) -> list[Draft]:
         for layer in model.layers
         if layer.class_name.endswith("Tokenizer") and not model.claims.leaves(layer)
     ]
+    _mark_main(drafts, model)
     for draft in drafts:
         _add_words(draft, model)
         if len(drafts) == 1 or draft.is_main:
@@ -269,6 +270,20 @@ def _add_lookup(
         vocabulary.layers += [layer.name, words.layer]
 
 
+def _mark_main(drafts: list[Draft], model: ModelFile) -> None:
+    """Marks the ids of text of a model of KerasHub, if all other tables are its too."""
+    of_package = [
+        draft
+        for draft in drafts
+        if any(map(is_imported_unasked, draft.tables[0].layer.outwards()))
+    ]
+    for draft in of_package if len(of_package) == len(drafts) else ():
+        draft.is_main = any(
+            place[-1] in SIZE_KEYS and is_imported_unasked(next(model.around(place)))
+            for place in draft.numbers
+        )
+
+
 def _tell_apart(drafts: list[Draft]) -> None:
     """Names the vocabularies of one layer by the configuration keys that count them."""
     names = Counter(draft.name for draft in drafts)
@@ -288,11 +303,6 @@ def _add_words(draft: Draft, model: ModelFile) -> None:
             mode = table.layer.config["output_mode"]
             reason = f"makes a column of each word, output_mode={mode!r}"
             _add_lookup(draft, table.layer, model, reason, table.shift)
-    # So KerasHub counts the ids of text.
-    draft.is_main = any(
-        place[-1] in SIZE_KEYS and is_imported_unasked(next(model.around(place)))
-        for place in draft.numbers
-    )
 
 
 def _whole_table_initializers(layer: LayerNode) -> list[ConfigPath]:
