@@ -50,6 +50,7 @@ def carry_out(
                 "-o and --map name the same file. Give each its own."
             )
     read = settle_target(id_map, force=force, inputs=[*read, output])
+    plan = None
     try:
         with surgery_session(writing.modules):
             plan = make()
@@ -64,6 +65,8 @@ def carry_out(
             kind="certificate",
             as_json=writing.as_json,
         )
+        for note in plan.notes if plan else ():
+            click.echo(f"Note: {printable(note)}", err=True)
         click.echo(f"Error: {printable(_not_kept(found))}", err=True)
         click.get_current_context().exit(FINDINGS)
     from keras_padsafe.cli.plan_view import plan_view

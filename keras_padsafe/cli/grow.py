@@ -34,8 +34,13 @@ from keras_padsafe.cli.writing import Writing, writing_options
     metavar="FILE",
     help="Carry out a saved plan. It takes the place of all options above.",
 )
+@click.option(
+    "--undo", is_flag=True, help="Undo the saved plan, on the file that it made."
+)
 @writing_options
-def grow(model: str, plan_file: str | None, writing: Writing, **growth: Any) -> None:
+def grow(
+    model: str, plan_file: str | None, undo: bool, writing: Writing, **growth: Any
+) -> None:
     """Add new ids to a trained model; old ids keep their outputs.
 
     These change together, or not at all: tables, output heads and their biases, lookup
@@ -49,8 +54,15 @@ def grow(model: str, plan_file: str | None, writing: Writing, **growth: Any) -> 
 
     if plan_file is not None:
         _check_usage(writing, growth)
-        carry_out(model, lambda: surgery.Plan.load(plan_file), writing, [plan_file])
+
+        def saved() -> surgery.Plan:
+            plan = surgery.Plan.load(plan_file)
+            return plan.inverse() if undo else plan
+
+        carry_out(model, saved, writing, [plan_file])
         return
+    if undo:
+        raise click.UsageError("--undo says what to do with a saved plan, --plan FILE.")
     change, settled = read_growth(**growth)
     reads = read_by(growth)
     carry_out(model, lambda: make_plan(model, change, **settled), writing, reads)

@@ -5,7 +5,10 @@ from typing import Any
 
 from keras_padsafe.archive.byte_window import read_whole_file
 from keras_padsafe.archive.limits import Limits
+from keras_padsafe.archive.refusal import SAVE_AGAIN
+from keras_padsafe.archive.strict_json import parse_object
 from keras_padsafe.cli.command import Failure
+from keras_padsafe.errors import ArchiveError
 
 _LIKES = (
     ' Expected: new words, and for each an old word or several, as {"okapi": '
@@ -57,12 +60,10 @@ def _read_tensors(spec: str, path: str, name: str) -> Any:
 
 
 def _read_likes(spec: str) -> dict[str, Any]:
-    import json
-
+    limits = Limits()
     try:
-        likes = json.loads(read_whole_file(Path(spec), Limits().max_json_bytes))
-    except (OSError, ValueError, RecursionError) as error:
-        raise Failure(f"--new-rows {spec}: {str(error).rstrip('.')}.{_LIKES}") from None
-    if not isinstance(likes, dict):
-        raise Failure(f"--new-rows {spec}: it holds no JSON object.{_LIKES}")
-    return likes
+        text = read_whole_file(Path(spec), limits.max_json_bytes)
+        return parse_object(spec, text, limits)
+    except (OSError, ArchiveError) as error:
+        what = str(error).removesuffix(f" {SAVE_AGAIN}").rstrip(".")
+        raise Failure(f"--new-rows {what}.{_LIKES}") from None

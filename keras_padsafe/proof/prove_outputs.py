@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_padsafe.errors import message_of
 from keras_padsafe.proof.certificate import Check
 from keras_padsafe.proof.compare_outputs import (
     Comparison,
@@ -76,10 +77,13 @@ def pair_models(
     """
     sizes = (change.row_map.old_size, change.row_map.size) if change else (0, 0)
     tables, arrays = (change.tables, change.axes) if change else ((), ())
-    old, new = (
-        find_doors(model, dict.fromkeys(tables, size), arrays)
-        for model, size in zip((before, after), sizes, strict=True)
-    )
+    try:
+        old, new = (
+            find_doors(model, dict.fromkeys(tables, size), arrays)
+            for model, size in zip((before, after), sizes, strict=True)
+        )
+    except Exception as error:  # A layer that cannot say how it was made.
+        raise NotShown(f"Keras fails on a layer. {message_of(error)}") from error
     if [door.kind for door in old] != [door.kind for door in new]:
         raise NotShown("the models do not have the same tables and lookups")
     if change is None:

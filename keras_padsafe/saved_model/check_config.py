@@ -97,8 +97,9 @@ _BUILD = _Kind(
     lambda value: isinstance(value, dict | list),
 )
 
+_INTEGER = _Kind("an integer", lambda value: isinstance(value, int))
 _OF_ALL = {
-    "shared_object_id": _Kind("an integer", lambda value: isinstance(value, int)),
+    "shared_object_id": _INTEGER,
     "build_config": _BUILD,
 }
 _OF_LOOKUP = {
@@ -120,7 +121,7 @@ _OF_CLASS: Mapping[str, Mapping[str, _Kind]] = {
         "bias_axes": _TEXT,
     },
     "StringLookup": _OF_LOOKUP,
-    "IntegerLookup": _OF_LOOKUP,
+    "IntegerLookup": {**_OF_LOOKUP, "oov_token": _INTEGER, "mask_token": _INTEGER},
     "TextVectorization": _OF_LOOKUP,
     "ExtendableEmbedding": {"input_dim": _COUNT, "frozen_rows": _COUNT},
 }

@@ -24,6 +24,11 @@ def save_live(model: Any, path: Path) -> str:
             "source: expected the path of a `.keras` file or a Keras model; received "
             f"{type(model).__name__}."
         )
+    if not getattr(model, "built", True):
+        raise SurgeryError(
+            "source: the model is not built, so it has no weights yet. Expected: a "
+            "model that was called, or `model.build(input_shape)`."
+        )
     model.save(path)
     return str(path)
 

@@ -1,11 +1,13 @@
 """Proves what a surgery did, on the files and on the user's backend."""
 
 import os
+from dataclasses import replace
 
 from keras_padsafe.archive import Archive, open_archive
 from keras_padsafe.arguments import read_instance, read_path
-from keras_padsafe.errors import SurgeryError
-from keras_padsafe.proof.certificate import Certificate
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.proof.certificate import Certificate, Check
+from keras_padsafe.surgery.check_fit import check_fit
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.prove import prove
 from keras_padsafe.surgery.transfer.transfer import PROVENANCE
@@ -58,7 +60,21 @@ def verify(
         # A missing source is told before a target without a plan.
         with open_archive(source), open_archive(target) as after:
             plan = _plan_within(after)
-    return prove(plan, source, target)
+    found = prove(plan, source, target)
+    return replace(found, checks=(_fits(plan, source), *found.checks))
+
+
+def _fits(plan: Plan, source: str) -> Check:
+    """Whether the plan changes what one made of the file would."""
+    name = "plan fits the old file"
+    try:
+        with open_archive(source) as before:
+            check_fit(plan, before)
+    except AmbiguousVocabularyError as error:
+        return Check(name, "skipped", str(error))
+    except SurgeryError as error:
+        return Check(name, "failed", str(error), 1.0)
+    return Check(name, "passed", "it changes what one made of the file would")
 
 
 def _plan_within(target: Archive) -> Plan:

@@ -101,6 +101,18 @@ def test_carries_out_a_saved_plan(run: Run, model: Path) -> None:
     assert out.read_bytes() == direct.read_bytes()
 
 
+def test_undoes_a_saved_plan(run: Run, model: Path) -> None:
+    plan, out, back = (
+        model.with_name(n) for n in ("plan.json", "out.keras", "back.keras")
+    )
+    run("plan", model, "--add", "zebra", "--save", plan)
+    run("grow", model, "-o", out, "--plan", plan)
+    assert run("grow", out, "-o", back, "--plan", plan, "--undo").exit_code == 0
+    assert surgery.inspect(back).vocabularies == surgery.inspect(model).vocabularies
+    alone = run("grow", out, "-o", back, "--undo", "--rows", 1)
+    assert "--undo says what to do with a saved plan" in alone.stderr
+
+
 def test_words_of_a_file(run: Run, model: Path) -> None:
     file = model.with_name("words.txt")
     file.write_bytes("\ufeffzebra\r\nΩμέγα\r\n\r\ntwo words\r\n".encode())
@@ -143,7 +155,8 @@ def test_numbers_for_an_integer_lookup(run: Run, tmp_path: Path) -> None:
     keras.Model(numbers, table(lookup(numbers))).save(path)
     plan = json.loads(run("plan", path, "--add", "40", "--json").stdout)
     assert plan["tokens"] == [[40, 4]]
-    assert "not an integer" in run("plan", path, "--add", "forty").stderr
+    for spelled in ("forty", "4_0", "\u0663"):
+        assert "not an integer" in run("plan", path, "--add", spelled).stderr
 
 
 def test_a_word_that_is_there_already(run: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What `verify` says of whole files: proved, wrong or not proved, and never more."""
 
 import dataclasses
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,43 @@ def test_a_spoiled_file_is_wrong(
     certificate = kp.surgery.verify(source, tmp_path / "spoiled.keras", plan)
     assert certificate.verdict == "wrong"
     assert wrong <= {c.name for c in certificate.checks if c.status == "failed"}
+
+
+@pytest.mark.parametrize("spoil", [_move_a_new_row, _move_a_new_slot])
+def test_new_entries_are_looked_at_however_they_were_made(
+    spoil: Callable[[Any], None], files: Any, tmp_path: Path
+) -> None:
+    source, target, _ = files
+    for new_rows in ("like:3", np.ones((ADDED, DIM))):
+        kp.surgery.grow(source, target, rows=ADDED, new_rows=new_rows, overwrite=True)
+        record = kp.surgery.verify(source, target)
+        assert record.verdict == ("proved" if new_rows == "like:3" else "not proved")
+        _overwrite(target, spoil)
+        found = kp.surgery.verify(source, target)
+        is_seen = new_rows == "like:3" or spoil is _move_a_new_slot
+        assert found.verdict == ("wrong" if is_seen else "not proved")
+        assert found[NEW].status == ("failed" if is_seen else "skipped")
+
+
+def _overwrite(path: Path, spoil: Callable[[Any], None]) -> None:
+    """Changes a file, which keeps the record of its plan."""
+    model = keras.models.load_model(path)
+    spoil(model)
+    model.save(other := path.with_name("spoiled.keras"))
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other) as new:
+        members = {name: old.read(name) for name in old.namelist()}
+        members["model.weights.h5"] = new.read("model.weights.h5")
+    with zipfile.ZipFile(path, "w") as written:
+        for name, data in members.items():
+            written.writestr(name, data)
+
+
+def test_a_plan_that_the_old_file_does_not_ask_for_is_wrong(files: Any) -> None:
+    source, target, plan = files
+    document = plan.to_json()
+    document["arrays"] = document["arrays"][:-1]
+    certificate = kp.surgery.verify(source, target, kp.surgery.Plan.from_json(document))
+    assert certificate["plan fits the old file"].status == "failed"
 
 
 def test_a_head_that_did_not_grow_is_wrong(files: Any, tmp_path: Path) -> None:

@@ -263,6 +263,12 @@ def test_a_number_is_a_word_where_words_are_numbers(tmp_path: Path) -> None:
         kp.surgery.trim(source, target, keep=[5, 1])
 
 
+@only_once
+def test_rows_that_no_word_reaches_are_told(tmp_path: Path) -> None:
+    plan = kp.surgery.plan(_trained(tmp_path / "old.keras"), rows=2)
+    assert any(f"give ids up to {SIZE - 1}. For ids" in note for note in plan.notes)
+
+
 @only_on_tensorflow
 @pytest.mark.parametrize("mode", ["int", "count"])
 def test_spare_rows_are_proved_where_text_is_cut_into_words(

@@ -67,7 +67,6 @@ def build_plan(
     _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
     words = word_changes(vocabulary, change)
-    known = vocabulary.known_words
     ends = {one.layer: one.ends for one in words}
     slots = vocabulary.slots if optimizer == "keep" else ()
     sites = [*vocabulary.arrays, *slots]
@@ -105,11 +104,9 @@ def build_plan(
         also=inventory.also,
         leave=inventory.leave,
         ask=inventory.ask,
-        words_taken={
-            id_: known[id_] for mix in rows.mix or () for id_ in mix if id_ in known
-        },
+        words_digest=vocabulary.words_digest,
         made_of=inventory.state,
-        old_words={**dict(enumerate(change.old_words)), **known},
+        old_words={**dict(enumerate(change.old_words)), **vocabulary.known_words},
     )
     check_rows(plan)
     return plan

@@ -72,9 +72,10 @@ def _old_id(name: Word, vocabulary: Vocabulary) -> int:
     words_are_text = not any(isinstance(word, int) for word in ids)
     if number is not None and number < vocabulary.size and words_are_text:
         return number
+    ids_too = f", or an id from 0 to {vocabulary.size - 1}" if words_are_text else ""
     raise SurgeryError(
         f"new_rows: {shortly(name)} is no word of vocabulary {vocabulary.name!r}. "
-        f"Expected: a word that it has, or an id from 0 to {vocabulary.size - 1}."
+        f"Expected: a word that it has{ids_too}."
     )
 
 

@@ -61,6 +61,16 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             "rows for new ids. With 'mean', a new word weighs as much there as an "
             "average old word; with 'zeros', nothing."
         )
+    beyond = max((site.end for site in vocabulary.words), default=None)
+    if (
+        beyond is not None
+        and change.row_map.new_count
+        and not (change.words or change.spare_ids)
+    ):
+        notes.append(
+            f"No word has the new ids: the lookup layers give ids up to {beyond - 1}. "
+            "For ids with words, grow by tokens=[...] (--add WORD)."
+        )
     if change.words and not vocabulary.words:
         notes.append(
             "The file holds no lookup layer for these ids: add the new words to your "

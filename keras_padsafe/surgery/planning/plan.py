@@ -18,7 +18,7 @@ from keras_padsafe.archive.limits import MIB, Limits
 from keras_padsafe.archive.refusal import SAVE_AGAIN
 from keras_padsafe.archive.strict_json import parse_object
 from keras_padsafe.arguments import read_flag, read_path
-from keras_padsafe.errors import ArchiveError, SurgeryError
+from keras_padsafe.errors import ArchiveError, SurgeryError, message_of
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.saved_model.row_map import NEW, RowMap
 from keras_padsafe.surgery.finding.vocabulary import LeftAlone
@@ -67,8 +67,8 @@ class Plan:
         also: What the user said belongs to the vocabulary.
         leave: What the user said does not.
         ask: Whether Keras was to be asked in any case.
-        words_taken: The words of old ids whose rows new ones take, where the file knows
-            them: they must have the same ids in any other.
+        words_digest: The SHA-256 digest of the words of the old ids: a plan that moves
+            ids, or takes rows of some, fits files with the same words alone.
         made_of: The state of the file that it was made of, by which it is known not to
             come from elsewhere; not part of the JSON.
         old_words: The words of old ids, as far as they are known; not part of the
@@ -95,7 +95,7 @@ class Plan:
     also: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     ask: bool = False
-    words_taken: dict[int, str | int] = field(default_factory=dict)
+    words_digest: str | None = None
     made_of: FileState | None = field(default=None, compare=False, repr=False)
     old_words: Mapping[int, str | int] = field(
         default_factory=dict, compare=False, repr=False
@@ -132,7 +132,7 @@ class Plan:
             ),
             words=tuple(change.inverse() for change in self.words),
             tokens={},
-            words_taken={},
+            words_digest=None,
             pad=None,
             spare_ids=tuple(int(i) for i in np.setdiff1d(self.old_spare_ids, old)),
             old_spare_ids=tuple(int(i) for i in np.union1d(self.spare_ids, still)),
@@ -159,9 +159,8 @@ class Plan:
             "row_map": self.row_map.to_json(),
             "new_rows": str(self.new_rows),
             "rows": None if rows is None else rows.tolist(),
-            "mix": self.new_rows.mix if with_rows else None,
+            "mix": self.new_rows.mix,
             "tokens": [[token, id_] for token, id_ in self.tokens.items()],
-            "words_taken": [[*pair] for pair in self.words_taken.items()],
         }
 
     @classmethod
@@ -185,7 +184,7 @@ class Plan:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SurgeryError(
                 "plan: the document is incomplete or altered "
-                f"({shortly(error)}). Expected: what Plan.save wrote. Make the plan "
+                f"({message_of(error)}). Expected: what Plan.save wrote. Make the plan "
                 "again."
             ) from None
         return plan
@@ -292,7 +291,6 @@ def _read(document: dict[str, Any]) -> Plan:
             "row_map": RowMap.from_json(document["row_map"], document["old_size"]),
             "new_rows": made,
             "tokens": {token: id_ for token, id_ in document["tokens"]},
-            "words_taken": {id_: word for id_, word in document.get("words_taken", ())},
             "words": words,
         },
         "",

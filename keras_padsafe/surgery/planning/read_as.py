@@ -42,7 +42,7 @@ def read_as(kind: Any, value: Any, place: str, number: str = "") -> Any:
             f.name for f in fields(kind) if MISSING is f.default is f.default_factory
         }
         fits = isinstance(given, dict) and needed <= given.keys() <= known.keys()
-        expect(fits, place, _told(kind), value)
+        expect(fits, place or "the document", _told(kind), value)
         return kind(
             **{
                 name: read_as(known[name], item, f"{place}{number}.{name}".lstrip("."))

@@ -22,6 +22,8 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
     asked = read_words(keep, "keep")
     if not asked:
         raise SurgeryError("keep: expected at least one word or id; received none.")
+    reserved = {word for site in vocabulary.words for word in site.reserved}
+    asked = [word for word in asked if word not in reserved]
     pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
     wanted = {*named_ids(vocabulary), *pads, *find_ids(vocabulary, asked, "keep")}
     ids = np.array(sorted(wanted), np.int64)
