@@ -1,4 +1,4 @@
-"""Words in config.json: a list, or a dictionary of the id of each, or of the word."""
+"""Words in config.json: a list, or the id of each in a dictionary or in pairs."""
 
 import re
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ class WordList(NamedTuple):
 
 def words_in(value: Any) -> WordList | None:
     """The words that a value lists; `None` if it is no such list."""
-    if isinstance(value, list):
+    pairs = _pairs(value)
+    if isinstance(value, list) and not pairs:
         is_plain = {type(word) for word in value} in ({str}, {int})
         are_words = is_plain and len(set(value)) == len(value)
         return WordList(None, tuple(value)) if are_words else None
-    pairs = _pairs(value) if isinstance(value, dict) else []
     ids = [id_ for id_, _ in pairs]
     if not ids or ids[0] < 0 or ids != list(range(ids[0], ids[0] + len(ids))):
         return None
@@ -28,14 +28,21 @@ def words_in(value: Any) -> WordList | None:
 
 def with_words(value: Any, words: list[Any], first_id: int) -> Any:
     """A value of the same form that lists other words."""
-    if isinstance(value, list):
-        return words
-    by_word = all(type(id_) is int for id_ in value.values())
     numbered = [(first_id + number, word) for number, word in enumerate(words)]
+    if isinstance(value, list):
+        return [[w, i] for i, w in numbered] if _pairs(value) else words
+    by_word = all(type(id_) is int for id_ in value.values())
     return {w: i for i, w in numbered} if by_word else {str(i): w for i, w in numbered}
 
 
-def _pairs(value: dict[str, Any]) -> list[tuple[int, Any]]:
+def _pairs(value: Any) -> list[tuple[int, Any]]:
+    """Each id with its word, in order."""
+    if isinstance(value, list):
+        pairs = [one for one in value if isinstance(one, list) and len(one) == 2]
+        words = {word for word, id_ in pairs if (type(word), type(id_)) == (str, int)}
+        return sorted((i, w) for w, i in pairs) if len(words) == len(value) else []
+    if not isinstance(value, dict):
+        return []
     if all(type(id_) is int for id_ in value.values()):
         return sorted((id_, word) for word, id_ in value.items())
     if all(_ID.fullmatch(k) and type(word) is str for k, word in value.items()):

@@ -117,13 +117,13 @@ def test_new_entries_are_looked_at_however_they_were_made(
     spoil: Callable[[Any], None], files: Any, tmp_path: Path
 ) -> None:
     source, target, _ = files
-    for new_rows in ("like:3", np.ones((ADDED, DIM))):
+    for is_named, new_rows in ((True, "like:3"), (False, np.ones((ADDED, DIM)))):
         kp.surgery.grow(source, target, rows=ADDED, new_rows=new_rows, overwrite=True)
         record = kp.surgery.verify(source, target)
-        assert record.verdict == ("proved" if new_rows == "like:3" else "not proved")
+        assert record.verdict == ("proved" if is_named else "not proved")
         _overwrite(target, spoil)
         found = kp.surgery.verify(source, target)
-        is_seen = new_rows == "like:3" or spoil is _move_a_new_slot
+        is_seen = is_named or spoil is _move_a_new_slot
         assert found.verdict == ("wrong" if is_seen else "not proved")
         assert found[NEW].status == ("failed" if is_seen else "skipped")
 

@@ -786,6 +786,108 @@ def test_layers_that_keras_does_not_build_are_named(tmp_path: Path) -> None:
 
 
 @keras.saving.register_keras_serializable("tests.asked")
+class InCategories(Configured):
+    """A row for each id, and one for its category, which a list has for each."""
+
+    def __init__(self, of: list[float], items: int, kinds: int, **options: Any) -> None:
+        super().__init__({"of": of, "items": items, "kinds": kinds}, **options)
+        self.own = layers.Embedding(items, DIM)
+        self.shared = layers.Embedding(kinds, DIM)
+
+    def build(self, shape: Any) -> None:
+        self.own.build(None)
+        self.shared.build(None)
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        of = [self.config["of"][item] for item in range(self.config["items"])]
+        return self.own(x) + self.shared(ops.take(np.array(of, "int32"), x))
+
+
+def test_a_table_is_not_meant_because_another_cannot_be_counted(tmp_path: Path) -> None:
+    of = [float(item % 4) for item in range(SIZE)]
+    source = saved(InCategories(of, SIZE, 4, name="both"), tmp_path / "old.keras")
+    told = (
+        rf"'both/shared' \(4 ids\). What comes close:.*{SIZE}, .*larger .*items, Keras"
+    )
+    with pytest.raises(AmbiguousVocabularyError, match=f"(?s){told} says"):
+        grow(source, rows=1)
+    with pytest.raises(SurgeryError, match="(?s)no vocabulary goes .*What comes close"):
+        grow(source, rows=1, vocabulary="items")
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class ChosenAgain(Configured):
+    """Looks up the likeliest id again."""
+
+    def __init__(self, words: int, **options: Any) -> None:
+        super().__init__({"words": words}, **options)
+        self.table = layers.Embedding(words, DIM)
+        self.likely, self.head = layers.Dense(words), layers.Dense(words)
+
+    def build(self, shape: Any) -> None:
+        self.table.build(None)
+        self.likely.build((*shape, DIM))
+        self.head.build((*shape, DIM))
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        h = self.table(x)
+        return self.head(h + self.table(ops.argmax(self.likely(h), -1)))
+
+
+def test_ids_that_a_head_chooses_are_none_beyond_the_table(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(2)
+    source = saved(ChosenAgain(SIZE, name="own"), tmp_path / "old.keras")
+    assert grow(source, rows=ADDED).certificate is not None
+
+
+def test_pairs_of_words_and_ids_take_in_new_ones(tmp_path: Path) -> None:
+    pairs = [[f"w{number}", number] for number in range(SIZE)]
+    source = saved(Paired(pairs, name="paired"), tmp_path / "old.keras")
+    grow(source, tokens=["new"])
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert config["pairs"] == [*pairs, ["new", SIZE]]
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Paired(Configured):
+    """A table with a row for each pair of a word and its id."""
+
+    def __init__(self, pairs: list[Any], **options: Any) -> None:
+        super().__init__({"pairs": pairs}, **options)
+        self.table = layers.Embedding(1 + max(id_ for _, id_ in pairs), DIM)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
+class Weighed(keras.losses.Loss):
+    """Has a number of ids among its settings."""
+
+    def __init__(self, settings: dict[str, Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.settings = settings
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.mean((y_true - y_pred) * ops.ones(self.settings["sizes"][0]), -1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "settings": self.settings}
+
+
+def test_numbers_within_the_settings_of_a_loss_are_asked_about(tmp_path: Path) -> None:
+    x = ids()
+    model = keras.Model(x, layers.Dense(SIZE)(layers.Embedding(SIZE, DIM)(x)))
+    model.compile("sgd", Weighed({"sizes": [SIZE, 4]}))
+    model.save(tmp_path / "old.keras")
+    asks = rf"settings.sizes\[0\]={SIZE}, which may count the ids. Only training runs"
+    with pytest.raises(AmbiguousVocabularyError, match=asks):
+        grow(tmp_path / "old.keras", rows=ADDED)
+
+
+@keras.saving.register_keras_serializable("tests.asked")
 class InClasses(Configured):
     """Scores of as many ids as there are classes times words in each."""
 

@@ -80,7 +80,12 @@ def counting_numbers(
         listed = ", ".join(map(config_key, odd))
         problem = f"changes with {listed}, but not by one entry for each id"
         return Counting(problem=problem, is_odd=True)
-    return Counting(problem="follows no number of config.json that was tried")
+    problem = "follows no number of config.json that was tried"
+    failed = [place for place in equal if asking.vary((place,)).problem]
+    if failed:
+        said = asking.vary((failed[0],)).problem
+        problem += f". With a larger {config_key(failed[0])}, Keras says: {said}"
+    return Counting(problem=problem)
 
 
 def equal_numbers(asking: Asking, size: int) -> list[ConfigPath]:

@@ -48,9 +48,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     """
     held: dict[int, list[tuple[TrainingObject, str, ConfigPath]]] = {}
     for one in training_objects(model.root):
-        for key, given in one.config.items():
+        for place, given in _values(one.config, (*one.path, "config")):
             value = held_value(given) or given
-            place = (*one.path, "config", key)
             size = _size(one, value)
             if size is None or one.name in model.claims.leave:
                 continue
@@ -87,6 +86,16 @@ def _moved_by_optimizer(model: ModelFile) -> Iterator[str]:
                 f"{one['class_name']} does not move each bias by its own gradient "
                 "alone, and that of a spare row is low beyond all others"
             )
+
+
+def _values(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, Any]]:
+    """What a configuration holds, but for what is in objects of its own."""
+    yield path, value
+    is_object = isinstance(value, dict) and "class_name" in value
+    pairs = enumerate(value) if isinstance(value, list) else ()
+    for key, inner in value.items() if isinstance(value, dict) else pairs:
+        if not is_object:
+            yield from _values(inner, (*path, key))
 
 
 def _size(one: TrainingObject, value: Any) -> int | None:

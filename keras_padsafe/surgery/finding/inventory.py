@@ -31,6 +31,7 @@ from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
 from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs
 from keras_padsafe.surgery.finding.other_uses import bind_other_uses
+from keras_padsafe.surgery.finding.shown_tables import shown_tables
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
@@ -52,8 +53,8 @@ class Inventory:
         keras_version: The version of Keras that saved it.
         vocabularies: Each id space with all that is bound to it.
         arrays: The number of arrays in the file, those of the optimizer included.
-        near_tables: Where no vocabulary was found, the arrays that fell short of the
-            proofs asked of a table.
+        near_tables: The arrays that fell short of the proofs asked of a table, and
+            what ids index and no number is known to count.
         asked: Whether Keras had to be asked, so that the change must be proved.
         notes: What a user should know of the whole model.
         also: What the user said belongs to a vocabulary.
@@ -138,7 +139,7 @@ def _inventory(
         keras_version=str(archive.metadata.get("keras_version", "unknown")),
         vocabularies=[draft.finish() for draft in drafts],
         arrays=len(archive.arrays),
-        near_tables=() if drafts else doubts or tuple(find_near_tables(model)),
+        near_tables=doubts if doubts and not drafts else _near_tables(model, drafts),
         asked=needs_proof,
         notes=tuple(_own_classes(root) if model.asking is None else ()),
         also=tuple(claim.text for claim in model.claims.also),
@@ -146,6 +147,25 @@ def _inventory(
         ask=ask,
         state=archive.state,
     )
+
+
+def _near_tables(model: ModelFile, drafts: list[Draft]) -> tuple[Doubt, ...]:
+    """Arrays that may be tables; beside known ones only what ids were seen to index."""
+    if not drafts:
+        return tuple(find_near_tables(model))
+    if model.asking is None:
+        return ()
+    known = {site.path for draft in drafts for site in draft.arrays}
+    arrays = {array.path: array for _, array in model.arrays if array.path not in known}
+    inside = model.asking.inside
+    asked = {
+        array.path
+        for layer, array in model.arrays
+        if array.path in inside.tables.keys() - inside.positions - known
+        if not model.claims.leaves(layer, array.path)
+    }
+    found = shown_tables(model.asking, arrays, [])[1] if asked else []
+    return tuple(doubt for doubt in found if doubt.place in asked)
 
 
 def _own_classes(root: LayerNode) -> Iterator[str]:

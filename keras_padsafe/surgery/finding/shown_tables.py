@@ -197,10 +197,11 @@ def uncounted(asking: Asking, path: str, axis: int, counting: Counting) -> Doubt
         f"{adding(f'{place}:KEY')} with the configuration key that counts its rows, or "
         "give the class one"
     )
-    if counting.rivals:
-        flags = (f"--also {place}:{flag_key(rival)}" for rival in counting.rivals)
+    numbers = [one for one in counting.rivals if words_in(asking.value(one)) is None]
+    if numbers:
+        flags = (f"--also {place}:{flag_key(rival)}" for rival in numbers)
         remedy = f"Add {' or '.join(flags)}, with the one that counts the ids"
-    if counting.is_odd:
+    if counting.is_odd or (counting.rivals and not numbers):
         remedy = IN_KERAS
     what = f"array {path} of shape {asking.skeleton.shapes[path]}"
     what += ", which ids index," if path in asking.inside.tables else ""

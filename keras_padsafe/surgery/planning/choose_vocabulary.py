@@ -19,7 +19,7 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
         raise _none_found(inventory)
     main = [v for v in found if v.is_main]
     meant = main or [v for v in found if not v.is_made_inside]
-    if name is None and len(meant) == 1:
+    if name is None and len(meant) == 1 and (main or not inventory.near_tables):
         return meant[0]
     if name is None:
         ids = " The model makes their ids itself, for example positions."
@@ -28,7 +28,7 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
         raise AmbiguousVocabularyError(
             f"{inventory.path}: the model has {len(found)} {noun}. Expected: the "
             "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "
-            f"Found: {_listed(found)}.{made}"
+            f"Found: {_listed(found)}.{made}{_near(inventory)}"
         )
     exact = [v for v in found if v.name == name]
     named = exact or [v for v in found if name in v.layers]
@@ -37,7 +37,7 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
         problem = "several vocabularies go" if matches else "no vocabulary goes"
         raise SurgeryError(
             f"{inventory.path}: {problem} by the name {name!r}. Found: "
-            f"{_listed(matches or found)}."
+            f"{_listed(matches or found)}.{_near(inventory)}"
         )
     return matches[0]
 
@@ -46,14 +46,15 @@ def _listed(vocabularies: Iterable[Vocabulary]) -> str:
     return ", ".join(f"{v.name!r} ({v.size} ids)" for v in vocabularies)
 
 
+def _near(inventory: Inventory) -> str:
+    near = [f"\n  - {item.problem}. {item.remedy}." for item in inventory.near_tables]
+    return f" What comes close:{''.join(near)}" if near else ""
+
+
 def _none_found(inventory: Inventory) -> SurgeryError:
-    near = [f"  - {item.problem}. {item.remedy}." for item in inventory.near_tables]
     where = f"{inventory.path}: no vocabulary was found in {inventory.model}"
-    if near:
-        listed = "\n".join(near)
-        return SurgeryError(
-            f"{where} whose table and size are known. What comes close:\n{listed}"
-        )
+    if near := _near(inventory):
+        return SurgeryError(f"{where} whose table and size are known.{near}")
     return SurgeryError(
         f"{where}. Expected: an embedding table, or a layer that makes a column of "
         "each id. If an array of a class of your own is a table, say so with "

@@ -94,8 +94,8 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
             if path is not None:
                 holder, value = _find(config, path, source, own)
                 listed = words_in(value)
-                old = value if isinstance(value, list) else listed and [*listed.words]
-                if old is None:
+                old = [*listed.words] if listed else value
+                if not isinstance(old, list):
                     raise unfit(source, config_key(path), "a list", f"{value!r}")
                 words = _new_words(like, old, plan, source)
                 holder[path[-1]] = with_words(value, words, like.new_first_id)
