@@ -31,12 +31,14 @@ class Counting:
         problem: Why none is known, if so.
         rivals: Where it follows each of several numbers, these.
         is_odd: Whether it changes with a number, but not by one row for each.
+        is_fixed: Whether nothing that was tried changes it, or keeps Keras from it.
     """
 
     places: tuple[ConfigPath, ...] = ()
     problem: str | None = None
     rivals: tuple[ConfigPath, ...] = ()
     is_odd: bool = False
+    is_fixed: bool = False
 
 
 def counting_numbers(
@@ -85,7 +87,7 @@ def counting_numbers(
     if failed:
         said = asking.vary((failed[0],)).problem
         problem += f". With a larger {config_key(failed[0])}, Keras says: {said}"
-    return Counting(problem=problem)
+    return Counting(problem=problem, is_fixed=not failed)
 
 
 def equal_numbers(asking: Asking, size: int) -> list[ConfigPath]:

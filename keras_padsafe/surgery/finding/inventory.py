@@ -17,6 +17,7 @@ from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
 from keras_padsafe.surgery.finding.bind_heads import bind_heads, bind_held_heads
 from keras_padsafe.surgery.finding.bind_tables import find_id_spaces
 from keras_padsafe.surgery.finding.claims import check_claims, read_claims
+from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
 from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
@@ -31,7 +32,7 @@ from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
 from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs
 from keras_padsafe.surgery.finding.other_uses import bind_other_uses
-from keras_padsafe.surgery.finding.shown_tables import shown_tables
+from keras_padsafe.surgery.finding.shown_tables import uncounted
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
@@ -54,7 +55,7 @@ class Inventory:
         vocabularies: Each id space with all that is bound to it.
         arrays: The number of arrays in the file, those of the optimizer included.
         near_tables: The arrays that fell short of the proofs asked of a table, and
-            what ids index and no number is known to count.
+            what ids index of which it is not known what counts it.
         asked: Whether Keras had to be asked, so that the change must be proved.
         notes: What a user should know of the whole model.
         also: What the user said belongs to a vocabulary.
@@ -150,22 +151,24 @@ def _inventory(
 
 
 def _near_tables(model: ModelFile, drafts: list[Draft]) -> tuple[Doubt, ...]:
-    """Arrays that may be tables; beside known ones only what ids were seen to index."""
+    """Arrays that may be tables; beside known ones those that a number may count."""
+    asking = model.asking
     if not drafts:
         return tuple(find_near_tables(model))
-    if model.asking is None:
+    if asking is None:
         return ()
     known = {site.path for draft in drafts for site in draft.arrays}
-    arrays = {array.path: array for _, array in model.arrays if array.path not in known}
-    inside = model.asking.inside
-    asked = {
-        array.path
-        for layer, array in model.arrays
-        if array.path in inside.tables.keys() - inside.positions - known
-        if not model.claims.leaves(layer, array.path)
-    }
-    found = shown_tables(model.asking, arrays, [])[1] if asked else []
-    return tuple(doubt for doubt in found if doubt.place in asked)
+    others = asking.inside.tables.keys() - asking.inside.positions - known
+    counted = [
+        (path, axis, counting_numbers(asking, path, axis, far=False))
+        for path, axis in asking.inside.tables.items()
+        if path in others and path in model.archive.arrays
+    ]
+    return tuple(
+        uncounted(asking, path, axis, counting)
+        for path, axis, counting in counted
+        if counting.problem and not counting.is_fixed
+    )
 
 
 def _own_classes(root: LayerNode) -> Iterator[str]:
