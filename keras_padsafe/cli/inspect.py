@@ -45,5 +45,5 @@ def inspect(
         inventory = surgery.inspect(model, also=also, leave=leave, ask=ask)
     show(inventory.to_json(), inventory_view, kind="inventory", as_json=as_json)
     found = inventory.vocabularies
-    if inventory.near_tables or any(v.unexplained or v.slot_problem for v in found):
+    if not found or any(v.unexplained or v.slot_problem for v in found):
         ctx.exit(FINDINGS)

@@ -1,5 +1,6 @@
 """The screen of `inspect`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -27,18 +28,21 @@ def inventory_view(document: dict[str, Any]) -> RenderableType:
     return Group(
         title,
         *(_vocabulary(vocabulary) for vocabulary in found),
-        *([] if found else ["", _none_found(document["near_tables"])]),
+        *_near(document["near_tables"], found),
         bullets("Notes on the model", [*_asked(document), *document["notes"]]),
     )
 
 
-def _none_found(near: list[dict[str, Any]]) -> RenderableType:
-    if not near:
-        return Text("No vocabulary: the model has no embedding table.")
-    return Group(
-        Text("No vocabulary was found whose table and size are known."),
-        bullets("What comes close", map(_settle, near), "bold yellow"),
-    )
+def _near(near: list[dict[str, Any]], found: list[Any]) -> Iterator[RenderableType]:
+    """What may be a table, and that none was found."""
+    if not found:
+        none = "No vocabulary: the model has no embedding table."
+        yield ""
+        yield (
+            "No vocabulary was found whose table and size are known." if near else none
+        )
+    if near:
+        yield bullets("What comes close", map(_settle, near), "bold yellow")
 
 
 def _asked(document: dict[str, Any]) -> list[str]:

@@ -116,5 +116,8 @@ COMPARES = frozenset(("Equal", "NotEqual"))
 NAME_IDS = frozenset(("ignore_class", "class_id", "target_class_ids"))
 """Arguments of Keras's losses and metrics that are ids, or lists of them."""
 
+WEIGH_UNITS = frozenset(("alpha", "label_weights"))
+"""Arguments of theirs that may have a number for each unit."""
+
 COUNT_UNITS = frozenset(("num_classes", "num_labels"))
 """Arguments of theirs that count the units of an output."""

@@ -253,7 +253,8 @@ def _makers(
     half = len(some) // 2
     if not half:
         yield some[0], moved
-    for part in (some[:half], some[half:]) if half else ():
+        return
+    for part in (some[:half], some[half:]):
         if ways := move(part):
             yield from _makers(part, ways, move)
 

@@ -52,8 +52,7 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     _expect_same(archive, spare, {"spare ids": plan.old_spare_ids})
     goes_by_words = plan.new_rows.mix or not plan.row_map.is_append
     if goes_by_words and plan.words_digest not in (None, vocabulary.words_digest):
-        planned = "moved ids, or rows of old ones, of other words"
-        raise unfit(archive, "words", planned, "words of its own")
+        raise unfit(archive, "words", "ids of other ones", "its own")
     _check_words(plan, vocabulary, change, archive)
     _check_config(plan, made, vocabulary, change, archive)
     return replace(plan, needs_proof=plan.needs_proof or made.needs_proof)
@@ -95,12 +94,13 @@ def _check_words(
         compared += ["added", "new_first_id", "new_count"]
     given = {words.place: words for words in plan.words}
     changed = {place for place in due if is_changed(due[place], plan.row_map)}
+    told = {place: "a change of words" for place in changed}
+    _expect_same(archive, told, dict.fromkeys(given, "a change of words"))
     due, received = (
         {
-            f"{place}, {name}": getattr(words, name)
-            for place, words in one.items()
+            f"{place}, {name}": getattr(one[place], name)
+            for place in given
             for name in compared
-            if place in changed | given.keys()
         }
         for one in (due, given)
     )

@@ -36,7 +36,13 @@ OPTIMIZERS = [
     if isinstance(made, type) and name != "Optimizer"
     if "learning_rate" in inspect.signature(made).parameters
 ]
-ARGUMENTS = {"NAME_IDS", "COUNT_UNITS", "ZERO_ACTIVATIONS", "ACTIVATIONS"}
+ARGUMENTS = {
+    "NAME_IDS",
+    "COUNT_UNITS",
+    "WEIGH_UNITS",
+    "ZERO_ACTIVATIONS",
+    "ACTIVATIONS",
+}
 KNOWN = {*dir(keras.layers), *_operations_of_keras(), *dir(kp.layers)}
 FACTS = {
     name: value
@@ -163,7 +169,8 @@ def test_every_argument_that_names_or_counts_ids_exists() -> None:
         if isinstance(made, type)
         for name in inspect.signature(made.__init__).parameters
     }
-    assert arguments >= operations.NAME_IDS | operations.COUNT_UNITS
+    known = operations.NAME_IDS | operations.COUNT_UNITS | operations.WEIGH_UNITS
+    assert arguments >= known
 
 
 def test_every_layer_of_keras_that_ids_index_has_a_rule() -> None:

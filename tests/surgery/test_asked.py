@@ -926,6 +926,24 @@ def test_scores_that_a_reshape_puts_together_are_asked_about(tmp_path: Path) -> 
     grow(tmp_path / "old.keras", rows=ADDED, leave=["put"])
 
 
+def test_what_passes_on_units_that_are_left_is_not_asked_about(tmp_path: Path) -> None:
+    x = ids()
+    h = layers.Flatten()(layers.Embedding(SIZE, DIM)(x))
+    wide = layers.Dense(2 * SIZE, name="wide")(h)
+    keras.Model(x, layers.Reshape((2, SIZE))(wide)).save(tmp_path / "old.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="Reshape 'reshape.* gives"):
+        grow(tmp_path / "old.keras", rows=ADDED)
+    grow(tmp_path / "old.keras", rows=ADDED, leave=["wide"])
+
+
+def test_thresholds_of_a_metric_are_no_numbers_of_ids(tmp_path: Path) -> None:
+    x, levels = ids(), [number / SIZE for number in range(SIZE)]
+    model = keras.Model(x, layers.Dense(1)(layers.Embedding(SIZE, DIM)(x)))
+    model.compile("sgd", "mse", metrics=[keras.metrics.Precision(thresholds=levels)])
+    model.save(tmp_path / "old.keras")
+    grow(tmp_path / "old.keras", rows=ADDED)
+
+
 def test_a_model_that_holds_its_table_has_no_empty_name(tmp_path: Path) -> None:
     model = Recommender(SIZE, SIZE + 1)
     model(np.zeros((1, 2), "int32"))

@@ -67,6 +67,8 @@ EDITS: dict[str, tuple[Place, Any, str]] = {
         [[0, 13], [-1, 1 << 28]],
         "at most 268435456|at most 8 for each",
     ),
+    "digest": (("words_digest",), 5, "words_digest is 5. Expected: text"),
+    "mix_unused": (("mix",), [[0]], "mix is .* null beside other"),
     "unknown_field": (("optimiser",), "drop", "optimiser is 'drop'. Expected: no such"),
     "class_name": (("config", 0, "new"), "Evil", "config.* is 'Evil'.*number"),
     "no_old": (("config", 0, "old"), None, "initializer of zeros"),

@@ -127,7 +127,7 @@ def test_rows_that_are_named_by_words_are_those_of_the_words(
         return model
 
     save(ordered, SIZE, second := tmp_path / "second.keras")
-    with pytest.raises(SurgeryError, match="rows of old ones, of other words"):
+    with pytest.raises(SurgeryError, match="words: the plan has ids of other ones"):
         kp.surgery.apply_plan(plan, second, tmp_path / "new.keras")
     plan = replace(plan, new_rows=kp.surgery.NewRows())
     kp.surgery.apply_plan(plan, second, tmp_path / "new.keras")

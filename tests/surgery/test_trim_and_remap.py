@@ -186,6 +186,8 @@ def test_ids_of_unknown_words_may_share_a_name(tmp_path: Path) -> None:
     known = layers.StringLookup(vocabulary=["a", "b", "c"], num_oov_indices=2)
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
     keras.Model(words, layers.Embedding(5, DIM)(known(words))).save(source)
+    with pytest.raises(SurgeryError, match="stay anyway. Expected: at least one other"):
+        kp.surgery.plan(source, keep=["[UNK]"])
     kept = kp.surgery.plan(source, keep=["[UNK]", "c"])
     assert kept.row_map.ids.tolist() == [0, 1, 4]
     old = ["[UNK]", "[UNK]", "a", "b", "c"]
@@ -193,6 +195,19 @@ def test_ids_of_unknown_words_may_share_a_name(tmp_path: Path) -> None:
     report = kp.surgery.remap(source, target, old_vocabulary=old, new_vocabulary=new)
     assert report.plan.row_map.ids.tolist() == [0, 1, 4, -1, 2]
     assert report.tokens == {"d": 3}
+
+
+def test_words_with_several_ids_are_refused(tmp_path: Path) -> None:
+    both, dense = [keras.Input((1,), dtype="string") for _ in range(2)], layers.Dense(2)
+    words = ["a", "b", "c"]
+    made = [
+        dense(layers.StringLookup(vocabulary=own, output_mode="one_hot")(one))
+        for own, one in zip((words, words[::-1]), both, strict=True)
+    ]
+    keras.Model(both, layers.Add()(made)).save(tmp_path / "old.keras")
+    for asked in ({"keep": ["a", "b"]}, {"tokens": ["d"], "before": "a"}):
+        with pytest.raises(SurgeryError, match=r"give 'a' the ids \[1, 3\]"):
+            kp.surgery.plan(tmp_path / "old.keras", **asked)
 
 
 def test_words_move_with_their_ids(tmp_path: Path) -> None:

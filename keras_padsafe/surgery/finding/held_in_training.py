@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from keras_padsafe.facts.operations import WEIGH_UNITS
 from keras_padsafe.facts.optimizer_layout import MOVES_ALL
 from keras_padsafe.saved_model.config_path import (
     ConfigPath,
@@ -50,7 +51,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     for one in training_objects(model.root):
         for place, given in _values(one.config, (*one.path, "config")):
             value = held_value(given) or given
-            size = _size(one, value)
+            size = None if _counts_nothing(one, place) else _size(value, one.is_stock)
             if size is None or one.name in model.claims.leave:
                 continue
             if one.holder is not None and model.claims.leaves(one.holder):
@@ -98,13 +99,16 @@ def _values(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, Any]]:
             yield from _values(inner, (*path, key))
 
 
-def _size(one: TrainingObject, value: Any) -> int | None:
-    """How many ids a value may be for. Keras's own have weights by class."""
+def _counts_nothing(one: TrainingObject, place: ConfigPath) -> bool:
+    return one.is_stock and WEIGH_UNITS.isdisjoint(place[-1:])
+
+
+def _size(value: Any, is_stock: bool) -> int | None:
+    """How many ids a value may be for."""
     if isinstance(value, list):
         numbers = all(type(item) in (int, float) for item in value)
-        weights = not one.is_stock or float in map(type, value)
-        return len(value) if numbers and weights else None
-    return value if type(value) is int and not one.is_stock else None
+        return len(value) if numbers else None
+    return value if type(value) is int and not is_stock else None
 
 
 def _within(

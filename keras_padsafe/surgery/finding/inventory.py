@@ -32,7 +32,7 @@ from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
 from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs
 from keras_padsafe.surgery.finding.other_uses import bind_other_uses
-from keras_padsafe.surgery.finding.shown_tables import uncounted
+from keras_padsafe.surgery.finding.shown_tables import owner_of, uncounted
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
@@ -163,6 +163,7 @@ def _near_tables(model: ModelFile, drafts: list[Draft]) -> tuple[Doubt, ...]:
         (path, axis, counting_numbers(asking, path, axis, far=False))
         for path, axis in asking.inside.tables.items()
         if path in others and path in model.archive.arrays
+        if not model.claims.leaves(owner_of(asking.root, path), path)
     ]
     return tuple(
         uncounted(asking, path, axis, counting)

@@ -22,6 +22,7 @@ def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
             layer = call.layer
             paths = [array.path for array in layer.arrays.values()]
             leaves = any(model.claims.leaves(layer, path) for path in ["", *paths])
+            leaves |= any(model.claims.leaves(one.layer) for one in _behind(call))
             if leaves or model.claims_units(layer) or draft not in from_ids(call):
                 continue
             if not asked.isdisjoint([layer.name, *paths]):
@@ -35,6 +36,13 @@ def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
                     "grown in the file: grow it in Keras",
                 )
             )
+
+
+def _behind(call: Call) -> Iterator[Call]:
+    """What makes the numbers that a call takes in."""
+    return reached(
+        call.inputs, lambda one: one.inputs if one.layer.kind in UNIT_BY_UNIT else ()
+    )
 
 
 def _makers(model: ModelFile, draft: Draft) -> Iterator[Call]:

@@ -52,6 +52,9 @@ def check_plan(plan: "Plan") -> None:
     _check_once("arrays", [change.path for change in plan.arrays])
     _check_once("config", [change.path for change in plan.config])
     _check_once("words", [change.place for change in plan.words])
+    digest = plan.words_digest
+    is_text = digest is None or isinstance(digest, str)
+    expect(is_text, "words_digest", "text, or null", digest)
     first = plan.row_map.new_ids[: len(plan.tokens)].tolist()
     fits = list(plan.tokens.values()) == first
     expect(fits, "tokens", "words with the new ids, in order", plan.tokens)

@@ -25,6 +25,7 @@ def choose_vocabulary(inventory: Inventory, name: str | None) -> Vocabulary:
         ids = " The model makes their ids itself, for example positions."
         made = "" if meant else ids
         noun = "vocabulary" if len(found) == 1 else "vocabularies"
+        noun += ", and tables that may be of others" if inventory.near_tables else ""
         raise AmbiguousVocabularyError(
             f"{inventory.path}: the model has {len(found)} {noun}. Expected: the "
             "name of the one to change, as `vocabulary=NAME` (`--vocabulary NAME`). "

@@ -11,6 +11,7 @@ from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.saved_model.row_map import NEW, RowMap, check_new_size
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.changes import Change
+from keras_padsafe.surgery.planning.reorder import check_one_id
 from keras_padsafe.surgery.planning.take_rows import (
     check_lists,
     check_words_known,
@@ -90,6 +91,7 @@ def _start(vocabulary: Vocabulary, at: int | None, before: Word | None) -> int |
         )
     ids, size = vocabulary.word_ids, vocabulary.size
     at = None if at is None else int(at)  # which may be one of NumPy
+    check_one_id(vocabulary, [] if before is None else [before], "before")
     if before is not None and before not in ids:
         known = f"its words are {', '.join(map(repr, list(ids)[:5]))}, ..."
         raise SurgeryError(

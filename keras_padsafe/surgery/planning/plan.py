@@ -277,8 +277,10 @@ def _read(document: dict[str, Any]) -> Plan:
             "new_rows 'rows' beside them, or rows null."
         )
     expect(isinstance(spec, str), "new_rows", "text, as 'mean'", spec)
+    mix = document.get("mix")
+    expect(mix is None or spec == "mix", "mix", "null beside other new_rows", mix)
     if spec in ("rows", "mix"):
-        mix = read_as(tuple[tuple[int, ...], ...] | None, document.get("mix"), "mix")
+        mix = read_as(tuple[tuple[int, ...], ...] | None, mix, "mix")
         made = NewRows(spec, mix=mix) if rows is None else read_new_rows(rows)
     else:
         made = read_new_rows(spec)

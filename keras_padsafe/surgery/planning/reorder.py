@@ -24,6 +24,11 @@ def trimmed(vocabulary: Vocabulary, keep: Sequence[Word]) -> Change:
         raise SurgeryError("keep: expected at least one word or id; received none.")
     reserved = {word for site in vocabulary.words for word in site.reserved}
     asked = [word for word in asked if word not in reserved]
+    if not asked:
+        raise SurgeryError(
+            "keep: received only words for padding and unknown words, which stay "
+            "anyway. Expected: at least one other."
+        )
     pads = {id_ for id_ in vocabulary.pad_ids if 0 <= id_ < vocabulary.size}
     wanted = {*named_ids(vocabulary), *pads, *find_ids(vocabulary, asked, "keep")}
     ids = np.array(sorted(wanted), np.int64)
@@ -54,7 +59,24 @@ def find_ids(vocabulary: Vocabulary, asked: Sequence[Word], argument: str) -> li
             f"{vocabulary.name!r}, for example {missing[:5]}. Expected: "
             f"{', or '.join(named)}."
         )
+    check_one_id(vocabulary, asked, argument)
     return [int(ids.get(item, item)) for item in asked]
+
+
+def check_one_id(vocabulary: Vocabulary, words: Sequence[Word], argument: str) -> None:
+    """Refuses words that lookup layers of one vocabulary give different ids."""
+    lists = [
+        dict(zip(site.words, range(site.first_id, site.end), strict=True))
+        for site in vocabulary.words
+    ]
+    for word in words:
+        ids = sorted({known[word] for known in lists if word in known})
+        if len(ids) > 1:
+            raise SurgeryError(
+                f"{argument}: the lookup layers of vocabulary {vocabulary.name!r} give "
+                f"{word!r} the ids {ids}. Expected: lookup layers with the same words. "
+                "Say which ids are meant, or set the words in Keras."
+            )
 
 
 def reworded(

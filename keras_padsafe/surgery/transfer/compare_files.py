@@ -42,8 +42,8 @@ def _new_rows(plan: Plan, source: Archive, target: Archive) -> Check:
     if found.status == "failed" or plan.spells_rows:
         return found
     detail = (
-        "the file does not hold the rows that it was given. Pass the plan that was "
-        "saved: plan=Plan.load(FILE) (--plan FILE)"
+        "the file does not hold which rows were given. Pass the plan: "
+        "plan=Plan.load(FILE) (--plan FILE), as plan --save writes it"
     )
     return replace(found, status="skipped", detail=detail, value=None)
 
