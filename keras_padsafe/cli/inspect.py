@@ -45,5 +45,6 @@ def inspect(
         inventory = surgery.inspect(model, also=also, leave=leave, ask=ask)
     show(inventory.to_json(), inventory_view, kind="inventory", as_json=as_json)
     found = inventory.vocabularies
-    if not found or any(v.unexplained or v.slot_problem for v in found):
+    is_near = not found and bool(inventory.near_tables)
+    if is_near or any(v.unexplained or v.slot_problem for v in found):
         ctx.exit(FINDINGS)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from keras_padsafe.cli.certificate_view import checks_in_short, verdict_text
 from keras_padsafe.cli.plan_view import change_text, plan_parts
-from keras_padsafe.cli.sections import command, heading, titled
+from keras_padsafe.cli.sections import command, heading, prose, titled
 
 
 def report_view(
@@ -42,6 +42,11 @@ def _proof(document: dict[str, Any]) -> RenderableType:
 
 
 def _next(document: dict[str, Any], imports: tuple[str, ...]) -> RenderableType:
+    if document["plan"]["new_rows"] == "rows":
+        return prose(
+            "The file does not hold the rows that were given. To prove it, grow with "
+            "--verify, or verify it with the plan that `plan --save` wrote."
+        )
     flags = [word for name in imports for word in ("--import", name)]
     words = ("verify", document["source"], document["target"], *flags)
     return titled("Next: prove it", command(*words))

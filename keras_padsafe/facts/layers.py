@@ -16,12 +16,7 @@ WRAPPERS_OF_ONE_CALL = frozenset(("TimeDistributed",))
 LIVE_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
 """The name of the class itself, where files say another one."""
 
-SAME_AS = {
-    "TFDCast": "Cast",
-    "TFDConcat": "Concatenate",
-    "TFDFlatten": "Flatten",
-    "TFDIdentity": "Identity",
-}
+SAME_AS = {"TFDConcat": "Concatenate", "TFDIdentity": "Identity"}
 """What a `FeatureSpace` puts into a model, and the class that does the same."""
 
 MODULES_OF_NO_LAYERS = (

@@ -94,8 +94,9 @@ def _check_words(
         compared += ["added", "new_first_id", "new_count"]
     given = {words.place: words for words in plan.words}
     changed = {place for place in due if is_changed(due[place], plan.row_map)}
-    told = {place: "a change of words" for place in changed}
-    _expect_same(archive, told, dict.fromkeys(given, "a change of words"))
+    told = "a change of words"
+    missing, unknown = changed - given.keys(), given.keys() - due.keys()
+    _expect_same(archive, dict.fromkeys(missing, told), dict.fromkeys(unknown, told))
     due, received = (
         {
             f"{place}, {name}": getattr(one[place], name)

@@ -931,7 +931,7 @@ def test_what_passes_on_units_that_are_left_is_not_asked_about(tmp_path: Path) -
     h = layers.Flatten()(layers.Embedding(SIZE, DIM)(x))
     wide = layers.Dense(2 * SIZE, name="wide")(h)
     keras.Model(x, layers.Reshape((2, SIZE))(wide)).save(tmp_path / "old.keras")
-    with pytest.raises(AmbiguousVocabularyError, match="Reshape 'reshape.* gives"):
+    with pytest.raises(AmbiguousVocabularyError, match=r"Reshape 'reshape.* gives"):
         grow(tmp_path / "old.keras", rows=ADDED)
     grow(tmp_path / "old.keras", rows=ADDED, leave=["wide"])
 

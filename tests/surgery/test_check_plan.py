@@ -166,7 +166,7 @@ ELSEWHERE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "words_of_no_layer": (
         lambda document: document["words"].append(WORDS),
-        "stranger, config.name, config_path: the plan has .*needs no change",
+        "stranger, config.name: the plan has .*needs no change",
     ),
     "what_its_maker_said": (
         lambda document: document.update(also=["nowhere:0"]),
