@@ -79,7 +79,9 @@ class NonFiniteError(PadsafeError):
 
 def message_of(error: BaseException) -> str:
     """What Keras raised, without the configuration or the numbers that it ends with."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    # A KeyError shows its text as Python spells it.
+    said = error.args[0] if isinstance(error, KeyError) and error.args else error
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(said))
     text = re.split("Full object config:|Target variable:", text)[0]
     told, _, repeated = text.partition("\n\nconfig={")
     cause = repeated.rpartition("Exception encountered: ")[2] if repeated else ""

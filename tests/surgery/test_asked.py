@@ -842,6 +842,9 @@ def test_ids_that_a_head_chooses_are_none_beyond_the_table(tmp_path: Path) -> No
 def test_pairs_of_words_and_ids_take_in_new_ones(tmp_path: Path) -> None:
     pairs = [[f"w{number}", number] for number in range(SIZE)]
     source = saved(Paired(pairs, name="paired"), tmp_path / "old.keras")
+    inside = "layers/paired/table/vars/0:0:config.layers[1].config.pairs[12][1]"
+    with pytest.raises(SurgeryError, match="no configuration key"):
+        grow(source, tokens=["new"], also=inside)
     grow(source, tokens=["new"])
     config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
     assert config["pairs"] == [*pairs, ["new", SIZE]]

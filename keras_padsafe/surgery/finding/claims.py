@@ -12,6 +12,7 @@ from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.config_path import ConfigPath, places_of, value_at
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count, shortly
+from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.heads import head_of
 
 _AXIS = re.compile("[0-9]{1,3}")
@@ -153,7 +154,10 @@ def _check_also(
 def counts_of(
     layer: LayerNode, key: str
 ) -> Iterator[tuple[LayerNode, ConfigPath, int]]:
-    """What a key counts: in a layer, in what it lies in, or anywhere in config.json."""
+    """What a key counts: in a layer, in what it lies in, or anywhere in config.json.
+
+    A number within a list of words counts nothing by itself.
+    """
     around = list(layer.outwards())
     whole = around[-1].serialized
     found = [
@@ -164,7 +168,8 @@ def counts_of(
     ]
     for place in [*found, *places_of(key, whole)]:
         count = value_at(whole, place)
-        if is_count(count):
+        around_it = (value_at(whole, place[:end]) for end in range(len(place)))
+        if is_count(count) and not any(map(words_in, around_it)):
             inside = (n for n in around if place[: len(n.path)] == n.path)
             yield next(inside), place, count
 
