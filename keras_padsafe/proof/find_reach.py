@@ -140,13 +140,13 @@ def _look(
     codes: _Codes,
 ) -> Reach:
     trials = _Trials(model, doors, structure, inputs, codes)
-    first, wide = trials.of_all[0], trials.of_all[-1]
+    first, wide = trials.narrow[0], trials.wide
     direct = [[set() for _ in range(one.places)] for one in inputs]
-    origins = _origins([trial.given for trial in trials.of_all[:-1]])
+    origins = _origins([trial.given for trial in trials.narrow])
     hidden, ranged = set(), set()
     made: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for number in first.entered:
-        values = _stacked([trial.entered.get(number) for trial in trials.of_all])
+        values = _stacked([t.entered.get(number) for t in (*trials.narrow, wide)])
         if values is None:
             hidden.add(number)
             continue
@@ -184,10 +184,12 @@ class _Trial:
 
 
 class _Trials:
-    """Runs of a model on batches of chance.
+    """Runs of a model on batches of chance, in which all inputs change each time.
 
-    In those `of_all`, every input has other values each time; only in the last one may
-    they be as large as there are numbers.
+    Attributes:
+        narrow: Those with numbers that a model does not bring into range by itself.
+        wide: One with larger numbers too.
+        pads: What a comparison masks, by the number of its door.
     """
 
     def __init__(
@@ -202,9 +204,9 @@ class _Trials:
         self._inputs, self._codes = inputs, codes
         self._chance = np.random.default_rng(0)
         self.pads: dict[int, float] = {}
-        turns = math.ceil(math.log(_SERIES, codes[0]))
-        numbers = [codes[0]] * (turns + 1) + [codes[1]]
-        self.of_all = [self._run(n, range(len(inputs))) for n in numbers]
+        turns, every = math.ceil(math.log(_SERIES, codes[0])) + 1, range(len(inputs))
+        self.narrow = [self._run(codes[0], every) for _ in range(turns)]
+        self.wide = self._run(codes[1], every)
 
     def move(
         self,
@@ -231,7 +233,7 @@ class _Trials:
         given = [
             _values(one, numbers, self._chance)
             if index in some
-            else self.of_all[0].given[index]
+            else self.narrow[0].given[index]
             for index, one in enumerate(self._inputs)
         ]
         watch = Watch(self._doors, harmless=True)

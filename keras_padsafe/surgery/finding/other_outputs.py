@@ -49,7 +49,7 @@ def _makers(model: ModelFile, draft: Draft) -> Iterator[Call]:
     """What makes the numbers of such outputs, as far as nothing tells what they are."""
     graph, size = model.graph, draft.size
     for call in graph.back_from_outputs(lambda call: _makes(call, size, graph)):
-        is_own = is_own_class(call.layer) and not _follows(model, draft, call)
+        is_own = is_own_class(call.layer) and _stays(model, draft, call)
         if is_own or reshaped_units(call.layer, size) is not None:
             yield call
 
@@ -62,18 +62,17 @@ def _makes(call: Call, size: int, graph: Graph) -> bool:
     return widths != [size]
 
 
-def _follows(model: ModelFile, draft: Draft, call: Call) -> bool:
-    """Whether none of the outputs behind a call stays as large as there are ids."""
+def _stays(model: ModelFile, draft: Draft, call: Call) -> bool:
+    """Whether Keras shows that an output behind a call does not grow with the ids."""
     if model.asking is None or not draft.numbers:
-        return True
+        return False
     from keras_padsafe.skeleton import output_shapes
 
     grown = model.asking.vary(draft.numbers)
     behind = set(reached([call], lambda one: one.consumers))
     shapes = output_shapes(model.asking.skeleton)
-    return grown.problem is not None or not any(
+    outputs = zip(model.graph.outputs, shapes, strict=False)
+    return grown.problem is None and any(
         output in behind and shape[-1:] == (draft.size,) and n not in grown.outputs
-        for n, (output, shape) in enumerate(
-            zip(model.graph.outputs, shapes, strict=False)
-        )
+        for n, (output, shape) in enumerate(outputs)
     )
