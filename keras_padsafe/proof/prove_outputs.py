@@ -180,47 +180,13 @@ def _moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
     batch, change = sampler.beyond_sample(), pair.change
     if batch is None or change is None:
         return None
-    try:
-        beyond = dict(_moved(pair, change, batch, batch))
-        if not any(moved.any() for _, moved in beyond.values()):
-            return None
-        # What is chosen by scores moves with ordinary ids as well.
-        usual = dict(_moved(pair, change, *next(sampler.samples())))
-    except ModelFailed:  # They go straight into something that is not watched.
-        return None
-    for number, (rows, moved) in beyond.items():
-        if number in usual and usual[number][1].shape == moved.shape:
-            moved &= ~usual[number][1]
-        if not moved.any():
-            continue
-        door = pair.old[number]
-        detail = (
-            "the model maps ids beyond the table into its range, and they now "
-            f"reach other rows ({door.path})"
-        )
-        last = door.size - 1
-        if np.unique(rows[moved]).tolist() != [last] or not change.row_map.is_append:
-            return detail
-        return (
-            f"{detail}. If the last row stands for unknown ids, put new ones "
-            f"before it: at={last} (--at {last}). If no such id is ever given, "
-            "pass proof=False (--no-proof)"
-        )
-    return None
-
-
-def _moved(
-    pair: Pair, change: IdChange, before: Any, after: Any
-) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-    """For each table what entered that of the old model, and which of it moved.
-
-    Moved are ids of the table that are not the same rows of the new one.
-    """
     watches = [Watch(doors, harmless=True) for doors in (pair.old, pair.new)]
-    runs = zip((pair.before, pair.after), watches, (before, after), strict=True)
-    for model, watch, batch in runs:
-        with watch.watching():
-            run_model(model, batch)
+    for model, watch in zip((pair.before, pair.after), watches, strict=True):
+        try:
+            with watch.watching():
+                run_model(model, batch)
+        except ModelFailed:  # They go straight into something that is not watched.
+            return None
     for number, door in enumerate(pair.old):
         old, new = (watch.seen(number) for watch in watches)
         if door.kind != "ids" or old is None or new is None or old.shape != new.shape:
@@ -229,7 +195,20 @@ def _moved(
         if pair.is_changed(number):
             legal &= np.isin(old, change.row_map.kept[1])
             rows = change.renamed(np.where(legal, old, 0).astype(int))
-        yield number, (old, legal & (rows != new))
+        if (moved := np.unique(old[legal & (rows != new)])).size:
+            detail = (
+                "the model maps ids beyond the table into its range, and they now "
+                f"reach other rows ({door.path})"
+            )
+            last = door.size - 1
+            if moved.tolist() != [last] or not change.row_map.is_append:
+                return detail
+            return (
+                f"{detail}. If the last row stands for unknown ids, put new ones "
+                f"before it: at={last} (--at {last}). If no such id is ever given, "
+                "pass proof=False (--no-proof)"
+            )
+    return None
 
 
 def _looked_up(pair: Pair, watch: Watch) -> list[set[int]]:

@@ -813,32 +813,6 @@ def test_a_table_is_not_meant_because_another_cannot_be_counted(tmp_path: Path) 
             grow(source, rows=1, vocabulary=vocabulary)
 
 
-@keras.saving.register_keras_serializable("tests.asked")
-class ChosenAgain(Configured):
-    """Looks up the likeliest id again."""
-
-    def __init__(self, words: int, **options: Any) -> None:
-        super().__init__({"words": words}, **options)
-        self.table = layers.Embedding(words, DIM)
-        self.likely, self.head = layers.Dense(words), layers.Dense(words)
-
-    def build(self, shape: Any) -> None:
-        self.table.build(None)
-        self.likely.build((*shape, DIM))
-        self.head.build((*shape, DIM))
-        self.built = True
-
-    def call(self, x: Any) -> Any:
-        h = self.table(x)
-        return self.head(h + self.table(ops.argmax(self.likely(h), -1)))
-
-
-def test_ids_that_a_head_chooses_are_none_beyond_the_table(tmp_path: Path) -> None:
-    keras.utils.set_random_seed(2)
-    source = saved(ChosenAgain(SIZE, name="own"), tmp_path / "old.keras")
-    assert grow(source, rows=ADDED).certificate is not None
-
-
 def test_pairs_of_words_and_ids_take_in_new_ones(tmp_path: Path) -> None:
     pairs = [[f"w{number}", number] for number in range(SIZE)]
     source = saved(Paired(pairs, name="paired"), tmp_path / "old.keras")
