@@ -2,6 +2,7 @@
 
 import operator
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -83,6 +84,11 @@ def read_text(value: Any, name: str, error: type[PadsafeError] = SurgeryError) -
     if isinstance(value, str):
         return str(value)
     raise unread(name, "a text", value, error)
+
+
+def spells_integer(text: str) -> bool:
+    """Whether a text is an integer as Keras writes it into a list of words."""
+    return re.fullmatch("[+-]?[0-9]{1,19}", text) is not None
 
 
 def as_integer(value: Any) -> int | None:

@@ -1,18 +1,17 @@
 """The options that say what to add, and how they become arguments of surgery."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from keras_padsafe.archive.limits import MIB
+from keras_padsafe.arguments import spells_integer
 from keras_padsafe.cli.command import Failure
 from keras_padsafe.cli.make_plan import Growth, KnownWords
 from keras_padsafe.cli.read_rows import read_rows
 
 _MOST_SIGNS = 64 * MIB  # of a list of words; it may be a pipe that never ends
-_INTEGER = re.compile("[+-]?[0-9]{1,19}")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 model_argument = click.argument("model", metavar="MODEL", type=click.Path())
@@ -233,4 +232,4 @@ def as_known(words: list[Any], known: KnownWords) -> list[Any]:
 
 def number_or_word(word: str | int) -> str | int:
     """The integer that a word spells; any other is left for surgery to refuse."""
-    return int(word) if _INTEGER.fullmatch(str(word)) else word
+    return int(word) if spells_integer(str(word)) else word

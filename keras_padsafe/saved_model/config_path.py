@@ -1,6 +1,6 @@
 """Places of config.json."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 ConfigPath = tuple[str | int, ...]
@@ -14,15 +14,20 @@ def value_at(value: Any, path: ConfigPath) -> Any:
     return value
 
 
-def walk_values(value: Any, path: ConfigPath = ()) -> Iterator[tuple[ConfigPath, Any]]:
-    """A value and all that lies below it, each with its place, outermost first."""
+def walk_values(
+    value: Any, path: ConfigPath = (), into: Callable[[Any], bool] = bool
+) -> Iterator[tuple[ConfigPath, Any]]:
+    """A value and all that lies below it, each with its place, outermost first.
+
+    `into` says whether what lies below a value counts.
+    """
     yield path, value
-    if isinstance(value, dict):
+    if isinstance(value, dict) and into(value):
         for key, inner in value.items():
-            yield from walk_values(inner, (*path, key))
-    elif isinstance(value, list):
+            yield from walk_values(inner, (*path, key), into)
+    elif isinstance(value, list) and into(value):
         for index, inner in enumerate(value):
-            yield from walk_values(inner, (*path, index))
+            yield from walk_values(inner, (*path, index), into)
 
 
 def places_of(key: str, value: Any, path: ConfigPath = ()) -> Iterator[ConfigPath]:

@@ -74,9 +74,8 @@ class LayerNode:
             self.key = f"keras>{self.class_name}"
         ours = self.key.startswith("keras_padsafe>")
         known = self.is_stock or self.is_operation or ours
-        self.kind = self.class_name if known else self.key
-        if self.is_stock:
-            self.kind = SAME_AS.get(self.class_name, self.class_name)
+        name = SAME_AS.get(self.class_name, self.class_name)
+        self.kind = name if known else self.key
 
     @property
     def title(self) -> str:

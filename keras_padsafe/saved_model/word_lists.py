@@ -28,9 +28,11 @@ def words_in(value: Any) -> WordList | None:
 
 def with_words(value: Any, words: list[Any], first_id: int) -> Any:
     """A value of the same form that lists other words."""
+    if isinstance(value, list) and not _pairs(value):
+        return words
     numbered = [(first_id + number, word) for number, word in enumerate(words)]
     if isinstance(value, list):
-        return [[w, i] for i, w in numbered] if _pairs(value) else words
+        return [[w, i] for i, w in numbered]
     by_word = all(type(id_) is int for id_ in value.values())
     return {w: i for i, w in numbered} if by_word else {str(i): w for i, w in numbered}
 

@@ -16,7 +16,12 @@ from keras_padsafe.surgery.planning.build_plan import (
     is_changed,
     word_changes,
 )
-from keras_padsafe.surgery.planning.changes import ArrayChange, Change
+from keras_padsafe.surgery.planning.changes import (
+    ArrayChange,
+    Change,
+    ConfigChange,
+    WordsChange,
+)
 from keras_padsafe.surgery.planning.check_plan import PADDING
 from keras_padsafe.surgery.planning.choose_vocabulary import choose_vocabulary
 from keras_padsafe.surgery.planning.plan import Plan
@@ -51,10 +56,11 @@ def check_fit(plan: Plan, archive: Archive) -> Plan:
     spare = {"spare ids": made.old_spare_ids}
     _expect_same(archive, spare, {"spare ids": plan.old_spare_ids})
     goes_by_words = plan.new_rows.mix or not plan.row_map.is_append
-    if goes_by_words and plan.words_digest not in (None, vocabulary.words_digest):
+    if goes_by_words and plan.words_digest not in (None, made.words_digest):
         raise unfit(archive, "words", "ids of other ones", "its own")
-    _check_words(plan, vocabulary, change, archive)
-    _check_config(plan, made, vocabulary, change, archive)
+    words = word_changes(vocabulary, change)
+    _check_words(plan, words, vocabulary, archive)
+    _check_config(plan, [*made.config], words, vocabulary, change, archive)
     return replace(plan, needs_proof=plan.needs_proof or made.needs_proof)
 
 
@@ -82,13 +88,13 @@ def _places(arrays: Iterable[ArrayChange], change: Change) -> dict[str, str]:
 
 
 def _check_words(
-    plan: Plan, vocabulary: Vocabulary, change: Change, archive: Archive
+    plan: Plan, made: list[WordsChange], vocabulary: Vocabulary, archive: Archive
 ) -> None:
     """Words that a plan brings back are in it alone; all else follows from the map.
 
     The weight of a word is that of another checkpoint.
     """
-    due = {words.place: words for words in word_changes(vocabulary, change)}
+    due = {words.place: words for words in made}
     compared = ["config_path", "weights_path", "assets", "first_id", "count", "removed"]
     if plan.tokens:
         compared += ["added", "new_first_id", "new_count"]
@@ -113,14 +119,18 @@ def _check_words(
 
 
 def _check_config(
-    plan: Plan, made: Plan, vocabulary: Vocabulary, change: Change, archive: Archive
+    plan: Plan,
+    made: list[ConfigChange],
+    words: list[WordsChange],
+    vocabulary: Vocabulary,
+    change: Change,
+    archive: Archive,
 ) -> None:
     """Numbers follow from the row map, and those of words from the plan's words."""
     counts = {one.path: one for one in vocabulary.config if one.follows == "tokens"}
-    words = [*word_changes(vocabulary, change), *plan.words]
-    ends = {one.layer: one.ends for one in words}
+    ends = {one.layer: one.ends for one in [*words, *plan.words]}
     expected = [
-        *(one for one in made.config if one.path not in counts),
+        *(one for one in made if one.path not in counts),
         *(config_change(one, change, ends) for one in counts.values()),
     ]
     expected = [one for one in expected if one.old != one.new]

@@ -60,6 +60,10 @@ class Asking:
         """Whether one axis of an array grows as these numbers do."""
         return self.vary(numbers).axes.get(path) == axis
 
+    def lacks(self, path: str) -> bool:
+        """Whether Keras makes no place for an array of the file."""
+        return self.unlike.get(path, ()) is None
+
     def column_key(self, layer: LayerNode) -> str | None:
         """The number by which a layer is shown to make a column for each id."""
         from keras_padsafe.skeleton import column_key

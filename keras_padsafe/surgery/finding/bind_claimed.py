@@ -36,7 +36,7 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
             if claim.axis in whole and array.path not in bound:
                 role = _role(model, vocabulary, array)
                 vocabulary.arrays.append(claimed_site(array, claim, role))
-            if model.asking and model.asking.unlike.get(array.path, ()) is None:
+            if model.asking and model.asking.lacks(array.path):
                 vocabulary.unexplained.append(unbuilt(model.asking, array.path))
                 continue
             if whole - {bound.get(array.path, claim.axis)}:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.arguments import read_texts
@@ -160,13 +160,9 @@ def counts_of(
     """
     around = list(layer.outwards())
     whole = around[-1].serialized
-    found = [
-        (*node.path, "config", *place)
-        for node in around
-        for place in places_of(key, node.config)
-        if place
-    ]
-    for place in [*found, *places_of(key, whole)]:
+    within = [((*node.path, "config"), node.config) for node in around]
+    found = (places_of(key, value, path) for path, value in [*within, ((), whole)])
+    for place in chain.from_iterable(found):
         count = value_at(whole, place)
         around_it = (value_at(whole, place[:end]) for end in range(len(place)))
         if is_count(count) and not any(map(words_in, around_it)):

@@ -89,7 +89,7 @@ def _explain(
             left = LeftAlone(array.path, array.shape, reason)
             vocabulary.left_alone.append(left)
             continue
-        if model.asking and model.asking.unlike.get(array.path, ()) is None:
+        if model.asking and model.asking.lacks(array.path):
             vocabulary.unexplained.append(unbuilt(model.asking, array.path))
             continue
         axis = array.shape.index(vocabulary.size)

@@ -49,9 +49,10 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     """
     held: dict[int, list[tuple[TrainingObject, str, ConfigPath]]] = {}
     for one in training_objects(model.root):
-        for place, given in _values(one.config, (*one.path, "config")):
+        own = walk_values(one.config, (*one.path, "config"), _is_no_object)
+        for place, given in own:
             value = held_value(given) or given
-            size = None if _counts_nothing(one, place) else _size(value, one.is_stock)
+            size = _size(one, place, value)
             if size is None or one.name in model.claims.leave:
                 continue
             if one.holder is not None and model.claims.leaves(one.holder):
@@ -89,26 +90,18 @@ def _moved_by_optimizer(model: ModelFile) -> Iterator[str]:
             )
 
 
-def _values(value: Any, path: ConfigPath) -> Iterator[tuple[ConfigPath, Any]]:
-    """What a configuration holds, but for what is in objects of its own."""
-    yield path, value
-    is_object = isinstance(value, dict) and "class_name" in value
-    pairs = enumerate(value) if isinstance(value, list) else ()
-    for key, inner in value.items() if isinstance(value, dict) else pairs:
-        if not is_object:
-            yield from _values(inner, (*path, key))
+def _is_no_object(value: Any) -> bool:
+    return not (isinstance(value, dict) and "class_name" in value)
 
 
-def _counts_nothing(one: TrainingObject, place: ConfigPath) -> bool:
-    return one.is_stock and WEIGH_UNITS.isdisjoint(place[-1:])
-
-
-def _size(value: Any, is_stock: bool) -> int | None:
-    """How many ids a value may be for."""
+def _size(one: TrainingObject, place: ConfigPath, value: Any) -> int | None:
+    """How many ids a value may be for. Keras's own have weights of units alone."""
+    if one.is_stock and WEIGH_UNITS.isdisjoint(place[-1:]):
+        return None
     if isinstance(value, list):
         numbers = all(type(item) in (int, float) for item in value)
         return len(value) if numbers else None
-    return value if type(value) is int and not is_stock else None
+    return value if type(value) is int and not one.is_stock else None
 
 
 def _within(

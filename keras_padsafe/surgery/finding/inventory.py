@@ -12,12 +12,11 @@ from keras_padsafe.saved_model.graph import read_graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.saved_model.malformed import too_large
-from keras_padsafe.surgery.finding.asking import CannotAsk, ask_keras
+from keras_padsafe.surgery.finding.asking import Asking, CannotAsk, ask_keras
 from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
 from keras_padsafe.surgery.finding.bind_heads import bind_heads, bind_held_heads
 from keras_padsafe.surgery.finding.bind_tables import find_id_spaces
 from keras_padsafe.surgery.finding.claims import check_claims, read_claims
-from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
 from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
@@ -32,7 +31,6 @@ from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
 from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs
 from keras_padsafe.surgery.finding.other_uses import bind_other_uses
-from keras_padsafe.surgery.finding.shown_tables import owner_of, uncounted
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
@@ -114,8 +112,9 @@ def read_inventory(
             return _inventory(model, ask, drafts)
     doubts: list[Doubt] = []
     try:
-        model = replace(model, asking=ask_keras(archive, root))
-        doubts += _not_held(model)
+        asking = ask_keras(archive, root)
+        model = replace(model, asking=asking)
+        doubts += _not_held(archive, asking)
     except CannotAsk as problem:
         doubts += [_unknown(one, problem) for one in unknown if not claims.settles(one)]
         doubts += [_unproved(problem)] if computed else []
@@ -140,35 +139,13 @@ def _inventory(
         keras_version=str(archive.metadata.get("keras_version", "unknown")),
         vocabularies=[draft.finish() for draft in drafts],
         arrays=len(archive.arrays),
-        near_tables=doubts if doubts and not drafts else _near_tables(model, drafts),
+        near_tables=(not drafts and doubts) or tuple(find_near_tables(model, drafts)),
         asked=needs_proof,
         notes=tuple(_own_classes(root) if model.asking is None else ()),
         also=tuple(claim.text for claim in model.claims.also),
         leave=model.claims.leave,
         ask=ask,
         state=archive.state,
-    )
-
-
-def _near_tables(model: ModelFile, drafts: list[Draft]) -> tuple[Doubt, ...]:
-    """Arrays that may be tables; beside known ones those that a number may count."""
-    asking = model.asking
-    if not drafts:
-        return tuple(find_near_tables(model))
-    if asking is None:
-        return ()
-    known = {site.path for draft in drafts for site in draft.arrays}
-    others = asking.inside.tables.keys() - asking.inside.positions - known
-    counted = [
-        (path, axis, counting_numbers(asking, path, axis, far=False))
-        for path, axis in asking.inside.tables.items()
-        if path in others and path in model.archive.arrays
-        if not model.claims.leaves(owner_of(asking.root, path), path)
-    ]
-    return tuple(
-        uncounted(asking, path, axis, counting)
-        for path, axis, counting in counted
-        if counting.problem and not counting.is_fixed
     )
 
 
@@ -181,12 +158,11 @@ def _own_classes(root: LayerNode) -> Iterator[str]:
         )
 
 
-def _not_held(model: ModelFile) -> Iterator[Doubt]:
+def _not_held(archive: Archive, asking: Asking) -> Iterator[Doubt]:
     """Arrays that Keras builds and the file does not hold: it cannot be loaded."""
-    built = model.asking.skeleton.shapes if model.asking else {}
     lacking = sorted(
         path
-        for path in built.keys() - model.archive.arrays.keys()
+        for path in asking.skeleton.shapes.keys() - archive.arrays.keys()
         if not path.startswith("optimizer/")
     )
     if lacking:

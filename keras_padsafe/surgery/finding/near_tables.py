@@ -1,4 +1,4 @@
-"""Arrays that may be tables, where no vocabulary was found: the error names them."""
+"""Arrays that may be tables: errors name them where it is not clear what is meant."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -7,25 +7,43 @@ from keras_padsafe.facts.operations import BINS, COLUMNS
 from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.columns import takers_of
+from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.encodings import columns_outside, counting_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.shown_tables import shown_tables, unbuilt
+from keras_padsafe.surgery.finding.shown_tables import (
+    owner_of,
+    shown_tables,
+    unbuilt,
+    uncounted,
+)
 from keras_padsafe.surgery.finding.tables import stored_tables
-from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, adding, doubt_of
+from keras_padsafe.surgery.finding.vocabulary import (
+    IN_KERAS,
+    Doubt,
+    Draft,
+    adding,
+    doubt_of,
+)
 
 _MOST = 10
 
 
-def find_near_tables(model: ModelFile) -> list[Doubt]:
-    """The first few, each with what speaks against it and the flag that settles it."""
+def find_near_tables(model: ModelFile, drafts: list[Draft]) -> list[Doubt]:
+    """The first few, each with what speaks against it and the flag that settles it.
+
+    Beside known tables they are those that a number may count.
+    """
+    if drafts:
+        return [*_beside(model, model.asking, drafts)] if model.asking else []
     found: list[Doubt] = []
     if model.asking is not None:
         arrays = {array.path: array for _, array in model.arrays}
         found += shown_tables(model.asking, arrays, [])[1]
-        shapes = model.asking.unlike.items()
-        missing = [path for path, shape in shapes if shape is None and path in arrays]
-        found += [unbuilt(model.asking, path) for path in missing[:1]]
+        missing = filter(model.asking.lacks, model.asking.unlike)
+        of_model = (path for path in missing if path in arrays)
+        found += [unbuilt(model.asking, path) for path in islice(of_model, 1)]
     named = {item.place for item in found}
     for layer in model.layers:
         for table in stored_tables(layer):
@@ -40,6 +58,19 @@ def find_near_tables(model: ModelFile) -> list[Doubt]:
         found += _encodings(layer, model)
     found += _inputs(model)
     return found[:_MOST]
+
+
+def _beside(model: ModelFile, asking: Asking, drafts: list[Draft]) -> Iterator[Doubt]:
+    known = {site.path for draft in drafts for site in draft.arrays}
+    others = asking.inside.tables.keys() - asking.inside.positions - known
+    for path, axis in asking.inside.tables.items():
+        if path not in others or path not in model.archive.arrays:
+            continue
+        if model.claims.leaves(owner_of(asking.root, path), path):
+            continue
+        counting = counting_numbers(asking, path, axis, far=False)
+        if counting.problem and not counting.is_fixed:
+            yield uncounted(asking, path, axis, counting)
 
 
 def _inputs(model: ModelFile) -> Iterator[Doubt]:

@@ -1,9 +1,7 @@
 """One id space of a model and all that is bound to it."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from hashlib import sha256
 from typing import Any
 
 from keras_padsafe.facts.spare_words import is_spare
@@ -38,6 +36,9 @@ class Doubt:
     place: str
     problem: str
     remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}."
 
 
 def doubt_of(layer: LayerNode, problem: str, remedy: str) -> Doubt:
@@ -228,12 +229,6 @@ class Vocabulary:
     def known_words(self) -> dict[int, str | int]:
         """The word of each id that has one."""
         return {id_: word for word, id_ in self.word_ids.items()}
-
-    @property
-    def words_digest(self) -> str | None:
-        """What tells whether other files give the same ids to the same words."""
-        known = sorted(self.known_words.items())
-        return sha256(json.dumps(known).encode()).hexdigest() if known else None
 
     def to_json(self) -> dict[str, Any]:
         """The vocabulary as plain data, the document behind the table."""

@@ -1,11 +1,11 @@
 """Reads and rewrites the words of lookup layers and tokenizers."""
 
-import re
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from keras_padsafe.archive import Archive
+from keras_padsafe.arguments import spells_integer
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.facts.spare_words import is_spare
@@ -16,7 +16,6 @@ from keras_padsafe.surgery.finding.sites import ConfigSite, WordsSite, site_in
 from keras_padsafe.surgery.finding.text_rules import TextRule
 
 # `str.splitlines`, with which Keras reads the file back, breaks a line at each.
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 
 
@@ -121,7 +120,7 @@ def _read_lines(text: bytes, layer: LayerNode) -> tuple[str | int, ...]:
         lines.pop()
     if layer.kind != "IntegerLookup":
         return tuple(lines)
-    wrong = next((line for line in lines if not _INTEGER.fullmatch(line)), None)
+    wrong = next((line for line in lines if not spells_integer(line)), None)
     if wrong is not None:
         raise SurgeryError(
             f"Layer {layer.name!r}: its word file holds {shortly(wrong)}. Expected: "

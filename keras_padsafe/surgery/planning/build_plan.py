@@ -1,7 +1,9 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from hashlib import sha256
 from typing import Any, Literal
 
 import numpy as np
@@ -66,7 +68,7 @@ def build_plan(
     most = change.row_map.new_count - len(change.spare_ids)
     _check_given_rows(rows, vocabulary, len(change.words) or most, most)
     size = change.row_map.size
-    words = word_changes(vocabulary, change)
+    words, known = word_changes(vocabulary, change), vocabulary.known_words
     ends = {one.layer: one.ends for one in words}
     slots = vocabulary.slots if optimizer == "keep" else ()
     sites = [*vocabulary.arrays, *slots]
@@ -104,12 +106,18 @@ def build_plan(
         also=inventory.also,
         leave=inventory.leave,
         ask=inventory.ask,
-        words_digest=vocabulary.words_digest,
+        words_digest=_digest(known),
         made_of=inventory.state,
-        old_words={**dict(enumerate(change.old_words)), **vocabulary.known_words},
+        old_words={**dict(enumerate(change.old_words)), **known},
     )
     check_rows(plan)
     return plan
+
+
+def _digest(words: dict[int, str | int]) -> str | None:
+    """What tells whether another file gives the same ids to the same words."""
+    known = sorted(words.items())
+    return sha256(json.dumps(known).encode()).hexdigest() if known else None
 
 
 def _check_given_rows(

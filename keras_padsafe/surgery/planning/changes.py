@@ -48,6 +48,11 @@ class ArrayChange(ArrayOverIds):
         """Whether two ids share a byte."""
         return self.quantised is not None and self.quantised.packed == self.axis
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether rows that are given become its new entries."""
+        return self.axis == 0 and self.fill == "rows"
+
     def own(self, row_map: RowMap) -> RowMap:
         """The row map of the axis: the ids that it has entries for, and the rest."""
         own = row_map.without(self.skips, self.new_skips)

@@ -33,9 +33,7 @@ def check_settled(inventory: Inventory, vocabulary: Vocabulary) -> None:
         AmbiguousVocabularyError: listing what has to be settled by the user first.
     """
     if vocabulary.unexplained:
-        listed = "\n".join(
-            f"  - {item.problem}. {item.remedy}." for item in vocabulary.unexplained
-        )
+        listed = "\n".join(f"  - {item}" for item in vocabulary.unexplained)
         can_decide = any("--" in item.remedy for item in vocabulary.unexplained)
         ask = "Please decide each point" if can_decide else "What stands in the way"
         raise AmbiguousVocabularyError(

@@ -48,7 +48,7 @@ def _listed(vocabularies: Iterable[Vocabulary]) -> str:
 
 
 def _near(inventory: Inventory) -> str:
-    near = [f"\n  - {item.problem}. {item.remedy}." for item in inventory.near_tables]
+    near = [f"\n  - {item}" for item in inventory.near_tables]
     return f" What comes close:{''.join(near)}" if near else ""
 
 

@@ -91,7 +91,8 @@ def _start(vocabulary: Vocabulary, at: int | None, before: Word | None) -> int |
         )
     ids, size = vocabulary.word_ids, vocabulary.size
     at = None if at is None else int(at)  # which may be one of NumPy
-    check_one_id(vocabulary, [] if before is None else [before], "before")
+    if before is not None:
+        check_one_id(vocabulary, [before], "before")
     if before is not None and before not in ids:
         known = f"its words are {', '.join(map(repr, list(ids)[:5]))}, ..."
         raise SurgeryError(

@@ -53,7 +53,7 @@ def read_as(kind: Any, value: Any, place: str, number: str = "") -> Any:
         each = enumerate(value)
         return tuple(read_as(inner[0], item, place, f"[{n}]") for n, item in each)
     if origin in (Union, UnionType):
-        if str in inner and type(value) is int:
+        if {str, int} <= {*inner} and type(value) is int:
             return value
         for arm in inner:
             with suppress(SurgeryError):

@@ -65,9 +65,10 @@ def find_ids(vocabulary: Vocabulary, asked: Sequence[Word], argument: str) -> li
 
 def check_one_id(vocabulary: Vocabulary, words: Sequence[Word], argument: str) -> None:
     """Refuses words that lookup layers of one vocabulary give different ids."""
+    sites = vocabulary.words if len(vocabulary.words) > 1 else ()
     lists = [
         dict(zip(site.words, range(site.first_id, site.end), strict=True))
-        for site in vocabulary.words
+        for site in sites
     ]
     for word in words:
         ids = sorted({known[word] for known in lists if word in known})

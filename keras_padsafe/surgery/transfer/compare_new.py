@@ -25,7 +25,7 @@ def differing_new(plan: Plan, source: Archive, target: Archive) -> Iterator[str 
                 yield f"{change.path}: expected {change.dtype} {shape} in {file.path}"
                 return
     for change in plan.arrays if plan.row_map.new_count else ():
-        if change.axis == 0 and change.fill == "rows" and not plan.spells_rows:
+        if change.takes_rows and not plan.spells_rows:
             continue
         array = target.arrays[change.path]
         try:
