@@ -1,6 +1,6 @@
 """The places of a loaded model where ids or words enter, and a watch over them."""
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -139,13 +139,16 @@ class Watch:
 
     Attributes:
         entered: What entered each door, by its number, call by call; `None` where the
-            values could not be seen. If `harmless`, what the door can take goes on.
+            values could not be seen. If something is named that goes on `instead`,
+            what the door lacks does not.
         pads: What a comparison masks, by the number of its door.
     """
 
-    def __init__(self, doors: list[Door], *, harmless: bool = False) -> None:
+    def __init__(
+        self, doors: list[Door], *, instead: Sequence[int] | None = None
+    ) -> None:
         self._doors = doors
-        self._harmless = harmless
+        self._instead = instead
         self.entered: dict[int, list[np.ndarray | None]] = {}
         self.pads: dict[int, float] = {}
         self._inside = 0
@@ -226,17 +229,18 @@ class Watch:
         except Exception:  # Staged for a compiled loop, or ragged: each in its own way.
             values = None
         self.entered.setdefault(number, []).append(values)
-        if values is None or not self._harmless:
+        if values is None or self._instead is None:
             return value
-        return _replaced(self._doors[number], value, values)
+        return _replaced(self._doors[number], value, values, self._instead[number])
 
 
-def _replaced(door: Door, value: Any, values: np.ndarray) -> Any:
-    """As much of what the door can take, in the place of what entered."""
+def _replaced(door: Door, value: Any, values: np.ndarray, instead: int) -> Any:
+    """What the door can take, in the place of what entered."""
     from keras import ops
 
     if door.kind == "ids":
-        return ops.cast(ops.clip(value, 0, door.size - 1), value.dtype)
+        is_row = ops.logical_and(value >= 0, value < door.size)
+        return ops.where(is_row, value, ops.cast(instead, value.dtype))
     if door.kind != "words" or not door.words:
         return value
     if values.dtype.kind == "O":

@@ -39,6 +39,16 @@ class Pair:
         old, new = self.old[number], self.new[number]
         return old.is_of(self.change.arrays) or old.words != new.words
 
+    def last_kept(self, side: int) -> list[int]:
+        """A row that both models have, for each door: its id before (0) or after (1)."""
+        rows = list[int]()
+        for number, (old, new) in enumerate(zip(self.old, self.new, strict=True)):
+            changed = self.change if self.is_changed(number) else None
+            row_map = changed and changed.along(old.size, new.size)
+            kept = [ids[-1:].tolist() for ids in row_map.kept[::-1]] if row_map else []
+            rows += kept[side] if kept and kept[side] else [old.size - 1]
+        return rows
+
     def changed_ids(self, doors: tuple[int, ...]) -> list[int]:
         """Those of the doors that take ids of the vocabulary."""
         return [n for n in doors if self.old[n].kind == "ids" and self.is_changed(n)]

@@ -135,7 +135,8 @@ class Sampler:
             margins = margins + over
             each = zip(self._parts, margins.tolist(), strict=True)
             pools = [pool_of(self._pair, part, *margin) for part, margin in each]
-            watch = Watch(self._pair.old, harmless=True)
+            doors = self._pair.old
+            watch = Watch(doors, instead=[door.size - 1 for door in doors])
             if any(part.derived for part in self._parts):
                 with watch.watching():
                     batch = self._batch([p and p.old for p in pools], 0)
