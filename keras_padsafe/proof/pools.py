@@ -40,7 +40,7 @@ class Pair:
         return old.is_of(self.change.arrays) or old.words != new.words
 
     def last_kept(self, side: int) -> list[int]:
-        """A row that both models have, for each door: its id before (0) or after (1)."""
+        """For each door the id before, or after, of a row that both models have."""
         rows = list[int]()
         for number, (old, new) in enumerate(zip(self.old, self.new, strict=True)):
             changed = self.change if self.is_changed(number) else None

@@ -290,5 +290,4 @@ PROVED: list[Build] = [
     subclassed,
     subclassed_of_a_dictionary,
     hand_written,
-    chosen_again,
 ]

@@ -21,6 +21,7 @@ from .models import (
     SIZE,
     Build,
     any_length,
+    chosen_again,
     clipped,
     columns_of_one_input,
     divided_by_size,
@@ -147,6 +148,11 @@ def test_a_row_for_all_ids_beyond_stays_the_last(tmp_path: Path) -> None:
     assert f"--at {SIZE - 1}" in appended.detail
     before_it = np.array([*range(SIZE - 1), *[-1] * ADDED, SIZE - 1])
     checks = proved(*moved(clipped, before_it, tmp_path))
+    assert verdict_of(checks.values()) == "proved", checks
+
+
+def test_ids_that_a_head_chooses_are_none_beyond(tmp_path: Path) -> None:
+    checks = proved(*moved(chosen_again, APPEND, tmp_path))
     assert verdict_of(checks.values()) == "proved", checks
 
 
