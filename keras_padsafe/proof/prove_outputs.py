@@ -121,7 +121,7 @@ def _compare_old(
         note = _not_grown(new, change)
     if detail := _not_seen(pair, watch, change):
         return [Check(_OLD, "skipped", detail)]
-    if detail := _differs_beyond(pair, sampler, rounding):
+    if detail := _moved_beyond(pair, sampler, rounding):
         return [Check(_OLD, "failed", detail)]
     if not total.compared:
         return [Check(_OLD, "skipped", "the old model gives no finite output")]
@@ -176,36 +176,48 @@ def _not_grown(outputs: list[np.ndarray], change: IdChange) -> str:
     )
 
 
-def _differs_beyond(pair: Pair, sampler: Sampler, rounding: float) -> str | None:
+def _moved_beyond(pair: Pair, sampler: Sampler, rounding: float) -> str | None:
     """What is wrong where a model brings ids that no table has into range by itself.
 
-    Those that it does not read the row of one old id.
+    Those that it does not read one row that both models have.
     """
     batch, change = sampler.beyond_sample(), pair.change
     if batch is None or change is None:
         return None
+    before = Watch(pair.old, instead=pair.last_kept(0))
+    after = Watch(pair.new, instead=pair.last_kept(1))
     try:
-        with Watch(pair.old, instead=pair.last_kept(0)).watching():
+        with before.watching():
             old = run_model(pair.before, batch)
-        with Watch(pair.new, instead=pair.last_kept(1)).watching():
+        with after.watching():
             new = run_model(pair.after, batch)
     except ModelFailed:  # They go straight into something that is not watched.
         return None
     with suppress(Differs):
         if compare_outputs(old, new, change, rounding).agrees:
             return None
-    detail = (
-        "the model brings ids beyond the table into its range, and gives other outputs "
-        "for them than before"
-    )
-    last = change.row_map.old_size - 1
-    if not change.row_map.is_append:
-        return detail
-    return (
-        f"{detail}. If the last row stands for unknown ids, put new ones before it: "
-        f"at={last} (--at {last}). If no such id is ever given, pass proof=False "
-        "(--no-proof)"
-    )
+    for number, door in enumerate(pair.old):
+        rows, now = before.seen(number), after.seen(number)
+        if door.kind != "ids" or rows is None or now is None or rows.shape != now.shape:
+            continue
+        legal, renamed = (rows >= 0) & (rows < door.size), rows
+        if pair.is_changed(number):
+            legal &= np.isin(rows, change.row_map.kept[1])
+            renamed = change.renamed(np.where(legal, rows, 0).astype(int))
+        if (moved := np.unique(rows[legal & (renamed != now)])).size:
+            detail = (
+                "the model maps ids beyond the table into its range, and they now "
+                f"reach other rows ({door.path})"
+            )
+            last = door.size - 1
+            if moved.tolist() != [last] or not change.row_map.is_append:
+                return detail
+            return (
+                f"{detail}. If the last row stands for unknown ids, put new ones "
+                f"before it: at={last} (--at {last}). If no such id is ever given, "
+                "pass proof=False (--no-proof)"
+            )
+    return None
 
 
 def _looked_up(pair: Pair, watch: Watch) -> list[set[int]]:
