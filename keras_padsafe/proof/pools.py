@@ -101,7 +101,9 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     elif sizes[0] and not one.is_text:
         old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
         asked = bool(direct or derived)
-        beyond = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype) if asked else None
+        # Tables may have a part of the ids each.
+        most = sum(door.size for door in pair.new if door.kind == "ids")
+        beyond = _beyond(most, one.numpy_dtype) if asked else None
         if derived and not direct and change and not change.row_map.is_append:
             raise NotShown(
                 f"the model computes ids from input {one.name!r}, and the change "
