@@ -1,6 +1,6 @@
 """The places of a loaded model where ids or words enter, and a watch over them."""
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,7 +28,8 @@ class Door:
         gives: The words that it gives for ids.
         pad: What stands for padding.
         pad_word: The word that does.
-        by_columns: Whether columns made of ids may be what picks its rows.
+        axis: The axis of its rows.
+        by_columns: Whether columns made of ids may be what picks them.
     """
 
     what: Any
@@ -42,6 +43,7 @@ class Door:
     gives: tuple[Any, ...] = ()
     pad: float | None = None
     pad_word: Any = None
+    axis: int = 0
     by_columns: bool = False
 
     def is_of(self, arrays: frozenset[str]) -> bool:
@@ -54,13 +56,13 @@ class Door:
 
 
 def find_doors(
-    model: Any, encoders: Mapping[str, int], arrays: Container[str]
+    model: Any, encoders: Mapping[str, int], axes: Mapping[str, int]
 ) -> list[Door]:
     """The doors of a model; those of the same model with other sizes in one order.
 
     `encoders` are layers of the user's own that make a column of each id, by their
-    groups of the weights file, with the number of ids; `arrays` have an entry for each
-    id.
+    groups of the weights file, with the number of ids; `axes` are those over the ids,
+    of arrays that have one.
     """
     import keras
 
@@ -86,11 +88,16 @@ def find_doors(
                 size = operation.num_classes
                 doors.append(Door(operation, "ids", operation.name, size))
     doors += [  # A layer of the user's own might look these up.
-        Door(value, "ids", path, value.shape[0], by_columns=path in arrays)
+        Door(
+            value,
+            "ids",
+            path,
+            value.shape[axis := axes.get(path, 0)],
+            axis=axis,
+            by_columns=path in axes and len(value.shape) > 1,
+        )
         for path, value in saved_arrays(walk)
-        if isinstance(value, keras.Variable)
-        and id(value) not in owned
-        and len(value.shape) > 1
+        if isinstance(value, keras.Variable) and id(value) not in owned and value.shape
     ]
     return doors
 
@@ -203,8 +210,10 @@ class Watch:
     def _watched_take(self, variables: dict[int, int], real: Callable[..., Any]) -> Any:
         def take(x: Any, indices: Any, axis: int | None = None) -> Any:
             number = variables.get(id(x))
-            if number is not None and axis == 0 and not self._inside:
-                indices = self._see(number, indices)
+            at = None if axis is None else axis % len(x.shape)
+            if number is None or self._inside or at != self._doors[number].axis:
+                return real(x, indices, axis=axis)
+            indices = self._see(number, indices)
             return real(x, indices, axis=axis)
 
         return take

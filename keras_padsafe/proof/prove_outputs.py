@@ -77,10 +77,10 @@ def pair_models(
         NotShown: if the models take ids in different places.
     """
     sizes = (change.row_map.old_size, change.row_map.size) if change else (0, 0)
-    tables, arrays = (change.tables, change.axes) if change else ((), ())
+    tables, axes = (change.tables, change.axes) if change else ((), {})
     try:
         old, new = (
-            find_doors(model, dict.fromkeys(tables, size), arrays)
+            find_doors(model, dict.fromkeys(tables, size), axes)
             for model, size in zip((before, after), sizes, strict=True)
         )
     except Exception as error:  # A layer that cannot say how it was made.
@@ -194,7 +194,8 @@ def _moved_beyond(pair: Pair, sampler: Sampler, rounding: float) -> str | None:
     except ModelFailed:  # They go straight into something that is not watched.
         return None
     with suppress(Differs):
-        if compare_outputs(old, new, change, rounding).agrees:
+        found = compare_outputs(old, new, change, rounding)
+        if found.agrees and found.compared:
             return None
     for number, door in enumerate(pair.old):
         rows, now = before.seen(number), after.seen(number)

@@ -83,6 +83,11 @@ class LayerNode:
         return f"{self.class_name} {self.name!r}"
 
     @property
+    def holds_one(self) -> bool:
+        """Whether one array is all that the layer holds."""
+        return len(self.arrays) == 1 and not self.children
+
+    @property
     def packages(self) -> set[str]:
         """The packages that the file names for the class, by its key and its module."""
         return {self.key.partition(">")[0], self.module.partition(".")[0]}

@@ -1,16 +1,15 @@
 """Which arrays ids index inside the layers of a skeleton, and whose ids they are."""
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-from unittest import mock
+from typing import Any
 
 import keras
 
 from keras_padsafe.compat import compute_output_spec
 from keras_padsafe.skeleton.build import Skeleton
 from keras_padsafe.skeleton.on_ids import indexed_rows
+from keras_padsafe.skeleton.watch_indexed import Indexing, watch_indexed
 from keras_padsafe.skeleton.without_values import without_values
 
 _STEPS = 5
@@ -37,13 +36,6 @@ class Inside:
     names: dict[str, str]
 
 
-class _Indexing(NamedTuple):
-    """Ids that index one axis of a variable."""
-
-    ids: Any
-    axis: int
-
-
 def look_inside(skeleton: Skeleton) -> Inside:
     """Calls each layer that holds arrays, without values, and watches what ids index.
 
@@ -66,7 +58,8 @@ def look_inside(skeleton: Skeleton) -> Inside:
                 if _shapes(first[key]) == _shapes(second[key]):
                     positions.add(paths[key])
             together |= set(_together(first, paths))
-            rows = {} if layer is skeleton.model else indexed_rows(layer)
+            is_whole = layer is skeleton.model and (known or hasattr(layer, "inputs"))
+            rows = {} if is_whole else indexed_rows(layer, inputs)
             weights = [paths.get(id(weight)) for weight in layer.weights]
             shown = {path: one for n, one in rows.items() if (path := weights[n])}
             direct |= {path for path, (_, everywhere) in shown.items() if everywhere}
@@ -87,12 +80,12 @@ def _attributes(skeleton: Skeleton) -> Iterator[tuple[str, str]]:
                 yield groups[id(held)], attribute
 
 
-def _shapes(events: list[_Indexing]) -> list[tuple[int, ...]]:
+def _shapes(events: list[Indexing]) -> list[tuple[int, ...]]:
     return [tuple(getattr(event.ids, "shape", ())) for event in events]
 
 
 def _together(
-    seen: dict[int, list[_Indexing]], paths: dict[int, str]
+    seen: dict[int, list[Indexing]], paths: dict[int, str]
 ) -> Iterator[frozenset[str]]:
     by_ids: dict[int, set[str]] = {}
     for key in seen.keys() & paths.keys():
@@ -123,45 +116,14 @@ def _inputs(layer: Any, skeleton: Skeleton) -> Iterator[Any]:
             )
 
 
-def _watch(layer: Any, inputs: Any, batch: int) -> dict[int, list[_Indexing]] | None:
+def _watch(layer: Any, inputs: Any, batch: int) -> dict[int, list[Indexing]] | None:
     """What ids index while the layer is called; `None` if it cannot be called so."""
-    with without_values(), _watch_indexed() as seen:
+    with without_values(), watch_indexed() as seen:
         try:
             compute_output_spec(layer.call, _sized(inputs, batch))
         except Exception:  # A model's own code may raise anything.
             return None
     return seen
-
-
-@contextlib.contextmanager
-def _watch_indexed() -> Iterator[dict[int, list[_Indexing]]]:
-    """Yields what indexes each variable, by the `id()` of the variable.
-
-    Watched are `Embedding` layers and `keras.ops.take`: a layer of the user's own may
-    keep a table without an `Embedding`.
-    """
-    seen: dict[int, list[_Indexing]] = {}
-    table, real_take = keras.layers.Embedding, keras.ops.take
-    real_call = table.call
-
-    def note(variable: Any, ids: Any, axis: int | None) -> None:
-        if isinstance(variable, keras.Variable) and axis is not None:
-            at = axis % len(variable.shape)
-            seen.setdefault(id(variable), []).append(_Indexing(ids, at))
-
-    def call(self: Any, inputs: Any) -> Any:
-        note(getattr(self, "_embeddings", None), inputs, 0)
-        return real_call(self, inputs)
-
-    def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-        note(x, indices, axis)
-        return real_take(x, indices, axis=axis)
-
-    with (
-        mock.patch.object(table, "call", call),
-        mock.patch.object(keras.ops, "take", take),
-    ):
-        yield seen
 
 
 def _sized(inputs: Any, batch: int) -> Any:

@@ -7,8 +7,10 @@ import keras
 import numpy as np
 
 from keras_padsafe.compat import own_global_state
+from keras_padsafe.skeleton.watch_indexed import watch_indexed
 
 _BY, _MOST_IDS, _MOST_NUMBERS, _MOST_WEIGHTS, _STEPS = 7, 64, 1 << 22, 1 << 20, 3
+_FEW = 2  # With so few entries chance could show anything.
 
 
 def column_key(layer: Any) -> str | None:
@@ -66,28 +68,31 @@ def _run(
         return _on_ids(type(layer).from_config(config), inputs, ids)
 
 
-def indexed_rows(layer: Any) -> dict[int, tuple[int, bool]]:
+def indexed_rows(layer: Any, inputs: Any) -> dict[int, tuple[int, bool]]:
     """The axis that ids index, for each weight of which they do, by its position.
 
     With it, whether all places of the layer's input do, or some of them. The layer is
-    made anew and called on a few ids. Where the entries of one of them change in a
-    weight, what it makes of that id changes, and of no other.
+    made anew and called on a few ids, in the place of `inputs`. Where the entries of
+    one of them change in a weight, what it makes of that id changes, and of no other.
     """
     shapes = [tuple(weight.shape) for weight in layer.weights]
     if not 0 < sum(map(math.prod, shapes)) <= _MOST_WEIGHTS:
         return {}
     try:
-        inputs = layer.input
         if "int" not in inputs.dtype:
             return {}
         with own_global_state():
             made = type(layer).from_config(layer.get_config())
             _on_ids(made, inputs, np.zeros(2, int))
             return {
-                number: (axis, _from_everywhere(made, number, axis, inputs))
+                number: (
+                    axis,
+                    _from_everywhere(made, number, axis, inputs)
+                    and _as_they_are(made, number, axis, inputs),
+                )
                 for number, shape in enumerate(shapes)
                 for axis in reversed(range(len(shape)))
-                if shape[axis] > 1 and _indexes(made, number, axis, inputs)
+                if shape[axis] > _FEW and _indexes(made, number, axis, inputs)
             }
     except Exception:  # A model's own code may raise anything.
         return {}
@@ -95,7 +100,7 @@ def indexed_rows(layer: Any) -> dict[int, tuple[int, bool]]:
 
 def _indexes(layer: Any, number: int, axis: int, inputs: Any) -> bool:
     for weight in layer.weights:
-        weight.assign(np.random.default_rng(0).uniform(0.5, 1.5, weight.shape))
+        weight.assign(np.random.default_rng(0).uniform(0.05, 0.15, weight.shape))
     last = layer.weights[number].shape[axis] - 1
     ids = np.unique([0, 1, last // 2, last])
     return all(
@@ -110,6 +115,16 @@ def _from_everywhere(layer: Any, number: int, axis: int, inputs: Any) -> bool:
     places = math.prod(dim or _STEPS for dim in inputs.shape[1:])
     ids = last * np.eye(places, dtype=int)[:_MOST_IDS]
     return bool(_moved(layer, number, axis, last, inputs, ids).all())
+
+
+def _as_they_are(layer: Any, number: int, axis: int, inputs: Any) -> bool:
+    """Whether ids beyond a weight are not changed before, as far as that is seen."""
+    weight = layer.weights[number]
+    beyond = weight.shape[axis] * np.array([2, 3]) + 1
+    with watch_indexed(first=True) as seen:
+        _on_ids(layer, inputs, beyond)
+    entered = (keras.ops.convert_to_numpy(one.ids) for one in seen.get(id(weight), ()))
+    return all(np.isin(ids, beyond).all() for ids in entered)
 
 
 def _moved(

@@ -9,6 +9,7 @@ from keras_padsafe.facts.operations import (
     RECURRENT,
     UNIT_BY_UNIT,
 )
+from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
@@ -223,9 +224,9 @@ def _look_at_units(model: ModelFile, draft: Draft, call: Call, bound: set[str]) 
         axis = len(arrays[0].shape) - 1
         if model.follows(draft, arrays[0].path, axis):
             return
-        shapes = [a.shape for a in layer.arrays.values() if axis < len(a.shape)]
+        others = [a for a in layer.arrays.values() if a not in arrays]
         claims = [f"{layer.name}:{axis}"]
-        if any(shape[axis] != draft.size for shape in shapes):
+        if any(axis < len(other.shape) for other in others):
             claims = [f"{array.path}:{len(array.shape) - 1}" for array in arrays]
         flags = settling(layer.name, *claims)
         draft.unexplained.append(doubt_of(layer, problem, flags))
@@ -253,9 +254,12 @@ def _ask_about_square(model: ModelFile, draft: Draft, call: Call) -> None:
 
     Where a loss was compiled for them, they may well be scores, as of a bigram model.
     """
-    if is_reverse(call) or model.claims_units(call.layer):
+    layer = call.layer
+    if is_reverse(call) or model.claims_units(layer):
         return
-    mine = {array.path for array in call.layer.arrays.values()}
+    if rule_of(layer.key) is None and not layer.holds_one:
+        return
+    mine = {array.path for array in layer.arrays.values()}
     compiled = model.root.serialized.get("compile_config") or {}
     for site in draft.arrays:
         if site.path not in mine or site.shape != (draft.size, draft.size):
@@ -265,13 +269,13 @@ def _ask_about_square(model: ModelFile, draft: Draft, call: Call) -> None:
             "as there are ids: they may be scores of the ids"
         )
         if compiled.get("loss") is None:
-            draft.notes.append(f"{call.layer.title} {problem}. They keep that length.")
+            draft.notes.append(f"{layer.title} {problem}. They keep that length.")
             continue
         remedy = (
-            f"{adding(f'{call.layer.name}:0')} if they are not. If they are, it "
+            f"{adding(f'{layer.name}:0')} if they are not. If they are, it "
             "cannot be grown in the file: grow it in Keras"
         )
-        draft.unexplained.append(doubt_of(call.layer, problem, remedy))
+        draft.unexplained.append(doubt_of(layer, problem, remedy))
 
 
 def _bind_heads_by_object(model: ModelFile, drafts: list[Draft]) -> None:

@@ -49,9 +49,16 @@ class Claims:
         around = (n for n in layer.outwards() if n is layer or n.parent is not None)
         return any(self.leaves_table(node, path) for node in around)
 
-    def leaves_table(self, layer: LayerNode, path: str) -> bool:
-        """Whether the user said to leave alone this table."""
-        return any(_names(place, layer, path) for place in self.leave)
+    def leaves_table(
+        self, layer: LayerNode, path: str, *, is_inside: bool = False
+    ) -> bool:
+        """Whether the user said to leave alone this table.
+
+        To leave one that is inside a layer, it is not enough to name the layer.
+        """
+        own = (layer.name, layer.weights_path) if is_inside else ()
+        places = (place for place in self.leave if place not in own)
+        return any(_names(place, layer, path) for place in places)
 
     def settles(self, layer: LayerNode) -> bool:
         """Whether the user said all that has to be known of this layer."""
@@ -156,7 +163,7 @@ def counts_of(
 ) -> Iterator[tuple[LayerNode, ConfigPath, int]]:
     """What a key counts: in a layer, in what it lies in, or anywhere in config.json.
 
-    A number within a list of words counts nothing by itself.
+    A number beside words in a list counts nothing by itself.
     """
     around = list(layer.outwards())
     whole = around[-1].serialized
@@ -164,8 +171,9 @@ def counts_of(
     found = (places_of(key, value, path) for path, value in [*within, ((), whole)])
     for place in chain.from_iterable(found):
         count = value_at(whole, place)
-        around_it = (value_at(whole, place[:end]) for end in range(len(place)))
-        if is_count(count) and not any(map(words_in, around_it)):
+        around_it = (words_in(value_at(whole, place[:n])) for n in range(len(place)))
+        is_of_words = any(one and isinstance(one.words[0], str) for one in around_it)
+        if is_count(count) and not is_of_words:
             inside = (n for n in around if place[: len(n.path)] == n.path)
             yield next(inside), place, count
 

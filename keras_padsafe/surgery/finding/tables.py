@@ -44,6 +44,11 @@ class Table(Holding):
     shift: int = 0
     twin: LayerNode | None = None
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether its layer is of the user's own and holds other arrays too."""
+        return self.name is not None and not self.layer.holds_one
+
 
 class StoredTable(NamedTuple):
     """An array of a known class with a row for each id, and the key for them."""

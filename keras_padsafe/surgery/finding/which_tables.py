@@ -21,7 +21,9 @@ def own_and_shared_tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
     found = [
         table
         for table in _found(model)
-        if not model.claims.leaves_table(table.layer, table.arrays[0].path)
+        if not model.claims.leaves_table(
+            table.layer, table.arrays[0].path, is_inside=table.is_inside
+        )
     ]
     said = model.said
     both: list[tuple[Table, Also | None]] = []
