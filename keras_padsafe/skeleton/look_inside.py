@@ -9,7 +9,11 @@ import keras
 from keras_padsafe.compat import compute_output_spec
 from keras_padsafe.skeleton.build import Skeleton
 from keras_padsafe.skeleton.on_ids import indexed_rows
-from keras_padsafe.skeleton.watch_indexed import Indexing, watch_indexed
+from keras_padsafe.skeleton.watch_indexed import (
+    Indexing,
+    watch_columns,
+    watch_indexed,
+)
 from keras_padsafe.skeleton.without_values import without_values
 
 _STEPS = 5
@@ -26,6 +30,7 @@ class Inside:
             the numbers of positions.
         together: Arrays that the very same ids index.
         direct: Those that all ids which a layer is called on index, as they are.
+        columns: How many columns are made of ids, where that was seen.
         names: The attribute by which each layer is held, by its group of that file.
     """
 
@@ -33,6 +38,7 @@ class Inside:
     positions: frozenset[str]
     together: frozenset[frozenset[str]]
     direct: frozenset[str]
+    columns: frozenset[int]
     names: dict[str, str]
 
 
@@ -47,9 +53,11 @@ def look_inside(skeleton: Skeleton) -> Inside:
     positions: set[str] = set()
     together: set[frozenset[str]] = set()
     direct: set[str] = set()
+    columns: set[int] = set()
     for layer in skeleton.objects.values():
         for inputs in _inputs(layer, skeleton):
-            first, second = _watch(layer, inputs, 2), _watch(layer, inputs, 3)
+            with watch_columns(columns):
+                first, second = _watch(layer, inputs, 2), _watch(layer, inputs, 3)
             if first is None or second is None:
                 continue
             known = first.keys() & paths.keys()
@@ -58,6 +66,7 @@ def look_inside(skeleton: Skeleton) -> Inside:
                 if _shapes(first[key]) == _shapes(second[key]):
                     positions.add(paths[key])
             together |= set(_together(first, paths))
+            known = {paths[key] for key in known} - positions
             is_whole = layer is skeleton.model and (known or hasattr(layer, "inputs"))
             rows = {} if is_whole else indexed_rows(layer, inputs)
             weights = [paths.get(id(weight)) for weight in layer.weights]
@@ -67,7 +76,12 @@ def look_inside(skeleton: Skeleton) -> Inside:
             break
     names = dict(_attributes(skeleton))
     return Inside(
-        tables, frozenset(positions), frozenset(together), frozenset(direct), names
+        tables,
+        frozenset(positions),
+        frozenset(together),
+        frozenset(direct),
+        frozenset(columns),
+        names,
     )
 
 

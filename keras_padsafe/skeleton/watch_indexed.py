@@ -1,4 +1,4 @@
-"""Watches what indexes the variables of layers while they are called."""
+"""Watches what layers make of ids while they are called."""
 
 import contextlib
 from collections.abc import Iterator
@@ -44,3 +44,20 @@ def watch_indexed(*, first: bool = False) -> Iterator[dict[int, list[Indexing]]]
         mock.patch.object(keras.ops, "take", take),
     ):
         yield seen
+
+
+@contextlib.contextmanager
+def watch_columns(widths: set[int]) -> Iterator[None]:
+    """Adds how many columns `keras.ops.one_hot` and `multi_hot` make of ids."""
+    with contextlib.ExitStack() as stack:
+        for name in ("one_hot", "multi_hot"):
+            real = getattr(keras.ops, name)
+
+            def made(
+                x: Any, num_classes: int, *args: Any, real=real, **more: Any
+            ) -> Any:
+                widths.add(num_classes)
+                return real(x, num_classes, *args, **more)
+
+            stack.enter_context(mock.patch.object(keras.ops, name, made))
+        yield

@@ -35,9 +35,11 @@ def find_near_tables(model: ModelFile, drafts: list[Draft]) -> list[Doubt]:
 
     Beside known tables they are those that a number may count.
     """
-    if drafts:
-        return [*_beside(model, model.asking, drafts)] if model.asking else []
     found: list[Doubt] = []
+    if model.asking and all(draft.is_made_inside for draft in drafts):
+        found += _columns(model, model.asking, drafts)
+    if drafts:
+        return [*found, *(_beside(model, model.asking, drafts) if model.asking else ())]
     if model.asking is not None:
         arrays = {array.path: array for _, array in model.arrays}
         found += shown_tables(model.asking, arrays, [])[1]
@@ -71,6 +73,22 @@ def _beside(model: ModelFile, asking: Asking, drafts: list[Draft]) -> Iterator[D
         counting = counting_numbers(asking, path, axis, far=False)
         if counting.problem and not counting.is_fixed:
             yield uncounted(asking, path, axis, counting)
+
+
+def _columns(model: ModelFile, asking: Asking, drafts: list[Draft]) -> Iterator[Doubt]:
+    """Arrays with a row for each of the columns that a layer makes of ids."""
+    known = {*asking.inside.tables, *(s.path for d in drafts for s in d.arrays)}
+    for layer, array in model.arrays:
+        if array.path in known or len(array.shape) < 2 or model.claims.leaves(layer):
+            continue
+        if array.shape[0] in asking.inside.columns:
+            yield Doubt(
+                array.path,
+                f"array {array.path} of shape {array.shape} in {layer.title}: it has "
+                f"a row for each of the {array.shape[0]} columns that are made of ids "
+                "there (one_hot or multi_hot)",
+                f"{adding(f'{array.path}:0')} if it is the table",
+            )
 
 
 def _inputs(model: ModelFile) -> Iterator[Doubt]:
