@@ -117,7 +117,8 @@ def _compare_old(
             detail = _unsteady(pair.before, reload, batch, old, rounding)
             if detail:
                 return [Check(_OLD, "skipped", detail)]
-            return [Check(_OLD, "failed", str(error), total.gap or None)]
+            detail = f"{error}{_of_last_id(pair, change, sampler, rounding)}"
+            return [Check(_OLD, "failed", detail, total.gap or None)]
         note = _not_grown(new, change)
     if detail := _not_seen(pair, watch, change):
         return [Check(_OLD, "skipped", detail)]
@@ -141,6 +142,31 @@ def _compare_old(
         status = "failed" if detail else "passed"
         checks.append(Check(_SPARE, status, detail or "none at all", total.spare))
     return checks
+
+
+def _of_last_id(pair: Pair, change: IdChange, sampler: Sampler, rounding: float) -> str:
+    """What to do where of all ids that are tried the outputs of the last one differ."""
+    differ = list[bool]()
+    ids = sampler.each_alone(new=False, most=_MOST_ALONE)  # The last one comes first.
+    for batch, rows in ids if change.row_map.is_append else ():
+        try:
+            both = run_model(pair.before, batch), run_model(pair.after, batch)
+        except ModelFailed:
+            return ""
+        for row in range(rows):
+            old, new = ([o[row : row + 1] for o in outputs] for outputs in both)
+            try:
+                agrees = compare_outputs(old, new, change, rounding).agrees
+            except (Differs, NotCompared):
+                agrees = False
+            differ.append(not agrees)
+    if differ[:1] != [True] or any(differ[1:]):
+        return ""
+    last = change.row_map.old_size - 1
+    return (
+        "; of the ids tried, those of the last one alone. If the model knows it by its "
+        f"number, as that of a mask, put new ids before it: at={last} (--at {last})"
+    )
 
 
 def _unsteady(

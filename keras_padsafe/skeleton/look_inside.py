@@ -58,17 +58,17 @@ def look_inside(skeleton: Skeleton) -> Inside:
         for inputs in _inputs(layer, skeleton):
             with watch_columns(columns):
                 first, second = _watch(layer, inputs, 2), _watch(layer, inputs, 3)
-            if first is None or second is None:
-                continue
-            known = first.keys() & paths.keys()
-            tables |= {paths[key]: first[key][0].axis for key in known}
-            for key in known & second.keys():
+            seen = first.keys() & paths.keys()
+            tables |= {paths[key]: first[key][0].axis for key in seen}
+            for key in seen & second.keys():
                 if _shapes(first[key]) == _shapes(second[key]):
                     positions.add(paths[key])
             together |= set(_together(first, paths))
-            known = {paths[key] for key in known} - positions
+            known = {paths[key] for key in seen} - positions
             is_whole = layer is skeleton.model and (known or hasattr(layer, "inputs"))
             rows = {} if is_whole else indexed_rows(layer, inputs)
+            if not ((first and second) or rows):
+                continue
             weights = [paths.get(id(weight)) for weight in layer.weights]
             shown = {path: one for n, one in rows.items() if (path := weights[n])}
             direct |= {path for path, (_, everywhere) in shown.items() if everywhere}
@@ -130,13 +130,13 @@ def _inputs(layer: Any, skeleton: Skeleton) -> Iterator[Any]:
             )
 
 
-def _watch(layer: Any, inputs: Any, batch: int) -> dict[int, list[Indexing]] | None:
-    """What ids index while the layer is called; `None` if it cannot be called so."""
+def _watch(layer: Any, inputs: Any, batch: int) -> dict[int, list[Indexing]]:
+    """What ids index while the layer is called; nothing if it cannot be called so."""
     with without_values(), watch_indexed() as seen:
         try:
             compute_output_spec(layer.call, _sized(inputs, batch))
         except Exception:  # A model's own code may raise anything.
-            return None
+            return {}
     return seen
 
 
