@@ -26,6 +26,7 @@ from .models import (
     columns_of_one_input,
     divided_by_size,
     divided_by_ten,
+    hand_written,
     head_that_stays,
     ids_into_table_and_head,
     ids_that_start_at_minus_one,
@@ -35,6 +36,7 @@ from .models import (
     noisy,
     one_input_in_two_tables,
     smaller_table_beside,
+    subclassed,
     unknown_beyond,
     unknown_from_a_number_on,
     unseen,
@@ -110,6 +112,13 @@ def test_is_proved(build: Build, ids: np.ndarray, tmp_path: Path) -> None:
     kept = len(set(ids[ids >= 0].tolist()))
     assert looked_up == kept - (build is ids_that_start_at_one)
     assert f"{(ids < 0).sum()} new ids" in checks[NEW].detail
+
+
+@pytest.mark.parametrize("build", [any_length, hand_written, subclassed])
+def test_a_smaller_vocabulary_is_proved(build: Build, tmp_path: Path) -> None:
+    """Ids that only the old model has are none beyond."""
+    checks = proved(*moved(build, np.array([0, 2, 3, 7]), tmp_path))
+    assert verdict_of(checks.values()) == "proved", checks
 
 
 @pytest.mark.parametrize("build", PROVED, ids=lambda build: build.__name__)

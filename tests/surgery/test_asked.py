@@ -301,6 +301,10 @@ def test_a_head_with_fewer_units_grows_and_is_not_moved(tmp_path: Path) -> None:
         SurgeryError, match="does not say which entry belongs to which id"
     ):
         kp.surgery.plan(source, keep=[0, 3, 5])
+    back = tmp_path / "back.keras"
+    kp.surgery.apply_plan(report.plan.inverse(), tmp_path / "new.keras", back)
+    before, after = read(source).arrays, read(back).arrays
+    assert all(np.array_equal(before[path], after[path]) for path in before)
 
 
 def test_units_that_another_number_counts_are_asked_about(tmp_path: Path) -> None:

@@ -165,7 +165,9 @@ def _check_appends(
 ) -> None:
     """Refuses to move ids where an array does not say which of them it has."""
     short = next((site for site in sites if site.only_appends), None)
-    if short is not None and not change.row_map.is_append:
+    row_map = change.row_map
+    appends = row_map.is_append or (change.undoes and row_map.inverse().is_append)
+    if short is not None and not appends:
         raise SurgeryError(
             f"Vocabulary {vocabulary.name!r}: array {short.path} has {short.size} "
             f"entries for {vocabulary.size} ids, and the file does not say which "
