@@ -115,6 +115,9 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     if beyond is not None and direct and change:
         old = old[np.isin(old, change.row_map.kept[1])]
         both = change.renamed(old)
+        if any(pair.old[n].size < change.row_map.old_size for n in bounds):
+            is_row = np.isin(both, new)  # It is not known which ids such a table lacks.
+            old, both = old[is_row], both[is_row]
         fresh = np.intersect1d(new, change.row_map.new_ids)
     else:
         # What one lookup knows of old is no new word, though another lacks it.

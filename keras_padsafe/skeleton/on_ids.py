@@ -93,10 +93,18 @@ def indexed_rows(layer: Any, inputs: Any) -> dict[int, tuple[int, bool]]:
                 )
                 for number, shape in enumerate(shapes)
                 for axis in reversed(range(len(shape)))
-                if shape[axis] > _FEW and _indexes(made, number, axis, inputs)
+                if shape[axis] > _FEW and _is_indexed(made, number, axis, inputs)
             }
     except Exception:  # A model's own code may raise anything.
         return {}
+
+
+def _is_indexed(layer: Any, number: int, axis: int, inputs: Any) -> bool:
+    """Whether an id finds its entries in a weight; `False` if the layer minds ids."""
+    try:
+        return _indexes(layer, number, axis, inputs)
+    except Exception:  # Another weight may have fewer entries.
+        return False
 
 
 def _indexes(layer: Any, number: int, axis: int, inputs: Any) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers, ops
 
@@ -33,21 +34,26 @@ class Turned(Configured):
 
 @keras.saving.register_keras_serializable("tests.inside")
 class Tags(Configured):
-    """Tags, as many as there are ids by chance; sizes stand in a list."""
+    """Tags, as many as there are ids by chance; sizes stand in a list.
+
+    If its table has one row more, another one has not.
+    """
 
     def __init__(
         self, sizes: list[int], more: bool = False, tags: int = SIZE, **options: Any
     ) -> None:
         super().__init__({"sizes": sizes, "more": more, "tags": tags}, **options)
         self.table = layers.Embedding(sizes[0] + more, sizes[1])
+        self.within = layers.Embedding(*sizes) if more else self.table
         self.head = layers.Dense(tags)
 
     def build(self, shape: Any) -> None:
         self.table.build(shape)
+        self.within.build(shape)
         self.head.build((None, self.own["sizes"][1]))
 
     def call(self, x: Any) -> Any:
-        return self.head(self.table(x))
+        return self.head(self.table(x) + self.within(x))
 
 
 @keras.saving.register_keras_serializable("tests.inside")
@@ -91,6 +97,7 @@ class ByColumns(keras.Model):
         super().__init__(**options)
         self.own = {"ids": ids, "masks": masks}
         self.kernel = self.add_weight(shape=(ids, DIM), name="kernel")
+        self.places = layers.Embedding(SIZE + ADDED, DIM)
         self.head = layers.Dense(2)
 
     def call(self, x: Any) -> Any:
@@ -98,7 +105,7 @@ class ByColumns(keras.Model):
         vectors = ops.matmul(ops.one_hot(x, size), self.kernel)
         if self.own["masks"]:
             vectors *= ops.cast(x != size - 1, "float32")[..., None]
-        return self.head(ops.mean(vectors, axis=1))
+        return self.head(ops.mean(vectors + self.places(ops.arange(5)), axis=1))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.own}
@@ -130,6 +137,25 @@ def test_a_number_in_a_list_counts_if_that_is_said(tmp_path: Path) -> None:
     grow(source, rows=ADDED, also=key)
     shape = read(tmp_path / "new.keras").arrays["layers/tags/table/vars/0"].shape
     assert shape == (SIZE + 1 + ADDED, DIM)
+
+
+def test_what_has_fewer_rows_shrinks_where_growth_is_undone(tmp_path: Path) -> None:
+    source = saved(Tags([SIZE, DIM], more=True, name="tags"), tmp_path / "old.keras")
+    key = "layers/tags/table/vars/0:0:config.layers[1].config.sizes[0]"
+    plan, back = grow(source, rows=ADDED, also=key).plan, tmp_path / "back.keras"
+    surgery.apply_plan(plan.inverse(), tmp_path / "new.keras", back)
+    before, after = read(source).arrays, read(back).arrays
+    assert all(np.array_equal(before[path], after[path]) for path in before)
+
+
+def test_a_table_that_is_said_does_not_join_one_of_positions(tmp_path: Path) -> None:
+    """Though both have as many rows, once the one has grown."""
+    source = saved_model(ByColumns(SIZE + ADDED), tmp_path / "old.keras")
+    grow(source, rows=ADDED, also="vars/0:0")
+    assert (
+        read(tmp_path / "new.keras").arrays["layers/embedding/vars/0"].shape[0]
+        == SIZE + ADDED
+    )
 
 
 def test_units_of_a_class_are_left_and_its_table_is_not(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def find_id_spaces(model: ModelFile) -> list[Draft]:
     with_ids = {table.arrays[0].path for table in tables}
     for draft in drafts:
         own = {site.path for site in draft.arrays}
-        for table in claimed:
+        for table in () if draft.is_made_inside else claimed:
             if table.size == draft.size and table.arrays[0].path not in own:
                 _share(draft, table, model, with_ids)
     tokenizers = [

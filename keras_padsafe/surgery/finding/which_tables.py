@@ -16,7 +16,8 @@ from keras_padsafe.surgery.finding.tables import Table, known_tables
 def own_and_shared_tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
     """The tables with ids of their own, and those that share the ids of another.
 
-    The latter are those of which the user says that they belong to one of their size.
+    The latter are those of which the user says that they belong to one of their size,
+    which is none of positions.
     """
     found = [
         table
@@ -30,7 +31,9 @@ def own_and_shared_tables(model: ModelFile) -> tuple[list[Table], list[Table]]:
     for table in found:
         place = table.arrays[0].path, table.arrays[0].axis
         both.append((table, None if table.is_encoding else said.get(place)))
-    free = {table.size for table, claim in both if claim is None}
+    made = model.asking.inside.positions if model.asking else frozenset()
+    plain = (table for table, claim in both if claim is None)
+    free = {table.size for table in plain if table.arrays[0].path not in made}
     shared = [_said(t, c) for t, c in both if c is not None and t.size in free]
     own = [t for t, c in both if c is None or _counts(t, c) or t.size not in free]
     places = {(site.path, site.axis) for table in found for site in table.arrays}
