@@ -45,8 +45,8 @@ class Pair:
         for number, (old, new) in enumerate(zip(self.old, self.new, strict=True)):
             changed = self.change if self.is_changed(number) else None
             row_map = changed and changed.along(old.size, new.size)
-            kept = [ids[-1:].tolist() for ids in row_map.kept[::-1]] if row_map else []
-            rows += kept[side] if kept and kept[side] else [old.size - 1]
+            kept = row_map.kept[1 - side] if row_map else ()
+            rows.append(int(kept[-1]) if len(kept) else old.size - 1)
         return rows
 
     def changed_ids(self, doors: tuple[int, ...]) -> list[int]:
