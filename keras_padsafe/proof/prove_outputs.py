@@ -154,7 +154,7 @@ def _of_last_id(pair: Pair, change: IdChange, sampler: Sampler, rounding: float)
         except ModelFailed:
             return ""
         for row in range(rows):
-            old, new = ([o[row : row + 1] for o in outputs] for outputs in both)
+            old, new = ([np.atleast_1d(o)[row : row + 1] for o in one] for one in both)
             try:
                 agrees = compare_outputs(old, new, change, rounding).agrees
             except (Differs, NotCompared):
@@ -198,7 +198,7 @@ def _not_grown(outputs: list[np.ndarray], change: IdChange) -> str:
     return "".join(
         f"; output {number} has {old_size} units and does not grow"
         for number, output in enumerate(outputs)
-        if size > old_size == output.shape[-1] and output.ndim > 2
+        if output.ndim > 2 and size > old_size == output.shape[-1]
     )
 
 

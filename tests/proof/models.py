@@ -277,6 +277,21 @@ def head_that_stays(size: int) -> keras.Model:
     return keras.Model(x := ids(), layers.Dense(SIZE, name="head")(table(size)(x)))
 
 
+@serializable
+class Scaled(layers.Layer):
+    """Gives the one number by which it scales, too."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale, ops.exp(self.scale)
+
+
+def one_number_beside(size: int) -> keras.Model:
+    return keras.Model(x := ids(), list(Scaled()(table(size)(x))))
+
+
 PROVED: list[Build] = [
     dictionary_of_inputs,
     sentences_of_words,
@@ -290,4 +305,5 @@ PROVED: list[Build] = [
     subclassed,
     subclassed_of_a_dictionary,
     hand_written,
+    one_number_beside,
 ]
