@@ -272,7 +272,7 @@ def _ask_about_square(model: ModelFile, draft: Draft, call: Call) -> None:
             draft.notes.append(f"{layer.title} {problem}. They keep that length.")
             continue
         remedy = (
-            f"{adding(f'{layer.name}:0')} if they are not. If they are, it "
+            f"{adding(f'{site.path}:0')} if they are not. If they are, it "
             "cannot be grown in the file: grow it in Keras"
         )
         draft.unexplained.append(doubt_of(layer, problem, remedy))
