@@ -210,10 +210,13 @@ class Watch:
     def _watched_take(self, variables: dict[int, int], real: Callable[..., Any]) -> Any:
         def take(x: Any, indices: Any, axis: int | None = None) -> Any:
             number = variables.get(id(x))
-            at = None if axis is None else axis % len(x.shape)
-            if number is None or self._inside or at != self._doors[number].axis:
-                return real(x, indices, axis=axis)
-            indices = self._see(number, indices)
+            if (
+                number is not None
+                and axis is not None
+                and axis % len(x.shape) == self._doors[number].axis
+                and not self._inside
+            ):
+                indices = self._see(number, indices)
             return real(x, indices, axis=axis)
 
         return take

@@ -101,10 +101,7 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     elif sizes[0] and not one.is_text:
         old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
         asked = bool(direct or derived)
-        # Tables may have a part of the ids each.
-        both = zip(pair.old, pair.new, strict=True)
-        most = sum(max(a.size, b.size) for a, b in both if a.kind == "ids")
-        beyond = _beyond(most, one.numpy_dtype) if asked else None
+        beyond = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype) if asked else None
         if derived and not direct and change and not change.row_map.is_append:
             raise NotShown(
                 f"the model computes ids from input {one.name!r}, and the change "

@@ -1,7 +1,6 @@
 """Runs a model and its changed file side by side, on ids that both know."""
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -122,7 +121,7 @@ def _compare_old(
         note = _not_grown(new, change)
     if detail := _not_seen(pair, watch, change):
         return [Check(_OLD, "skipped", detail)]
-    if detail := _moved_beyond(pair, sampler, rounding):
+    if detail := _moved_beyond(pair, sampler):
         return [Check(_OLD, "failed", detail)]
     if not total.compared:
         return [Check(_OLD, "skipped", "the old model gives no finite output")]
@@ -153,8 +152,10 @@ def _of_last_id(pair: Pair, change: IdChange, sampler: Sampler, rounding: float)
             both = run_model(pair.before, batch), run_model(pair.after, batch)
         except ModelFailed:
             return ""
+        if any(o.ndim == 0 or len(o) < rows for outputs in both for o in outputs):
+            return ""
         for row in range(rows):
-            old, new = ([np.atleast_1d(o)[row : row + 1] for o in one] for one in both)
+            old, new = ([o[row : row + 1] for o in outputs] for outputs in both)
             try:
                 agrees = compare_outputs(old, new, change, rounding).agrees
             except (Differs, NotCompared):
@@ -202,36 +203,32 @@ def _not_grown(outputs: list[np.ndarray], change: IdChange) -> str:
     )
 
 
-def _moved_beyond(pair: Pair, sampler: Sampler, rounding: float) -> str | None:
+def _moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
     """What is wrong where a model brings ids that no table has into range by itself.
 
-    Those that it does not read one row that both models have.
+    Those that it does not bring there read one row that both models have, so that what
+    is computed of them is the same.
     """
     batch, change = sampler.beyond_sample(), pair.change
     if batch is None or change is None:
         return None
     before = Watch(pair.old, instead=pair.last_kept(0))
     after = Watch(pair.new, instead=pair.last_kept(1))
-    try:
-        with before.watching():
-            old = run_model(pair.before, batch)
-        with after.watching():
-            new = run_model(pair.after, batch)
-    except ModelFailed:  # They go straight into something that is not watched.
-        return None
-    with suppress(Differs):
-        found = compare_outputs(old, new, change, rounding)
-        if found.agrees and found.compared:
+    for model, watch in ((pair.before, before), (pair.after, after)):
+        try:
+            with watch.watching():
+                run_model(model, batch)
+        except ModelFailed:  # They go straight into something that is not watched.
             return None
     for number, door in enumerate(pair.old):
-        rows, now = before.seen(number), after.seen(number)
-        if door.kind != "ids" or rows is None or now is None or rows.shape != now.shape:
+        old, new = before.seen(number), after.seen(number)
+        if door.kind != "ids" or old is None or new is None or old.shape != new.shape:
             continue
-        legal, renamed = (rows >= 0) & (rows < door.size), rows
+        legal, rows = (old >= 0) & (old < door.size), old
         if pair.is_changed(number):
-            legal &= np.isin(rows, change.row_map.kept[1])
-            renamed = change.renamed(np.where(legal, rows, 0).astype(int))
-        if (moved := np.unique(rows[legal & (renamed != now)])).size:
+            legal &= np.isin(old, change.row_map.kept[1])
+            rows = change.renamed(np.where(legal, old, 0).astype(int))
+        if (moved := np.unique(old[legal & (rows != new)])).size:
             detail = (
                 "the model maps ids beyond the table into its range, and they now "
                 f"reach other rows ({door.path})"

@@ -30,7 +30,7 @@ class Inside:
             the numbers of positions.
         together: Arrays that the very same ids index.
         direct: Those that all ids which a layer is called on index, as they are.
-        columns: How many columns are made of ids, where that was seen.
+        columns: How many columns are made of ids, by the group of the layer that does.
         names: The attribute by which each layer is held, by its group of that file.
     """
 
@@ -38,7 +38,7 @@ class Inside:
     positions: frozenset[str]
     together: frozenset[frozenset[str]]
     direct: frozenset[str]
-    columns: frozenset[int]
+    columns: dict[str, set[int]]
     names: dict[str, str]
 
 
@@ -53,10 +53,10 @@ def look_inside(skeleton: Skeleton) -> Inside:
     positions: set[str] = set()
     together: set[frozenset[str]] = set()
     direct: set[str] = set()
-    columns: set[int] = set()
-    for layer in skeleton.objects.values():
+    columns: dict[str, set[int]] = {}
+    for group, layer in skeleton.objects.items():
         for inputs in _inputs(layer, skeleton):
-            with watch_columns(columns):
+            with watch_columns(columns.setdefault(group, set())):
                 first, second = _watch(layer, inputs, 2), _watch(layer, inputs, 3)
             seen = first.keys() & paths.keys()
             tables |= {paths[key]: first[key][0].axis for key in seen}
@@ -80,7 +80,7 @@ def look_inside(skeleton: Skeleton) -> Inside:
         frozenset(positions),
         frozenset(together),
         frozenset(direct),
-        frozenset(columns),
+        columns,
         names,
     )
 

@@ -127,13 +127,19 @@ def _from_everywhere(layer: Any, number: int, axis: int, inputs: Any) -> bool:
 
 
 def _as_they_are(layer: Any, number: int, axis: int, inputs: Any) -> bool:
-    """Whether ids beyond a weight are not changed before, as far as that is seen."""
+    """Whether ids beyond a weight enter it as they are, or all as one.
+
+    As far as that is seen: what is computed of ids, as a remainder, is not.
+    """
     weight = layer.weights[number]
-    beyond = weight.shape[axis] * np.array([2, 3]) + 1
+    beyond = weight.shape[axis] * np.array([2, 3, 4, 5]) + [1, 2, 3, 5]
+    beyond = beyond[beyond <= np.iinfo(inputs.dtype).max]
+    if not beyond.size:
+        return True
     with watch_indexed(first=True) as seen, suppress(Exception):  # It may mind them.
         _on_ids(layer, inputs, beyond)
     entered = (keras.ops.convert_to_numpy(one.ids) for one in seen.get(id(weight), ()))
-    return all(np.isin(ids, beyond).all() for ids in entered)
+    return all(np.isin(i, beyond).all() or len(np.unique(i)) == 1 for i in entered)
 
 
 def _moved(

@@ -218,8 +218,6 @@ class IntoRange(layers.Layer):
                 return x // self.number
             case "clipped":
                 return ops.clip(x, 0, self.number - 1)
-            case "below":
-                return ops.cast(x < self.number, "float32")[..., None]
             case "unknown":
                 return ops.where(x < self.number, x, ops.ones_like(x))
 
@@ -246,13 +244,6 @@ def divided_by_ten(size: int) -> keras.Model:
 
 def unknown_beyond(size: int) -> keras.Model:
     return _into_range(size, "unknown", size)
-
-
-def masked_beyond(size: int) -> keras.Model:
-    """What is brought into range is not looked at."""
-    x = ids()
-    vectors = table(size)(IntoRange("clipped", size)(x))
-    return keras.Model(x, flat(vectors * IntoRange("below", size)(x)))
 
 
 def chosen_again(size: int) -> keras.Model:

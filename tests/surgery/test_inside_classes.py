@@ -90,6 +90,22 @@ class LastIsMask(Configured):
 
 
 @keras.saving.register_keras_serializable("tests.inside")
+class Guarded(Configured):
+    """Clips ids for safety, and takes of a list too."""
+
+    def __init__(self, ids: int, **options: Any) -> None:
+        super().__init__({"ids": ids}, **options)
+
+    def build(self, shape: Any) -> None:
+        self.table = self.add_weight(shape=(self.own["ids"], DIM), name="table")
+
+    def call(self, x: Any) -> Any:
+        x = ops.cast(x, "int32")
+        rows = ops.take(self.table, ops.clip(x, 0, self.own["ids"] - 1), axis=0)
+        return rows * ops.take([0.5, 1.0], ops.cast(x > 3, "int32"), axis=0)[..., None]
+
+
+@keras.saving.register_keras_serializable("tests.inside")
 class ByColumns(keras.Model):
     """Makes columns of ids; one that knows its last id shows no table by itself."""
 
@@ -186,6 +202,21 @@ def test_a_last_id_that_is_known_by_its_number(tmp_path: Path) -> None:
         grow(source, rows=ADDED)
     assert caught.value.certificate.verdict == "wrong"
     report = grow(source, rows=ADDED, at=last)
+    assert report.certificate is not None
+    assert report.certificate.passed
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8"])
+def test_ids_that_are_clipped_for_safety_are_the_same(
+    dtype: str, tmp_path: Path
+) -> None:
+    x = keras.Input((5,), dtype=dtype)
+    y = layers.Embedding(SIZE, DIM, name="plain")(x) + Guarded(SIZE)(x)
+    keras.Model(x, y).save(tmp_path / "old.keras")
+    report = grow(tmp_path / "old.keras", rows=ADDED, at=SIZE - 1)
+    shapes = {array.new_shape for array in report.plan.arrays}
+    assert shapes == {(SIZE + ADDED, DIM)}
+    assert len(report.plan.arrays) == 2
     assert report.certificate is not None
     assert report.certificate.passed
 

@@ -81,7 +81,11 @@ def _columns(model: ModelFile, asking: Asking, drafts: list[Draft]) -> Iterator[
     for layer, array in model.arrays:
         if array.path in known or len(array.shape) < 2 or model.claims.leaves(layer):
             continue
-        if array.shape[0] in asking.inside.columns:
+        if any(
+            f"{array.path}/".startswith(f"{group}/" if group else "")
+            for group, widths in asking.inside.columns.items()
+            if array.shape[0] in widths
+        ):
             yield Doubt(
                 array.path,
                 f"array {array.path} of shape {array.shape} in {layer.title}: it has "
