@@ -293,7 +293,9 @@ def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
     if not all_finite(outputs):
         if all_finite(run_model(pair.before, next(sampler.samples())[0])):
             return Check(_NEW, "failed", "NaN or infinite values")
-        detail = "old ids give no finite outputs either"
+        detail = (
+            "for the inputs that were made up, old ids give no finite outputs either"
+        )
         return Check(_NEW, "skipped", detail)
     if detail := _without_row(pair, asked, sampler):
         return Check(_NEW, "skipped", detail)

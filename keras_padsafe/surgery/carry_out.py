@@ -32,9 +32,9 @@ from keras_padsafe.surgery.transfer.transfer import transfer
 WHY_WRONG = (
     "Something in the model depends on the ids, or on their number, in a way that "
     "this change does not keep. Where a new column changes old answers, new_rows="
-    "'zeros' (--new-rows zeros) may not. If what differs are ids that the model never "
-    "gets, as those of hash buckets, pass proof=False (--no-proof). If nothing helps, "
-    "change the model in Keras and train it again."
+    "'zeros' (--new-rows zeros) may not. If only ids differ that the model never gets, "
+    "pass proof=False (--no-proof). If nothing helps, change the model in Keras and "
+    "train it again."
 )
 
 

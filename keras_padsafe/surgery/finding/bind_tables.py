@@ -1,7 +1,7 @@
 """Sorts the tables of a model into id spaces, with the words that name the ids."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +49,7 @@ def find_id_spaces(model: ModelFile) -> list[Draft]:
     ]
     _mark_main(drafts, model)
     for draft in drafts:
+        draft.notes += _not_left(draft, model)
         _add_words(draft, model)
         if len(drafts) == 1 or draft.is_main:
             for layer in tokenizers:
@@ -189,6 +190,18 @@ def _share(
     _add_table(draft, table)
     if table.arrays[0].path in with_ids:
         draft.layers = names
+
+
+def _not_left(draft: Draft, model: ModelFile) -> Iterator[str]:
+    """Tables beside others that grow though the layer that holds them is left alone."""
+    for table in draft.tables if len(draft.tables) > 1 else ():
+        own = {table.layer.name, table.layer.weights_path}
+        if table.is_inside and not own.isdisjoint(model.claims.leave):
+            path = table.arrays[0].path
+            yield (
+                f"{table.layer.title} is left alone but for {path}, which has a row "
+                f"for each id. {leaving(path)} too if it is to stay."
+            )
 
 
 def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) -> None:

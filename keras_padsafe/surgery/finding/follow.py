@@ -159,10 +159,15 @@ def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Doubt]:
         is_known = path in by_stretch or path not in weights
         if is_known and (before, after) in grown:
             continue
+        gaps = {n - m for m, n in zip(before or (), after or (), strict=False)} - {0}
+        is_square = gaps == {found.by} and len(before or ()) == len(after or ())
+        how = "not by one entry for each id"
+        if is_square:
+            how = "as it runs over the ids along several axes"
         yield Doubt(
             path,
             f"array {path} changes from {before} to {after} when {keys} grows by "
-            f"{found.by}, which is not one entry for each id",
+            f"{found.by}, {how}",
             IN_KERAS,
         )
 

@@ -18,28 +18,35 @@ from keras_padsafe.surgery.finding.encodings import is_lookup, twin_shift
 from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, uses_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of, leaving
+from keras_padsafe.surgery.finding.tables import Table
+from keras_padsafe.surgery.finding.vocabulary import (
+    Doubt,
+    Draft,
+    adding,
+    doubt_of,
+    leaving,
+)
 
 
 def bind_other_uses(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the ids that ids are compared with, and names what else takes them in."""
-    rows: dict[LayerNode, int] = {}  # of the first table that a layer is, or holds
+    first: dict[LayerNode, Table] = {}  # that a layer is, or holds
     for draft in drafts:
         for table in draft.tables:
             for node in table.layer.outwards():
-                rows.setdefault(node.original or node, table.size)
+                first.setdefault(node.original or node, table)
     for draft in drafts:
-        _bind(draft, rows, model)
+        _bind(draft, first, model)
 
 
-def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None:
+def _bind(draft: Draft, tables: Mapping[LayerNode, Table], model: ModelFile) -> None:
     draft.read_by += [layer.name for layer in changers(draft.calls)]
     first = draft.tables[0].layer.name
     unsettled: dict[LayerNode, Doubt] = {}
     for call, whole in _others(draft, model):
         layer = call.layer
         what, size = layer.title, draft.size
-        other, key = rows.get(layer), COLUMNS.get(layer.kind)
+        other, key = tables.get(layer), COLUMNS.get(layer.kind)
         place, id_ = _compared(call) if whole else ((), None)
         if id_ is not None and id_ < size:
             reason = f"{layer.name!r} compares ids with it"
@@ -48,8 +55,12 @@ def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None
             draft.pad_ids.append(id_)
         elif other is None:
             draft.read_by.append(layer.name)
+        remedy = "If they do, it cannot be grown in the file: grow it in Keras"
         if other is not None:
-            problem = f"{what} reads a table of {other} rows"
+            problem = f"{what} reads a table of {other.size} rows"
+            if other.size == size:
+                site = other.arrays[0]
+                remedy = f"{adding(f'{site.path}:{site.axis}')} if they do"
         elif key is not None and layer.config.get(key) == size:
             problem = f"{what} makes {size} columns ({key})"
         else:
@@ -59,8 +70,7 @@ def _bind(draft: Draft, rows: Mapping[LayerNode, int], model: ModelFile) -> None
                 layer.name,
                 f"{problem}, for the ids that enter {first!r}: it would not know new "
                 "ids",
-                f"{leaving(layer.name)} if new ids never reach it. If they do, it "
-                "cannot be grown in the file: grow it in Keras",
+                f"{leaving(layer.name)} if new ids never reach it. {remedy}",
             )
     draft.unexplained += [*unsettled.values(), *_bins(draft, model)]
     draft.unexplained += _wide(draft, model)
@@ -102,11 +112,13 @@ def _wide(draft: Draft, model: ModelFile) -> Iterator[Doubt]:
         if layer in tables or not is_lookup(layer) or model.claims.leaves(layer):
             continue
         if any(twin_shift(layer, source, model) is not None for source in sources):
+            fails = layer.config.get("num_oov_indices") == 0
             yield doubt_of(
                 layer,
                 f"makes columns of the same words that enter {draft.name!r}, and it is "
-                "not known which weights take them in. A new word would be unknown to "
-                "it",
+                "not known which weights take them in. "
+                + ("It fails on" if fails else "It knows no")
+                + " new words",
                 f"{leaving(layer.name)} if that is meant. If not, it cannot be grown "
                 "in the file: grow it in Keras",
             )

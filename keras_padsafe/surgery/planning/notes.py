@@ -67,9 +67,11 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
         and change.row_map.new_count
         and not (change.words or change.spare_ids)
     ):
+        has_cap = any(site.follows == "cap" for site in vocabulary.config)
+        capped = ", which raises their max_tokens too" if has_cap else ""
         notes.append(
             f"No word has the new ids: the lookup layers give ids up to {beyond - 1}. "
-            "For ids with words, grow by tokens=[...] (--add WORD)."
+            f"For ids with words, grow by tokens=[...] (--add WORD){capped}."
         )
     if change.words and not vocabulary.words:
         notes.append(
