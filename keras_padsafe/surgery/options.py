@@ -19,8 +19,8 @@ class FindingOptions(TypedDict, total=False):
         also: Arrays of your own classes that belong to the vocabulary, each as
             `"LAYER:AXIS"`, or as `"LAYER:AXIS:KEY"` with the configuration key that
             holds the size.
-        leave: Layers or arrays that do not, though an axis has the same size. To leave
-            a table that a layer holds among other things, name the table.
+        leave: Layers or arrays that do not, though an axis has the same size. What a
+            layer holds is left with it, but for the only table of a vocabulary.
         ask: `True` asks Keras what follows the vocabulary also where every class of
             the model is known. A model with other classes is asked about anyway.
     """

@@ -196,6 +196,26 @@ def test_bins_of_ids_are_a_vocabulary_of_their_own(tmp_path: Path) -> None:
     assert caught.value.certificate.verdict == "wrong"
 
 
+def test_a_table_inside_a_layer_that_is_left_stays_beside_another(
+    tmp_path: Path,
+) -> None:
+    x = keras.Input((5,), dtype="int32")
+    y = layers.Embedding(SIZE, DIM, name="plain")(x) + InBins(SIZE, name="bins")(x)
+    keras.Model(x, y).save(tmp_path / "old.keras")
+    grown = grow(tmp_path / "old.keras", rows=ADDED, vocabulary="plain", proof=False)
+    left = grow(
+        tmp_path / "old.keras",
+        rows=ADDED,
+        vocabulary="plain",
+        leave="bins",
+        proof=False,
+        overwrite=True,
+    )
+    paths = [{array.path for array in one.plan.arrays} for one in (grown, left)]
+    assert paths[1] == {"layers/embedding/vars/0"}
+    assert paths[0] == {*paths[1], "layers/in_bins/table/vars/0"}
+
+
 def test_a_last_id_that_is_known_by_its_number(tmp_path: Path) -> None:
     source, last = saved(LastIsMask(SIZE), tmp_path / "old.keras"), SIZE - 1
     with pytest.raises(NotProvedError, match=rf"--at {last}\)") as caught:

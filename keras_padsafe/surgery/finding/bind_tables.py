@@ -1,7 +1,7 @@
 """Sorts the tables of a model into id spaces, with the words that name the ids."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +34,8 @@ def find_id_spaces(model: ModelFile) -> list[Draft]:
     """Every id space of the model, each with its tables and words."""
     named = Counter(layer.name for layer in model.layers)
     tables, claimed = own_and_shared_tables(model)
-    drafts = [_start(group, model, named) for group in _group(tables, model)]
+    groups = (_meant(group, model) for group in _group(tables, model))
+    drafts = [_start(group, model, named) for group in groups]
     _tell_apart(drafts)
     with_ids = {table.arrays[0].path for table in tables}
     for draft in drafts:
@@ -49,7 +50,6 @@ def find_id_spaces(model: ModelFile) -> list[Draft]:
     ]
     _mark_main(drafts, model)
     for draft in drafts:
-        draft.notes += _not_left(draft, model)
         _add_words(draft, model)
         if len(drafts) == 1 or draft.is_main:
             for layer in tokenizers:
@@ -100,6 +100,17 @@ def names_of(layer: LayerNode) -> list[str]:
     """A layer's name, and with those of the models around it: `tower/lookup`."""
     around = [node.name for node in layer.outwards() if node.parent is not None]
     return list(dict.fromkeys(filter(None, [layer.name, "/".join(reversed(around))])))
+
+
+def _meant(tables: list[Table], model: ModelFile) -> list[Table]:
+    """Some tables without those in layers that are left alone, if any others remain."""
+    leave = set(model.claims.leave)
+    others = [
+        table
+        for table in tables
+        if leave.isdisjoint((table.layer.name, table.layer.weights_path))
+    ]
+    return others or tables
 
 
 def _group(tables: list[Table], model: ModelFile) -> list[list[Table]]:
@@ -190,18 +201,6 @@ def _share(
     _add_table(draft, table)
     if table.arrays[0].path in with_ids:
         draft.layers = names
-
-
-def _not_left(draft: Draft, model: ModelFile) -> Iterator[str]:
-    """Tables beside others that grow though the layer that holds them is left alone."""
-    for table in draft.tables if len(draft.tables) > 1 else ():
-        own = {table.layer.name, table.layer.weights_path}
-        if table.is_inside and not own.isdisjoint(model.claims.leave):
-            path = table.arrays[0].path
-            yield (
-                f"{table.layer.title} is left alone but for {path}, which has a row "
-                f"for each id. {leaving(path)} too if it is to stay."
-            )
 
 
 def _bind_encodings(encoders: list[Table], vocabulary: Draft, model: ModelFile) -> None:
