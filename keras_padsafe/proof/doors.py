@@ -97,7 +97,8 @@ def find_doors(
             by_columns=path in axes and len(value.shape) > 1,
         )
         for path, value in saved_arrays(walk)
-        if isinstance(value, keras.Variable) and id(value) not in owned and value.shape
+        if isinstance(value, keras.Variable) and id(value) not in owned
+        if len(value.shape)
     ]
     return doors
 

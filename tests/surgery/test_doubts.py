@@ -127,7 +127,7 @@ def columns() -> keras.Model:
         (one_id_in_a_row, "head.* not for each step"),
         (one_id_alone, "head.* not for each step"),
         (last_state, "head.* not for each step.*--also head:1.*--leave head"),
-        (bigram, f"rows of {SIZE} numbers .*--also embedding:0 .* if they are not"),
+        (bigram, f"rows of {SIZE} numbers .*--also layers/embedding/vars/0:0 .* not"),
         (slopes, "PReLU"),
         (plus_other_units, "combines .* the output of 'other'"),
         (plus_constant, rf"holds an array of shape \({SIZE},\)"),
