@@ -1,6 +1,6 @@
 """Which values each place of an input may take, old and new."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,8 @@ class Pair:
         for number, (old, new) in enumerate(zip(self.old, self.new, strict=True)):
             changed = self.change if self.is_changed(number) else None
             row_map = changed and changed.along(old.size, new.size)
-            kept: Sequence[int] = row_map.kept[1 - side].tolist() if row_map else ()
-            rows.append(kept[-1] if kept else old.size - 1)
+            kept = row_map.kept[1 - side][-1:].tolist() if row_map else []
+            rows += kept or [old.size - 1]
         return rows
 
     def changed_ids(self, doors: tuple[int, ...]) -> list[int]:
