@@ -30,6 +30,7 @@ class Door:
         pad_word: The word that does.
         axis: The axis of its rows.
         by_columns: Whether columns made of ids may be what picks them.
+        makes_columns: Whether it makes such columns.
     """
 
     what: Any
@@ -45,6 +46,7 @@ class Door:
     pad_word: Any = None
     axis: int = 0
     by_columns: bool = False
+    makes_columns: bool = False
 
     def is_of(self, arrays: frozenset[str]) -> bool:
         """Whether one of these arrays of the weights file is its own."""
@@ -85,8 +87,8 @@ def find_doors(
             if kind == "NotEqual":
                 doors.append(Door(operation, "values", "?"))
             elif kind in ("OneHot", "MultiHot"):
-                size = operation.num_classes
-                doors.append(Door(operation, "ids", operation.name, size))
+                size, name = operation.num_classes, operation.name
+                doors.append(Door(operation, "ids", name, size, makes_columns=True))
     doors += [  # A layer of the user's own might look these up.
         Door(
             value,
@@ -132,7 +134,7 @@ def _door_of(layer: Any, path: str) -> Door | None:
                 pad_word=config.get("mask_token"),
             )
         case layers.CategoryEncoding():
-            return Door(layer, "ids", path, layer.num_tokens)
+            return Door(layer, "ids", path, layer.num_tokens, makes_columns=True)
         case layers.Hashing():
             return Door(layer, "buckets", path)
         case layers.Masking():
@@ -186,12 +188,14 @@ class Watch:
                     stack.enter_context(mock.patch.dict(door.what.__dict__, calls))
             take = self._watched_take(variables, keras.ops.take)
             stack.enter_context(mock.patch.object(keras.ops, "take", take))
-            one_hot = self._watched_one_hot(variables, keras.ops.one_hot)
-            stack.enter_context(mock.patch.object(keras.ops, "one_hot", one_hot))
+            for name in ("one_hot", "multi_hot"):
+                made = self._watched_columns(getattr(keras.ops, name))
+                stack.enter_context(mock.patch.object(keras.ops, name, made))
             yield
 
     def _watched(self, number: int, real: Callable[..., Any]) -> Any:
-        is_comparison = type(self._doors[number].what).__name__ == "NotEqual"
+        door = self._doors[number]
+        is_comparison = type(door.what).__name__ == "NotEqual"
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if kwargs.get("reverse") or any(arg is True for arg in args[1:]):
@@ -200,6 +204,8 @@ class Watch:
             if is_comparison and rest and np.ndim(rest[0]) == 0:
                 self.pads[number] = float(rest[0])
             inputs = self._see(number, inputs)
+            if door.makes_columns:
+                inputs = self._see_columns(inputs, door.size)
             self._inside += 1  # What is looked up inside has been seen.
             try:
                 return real(inputs, *rest, **kwargs)
@@ -222,19 +228,19 @@ class Watch:
 
         return take
 
-    def _watched_one_hot(
-        self, variables: dict[int, int], real: Callable[..., Any]
-    ) -> Any:
-        """Columns made of ids: they are for a weight with as many rows, if for one."""
-
-        def one_hot(x: Any, num_classes: int, *args: Any, **kwargs: Any) -> Any:
-            for number in set(variables.values()):
-                door = self._doors[number]
-                if door.by_columns and door.size == num_classes and not self._inside:
-                    x = self._see(number, x)
+    def _watched_columns(self, real: Callable[..., Any]) -> Any:
+        def made(x: Any, num_classes: int, *args: Any, **kwargs: Any) -> Any:
+            x = self._see_columns(x, num_classes)
             return real(x, num_classes, *args, **kwargs)
 
-        return one_hot
+        return made
+
+    def _see_columns(self, ids: Any, size: int) -> Any:
+        """Columns made of ids: they are for a weight with as many rows, if for one."""
+        for number, door in enumerate(self._doors):
+            if door.by_columns and door.size == size and not self._inside:
+                ids = self._see(number, ids)
+        return ids
 
     def _see(self, number: int, value: Any) -> Any:
         try:

@@ -63,14 +63,15 @@ class Pool:
         new: The same, as the new one calls it.
         fresh: What the new model alone knows; `None` if the vocabulary is not asked
             for here.
-        beyond: Ids that neither model has; `None` if they cannot be asked for.
+        beyond: Ids that neither model has, those above and those below; none where
+            they cannot be asked for.
         alone: Those of `fresh` that do not stand for padding.
     """
 
     old: np.ndarray
     new: np.ndarray
     fresh: np.ndarray | None
-    beyond: np.ndarray | None
+    beyond: tuple[np.ndarray, ...]
     alone: np.ndarray
 
 
@@ -87,7 +88,7 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     bounds = _bounds(pair, part)
     sizes = [[doors[n].size for n in bounds] for doors in (pair.old, pair.new)]
     direct, derived = map(pair.changed_ids, (part.direct, part.derived))
-    beyond = None
+    beyond: tuple[np.ndarray, ...] = ()
     if old is not None and new is not None:
         old = old[[not is_spare(word) for word in old]]
         if any(pair.old[n].pairs for n in eats):
@@ -101,7 +102,7 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     elif sizes[0] and not one.is_text:
         old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
         asked = bool(direct or derived)
-        beyond = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype) if asked else None
+        beyond = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype) if asked else ()
         if derived and not direct and change and not change.row_map.is_append:
             raise NotShown(
                 f"the model computes ids from input {one.name!r}, and the change "
@@ -109,7 +110,7 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
             )
     else:
         return None
-    if beyond is not None and direct and change:
+    if beyond and direct and change:
         old = old[np.isin(old, change.row_map.kept[1])]
         both = change.renamed(old)
         if any(pair.old[n].size < change.row_map.old_size for n in bounds):
@@ -182,11 +183,14 @@ def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.array([value in known for value in values.tolist()], bool)
 
 
-def _beyond(first: int, dtype: str) -> np.ndarray:
-    """Ids from one on, near and far, as far as an input can hold them."""
-    ids = first - 1 + np.unique(np.geomspace(1, 1 << 23, 48).astype(np.int64))
+def _beyond(first: int, dtype: str) -> tuple[np.ndarray, ...]:
+    """Ids from one on, and those below 0, near and far, as an input can hold them."""
+    far = np.unique(np.geomspace(1, 1 << 23, 48).astype(np.int64))
     is_whole = np.dtype(dtype).kind in "iu"
-    return ids[ids <= (np.iinfo(dtype).max if is_whole else 1 << 24)]
+    most = np.iinfo(dtype).max if is_whole else 1 << 24
+    above, below = first - 1 + far, -far[far <= most]
+    has_sign = np.dtype(dtype).kind != "u"
+    return above[above <= most], below if has_sign else below[:0]
 
 
 def _spread(count: int) -> np.ndarray:

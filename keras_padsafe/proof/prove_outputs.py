@@ -209,39 +209,52 @@ def _moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
     Those that it does not bring there read one row that both models have, so that what
     is computed of them is the same.
     """
-    batch, change = sampler.beyond_sample(), pair.change
-    if batch is None or change is None:
-        return None
-    before = Watch(pair.old, instead=pair.last_kept(0))
-    after = Watch(pair.new, instead=pair.last_kept(1))
-    for model, watch in ((pair.before, before), (pair.after, after)):
+    for batch in sampler.beyond_samples():
+        before = Watch(pair.old, instead=pair.last_kept(0))
+        after = Watch(pair.new, instead=pair.last_kept(1))
         try:
-            with watch.watching():
-                run_model(model, batch)
+            for model, watch in ((pair.before, before), (pair.after, after)):
+                with watch.watching():
+                    run_model(model, batch)
         except ModelFailed:  # They go straight into something that is not watched.
-            return None
-    for number, door in enumerate(pair.old):
-        old, new = before.seen(number), after.seen(number)
-        if door.kind != "ids" or old is None or new is None or old.shape != new.shape:
             continue
-        legal, rows = (old >= 0) & (old < door.size), old
-        if pair.is_changed(number):
-            legal &= np.isin(old, change.row_map.kept[1])
-            rows = change.renamed(np.where(legal, old, 0).astype(int))
-        if (moved := np.unique(old[legal & (rows != new)])).size:
-            detail = (
-                "the model maps ids beyond the table into its range, and they now "
-                f"reach other rows ({door.path})"
-            )
-            last = door.size - 1
-            if moved.tolist() != [last] or not change.row_map.is_append:
+        for number in range(len(pair.old)):
+            both = before.seen(number), after.seen(number)
+            if detail := _moved(pair, number, *both):
                 return detail
-            return (
-                f"{detail}. If the last row stands for unknown ids, put new ones "
-                f"before it: at={last} (--at {last}). If no such id is ever given, "
-                "pass proof=False (--no-proof)"
-            )
     return None
+
+
+def _moved(
+    pair: Pair, number: int, old: np.ndarray | None, new: np.ndarray | None
+) -> str | None:
+    """What is wrong at one door, from the rows that these ids reach there."""
+    change, door = pair.change, pair.old[number]
+    if change is None or old is None or new is None or old.shape != new.shape:
+        return None
+    is_row, rows = (old >= 0) & (old < door.size), old
+    lost = np.zeros(old.shape, bool)
+    if pair.is_changed(number):
+        lost = is_row & ~np.isin(old, change.row_map.kept[1])
+        rows = change.renamed(np.where(is_row, old, 0).astype(int))
+    if door.kind != "ids" or not (moved := old[is_row & (lost | (rows != new))]).size:
+        return None
+    detail = (
+        "the model maps ids that no table has into its range, and they now reach other "
+        f"rows ({door.path})"
+    )
+    last = door.size - 1
+    if set(moved.tolist()) != {last}:
+        return detail
+    remedy = f"keep id {last} too"
+    if change.row_map.is_append:
+        remedy = f"put new ones before it: at={last} (--at {last})"
+    elif not lost.any():
+        remedy = "give it the last of the new ids"
+    return (
+        f"{detail}. If the last row stands for unknown ids, {remedy}. If no such id is "
+        "ever given, pass proof=False (--no-proof)"
+    )
 
 
 def _looked_up(pair: Pair, watch: Watch) -> list[set[int]]:

@@ -107,9 +107,13 @@ class Sampler:
             batch = self._batch([p and p.new for p in self._pools], 0, alone=alone)
             yield self._columns.widened(batch), min(self._rows, count - start)
 
-    def beyond_sample(self) -> Any:
-        """A batch of ids that no table has; `None` if no input takes any."""
-        return self._instead([p and p.beyond for p in self._pools])
+    def beyond_samples(self) -> Iterator[Any]:
+        """Batches of ids that no table has: those above, and those below."""
+        for side in range(2):
+            ids = [p.beyond[side] if p and p.beyond else None for p in self._pools]
+            batch = self._instead([None if i is None or not i.size else i for i in ids])
+            if batch is not None:
+                yield batch
 
     def rows_of_ids(self, *, padded: bool) -> Any:
         """A batch without what stands for padding, or one that ends in it."""

@@ -55,6 +55,8 @@ def look_inside(skeleton: Skeleton) -> Inside:
     direct: set[str] = set()
     columns: dict[str, set[int]] = {}
     for group, layer in skeleton.objects.items():
+        for holder, width in _columns(group, layer):
+            columns.setdefault(holder, set()).add(width)
         for inputs in _inputs(layer, skeleton):
             with watch_columns(columns.setdefault(group, set())):
                 first, second = _watch(layer, inputs, 2), _watch(layer, inputs, 3)
@@ -83,6 +85,15 @@ def look_inside(skeleton: Skeleton) -> Inside:
         columns,
         names,
     )
+
+
+def _columns(group: str, layer: Any) -> Iterator[tuple[str, int]]:
+    """How many columns of ids are made in a graph, or by a layer for what holds it."""
+    for operation in getattr(layer, "operations", ()):
+        if type(operation).__name__ in ("OneHot", "MultiHot"):
+            yield group, operation.num_classes
+    if isinstance(layer, keras.layers.CategoryEncoding):
+        yield group.rpartition("/")[0], layer.num_tokens
 
 
 def _attributes(skeleton: Skeleton) -> Iterator[tuple[str, str]]:

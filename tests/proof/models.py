@@ -220,6 +220,8 @@ class IntoRange(layers.Layer):
                 return ops.clip(x, 0, self.number - 1)
             case "unknown":
                 return ops.where(x < self.number, x, ops.ones_like(x))
+            case "below":
+                return ops.where(x < 0, self.number - 1, x)
 
 
 def _into_range(size: int, how: str, number: int) -> keras.Model:
@@ -244,6 +246,10 @@ def divided_by_ten(size: int) -> keras.Model:
 
 def unknown_beyond(size: int) -> keras.Model:
     return _into_range(size, "unknown", size)
+
+
+def unknown_below(size: int) -> keras.Model:
+    return _into_range(size, "below", size)
 
 
 def chosen_again(size: int) -> keras.Model:

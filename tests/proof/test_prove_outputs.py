@@ -36,6 +36,7 @@ from .models import (
     one_input_in_two_tables,
     smaller_table_beside,
     subclassed,
+    unknown_below,
     unknown_beyond,
     unknown_from_a_number_on,
     unseen,
@@ -140,6 +141,7 @@ def test_one_old_row_changed_is_wrong(build: Build, tmp_path: Path) -> None:
         (divided_by_size, "failed"),
         (divided_by_ten, "passed"),
         (unknown_beyond, "passed"),
+        (unknown_below, "failed"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -156,6 +158,15 @@ def test_a_row_for_all_ids_beyond_stays_the_last(tmp_path: Path) -> None:
     before_it = np.array([*range(SIZE - 1), *[-1] * ADDED, SIZE - 1])
     checks = proved(*moved(clipped, before_it, tmp_path))
     assert verdict_of(checks.values()) == "proved", checks
+
+
+@pytest.mark.parametrize("build", [clipped, unknown_below])
+def test_a_row_for_all_ids_beyond_that_goes(build: Build, tmp_path: Path) -> None:
+    lost = proved(*moved(build, np.arange(4), tmp_path))[OLD]
+    assert lost.status == "failed"
+    assert f"keep id {SIZE - 1} too" in lost.detail
+    kept = proved(*moved(build, np.array([0, 3, SIZE - 1]), tmp_path))
+    assert verdict_of(kept.values()) == "proved", kept
 
 
 def test_ids_that_a_head_chooses_are_none_beyond(tmp_path: Path) -> None:

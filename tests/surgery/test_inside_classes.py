@@ -256,3 +256,37 @@ def test_columns_of_ids_are_named_where_no_table_is_shown(tmp_path: Path) -> Non
     assert "--also vars/0:0 " in str(caught.value)
     grow(source, rows=ADDED, also="vars/0:0", at=SIZE - 1)
     assert read(tmp_path / "new.keras").arrays["vars/0"].shape == (SIZE + ADDED, DIM)
+
+
+@keras.saving.register_keras_serializable("tests.inside")
+class HoldsGraph(keras.Model):
+    """Columns are made in a graph that a class holds."""
+
+    def __init__(self, ids: int, encodes: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.own = {"ids": ids, "encodes": encodes}
+        x = keras.Input((5,), dtype="int32")
+        encode = layers.CategoryEncoding(ids, "one_hot") if encodes else None
+        columns = encode(x) if encode else ops.one_hot(x, ids)
+        self.net = keras.Model(x, layers.Dense(DIM, name="first")(columns))
+
+    def call(self, given: dict[str, Any]) -> Any:
+        return self.net(given["ids"])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.own}
+
+
+@pytest.mark.parametrize("encodes", [False, True])
+def test_columns_of_ids_in_a_graph_inside_a_class(
+    encodes: bool, tmp_path: Path
+) -> None:
+    model, source = HoldsGraph(SIZE, encodes), tmp_path / "old.keras"
+    model({"ids": ops.zeros((2, 5), "int32")})
+    model.save(source)
+    kernel = "layers/functional/layers/dense/vars/0"
+    with pytest.raises(SurgeryError, match="columns that are made of ids") as caught:
+        grow(source, rows=ADDED)
+    assert f"--also {kernel}:0 " in str(caught.value)
+    grow(source, rows=ADDED, also=f"{kernel}:0")
+    assert read(tmp_path / "new.keras").arrays[kernel].shape == (SIZE + ADDED, DIM)

@@ -173,4 +173,4 @@ def _why_not(error: Exception, root: LayerNode) -> str:
             f"Keras does not know {', '.join(missing)}. Import the module that "
             "registers it first (--import MODULE)"
         )
-    return f"Keras cannot build the model. It says: {error}"
+    return f"Keras cannot build the model. Settle first what it says: {error}"

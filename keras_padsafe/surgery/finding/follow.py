@@ -107,8 +107,8 @@ def _look_at_last_ids(model: ModelFile, draft: Draft) -> None:
                 draft.notes.append(
                     f"{what}, as its table grows with it. If it names one of them "
                     "instead, set it back in Keras. If the model finds the row of a "
-                    "mask or of unknown ids by it, put new ids before that row "
-                    "(at=, --at)."
+                    "mask or of unknown ids by it, keep that row, and put new ids "
+                    "before it (at=, --at)."
                 )
             continue
         array = draft.arrays[0]

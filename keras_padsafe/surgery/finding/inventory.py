@@ -116,7 +116,8 @@ def read_inventory(
         model = replace(model, asking=asking)
         doubts += _not_held(archive, asking)
     except CannotAsk as problem:
-        doubts += [_unknown(one, problem) for one in unknown if not claims.settles(one)]
+        unsettled = [one for one in unknown if not claims.settles(one)]
+        doubts += [_unknown(unsettled, problem)] if unsettled else []
         doubts += [_unproved(problem)] if computed else []
     drafts = _find(model)
     for draft in drafts:
@@ -184,13 +185,15 @@ def _unproved(problem: CannotAsk) -> Doubt:
     )
 
 
-def _unknown(layer: LayerNode, problem: CannotAsk) -> Doubt:
+def _unknown(layers: list[LayerNode], problem: CannotAsk) -> Doubt:
+    names = [layer.name for layer in layers]
+    classes = ", ".join(dict.fromkeys(layer.key for layer in layers))
     return Doubt(
-        layer.name,
-        f"layer {layer.name!r} is of class {layer.key}, which is not known, and "
-        f"Keras could not be asked what belongs to the vocabulary: {problem}",
-        f"Or add --leave {layer.name} (leave='{layer.name}') if nothing in it counts "
-        "or holds ids",
+        names[0],
+        f"it is not known what layers of class {classes} hold, and Keras could not be "
+        f"asked what belongs to the vocabulary: {problem}",
+        f"Or add {' '.join(f'--leave {name}' for name in names)} (leave={names}) if "
+        "nothing there counts or holds ids",
     )
 
 
