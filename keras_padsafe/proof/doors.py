@@ -58,13 +58,13 @@ class Door:
 
 
 def find_doors(
-    model: Any, encoders: Mapping[str, int], axes: Mapping[str, int]
+    model: Any, tables: Mapping[str, int], axes: Mapping[str, int]
 ) -> list[Door]:
     """The doors of a model; those of the same model with other sizes in one order.
 
-    `encoders` are layers of the user's own that make a column of each id, by their
-    groups of the weights file, with the number of ids; `axes` are those over the ids,
-    of arrays that have one.
+    `tables` are what is looked up by id, with the number of ids: arrays, and layers of
+    the user's own that make a column of each, by their groups of the weights file;
+    `axes` are those over the ids, of arrays that have one.
     """
     import keras
 
@@ -76,8 +76,8 @@ def find_doors(
     for layer in inner_layers(model):
         group = groups.get(id(layer), "?")
         door = _door_of(layer, group)
-        if door is None and group in encoders:
-            door = Door(layer, "ids", group, encoders[group])
+        if door is None and group in tables:
+            door = Door(layer, "ids", group, tables[group])
         if door:
             doors.append(door)
             owned |= {id(variable) for variable in layer.variables}
@@ -96,7 +96,7 @@ def find_doors(
             path,
             value.shape[axis := axes.get(path, 0)],
             axis=axis,
-            by_columns=path in axes and len(value.shape) > 1,
+            by_columns=path in tables and len(value.shape) > 1,
         )
         for path, value in saved_arrays(walk)
         if isinstance(value, keras.Variable) and id(value) not in owned

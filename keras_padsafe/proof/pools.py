@@ -37,7 +37,10 @@ class Pair:
         if self.change is None:
             return False
         old, new = self.old[number], self.new[number]
-        return old.is_of(self.change.arrays) or old.words != new.words
+        takers = (d for d in self.old if d.by_columns and d.size == old.size)
+        if old.is_of(self.change.arrays) or (old.makes_columns and any(takers)):
+            return True
+        return old.words != new.words
 
     def last_kept(self, side: int) -> list[int]:
         """For each door the id before, or after, of a row that both models have."""

@@ -4,10 +4,16 @@ from collections.abc import Iterator
 
 from keras_padsafe.facts.operations import UNIT_BY_UNIT
 from keras_padsafe.saved_model.graph import Call, Graph, reached
+from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.logits import reshaped_units
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import Draft, doubt_of, leaving
+from keras_padsafe.surgery.finding.vocabulary import (
+    Draft,
+    doubt_of,
+    leaving,
+    settling,
+)
 
 
 def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
@@ -32,10 +38,24 @@ def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
                     layer,
                     f"gives {draft.size} numbers to an output of the model, as many as "
                     "there are ids: they may be scores of the ids",
-                    f"{leaving(layer.name)} if they are not. If they are, it cannot be "
-                    "grown in the file: grow it in Keras",
+                    _remedy(layer, draft.size),
                 )
             )
+
+
+def _remedy(layer: LayerNode, size: int) -> str:
+    """How to say whether a layer makes scores: by its arrays that have one for each."""
+    claims = [
+        f"{array.path}:{array.shape.index(size)}"
+        for array in layer.arrays.values()
+        if size in array.shape
+    ]
+    if claims:
+        return settling(layer.name, *claims)
+    return (
+        f"{leaving(layer.name)} if they are not. If they are, it cannot be grown in "
+        "the file: grow it in Keras"
+    )
 
 
 def _behind(call: Call) -> Iterator[Call]:
