@@ -90,7 +90,8 @@ def look_inside(skeleton: Skeleton) -> Inside:
 def _columns(group: str, layer: Any) -> Iterator[tuple[str, int]]:
     """How many columns of ids are made in a graph, or by a layer for what holds it."""
     for operation in getattr(layer, "operations", ()):
-        if type(operation).__name__ in ("OneHot", "MultiHot"):
+        own = isinstance(operation, keras.Layer)
+        if not own and type(operation).__name__ in ("OneHot", "MultiHot"):
             yield group, operation.num_classes
     if isinstance(layer, keras.layers.CategoryEncoding):
         yield group.rpartition("/")[0], layer.num_tokens

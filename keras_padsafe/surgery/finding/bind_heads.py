@@ -34,6 +34,7 @@ from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import named_arrays
 from keras_padsafe.surgery.finding.sites import ArraySite, Holding
 from keras_padsafe.surgery.finding.vocabulary import (
+    Doubt,
     Draft,
     adding,
     doubt_of,
@@ -73,12 +74,15 @@ _Rivals = dict[LayerNode, list[tuple[Draft, Call, Holding]]]
 
 def _rivals(model: ModelFile, drafts: list[Draft], reached: Reached) -> _Rivals:
     rivals: _Rivals = {}
-    for call, head in _heads_at_outputs(model.graph, {draft.size for draft in drafts}):
+    sizes = {draft.size for draft in drafts}
+    near = {size + gap for size in sizes for gap in (-1, 1)}
+    for call, head in _heads_at_outputs(model.graph, sizes | near):
         owners = drafts
         if not model.claims_units(call.layer):
             owners = [draft for draft in reached(call) if not draft.is_made_inside]
+        gap = head.size not in sizes
         for draft in owners:
-            if draft.size == head.size:
+            if abs(draft.size - head.size) == gap:
                 rivals.setdefault(call.layer, []).append((draft, call, head))
     return rivals
 
@@ -159,6 +163,10 @@ def _settle(
     sure = model.claims_units(layer)
     owners = list(dict.fromkeys(draft.name for draft, _, _ in rivals))
     for draft, call, head in rivals:
+        if draft.size != head.size:
+            if draft in kept(call):
+                draft.unexplained.append(_near(layer, head, draft.size))
+            continue
         if not sure and len(owners) > 1:
             problem = f"follows several tables: {', '.join(owners)}"
         elif not sure and draft not in kept(call):
@@ -173,6 +181,18 @@ def _settle(
             continue
         flags = settling(layer.name, f"{layer.name}:{head.arrays[0].axis}")
         draft.unexplained.append(doubt_of(layer, problem, flags))
+
+
+def _near(layer: LayerNode, head: Holding, size: int) -> Doubt:
+    """A head with one unit more than there are ids, as for a blank, or one fewer."""
+    how = "more" if head.size > size else "fewer"
+    return doubt_of(
+        layer,
+        f"has {head.size} units at each step, one {how} than there are ids: they may "
+        "be scores of the ids",
+        f"{leaving(layer.name)} if they are not. If they are, it cannot be grown in "
+        "the file, which does not say which unit belongs to which id: grow it in Keras",
+    )
 
 
 def _look_at_other_units(

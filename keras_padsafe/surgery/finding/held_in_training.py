@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from keras_padsafe.facts.operations import WEIGH_UNITS
+from keras_padsafe.facts.operations import NAME_IDS, WEIGH_UNITS
 from keras_padsafe.facts.optimizer_layout import MOVES_ALL
 from keras_padsafe.saved_model.config_path import (
     ConfigPath,
@@ -11,7 +11,9 @@ from keras_padsafe.saved_model.config_path import (
     walk_values,
 )
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
+from keras_padsafe.surgery.finding.logits import judges
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, leaving
 
@@ -45,15 +47,22 @@ def training_objects(root: LayerNode) -> Iterator[TrainingObject]:
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds to each vocabulary those that hold a number or a list as large as it is.
 
-    And what training would do to spare rows.
+    And the ids that they may name, and what training would do to spare rows.
     """
     held: dict[int, list[tuple[TrainingObject, str, ConfigPath]]] = {}
+    placed = {place for _, place, _ in judges(model)}
+    names_ids: list[tuple[str, ConfigPath, int]] = []
     for one in training_objects(model.root):
+        if one.name in model.claims.leave:
+            continue
+        of_output = any(one.path[:n] in placed for n in range(len(one.path) + 1))
         own = walk_values(one.config, (*one.path, "config"), _is_no_object)
         for place, given in own:
             value = held_value(given) or given
+            if not NAME_IDS.isdisjoint(place) and is_count(value) and not of_output:
+                names_ids.append((one.name, place, value))
             size = _size(one, place, value)
-            if size is None or one.name in model.claims.leave:
+            if size is None:
                 continue
             if one.holder is not None and model.claims.leaves(one.holder):
                 continue
@@ -63,6 +72,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             held.setdefault(size, []).append((one, what, place))
     moved = list(_moved_by_optimizer(model))
     for draft in drafts:
+        draft.ids_in_training += names_ids
         if any(site.role == "head bias" for site in draft.arrays):
             draft.no_spare += moved
         known = {site.path for site in draft.config}

@@ -180,12 +180,17 @@ def bind_metrics(model: ModelFile, drafts: Iterable[Draft]) -> None:
     for draft in drafts:
         for call in draft.over_ids:
             over.setdefault(call, []).append(draft)
+    for output, place, metrics in judges(model):
+        for draft in over.get(output, ()):
+            draft.add_config(_counts_of(metrics, place, draft.size))
+
+
+def judges(model: ModelFile) -> Iterator[tuple[Call, ConfigPath, Any]]:
+    """The losses and metrics of each output of a graph, and where they stand."""
     compiled = model.root.serialized.get("compile_config") or {}
     for key in ("metrics", "weighted_metrics", "loss"):
-        for output, path, metrics in _metrics_of(compiled.get(key), model):
-            for draft in over.get(output, ()):
-                place = ("compile_config", key, *path)
-                draft.add_config(_counts_of(metrics, place, draft.size))
+        for output, path, judging in _metrics_of(compiled.get(key), model):
+            yield output, ("compile_config", key, *path), judging
 
 
 def _counts_of(metrics: Any, place: ConfigPath, size: int) -> Iterator[ConfigSite]:
@@ -210,6 +215,8 @@ def _metrics_of(
     outputs = model.graph.outputs
     if isinstance(metrics, dict) and "class_name" not in metrics:
         by_name = {_output_name(call): call for call in outputs}
+        named = model.root.config.get("output_layers")
+        by_name |= zip(named, outputs, strict=False) if isinstance(named, dict) else ()
         for name, own in metrics.items():
             if name in by_name:
                 yield by_name[name], (name,), own
@@ -221,8 +228,8 @@ def _metrics_of(
 
 
 def _output_name(call: Call) -> str:
-    """Keras calls an output by its layer, the wrapper if there is one."""
+    """Keras calls an output by its layer, the wrapper or inner model if in one."""
     layer = call.layer
-    while layer.parent is not None and not layer.parent.is_graph:
+    while layer.parent is not None and layer.parent.parent is not None:
         layer = layer.parent
     return layer.name

@@ -116,6 +116,7 @@ class Draft:
     unexplained: list[Doubt] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
     own_numbers: list[tuple[ConfigPath, int]] = field(default_factory=list)
+    ids_in_training: list[tuple[str, ConfigPath, int]] = field(default_factory=list)
     own_lists: list[ConfigPath] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -177,6 +178,8 @@ class Vocabulary:
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
         own_numbers: Numbers of the user's own classes that may be ids, and stay.
+        ids_in_training: Numbers that name an id to a loss or metric of which it is not
+            known whether it judges scores of these ids: its name, where, and which.
         own_lists: Lists of theirs that may be the words, and stay.
         notes: Anything else that a user should know before a change.
     """
@@ -202,6 +205,7 @@ class Vocabulary:
     unexplained: tuple[Doubt, ...]
     left_alone: tuple[LeftAlone, ...]
     own_numbers: tuple[tuple[ConfigPath, int], ...]
+    ids_in_training: tuple[tuple[str, ConfigPath, int], ...]
     own_lists: tuple[ConfigPath, ...]
     notes: tuple[str, ...]
 

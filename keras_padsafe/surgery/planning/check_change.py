@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
+from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
@@ -18,6 +19,7 @@ def check_change(
     if problem:
         raise SurgeryError(f"pad: {problem}")
     _check_promised(vocabulary, change)
+    _check_in_training(vocabulary, change)
     if not change.unpads and not takes_mask_token(vocabulary, change):
         _check_fixed(vocabulary, change)
     _check_words_once(vocabulary, change)
@@ -117,6 +119,20 @@ def _check_promised(vocabulary: Vocabulary, change: Change) -> None:
             "own gradient alone moves. Build it so in Keras (a bias of zeros changes "
             "no answer), or grow without capacity and evict nothing."
         )
+
+
+def _check_in_training(vocabulary: Vocabulary, change: Change) -> None:
+    """Refuses to move an id that a loss or metric may know by its number."""
+    row_map = change.row_map
+    for name, place, id_ in vocabulary.ids_in_training:
+        stays = id_ < row_map.size and row_map.ids[id_] == id_
+        if vocabulary.has_head and id_ < vocabulary.size and not stays:
+            raise AmbiguousVocabularyError(
+                f"Vocabulary {vocabulary.name!r}: id {id_} would move or go, and "
+                f"{config_key(place)}={id_} may name it: it is not known which output "
+                f"{name!r} judges. Add --leave {name} (leave='{name}') if it does not, "
+                "or if you compile the new model with another one."
+            )
 
 
 def _check_fixed(vocabulary: Vocabulary, change: Change) -> None:
