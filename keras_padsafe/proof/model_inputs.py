@@ -63,13 +63,14 @@ def model_inputs(model: Any) -> Any:
             lambda t: ModelInput(t.name, tuple(t.shape), str(t.dtype)), symbolic
         )
     config = model.get_build_config() or {}
-    if isinstance(config.get("shapes_dict"), dict):
+    if isinstance(shapes := config.get("shapes_dict"), dict):
         # Arguments of `call`, each `NAME_shape`: only one can be given as it is.
-        config = {"input_shape": next(iter(config["shapes_dict"].values()))}
+        config = {"input_shape": next(iter(shapes.values()), None)}
     if config.get("input_shape") is None:
         raise ModelFailed(
-            "the model does not say which inputs it takes: it was saved before it was "
-            "ever called. Call it once on a batch and save it again."
+            "the model does not say which inputs it takes, as Keras does not know with "
+            "which shapes it was built. Build it by a call on a batch, or by "
+            "`build(input_shape)`, and save it again."
         )
     return _of_shapes("inputs", config["input_shape"])
 

@@ -1,11 +1,12 @@
 """Adds what the user vouches for."""
 
 from keras_padsafe.archive import StoredArray
+from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.claims import Also, counts_of
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
-from keras_padsafe.surgery.finding.heads import head_of
+from keras_padsafe.surgery.finding.heads import head_of, skipping
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import (
     counted_list,
@@ -20,6 +21,7 @@ from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, Draft, dou
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
     owners = {s.path: d.name for d in drafts for t in d.tables for s in t.arrays}
+    _check_without(model, drafts)
     for vocabulary in drafts:
         bound = {site.path: site.axis for site in vocabulary.arrays}
         for layer, array, claims in model.claimed:
@@ -32,7 +34,7 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
                     "which stays as it is."
                 )
                 continue
-            whole = {c.axis for c in claims if array.shape[c.axis] == vocabulary.size}
+            whole = {c.axis for c in claims if c.ids(array) == vocabulary.size}
             if claim.axis in whole and array.path not in bound:
                 role = _role(model, vocabulary, array)
                 vocabulary.arrays.append(claimed_site(array, claim, role))
@@ -65,15 +67,34 @@ def on_two_axes(layer: LayerNode, path: str) -> Doubt:
 
 def claimed_site(array: StoredArray, claim: Also, role: str | None = None) -> ArraySite:
     """The site that a claim makes of an array."""
-    return site_of(array, claim.axis, f"said: --also {claim.text}", role)
+    reason, skips = f"said: --also {claim.text}", claim.without
+    return site_of(array, claim.axis, reason, role, skips=skips)
 
 
 def by_size(
     layer: LayerNode, array: StoredArray, claims: list[Also]
 ) -> dict[int, Also]:
     """The claims by how many ids they mean: a number may count more than an axis."""
-    counted = {site.value: c for c in claims for site in _said(layer, c)}
-    return counted | {array.shape[c.axis]: c for c in reversed(claims)}
+    counted = {
+        site.value: c for c in claims if not c.without for site in _said(layer, c)
+    }
+    return counted | {c.ids(array): c for c in reversed(claims)}
+
+
+def _check_without(model: ModelFile, drafts: list[Draft]) -> None:
+    """Refuses ids without an entry where no vocabulary has as many ids in all."""
+    sizes = {draft.size for draft in drafts}
+    for _, array, claims in model.claimed:
+        for claim in claims:
+            size = claim.ids(array)
+            if claim.without and (size not in sizes or claim.without[-1] >= size):
+                raise SurgeryError(
+                    f"{model.archive.path}: also: {claim.text!r}: axis {claim.axis} of "
+                    f"{array.path} has {array.shape[claim.axis]} entries, and so the "
+                    f"vocabulary {size} ids, from 0 to {size - 1}. Found: vocabularies "
+                    f"of {', '.join(map(str, sorted(sizes)))} ids. Expected: all ids "
+                    "of one that have no entry there."
+                )
 
 
 def _add_numbers(
@@ -89,10 +110,11 @@ def _add_numbers(
         said = _said(layer, claim)
         vocabulary.add_config(said)
         for site in said:
-            if model.asking is None and site.value != vocabulary.size:
+            counted = vocabulary.size - len(claim.without)
+            if model.asking is None and site.value not in (vocabulary.size, counted):
                 vocabulary.unexplained.append(_unequal(layer, claim, site))
-    elif head is not None and head.size == vocabulary.size:
-        vocabulary.add_config(head.config)
+    elif head is not None and head.size == vocabulary.size - len(claim.without):
+        vocabulary.add_config(skipping(head, claim.without).config)
     elif model.asking and not model.follows(vocabulary, array.path, claim.axis):
         counting = counting_numbers(model.asking, array.path, claim.axis)
         if counting.rivals:
@@ -122,7 +144,9 @@ def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Doubt:
 
 def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:
     return [
-        ConfigSite(place, count, "table", f"said: --also {claim.text}")
+        ConfigSite(
+            place, count, "table", f"said: --also {claim.text}", skips=claim.without
+        )
         for _, place, count in counts_of(layer, claim.key or "")
     ][:1]
 

@@ -22,7 +22,7 @@ from keras_padsafe.surgery.finding.bind_tables import (
     bind_inverse_lookups,
 )
 from keras_padsafe.surgery.finding.encodings import counting_key, keeps_steps
-from keras_padsafe.surgery.finding.heads import head_of
+from keras_padsafe.surgery.finding.heads import head_of, skipping
 from keras_padsafe.surgery.finding.id_sources import is_reverse
 from keras_padsafe.surgery.finding.logits import (
     bind_metrics,
@@ -39,6 +39,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
     adding,
     doubt_of,
     leaving,
+    near,
     settling,
 )
 
@@ -74,16 +75,18 @@ _Rivals = dict[LayerNode, list[tuple[Draft, Call, Holding]]]
 
 def _rivals(model: ModelFile, drafts: list[Draft], reached: Reached) -> _Rivals:
     rivals: _Rivals = {}
-    sizes = {draft.size for draft in drafts}
-    near = {size + gap for size in sizes for gap in (-1, 1)}
-    for call, head in _heads_at_outputs(model.graph, sizes | near):
+    sizes = {size for draft in drafts for size in near(draft.size)}
+    sizes |= {array.shape[c.axis] for _, array, all_ in model.claimed for c in all_}
+    for call, head in _heads_at_outputs(model.graph, sizes):
         owners = drafts
         if not model.claims_units(call.layer):
             owners = [draft for draft in reached(call) if not draft.is_made_inside]
-        gap = head.size not in sizes
-        for draft in owners:
-            if abs(draft.size - head.size) == gap:
-                rivals.setdefault(call.layer, []).append((draft, call, head))
+        size = head.size + len(model.without(call.layer))
+        exact = [draft for draft in owners if draft.size == size]
+        if all(table.layer is call.layer for draft in exact for table in draft.tables):
+            exact += [d for d in owners if d.size != size in near(d.size)]
+        for draft in exact:
+            rivals.setdefault(call.layer, []).append((draft, call, head))
     return rivals
 
 
@@ -160,12 +163,11 @@ def _settle(
 ) -> None:
     if model.claims.leaves(layer):
         return
-    sure = model.claims_units(layer)
+    sure, without = model.claims_units(layer), model.without(layer)
     owners = list(dict.fromkeys(draft.name for draft, _, _ in rivals))
     for draft, call, head in rivals:
-        if draft.size != head.size:
-            if draft in kept(call):
-                draft.unexplained.append(_near(layer, head, draft.size))
+        if draft.size != head.size + len(without):
+            draft.unexplained.append(_near(layer, head, draft.size))
             continue
         if not sure and len(owners) > 1:
             problem = f"follows several tables: {', '.join(owners)}"
@@ -174,6 +176,9 @@ def _settle(
                 f"has {head.size} units, but not for each step of the ids: they may "
                 "be scores of the ids, or classes"
             )
+        elif without:
+            add_head(draft, skipping(head, without))
+            continue
         else:
             add = add_head if sure else add_head_of_steps
             add(draft, head)
@@ -185,13 +190,22 @@ def _settle(
 
 def _near(layer: LayerNode, head: Holding, size: int) -> Doubt:
     """A head with one unit more than there are ids, as for a blank, or one fewer."""
-    how = "more" if head.size > size else "fewer"
+    how, remedy = "more", f"{leaving(layer.name)} if they are not. If they are, it "
+    remedy += "cannot be grown in the file: grow it in Keras"
+    if head.size < size:
+        claim = f"{layer.name}:{head.arrays[0].axis}::ID"
+        how, remedy = (
+            "fewer",
+            (
+                f"{adding(claim)} with the id that has no unit, if they are; --leave "
+                f"{layer.name} (leave='{layer.name}') if not"
+            ),
+        )
     return doubt_of(
         layer,
-        f"has {head.size} units at each step, one {how} than there are ids: they may "
-        "be scores of the ids",
-        f"{leaving(layer.name)} if they are not. If they are, it cannot be grown in "
-        "the file, which does not say which unit belongs to which id: grow it in Keras",
+        f"has {head.size} units, one {how} than there are ids: they may be scores of "
+        "the ids",
+        remedy,
     )
 
 

@@ -16,16 +16,30 @@ from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.heads import head_of
 
 _AXIS = re.compile("[0-9]{1,3}")
+_IDS = re.compile("([0-9]{1,9})(,[0-9]{1,9})*")
 
 
 @dataclass(frozen=True)
 class Also:
-    """`LAYER:AXIS` or `LAYER:AXIS:KEY`: this axis is the vocabulary's too."""
+    """`LAYER:AXIS[:KEY[:IDS]]`: this axis is the vocabulary's too.
+
+    Attributes:
+        text: What was written.
+        place: The layer or array.
+        axis: Its axis over the ids.
+        key: What counts them, if that is said.
+        without: Ids for which it has no entry.
+    """
 
     text: str
     place: str
     axis: int
     key: str | None
+    without: tuple[int, ...] = ()
+
+    def ids(self, array: StoredArray) -> int:
+        """How many ids the vocabulary has, if it is true."""
+        return array.shape[self.axis] + len(self.without)
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ def read_claims(also: Iterable[str], leave: Iterable[str]) -> Claims:
     """Parses what came from `also=` and `leave=`, or from the command line.
 
     Raises:
-        SurgeryError: if a claim is not of the form `LAYER:AXIS[:KEY]`.
+        SurgeryError: if a claim is not of the form `LAYER:AXIS[:KEY[:IDS]]`.
     """
     return Claims(
         tuple(_read_also(text) for text in read_texts(also, "also")),
@@ -180,14 +194,17 @@ def counts_of(
 
 def _read_also(text: str) -> Also:
     place, _, rest = text.partition(":")
-    axis, _, key = rest.partition(":")
-    if not place or not _AXIS.fullmatch(axis):
+    axis, _, rest = rest.partition(":")
+    key, colon, ids = rest.partition(":")
+    if not place or not _AXIS.fullmatch(axis) or (colon and not _IDS.fullmatch(ids)):
         raise SurgeryError(
             f"also: {text!r} is not understood. Expected: LAYER:AXIS, as "
             "'token_table:0', or LAYER:AXIS:KEY with the configuration key that "
-            "holds the size, as 'token_table:0:vocab_size'."
+            "holds the size, as 'token_table:0:vocab_size'; and after one more colon "
+            "the ids that have no entry there, as 'scores:1::0'."
         )
-    return Also(text, place, int(axis), key or None)
+    without = tuple(sorted({int(id_) for id_ in ids.split(",") if id_}))
+    return Also(text, place, int(axis), key or None, without)
 
 
 def _names(place: str, layer: LayerNode, path: str) -> bool:

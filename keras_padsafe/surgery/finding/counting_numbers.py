@@ -46,15 +46,15 @@ def counting_numbers(
 ) -> Counting:
     """The numbers that one axis of an array follows, which is shown and not guessed.
 
-    Numbers that equal the size are tried first, then those near it: a table may have
-    some rows more than its number says. If `far`, numbers of any size are tried in the
+    Numbers that equal the size are tried first, then those near it, as a table may
+    have some rows more than its number says, or two for each id. If `far`, numbers of any size are tried in the
     end; each trial builds the model.
     """
     size = asking.skeleton.shapes[path][axis]
     counts = dict(numbers_in(asking.config.get("config"), ("config",)))
     equal = equal_numbers(asking, size)
     reach = _NEAR if far else _VERY_NEAR
-    near = [p for p, count in counts.items() if 0 < abs(count - size) <= reach][:_MOST]
+    near = [p for p, n in counts.items() if _is_near(n, size, reach)][:_MOST]
     rest = [place for place in counts if place not in equal and place not in near]
     for places in (equal, near, rest[:_MOST] if far else []):
         alone = [place for place in places if asking.follows((place,), path, axis)]
@@ -88,6 +88,11 @@ def counting_numbers(
         said = asking.vary((failed[0],)).problem
         problem += f". With a larger {config_key(failed[0])}, Keras says: {said}"
     return Counting(problem=problem, is_fixed=not failed)
+
+
+def _is_near(number: int, size: int, reach: int) -> bool:
+    divides = number > 1 and size % number == 0
+    return number != size and (abs(number - size) <= reach or divides)
 
 
 def equal_numbers(asking: Asking, size: int) -> list[ConfigPath]:

@@ -55,7 +55,7 @@ def bind_following_slots(model: ModelFile, asking: Asking, draft: Draft) -> None
         reason = f"slot of {weight}" if weight else "shown: it follows"
         bound, axis = sites.get(weight or ""), found.axes.get(path)
         starts_of, skips = (), fixed.get(weight or "", ())
-        if bound is not None and bound.starts:
+        if bound is not None and (bound.starts or bound.skips):
             starts_of, skips = bound.starts, bound.skips
             axis = bound.axis if array.shape == bound.shape else axis
         if axis is None:  # A factor of the weight lacks axes, that of the ids too.

@@ -1,5 +1,6 @@
 """Finds output heads: layers whose last axis has one unit for each id."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from keras_padsafe.archive import StoredArray
@@ -45,6 +46,15 @@ def head_of(layer: LayerNode) -> Holding | None:
         head.arrays.append(site_of(bias, axis, reason, "head bias"))
     head.count((*layer.path, "config", *units.place), reason)
     return head
+
+
+def skipping(head: Holding, ids: tuple[int, ...]) -> Holding:
+    """The same for a head that has no unit for some ids."""
+    return replace(
+        head,
+        arrays=[replace(site, skips=ids) for site in head.arrays],
+        config=[replace(site, skips=ids) for site in head.config],
+    )
 
 
 def _dense(layer: LayerNode, kernel: StoredArray) -> _Units:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from keras_padsafe.facts.operations import NAME_IDS, WEIGH_UNITS
+from keras_padsafe.facts.operations import COUNT_UNITS, NAME_IDS, WEIGH_UNITS
 from keras_padsafe.facts.optimizer_layout import MOVES_ALL
 from keras_padsafe.saved_model.config_path import (
     ConfigPath,
@@ -15,7 +15,7 @@ from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.surgery.finding.logits import judges
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, leaving
+from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, leaving, near
 
 _JUDGES = frozenset(("loss", "metrics", "weighted_metrics"))
 
@@ -61,7 +61,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             value = held_value(given) or given
             if not NAME_IDS.isdisjoint(place) and is_count(value) and not of_output:
                 names_ids.append((one.name, place, value))
-            size = _size(one, place, value)
+            size = _size(one, place, value, of_output)
             if size is None:
                 continue
             if one.holder is not None and model.claims.leaves(one.holder):
@@ -84,7 +84,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
                 f"{leaving(one.name)} if it does not, or if you replace it before "
                 "you train the new model",
             )
-            for one, what, place in held.get(draft.size, ())
+            for size in near(draft.size)
+            for one, what, place in held.get(size, ())
             if place not in known
         ]
 
@@ -104,14 +105,18 @@ def _is_no_object(value: Any) -> bool:
     return not (isinstance(value, dict) and "class_name" in value)
 
 
-def _size(one: TrainingObject, place: ConfigPath, value: Any) -> int | None:
-    """How many ids a value may be for. Keras's own have weights of units alone."""
-    if one.is_stock and WEIGH_UNITS.isdisjoint(place[-1:]):
-        return None
-    if isinstance(value, list):
+def _size(
+    one: TrainingObject, place: ConfigPath, value: Any, of_output: bool
+) -> int | None:
+    """How many ids a value may be for.
+
+    Keras's own weigh units, and count those of an output that is not known.
+    """
+    counts = not one.is_stock or (place[-1] in COUNT_UNITS and not of_output)
+    if isinstance(value, list) and not (one.is_stock and place[-1] not in WEIGH_UNITS):
         numbers = all(type(item) in (int, float) for item in value)
         return len(value) if numbers else None
-    return value if type(value) is int and not one.is_stock else None
+    return value if type(value) is int and counts else None
 
 
 def _within(

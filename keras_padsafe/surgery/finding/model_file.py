@@ -71,6 +71,12 @@ class ModelFile:
         """Whether the user said that an axis of a layer is the vocabulary's."""
         return any(self.claims.on(layer, array) for array in layer.arrays.values())
 
+    def without(self, layer: LayerNode) -> tuple[int, ...]:
+        """The ids that have no entry in a layer, as the user said."""
+        arrays = layer.arrays.values()
+        claims = (claim for array in arrays for claim in self.claims.on(layer, array))
+        return next((claim.without for claim in claims if claim.without), ())
+
     def follows(self, draft: Draft, path: str, axis: int) -> bool:
         """Whether an axis of an array was shown to follow what counts a vocabulary."""
         if self.asking is None or not draft.numbers:

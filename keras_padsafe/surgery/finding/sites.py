@@ -147,6 +147,7 @@ class ConfigSite:
             word, or that none is.
         reason: Why we believe so.
         times: How often a record counts the ids.
+        skips: Ids that it does not count.
         default: What stands for it where it is `None`; of `"cut"`, the rule that says
             what would be cut.
         lookup: Of `"tokens"` and `"cap"`, the name of the layer whose words it counts.
@@ -157,6 +158,7 @@ class ConfigSite:
     follows: Follows
     reason: str
     times: int = 1
+    skips: tuple[int, ...] = ()
     default: Any = None
     lookup: str = ""
 

@@ -47,6 +47,14 @@ def doubt_of(layer: LayerNode, problem: str, remedy: str) -> Doubt:
     return Doubt(layer.name, what, remedy)
 
 
+_FEW = 8  # With so few ids chance makes any number near.
+
+
+def near(size: int) -> tuple[int, ...]:
+    """Numbers that may count the ids: padding may have no unit, or a blank one."""
+    return (size,) if size <= _FEW else (size, size - 1, size + 1)
+
+
 IN_KERAS = "It cannot be grown in the file: grow it in Keras"
 """The remedy where no flag is one."""
 

@@ -53,7 +53,8 @@ def _of_other_sizes(
     made: dict[Also, ArraySite] = {}
     for layer, array, claims in model.claimed:
         meant = by_size(layer, array, claims)
-        if settled.isdisjoint(claims) and sizes.isdisjoint(meant):
+        is_whole = not claims[0].without
+        if is_whole and settled.isdisjoint(claims) and sizes.isdisjoint(meant):
             site = claimed_site(array, claims[0])
             other = made.setdefault(claims[0], site)
             if other is not site:

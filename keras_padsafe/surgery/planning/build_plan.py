@@ -174,7 +174,9 @@ def config_change(
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
         case "table" | "record":
-            new = site.value + site.times * (row_map.size - row_map.old_size)
+            gone = np.setdiff1d(site.skips, row_map.ids)  # It did not count them.
+            more = row_map.size - row_map.old_size + len(gone)
+            new = site.value + site.times * more
         case "tokens":
             end, new_end = ends[site.lookup]
             new = site.value + new_end - end

@@ -188,7 +188,8 @@ def _check_appends(
             f"Vocabulary {vocabulary.name!r}: array {short.path} has {short.size} "
             f"entries for {vocabulary.size} ids, and the file does not say which "
             "entry belongs to which id. Expected: new ids at the end, and every old "
-            "id kept."
+            f"id kept; or also='{short.path}:{short.axis}::IDS' (--also ...) with the "
+            "ids that have no entry there."
         )
 
 
