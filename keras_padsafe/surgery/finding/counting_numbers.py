@@ -47,8 +47,8 @@ def counting_numbers(
     """The numbers that one axis of an array follows, which is shown and not guessed.
 
     Numbers that equal the size are tried first, then those near it, as a table may
-    have some rows more than its number says, or two for each id. If `far`, numbers of any size are tried in the
-    end; each trial builds the model.
+    have some rows more than its number says, or two for each id. If `far`, numbers of
+    any size are tried in the end; each trial builds the model.
     """
     size = asking.skeleton.shapes[path][axis]
     counts = dict(numbers_in(asking.config.get("config"), ("config",)))
