@@ -67,7 +67,7 @@ def carry_out(
         )
         for note in plan.notes if plan else ():
             click.echo(f"Note: {printable(note)}", err=True)
-        click.echo(f"Error: {printable(_not_kept(found))}", err=True)
+        click.echo(f"Error: {printable(_not_kept(found, plan))}", err=True)
         click.get_current_context().exit(FINDINGS)
     from keras_padsafe.cli.plan_view import plan_view
     from keras_padsafe.cli.report_view import report_view
@@ -125,12 +125,13 @@ def _write(plan: "Plan", model: str, output: str, writing: Writing) -> "Report":
         )
 
 
-def _not_kept(found: "Certificate") -> str:
+def _not_kept(found: "Certificate", plan: "Plan | None") -> str:
     """What the certificate, already shown, means for the file."""
     if found.verdict == "wrong":
-        from keras_padsafe.surgery.carry_out import WHY_WRONG
+        from keras_padsafe.surgery.carry_out import why_wrong
 
-        return f"{found.target}: the new file is wrong, so it was not kept. {WHY_WRONG}"
+        why = why_wrong(plan) if plan else ""
+        return f"{found.target}: the new file is wrong, so it was not kept. {why}"
     return (
         f"{found.target}: the new file could not be proved, so it was not kept. "
         "Resolve what could not be checked, or add --no-proof to keep a file that is "

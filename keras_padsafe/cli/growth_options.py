@@ -20,8 +20,10 @@ _SETTLING = (
     click.option(
         "--also",
         multiple=True,
-        metavar="LAYER:AXIS",
-        help="Also change this axis of a layer, which runs over the ids. Repeatable.",
+        metavar="LAYER:AXIS[:KEY[:IDS]]",
+        help="Also change this axis of a layer, which runs over the ids, and the "
+        "configuration key that counts them; IDS, as 0,1, have no entry there. "
+        "Repeatable.",
     ),
     click.option(
         "--leave",

@@ -36,7 +36,10 @@ def inventory_view(document: dict[str, Any]) -> RenderableType:
 def _near(near: list[dict[str, Any]], found: list[Any]) -> Iterator[RenderableType]:
     """What may be a table, and that none was found."""
     if not found:
-        none = "No vocabulary: the model has no embedding table."
+        none = (
+            "No vocabulary: no table of ids was found. If an array is one, or takes "
+            "columns of ids that are made outside the model, say so: --also LAYER:AXIS."
+        )
         yield ""
         yield (
             "No vocabulary was found whose table and size are known." if near else none

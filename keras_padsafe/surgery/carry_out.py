@@ -29,14 +29,6 @@ from keras_padsafe.surgery.report import Report
 from keras_padsafe.surgery.take_over import take_over
 from keras_padsafe.surgery.transfer.transfer import transfer
 
-WHY_WRONG = (
-    "Something in the model depends on the ids, or on their number, in a way that "
-    "this change does not keep. Where a new column changes old answers, new_rows="
-    "'zeros' (--new-rows zeros) may not. If only ids differ that the model never gets, "
-    "pass proof=False (--no-proof). If nothing helps, change the model in Keras and "
-    "train it again."
-)
-
 
 def carry_out(
     source: Any,
@@ -111,7 +103,7 @@ def write_proved(
         certificate = replace(found, target=Path(target))
         certificates.append(certificate)
         if not certificate.passed:
-            raise NotProvedError(_not_proved(certificate, target), certificate)
+            raise NotProvedError(_not_proved(certificate, target, plan), certificate)
 
     due = plan.needs_proof if proof is None else proof
     transfer(
@@ -127,14 +119,37 @@ def write_proved(
     return Report(source.path, Path(target), plan, seconds, certificate=certificate)
 
 
-def _not_proved(certificate: Certificate, target: str) -> str:
+def why_wrong(plan: Plan) -> str:
+    """What a user can do where a change of the ids does not keep old outputs."""
+    more = plan.new_size - plan.old_size
+    counts = [
+        one.old
+        for one in plan.config
+        if type(one.old) is int and 0 < one.old < plan.old_size
+        if one.new == one.old + more and plan.row_map.is_append
+    ]
+    before = "".join(
+        f"A number says {at}: if the rows from there on are for something else than "
+        f"words, put new ids before them, at={at} (--at {at}). "
+        for at in counts[:1]
+    )
+    return (
+        "Something in the model depends on the ids, or on their number, in a way that "
+        f"this change does not keep. {before}Where a new column changes old answers, "
+        "new_rows='zeros' (--new-rows zeros) may not. If only ids differ that the "
+        "model never gets, pass proof=False (--no-proof). If nothing helps, change the "
+        "model in Keras and train it again."
+    )
+
+
+def _not_proved(certificate: Certificate, target: str, plan: Plan) -> str:
     wrong = [check for check in certificate.checks if check.status == "failed"]
     holes = [check for check in certificate.checks if check.status == "skipped"]
     listed = "\n".join(f"  - {check.name}: {check.detail}" for check in wrong or holes)
     if wrong:
         return (
             f"{target}: the new file is wrong, so it was not kept:\n{listed}\n"
-            f"{WHY_WRONG}"
+            f"{why_wrong(plan)}"
         )
     return (
         f"{target}: the new file could not be proved, so it was not "

@@ -24,8 +24,7 @@ def inspect(
     Args:
         path: A `.keras` file, its unzipped folder or a preset of KerasHub.
         also: Arrays of your own classes that belong to a vocabulary, each as
-            `"LAYER:AXIS"` or `"LAYER:AXIS:KEY"`, where `KEY` is the configuration key
-            that holds the size.
+            `"LAYER:AXIS[:KEY[:IDS]]"`; see `FindingOptions`.
         leave: Layers or arrays that do not, though an axis has the same size.
         ask: `True` asks Keras also where every class of the model is known.
 

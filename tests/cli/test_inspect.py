@@ -90,7 +90,7 @@ def test_columns_of_bins_are_no_vocabulary(run: Run, tmp_path: Path) -> None:
 def test_no_vocabulary_at_all(run: Run, models: Path) -> None:
     result = run("inspect", models / "without.keras")
     assert result.exit_code == 0
-    assert "No vocabulary: the model has no embedding table." in result.stdout
+    assert "No vocabulary: no table of ids was found." in result.stdout
 
 
 def test_a_class_that_must_be_imported(models: Path) -> None:

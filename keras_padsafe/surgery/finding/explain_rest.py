@@ -54,12 +54,13 @@ def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
         for size in set(array.shape) if array.path not in bound else ():
             rest.setdefault(size, []).append((layer, array))
     constants = _constants(model)
+    counts = {place for vocabulary in vocabularies for place in vocabulary.numbers}
     for vocabulary in vocabularies:
         size = vocabulary.size
         _explain(model, vocabulary, rest.get(size, []), bound)
         held = (_held(call, shape, size) for call, shape in constants.get(size, ()))
         vocabulary.unexplained += held
-        _tell_own(model, vocabulary)
+        _tell_own(model, vocabulary, counts)
         _refuse_quantised(vocabulary)
 
 
@@ -82,6 +83,8 @@ def _explain(
             found = _unread(array, units[array.path], vocabulary)
             vocabulary.unexplained.append(found)
     for layer, array in rest:
+        if layer.name in asked and layer.is_stock:
+            continue
         if array.path in units and not model.claims.leaves(layer, array.path):
             continue
         reason = _reason(layer, array, model, vocabulary)
@@ -105,9 +108,14 @@ def _explain(
         )
 
 
-def _tell_own(model: ModelFile, vocabulary: Draft) -> None:
-    """Adds what the user's own classes hold that may be ids or words, and stays."""
-    known = {site.path for site in vocabulary.config}
+def _tell_own(
+    model: ModelFile, vocabulary: Draft, counts: Collection[ConfigPath]
+) -> None:
+    """Adds what the user's own classes hold that may be ids or words, and stays.
+
+    What `counts` the ids of any vocabulary names none.
+    """
+    known = {*counts, *(site.path for site in vocabulary.config)}
     known |= {site.config_path for site in vocabulary.words if site.config_path}
     size = vocabulary.size
     for layer in filter(is_own_class, model.layers):

@@ -16,7 +16,7 @@ from keras_padsafe.surgery.finding.counting_numbers import (
     needed_beside,
 )
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.shown_tables import held_sites
+from keras_padsafe.surgery.finding.shown_tables import held_names, held_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import (
     IN_KERAS,
@@ -70,6 +70,7 @@ def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
                 site = replace(site, role="head kernel")  # No id picks its rows.
             draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubts
+            draft.layers += held_names(asking, path)
     draft.add_config(_records(asking, found, keys))
     _look_at_last_ids(model, draft)
 
@@ -154,22 +155,29 @@ def _odd(draft: Draft, found: "Variation", keys: str) -> Iterator[Doubt]:
     }
     grown = {(site.shape, _grown(site, found.by)) for site in by_stretch.values()}
     weights = [path for path in found.odd if not path.startswith("optimizer/")]
+    alike: dict[str, list[str]] = {}
     for path in weights or found.odd:  # Slots change as their weights do.
-        before, after = found.odd[path]
         is_known = path in by_stretch or path not in weights
-        if is_known and (before, after) in grown:
-            continue
-        gaps = {n - m for m, n in zip(before or (), after or (), strict=False)} - {0}
-        is_square = gaps == {found.by} and len(before or ()) == len(after or ())
-        how = "not by one entry for each id"
-        if is_square:
-            how = "as it runs over the ids along several axes"
+        if not (is_known and found.odd[path] in grown):
+            alike.setdefault(_how(*found.odd[path], found.by), []).append(path)
+    for how, (path, *others) in alike.items():
+        before, after = (shape or "nothing" for shape in found.odd[path])
+        more = f", and so do {len(others)} more" if others else ""
         yield Doubt(
             path,
             f"array {path} changes from {before} to {after} when {keys} grows by "
-            f"{found.by}, {how}",
+            f"{found.by}, {how}{more}",
             IN_KERAS,
         )
+
+
+def _how(before: tuple[int, ...] | None, after: tuple[int, ...] | None, by: int) -> str:
+    if before is None or after is None:
+        return "as Keras then builds other arrays"
+    gaps = {new - old for old, new in zip(before, after, strict=False)} - {0}
+    if gaps == {by} and len(before) == len(after):
+        return "as it runs over the ids along several axes"
+    return "not by one entry for each id"
 
 
 def _grown(site: ArraySite, by: int) -> tuple[int, ...]:

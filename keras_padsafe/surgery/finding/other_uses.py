@@ -14,6 +14,7 @@ from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
+from keras_padsafe.surgery.finding.columns import takers_of
 from keras_padsafe.surgery.finding.encodings import is_lookup, twin_shift
 from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, uses_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
@@ -63,6 +64,8 @@ def _bind(draft: Draft, tables: Mapping[LayerNode, Table], model: ModelFile) -> 
                 remedy = f"{adding(f'{site.path}:{site.axis}')} if they do"
         elif key is not None and layer.config.get(key) == size:
             problem = f"{what} makes {size} columns ({key})"
+            for reader in takers_of(model, [layer], size).unexplained[:1]:
+                remedy = f"If they do, it cannot be grown: {reader.problem}"
         else:
             continue
         if whole and not model.claims.leaves(layer):

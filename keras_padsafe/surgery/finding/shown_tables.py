@@ -102,13 +102,22 @@ def _names(
     asking: Asking, path: str, owner: LayerNode, places: tuple[ConfigPath, ...]
 ) -> tuple[str, list[str]]:
     """What people may call a table inside a class, the clearest name first."""
-    group = path.partition("vars/")[0].removesuffix("/")
+    names = held_names(asking, path)
+    group = names[-1] if names else ""
     relative = group.removeprefix(owner.weights_path or "").removeprefix("/")
     own = asking.inside.names.get(group) or relative
     named = own if owner.parent is None else f"{owner.name}/{own}"
     keys = [str(place[-1]) for place in places]
-    others = [own, relative, group, *keys, *(f"{owner.name}.{key}" for key in keys)]
+    others = [own, relative, *names, *keys, *(f"{owner.name}.{key}" for key in keys)]
     return named if own else owner.name, [*filter(None, others), owner.name]
+
+
+def held_names(asking: Asking, path: str) -> list[str]:
+    """What people may call the layer that holds an array, its group last."""
+    group = path.partition("vars/")[0].removesuffix("/")
+    layer = asking.skeleton.objects.get(group)
+    names = [asking.inside.names.get(group), getattr(layer, "name", None), group]
+    return [name for name in names if name]
 
 
 def counted_list(

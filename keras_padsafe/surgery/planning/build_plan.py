@@ -1,7 +1,7 @@
 """Turns a vocabulary and what the user asks for into a plan."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from hashlib import sha256
 from typing import Any, Literal
@@ -95,7 +95,11 @@ def build_plan(
         tokens=dict(zip(change.words, new_ids.tolist(), strict=False)),
         optimizer=optimizer,
         left_alone=vocabulary.left_alone,
-        notes=(*inventory.notes, *notes_on(vocabulary, change, rows)),
+        notes=(
+            *inventory.notes,
+            *notes_on(vocabulary, change, rows),
+            *_as_large(inventory, vocabulary),
+        ),
         needs_proof=inventory.asked
         or change.pad is not None
         or bool(vocabulary.read_by),
@@ -112,6 +116,18 @@ def build_plan(
     )
     check_rows(plan)
     return plan
+
+
+def _as_large(inventory: Inventory, vocabulary: Vocabulary) -> Iterator[str]:
+    """What to know of tables that may be of the same ids, and stay."""
+    for other in inventory.vocabularies:
+        if other.size == vocabulary.size and other is not vocabulary:
+            site = other.arrays[0]
+            yield (
+                f"Vocabulary {other.name!r} has {other.size} ids too, and stays as it "
+                f"is. If they are the same ids, add --also {site.path}:{site.axis} "
+                f"(also='{site.path}:{site.axis}')."
+            )
 
 
 def _digest(words: dict[int, str | int]) -> str | None:
