@@ -129,7 +129,9 @@ def _readings(
         axes = [a for a, n in lengths if a and n == old_size == size]
     else:
         axes = [a for a, n in lengths if n != after.shape[a]]
-        if [after.shape[a] - before.shape[a] for a in axes] != [size - old_size]:
+        pairs = [(before.shape[a], after.shape[a]) for a in axes]
+        fits = len(pairs) == 1 and change.along(*pairs[0]) is not None
+        if not fits and [new - old for old, new in pairs] != [size - old_size]:
             raise Differs(f"shape {how}; {old_size} ids became {size}")
     for axis in axes:
         yield _along(before, after, axis, change)

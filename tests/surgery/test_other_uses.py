@@ -11,8 +11,10 @@ import pytest
 from keras import layers, ops
 
 import keras_padsafe as kp
+from keras_padsafe import surgery
 from keras_padsafe.errors import AmbiguousVocabularyError, NotProvedError
 
+from .saved import read
 from .test_asked import Configured, grow
 from .zoo import DIM, SIZE, ids
 
@@ -242,6 +244,77 @@ def test_a_number_that_training_alone_uses_is_asked_about(tmp_path: Path) -> Non
     with pytest.raises(AmbiguousVocabularyError, match=r"loss\.config\.count=\d+"):
         grow(source, rows=2)
     assert grow(source, rows=2, leave="mine").plan.new_size == SIZE + 2
+
+
+@register
+class Held(keras.Model):
+    """A language model of one's own, of whose outputs no graph tells."""
+
+    def __init__(self, size: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.size = size
+        self.table = layers.Embedding(size, DIM)
+        self.head = layers.Dense(size)
+
+    def call(self, x: Any) -> Any:
+        return self.head(self.table(x))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "size": self.size}
+
+
+def _held(path: Path, loss: Any, metrics: list[Any]) -> Path:
+    model = Held(SIZE)
+    model.compile("sgd", loss, metrics=metrics)
+    model(ops.zeros((2, 5), "int32"))
+    model.save(path)
+    return path
+
+
+def test_an_id_that_a_loss_may_name_does_not_move_unasked(tmp_path: Path) -> None:
+    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=7, name="ce")
+    source, target = _held(tmp_path / "old.keras", loss, []), tmp_path / "new.keras"
+    assert grow(source, rows=2).plan.new_size == SIZE + 2
+    with pytest.raises(AmbiguousVocabularyError, match="ignore_class=7 may name it"):
+        surgery.trim(source, target, keep=[0, 3, 7], overwrite=True)
+    with pytest.raises(AmbiguousVocabularyError, match="id 7 would move or go"):
+        grow(source, rows=2, at=7, overwrite=True)
+    surgery.trim(source, target, keep=[0, 3, 7], leave="ce", overwrite=True)
+
+
+def test_a_metric_of_an_output_that_is_not_known_is_asked_about(tmp_path: Path) -> None:
+    metric = keras.metrics.MeanIoU(SIZE, name="iou")
+    source = _held(tmp_path / "old.keras", "mse", [metric])
+    with pytest.raises(AmbiguousVocabularyError, match=rf"num_classes={SIZE}"):
+        grow(source, rows=2)
+    grow(source, rows=2, leave="iou")
+
+
+@pytest.mark.parametrize("count", [SIZE - 1, SIZE + 1])
+def test_a_number_near_that_training_alone_uses_is_asked_about(
+    count: int, tmp_path: Path
+) -> None:
+    source = _held(tmp_path / "old.keras", Loss(count), [])
+    with pytest.raises(AmbiguousVocabularyError, match=f"count={count}"):
+        grow(source, rows=2)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_losses_go_by_the_names_of_outputs(nested: bool, tmp_path: Path) -> None:
+    scores = keras.Sequential([layers.Dense(SIZE)], name="scores")
+    x, head = ids(), scores if nested else layers.Dense(SIZE)
+    outputs: Any = head(layers.Embedding(SIZE, DIM)(x))
+    beside = layers.Dense(2, name="beside")(outputs)
+    outputs = [outputs, beside] if nested else {"scores": outputs, "beside": beside}
+    model = keras.Model(x, outputs)
+    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=7)
+    model.compile("sgd", {"scores": loss, "beside": "mse"})
+    model.save(tmp_path / "old.keras")
+    target = tmp_path / "new.keras"
+    leave = [layer.name for layer in model.layers if layer.name == "beside"]
+    surgery.trim(tmp_path / "old.keras", target, keep=[0, 3, 7], leave=leave)
+    config = read(target).config["compile_config"]["loss"]["scores"]["config"]
+    assert config["ignore_class"] == 2
 
 
 @register

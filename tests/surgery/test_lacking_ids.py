@@ -1,0 +1,121 @@
+"""Heads with one unit fewer or more than there are ids: asked about, said, grown."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_padsafe as kp
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+
+from .reference import assert_old_rows_kept, assert_plan_is_exact, save
+from .saved import read
+from .test_asked import Configured, grow, saved
+from .zoo import ADDED, DIM, GROWN, SIZE, ids, table
+
+
+def _model(size: int, gap: int = -1, steps: bool = True) -> keras.Model:
+    h = layers.GRU(DIM, return_sequences=steps)(table(size)(x := ids()))
+    model = keras.Model(x, layers.Dense(size + gap, name="scores")(h))
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@pytest.mark.parametrize("steps", [True, False])
+@pytest.mark.parametrize(("gap", "how"), [(-1, "fewer"), (1, "more")])
+def test_a_head_of_nearly_as_many_units_is_asked_about(
+    gap: int, how: str, steps: bool, tmp_path: Path
+) -> None:
+    source = tmp_path / "old.keras"
+    _model(SIZE, gap, steps).save(source)
+    with pytest.raises(AmbiguousVocabularyError, match=f"one {how} than.*ids") as asked:
+        grow(source, rows=ADDED)
+    assert ("--also scores:1::ID" in str(asked.value)) == (gap < 0)
+    assert "--leave scores" in str(asked.value)
+    grow(source, rows=ADDED, leave="scores")
+    kernel = read(tmp_path / "new.keras").arrays["layers/dense/vars/0"]
+    assert kernel.shape == (DIM, SIZE + gap)
+
+
+def test_few_classes_are_near_no_number_of_ids() -> None:
+    model = keras.Sequential(
+        [keras.Input((5,), dtype="int32"), layers.Embedding(3, DIM), layers.Dense(2)]
+    )
+    assert kp.surgery.grow(model, rows=1).plan.new_size == 4
+
+
+@pytest.mark.parametrize("ask", [False, True])
+def test_a_head_without_padding_grows_with_its_table(ask: bool, tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(_model, SIZE, source)
+    save(_model, GROWN, tmp_path / "larger.keras")
+    report = grow(source, rows=ADDED, also="scores:1::0", ask=ask, proof=True)
+    assert_plan_is_exact(report.plan, read(source), read(tmp_path / "larger.keras"))
+    assert_old_rows_kept(report.plan, read(source), read(target))
+
+
+@pytest.mark.parametrize("keep", [[0, 3, 7], [3, 7]])
+def test_the_id_without_a_unit_may_go(keep: list[int], tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(_model, SIZE, source)
+    kp.surgery.trim(source, target, keep=keep, also="scores:1::0", proof=True)
+    before, after = (read(path) for path in (source, target))
+    kernel = "layers/dense/vars/0"
+    assert np.array_equal(after.arrays[kernel], before.arrays[kernel][:, [2, 6]])
+    units = [layer["config"].get("units") for layer in after.config["config"]["layers"]]
+    assert units[-1] == 2
+    slots = {shape for array in after.slots.values() if (shape := array.shape)}
+    assert (DIM, 2) in slots
+
+
+@pytest.mark.parametrize("also", ["scores:1::x", "scores:1::", "scores:1::0,"])
+def test_ids_without_an_entry_are_numbers(also: str, tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    _model(SIZE).save(source)
+    with pytest.raises(SurgeryError, match="is not understood"):
+        grow(source, rows=ADDED, also=also)
+
+
+@pytest.mark.parametrize("also", ["scores:1::0,1", f"scores:1::{SIZE}"])
+def test_ids_without_an_entry_are_those_that_lack(also: str, tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    _model(SIZE).save(source)
+    with pytest.raises(SurgeryError, match="all ids of one that have no entry there"):
+        grow(source, rows=ADDED, also=also)
+
+
+@keras.saving.register_keras_serializable("tests.lacking")
+class Cloze(Configured):
+    """The last row is that of a mask, which the head does not score."""
+
+    def __init__(self, items: int, **options: Any) -> None:
+        super().__init__({"items": items}, **options)
+        self.table = layers.Embedding(items + 1, DIM)
+        self.head = layers.Dense(items)
+
+    def build(self, shape: Any) -> None:
+        self.table.build(shape)
+        self.head.build((None, DIM))
+
+    def call(self, x: Any) -> Any:
+        return self.head(self.table(ops.where(x < 0, self.own["items"], x)))
+
+
+def test_new_ids_go_before_a_mask_that_has_no_unit(tmp_path: Path) -> None:
+    source, head = saved(Cloze(SIZE), tmp_path / "old.keras"), "layers/cloze/head/vars"
+    with pytest.raises(SurgeryError, match=rf"--at {SIZE}\)"):
+        grow(source, rows=ADDED)
+    with pytest.raises(SurgeryError, match=f"also='{head}/0:1::IDS'"):
+        grow(source, rows=ADDED, at=SIZE)
+    also = [f"{head}/0:1::{SIZE}", f"{head}/1:0::{SIZE}"]
+    report = grow(source, rows=ADDED, at=SIZE, also=also)
+    assert report.certificate is not None
+    assert report.certificate.passed
+    before, after = (read(source).arrays, read(tmp_path / "new.keras").arrays)
+    assert np.array_equal(after[f"{head}/0"][:, :SIZE], before[f"{head}/0"])
+    mask = after["layers/cloze/table/vars/0"][-1]
+    assert np.array_equal(mask, before["layers/cloze/table/vars/0"][-1])
