@@ -45,12 +45,6 @@ def places_of(key: str, value: Any, path: ConfigPath = ()) -> Iterator[ConfigPat
             yield from places_of(rest.removeprefix("."), inner, (*path, step))
 
 
-def flag_key(path: ConfigPath) -> str:
-    """A path as a claim names it: by its last key where a layer has that itself."""
-    is_own = path[-2:-1] == ("config",) and isinstance(path[-1], str)
-    return str(path[-1]) if is_own else config_key(path)
-
-
 def config_key(path: ConfigPath) -> str:
     """A path of config.json as people write it: `config.layers[1].config.units`."""
     text = ""

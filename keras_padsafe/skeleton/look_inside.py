@@ -143,13 +143,19 @@ def _inputs(layer: Any, skeleton: Skeleton) -> Iterator[Any]:
 
 
 def _watch(layer: Any, inputs: Any, batch: int) -> dict[int, list[Indexing]]:
-    """What ids index while the layer is called; nothing if it cannot be called so."""
-    with without_values(), watch_indexed() as seen:
-        try:
-            compute_output_spec(layer.call, _sized(inputs, batch))
-        except Exception:  # A model's own code may raise anything.
-            return {}
-    return seen
+    """What ids index while the layer is called; nothing if it cannot be called so.
+
+    Several inputs are one argument, or one each.
+    """
+    sized = _sized(inputs, batch)
+    for arguments in ([sized], sized) if isinstance(sized, list) else ([sized],):
+        with without_values(), watch_indexed() as seen:
+            try:
+                compute_output_spec(layer.call, *arguments)
+            except Exception:  # A model's own code may raise anything.
+                continue
+        return seen
+    return {}
 
 
 def _sized(inputs: Any, batch: int) -> Any:

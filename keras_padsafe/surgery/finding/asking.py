@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_padsafe.archive import Archive
 from keras_padsafe.facts.packages import IMPORTED_BY_KERAS, IMPORTED_UNASKED
-from keras_padsafe.saved_model.config_path import ConfigPath, value_at
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key, value_at
 from keras_padsafe.saved_model.layer_node import LayerNode
 
 if TYPE_CHECKING:
@@ -79,6 +79,12 @@ class Asking:
 
         described = serialized(self.skeleton.objects[group])
         return LayerNode((), described, weights_path=group)
+
+    def flag_key(self, place: ConfigPath) -> str:
+        """A place as a claim names it: by its last key where a layer has it."""
+        is_own = place[-2:-1] == ("config",) and isinstance(place[-1], str)
+        of_layer = any(node.path == place[:-2] for node in self.root.walk())
+        return str(place[-1]) if is_own and of_layer else config_key(place)
 
     def value(self, place: ConfigPath) -> Any:
         """What config.json holds there."""

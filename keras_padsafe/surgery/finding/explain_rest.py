@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key, flag_key
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.recorded_calls import held_value
@@ -189,7 +189,7 @@ def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, _Counted]:
             next(model.around(place))
         ):
             continue
-        key = "" if words_in(asking.value(place)) else f":{flag_key(place)}"
+        key = "" if words_in(asking.value(place)) else f":{asking.flag_key(place)}"
         found = asking.vary((place,)).units()
         for path, (axis, each) in found.items():
             rank = len(asking.skeleton.shapes[path])

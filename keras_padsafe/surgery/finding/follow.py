@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import config_key, flag_key, value_at
+from keras_padsafe.saved_model.config_path import config_key, value_at
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.claims import counts_of
 from keras_padsafe.surgery.finding.counting_numbers import (
@@ -72,7 +72,7 @@ def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
             draft.unexplained += doubts
             draft.layers += held_names(asking, path)
     draft.add_config(_records(asking, found, keys))
-    _look_at_last_ids(model, draft)
+    _look_at_last_ids(model, asking, draft)
 
 
 def _add_needed(model: ModelFile, asking: Asking, draft: Draft) -> None:
@@ -86,7 +86,7 @@ def _add_needed(model: ModelFile, asking: Asking, draft: Draft) -> None:
     draft.unexplained = [d for d in draft.unexplained if d.place != layer.name]
 
 
-def _look_at_last_ids(model: ModelFile, draft: Draft) -> None:
+def _look_at_last_ids(model: ModelFile, asking: Asking, draft: Draft) -> None:
     """A number that is an id of the table itself may name it, as that of an end.
 
     One of a layer's own keys is taken to count, and told if it is among the last; one
@@ -113,7 +113,7 @@ def _look_at_last_ids(model: ModelFile, draft: Draft) -> None:
                 )
             continue
         array = draft.arrays[0]
-        claim = f"{array.path}:{array.axis}:{flag_key(site.path)}"
+        claim = f"{array.path}:{array.axis}:{asking.flag_key(site.path)}"
         draft.unexplained.append(
             Doubt(
                 array.path,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from keras_padsafe.archive import StoredArray
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key, flag_key
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
@@ -208,7 +208,7 @@ def uncounted(asking: Asking, path: str, axis: int, counting: Counting) -> Doubt
     )
     numbers = [one for one in counting.rivals if words_in(asking.value(one)) is None]
     if numbers:
-        flags = (f"--also {place}:{flag_key(rival)}" for rival in numbers)
+        flags = (f"--also {place}:{asking.flag_key(rival)}" for rival in numbers)
         remedy = f"Add {' or '.join(flags)}, with the one that counts the ids"
     if counting.is_odd or (counting.rivals and not numbers):
         remedy = IN_KERAS
