@@ -69,6 +69,8 @@ class Pool:
         beyond: Ids that neither model has, those above and those below; none where
             they cannot be asked for.
         alone: Those of `fresh` that do not stand for padding.
+        is_computed: Whether the model computes ids of it that have other numbers now:
+            only if it gives the same for it is it known to have renamed them.
     """
 
     old: np.ndarray
@@ -76,15 +78,13 @@ class Pool:
     fresh: np.ndarray | None
     beyond: tuple[np.ndarray, ...]
     alone: np.ndarray
+    is_computed: bool = False
 
 
 def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
-    """What places may take but for some smallest and largest ids; `None`: plain values.
-
-    Raises:
-        NotShown: if old ids cannot be told from what the model makes of them.
-    """
+    """What places may take but for some ids at both ends; `None`: plain values."""
     change, one = pair.change, pair.reach.inputs[part.input]
+    moves, is_computed = change is not None and not change.row_map.is_append, False
     eats = [n for n in part.doors if pair.old[n].kind == "words"]
     asked_of = [n for n in eats if pair.is_changed(n) or pair.new[n].only_words]
     old, new = _words(pair.old, eats), _words(pair.new, asked_of or eats)
@@ -104,13 +104,9 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         asked = False
     elif sizes[0] and not one.is_text:
         old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
-        asked = bool(direct or derived)
+        is_computed = bool(moves and derived and not direct)
+        asked = bool(direct or derived) and not is_computed
         beyond = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype) if asked else ()
-        if derived and not direct and change and not change.row_map.is_append:
-            raise NotShown(
-                f"the model computes ids from input {one.name!r}, and the change "
-                "renames ids. Compare the outputs on your own batches."
-            )
     else:
         return None
     if beyond and direct and change:
@@ -138,7 +134,8 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         words = [word for word in pads if word is not None]
         some = [*both[order][:_REAL], *(words or fresh)]
         fresh = np.array(some, both.dtype)
-    return Pool(old[order], both[order], fresh if asked else None, beyond, alone)
+    shown = fresh if asked else None
+    return Pool(old[order], both[order], shown, beyond, alone, is_computed)
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -114,7 +114,7 @@ def _compare_old(
                 raise Differs(str(total))
         except Differs as error:
             detail = _unsteady(pair.before, reload, batch, old, rounding)
-            if detail:
+            if detail := detail or sampler.computed:
                 return [Check(_OLD, "skipped", detail)]
             detail = f"{error}{_of_last_id(pair, change, sampler, rounding)}"
             return [Check(_OLD, "failed", detail, total.gap or None)]
@@ -286,6 +286,8 @@ def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
         batches = list(sampler.new_samples())
     except NotShown as error:
         return Check(_NEW, "skipped", str(error))
+    if not batches and (detail := sampler.computed):
+        return Check(_NEW, "skipped", detail)
     if not batches:
         detail = "no input takes new ids or words of the vocabulary"
         return Check(_NEW, "does not apply", detail)

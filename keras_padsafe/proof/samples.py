@@ -20,9 +20,6 @@ class Sampler:
     """Makes batches for both models.
 
     The old one is run until every id is one that it has.
-
-    Raises:
-        NotShown: if old ids cannot be told from what the model makes of them.
     """
 
     def __init__(self, pair: Pair) -> None:
@@ -51,6 +48,18 @@ class Sampler:
             for part, pool in zip(self._parts, self._pools, strict=True)
             if pool and pool.fresh is not None
         )
+
+    @property
+    def computed(self) -> str | None:
+        """What is to say of an input of which the model computes ids that move."""
+        for part, pool in zip(self._parts, self._pools, strict=True):
+            if pool and pool.is_computed:
+                name = self._pair.reach.inputs[part.input].name
+                return (
+                    f"the model computes ids from input {name!r}, and the change "
+                    "renames ids. Compare the outputs on your own batches."
+                )
+        return None
 
     def samples(self) -> Iterator[tuple[Any, Any]]:
         """Batches with all old ids, or a few thousand of them, for the two models."""
