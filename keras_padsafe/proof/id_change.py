@@ -46,6 +46,13 @@ class IdChange:
         inside = (old >= 0) & (old < len(names))
         return np.where(inside, names[np.where(inside, old, 0)], old)
 
+    @property
+    def moved(self) -> frozenset[int]:
+        """The old ids that are dropped, or have another number."""
+        ids = np.arange(self.row_map.old_size)
+        stays = (self.renamed(ids) == ids) & np.isin(ids, self.row_map.kept[1])
+        return frozenset(ids[~stays].tolist())
+
     def along(self, before: int, after: int) -> RowMap | None:
         """The map of an axis that goes from one length to another, if one does."""
         for row_map in (self.row_map, *self.partial):

@@ -69,8 +69,7 @@ class Pool:
         beyond: Ids that neither model has, those above and those below; none where
             they cannot be asked for.
         alone: Those of `fresh` that do not stand for padding.
-        is_computed: Whether the model computes ids of it that have other numbers now:
-            only if it gives the same for it is it known to have renamed them.
+        is_computed: Whether the model computes ids of it that have other numbers now.
     """
 
     old: np.ndarray
@@ -106,7 +105,10 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
         is_computed = bool(moves and derived and not direct)
         asked = bool(direct or derived) and not is_computed
-        beyond = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype) if asked else ()
+        if asked or is_computed:
+            high, low_ones = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype)
+            # Of -1 an id may be made that a table has.
+            beyond = (high, low_ones if asked else low_ones[:0])
     else:
         return None
     if beyond and direct and change:

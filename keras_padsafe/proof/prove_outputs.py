@@ -119,7 +119,7 @@ def _compare_old(
             detail = f"{error}{_of_last_id(pair, change, sampler, rounding)}"
             return [Check(_OLD, "failed", detail, total.gap or None)]
         note = _not_grown(new, change)
-    if detail := _not_seen(pair, watch, change):
+    if detail := _not_seen(pair, watch, change) or _not_computed(pair, change, sampler):
         return [Check(_OLD, "skipped", detail)]
     if detail := _moved_beyond(pair, sampler):
         return [Check(_OLD, "failed", detail)]
@@ -255,6 +255,21 @@ def _moved(
         f"{detail}. If the last row stands for unknown ids, {remedy}. If no such id is "
         "ever given, pass proof=False (--no-proof)"
     )
+
+
+def _not_computed(pair: Pair, change: IdChange, sampler: Sampler) -> str | None:
+    """What is to say where not all ids that moved were computed of an input."""
+    if sampler.computed is None:
+        return None
+    watch, alone = Watch(pair.old), sampler.computed_alone(change.moved)
+    if alone is None:
+        return sampler.computed
+    batch, part = alone
+    with watch.watching():
+        run_model(pair.before, batch)
+    seen = [watch.seen(number) for number in pair.changed_ids(part.derived)]
+    is_whole = all(s is not None and change.moved <= {*s.tolist()} for s in seen)
+    return None if is_whole else sampler.computed
 
 
 def _looked_up(pair: Pair, watch: Watch) -> list[set[int]]:

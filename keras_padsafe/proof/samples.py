@@ -1,7 +1,7 @@
 """Makes batches for a model: each place of its inputs gets what it may take."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,23 @@ class Sampler:
                     "renames ids. Compare the outputs on your own batches."
                 )
         return None
+
+    def computed_alone(self, moved: Collection[int]) -> tuple[Any, Part] | None:
+        """A batch in which only ids that the model computes are among those `moved`.
+
+        With the one part that they are computed of; `None` if there are more, or
+        others have to be among them.
+        """
+        both = list(zip(self._parts, self._pools, strict=True))
+        parts = [part for part, pool in both if pool and pool.is_computed]
+        values: _Values = []
+        for part, pool in both:
+            fixed = pool and pool.old[[id_ not in moved for id_ in pool.old]][:1]
+            values.append(pool.old if pool and part in parts else fixed)
+        is_fixed = all(value is None or len(value) for value in values)
+        return (
+            (self._batch(values, 0), parts[0]) if len(parts) == 1 and is_fixed else None
+        )
 
     def samples(self) -> Iterator[tuple[Any, Any]]:
         """Batches with all old ids, or a few thousand of them, for the two models."""
