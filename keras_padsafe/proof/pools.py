@@ -106,9 +106,9 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         is_computed = bool(moves and derived and not direct)
         asked = bool(direct or derived) and not is_computed
         if asked or is_computed:
-            high, low_ones = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype)
+            over, under = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype)
             # Of -1 an id may be made that a table has.
-            beyond = (high, low_ones if asked else low_ones[:0])
+            beyond = (over, under if asked else under[:0])
     else:
         return None
     if beyond and direct and change:
