@@ -126,7 +126,9 @@ def _readings(
         axes = []
     elif same:
         yield before, after, _without_spare(before, change), None, None
-        axes = [a for a, n in lengths if a and n == old_size == size]
+        maps = (change.row_map, *change.partial)
+        sizes = {one.size for one in maps if one.size == one.old_size}
+        axes = [a for a, n in lengths if a and n in sizes]
     else:
         axes = [a for a, n in lengths if n != after.shape[a]]
         pairs = [(before.shape[a], after.shape[a]) for a in axes]

@@ -72,6 +72,33 @@ def test_the_id_without_a_unit_may_go(keep: list[int], tmp_path: Path) -> None:
     assert (DIM, 2) in slots
 
 
+@pytest.mark.parametrize("at", [None, 0, 5])
+def test_growth_beside_an_id_without_a_unit_is_undone(
+    at: int | None, tmp_path: Path
+) -> None:
+    source, back = tmp_path / "old.keras", tmp_path / "back.keras"
+    save(_model, SIZE, source)
+    plan = grow(source, rows=ADDED, at=at, also="scores:1::0", proof=True).plan
+    inverse = kp.surgery.Plan.from_json(plan.inverse().to_json())
+    kp.surgery.apply_plan(inverse, tmp_path / "new.keras", back, proof=True)
+    before, after = read(source).arrays, read(back).arrays
+    assert all(np.array_equal(before[path], after[path]) for path in before)
+
+
+@pytest.mark.parametrize("ask", [False, True])
+def test_ids_beside_one_without_a_unit_move(ask: bool, tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(_model, SIZE, source)
+    ids_of = np.random.default_rng(0).permutation(SIZE).tolist()
+    kp.surgery.remap(
+        source, target, row_map=ids_of, also="scores:1::0", ask=ask, proof=True
+    )
+    kernel = "layers/dense/vars/0"
+    before, after = (read(path).arrays[kernel] for path in (source, target))
+    order = [old - 1 for old in ids_of if old]
+    assert np.array_equal(after, before[:, order])
+
+
 @pytest.mark.parametrize("also", ["scores:1::x", "scores:1::", "scores:1::0,"])
 def test_ids_without_an_entry_are_numbers(also: str, tmp_path: Path) -> None:
     source = tmp_path / "old.keras"

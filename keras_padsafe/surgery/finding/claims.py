@@ -1,7 +1,7 @@
 """What the user says of arrays that nothing in the file explains."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, takewhile
 
@@ -111,6 +111,16 @@ def read_claims(also: Iterable[str], leave: Iterable[str]) -> Claims:
         tuple(_read_also(text) for text in read_texts(also, "also")),
         read_texts(leave, "leave"),
     )
+
+
+def renamed_claim(text: str, new_id: Callable[[int], int | None]) -> str:
+    """A claim for a file in which ids have other numbers, or none."""
+    claim = _read_also(text)
+    if not claim.without:
+        return text
+    new = sorted(id_ for id_ in map(new_id, claim.without) if id_ is not None)
+    ids = ",".join(map(str, new))
+    return ":".join([claim.place, str(claim.axis), claim.key or "", ids]).rstrip(":")
 
 
 def check_claims(

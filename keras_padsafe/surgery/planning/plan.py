@@ -21,6 +21,7 @@ from keras_padsafe.arguments import read_flag, read_path
 from keras_padsafe.errors import ArchiveError, SurgeryError, message_of
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.saved_model.row_map import NEW, RowMap
+from keras_padsafe.surgery.finding.claims import renamed_claim
 from keras_padsafe.surgery.finding.vocabulary import LeftAlone
 from keras_padsafe.surgery.planning.changes import (
     ArrayChange,
@@ -133,6 +134,7 @@ class Plan:
             words=tuple(change.inverse() for change in self.words),
             tokens={},
             words_digest=None,
+            also=tuple(renamed_claim(text, self._new_id) for text in self.also),
             pad=None,
             spare_ids=tuple(int(i) for i in np.setdiff1d(self.old_spare_ids, old)),
             old_spare_ids=tuple(int(i) for i in np.union1d(self.spare_ids, still)),
@@ -140,6 +142,10 @@ class Plan:
             made_of=None,
             notes=(),
         )
+
+    def _new_id(self, old: int) -> int | None:
+        places = np.flatnonzero(self.row_map.ids == old)
+        return int(places[0]) if places.size else None
 
     def to_json(self, *, with_rows: bool = True) -> dict[str, Any]:
         """The plan as plain data.
