@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_padsafe.proof.id_change import IdChange
+from keras_padsafe.saved_model.row_map import RowMap
 
 _SCALE = 1e-6
 
@@ -136,7 +137,15 @@ def _readings(
         if not fits and [new - old for old, new in pairs] != [size - old_size]:
             raise Differs(f"shape {how}; {old_size} ids became {size}")
     for axis in axes:
-        yield _along(before, after, axis, change)
+        maps = change.all_along(before.shape[axis], after.shape[axis])
+        row_map = next(maps, None)
+        if row_map is None:
+            raise NotCompared(
+                f"an output of shape {how}, and it is not known which of the "
+                f"{old_size} ids it leaves out"
+            )
+        for one in (row_map, *maps):
+            yield _along(before, after, axis, one, change)
     is_ids = same and before.dtype.kind in "iu"
     if is_ids and before.size and 0 <= before.min() <= before.max() < old_size:
         # Ids, such as the likeliest: a new one may be likelier than any old one.
@@ -153,19 +162,17 @@ def _without_spare(before: np.ndarray, change: IdChange) -> np.ndarray:
 
 
 def _along(
-    before: np.ndarray, after: np.ndarray, axis: int, change: IdChange
+    before: np.ndarray,
+    after: np.ndarray,
+    axis: int,
+    row_map: RowMap,
+    change: IdChange,
 ) -> _Reading:
     """The scores of the ids that both have, and the share that new ids take.
 
     Probabilities are divided by their sum over those ids; a softmax over more ids
     changes them by that factor alone.
     """
-    row_map = change.along(before.shape[axis], after.shape[axis])
-    if row_map is None:
-        raise NotCompared(
-            f"an output of shape {before.shape} became {after.shape}, and it is not "
-            f"known which of the {change.row_map.old_size} ids it leaves out"
-        )
     before, after = np.moveaxis(before, axis, -1), np.moveaxis(after, axis, -1)
     (new, old), added = row_map.kept, row_map.new_ids
     was, is_now = before[..., old], after[..., new]

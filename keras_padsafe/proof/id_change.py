@@ -1,6 +1,6 @@
 """How the ids of one vocabulary change, as plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,13 @@ class IdChange:
 
     def along(self, before: int, after: int) -> RowMap | None:
         """The map of an axis that goes from one length to another, if one does."""
+        return next(self.all_along(before, after), None)
+
+    def all_along(self, before: int, after: int) -> Iterator[RowMap]:
+        """All that do: arrays may have no entries for different ids."""
         for row_map in (self.row_map, *self.partial):
             if (before, after) == (row_map.old_size, row_map.size):
-                return row_map
+                yield row_map
         more = self.row_map.size - self.row_map.old_size
         if self.row_map.is_append and before <= after == before + more:
-            return RowMap.append(before, more)
-        return None
+            yield RowMap.append(before, more)

@@ -119,7 +119,11 @@ def _compare_old(
             detail = f"{error}{_of_last_id(pair, change, sampler, rounding)}"
             return [Check(_OLD, "failed", detail, total.gap or None)]
         note = _not_grown(new, change)
-    if detail := _not_seen(pair, watch, change) or _not_computed(pair, change, sampler):
+    if detail := (
+        _not_seen(pair, watch, change)
+        or _not_moved(pair, watch, change)
+        or _not_computed(pair, change, sampler)
+    ):
         return [Check(_OLD, "skipped", detail)]
     if detail := _moved_beyond(pair, sampler):
         return [Check(_OLD, "failed", detail)]
@@ -255,6 +259,19 @@ def _moved(
         f"{detail}. If the last row stands for unknown ids, {remedy}. If no such id is "
         "ever given, pass proof=False (--no-proof)"
     )
+
+
+def _not_moved(pair: Pair, watch: Watch, change: IdChange) -> str | None:
+    """What is to say of a table where no id was looked up that has another number."""
+    moved = change.moved.intersection(change.row_map.kept[1].tolist())
+    for number in pair.changed_ids(tuple(watch.entered)) if moved else ():
+        seen = watch.seen(number)
+        if seen is not None and moved.isdisjoint(seen.tolist()):
+            return (
+                "none of the ids that have other numbers now was looked up in "
+                f"{pair.old[number].path}. Compare the outputs on your own batches"
+            )
+    return None
 
 
 def _not_computed(pair: Pair, change: IdChange, sampler: Sampler) -> str | None:

@@ -121,12 +121,11 @@ def write_proved(
 
 def why_wrong(plan: Plan) -> str:
     """What a user can do where a change of the ids does not keep old outputs."""
-    more = plan.new_size - plan.old_size
     counts = [
         one.old
         for one in plan.config
-        if type(one.old) is int and 0 < one.old < plan.old_size
-        if one.new == one.old + more and plan.row_map.is_append
+        if one.reason.startswith(("shown: the rows", "said"))
+        if one.old < plan.old_size and plan.row_map.is_append
     ]
     before = "".join(
         f"A number says {at}: if the rows from there on are for something else than "

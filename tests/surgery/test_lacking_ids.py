@@ -115,6 +115,73 @@ def test_ids_without_an_entry_are_those_that_lack(also: str, tmp_path: Path) -> 
         grow(source, rows=ADDED, also=also)
 
 
+def test_what_judges_a_head_without_padding_is_asked_about(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    model = _model(SIZE)
+    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=6, name="ce")
+    model.compile("sgd", loss, metrics=[keras.metrics.MeanIoU(SIZE - 1, name="iou")])
+    model.save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="num_classes=12"):
+        grow(source, rows=ADDED, also="scores:1::0")
+    grow(source, rows=ADDED, also="scores:1::0", leave="iou")
+    with pytest.raises(AmbiguousVocabularyError, match="ignore_class=6 may name it"):
+        kp.surgery.trim(source, target, keep=[3, 7], also="scores:1::0", leave="iou")
+
+
+def test_two_heads_that_lack_different_ids(tmp_path: Path) -> None:
+    source, h = tmp_path / "old.keras", table(SIZE)(x := ids())
+    heads = [layers.Dense(SIZE - 1, name=name)(h) for name in ("one", "other")]
+    keras.Model(x, heads).save(source)
+    also = ["one:1::0", f"other:1::{SIZE - 1}"]
+    report = grow(source, rows=ADDED, at=5, also=also, proof=True)
+    assert report.certificate is not None
+    assert report.certificate.passed
+
+
+@pytest.mark.parametrize("other", ["scores:1::5", "layers/dense/vars/1:0::5"])
+def test_claims_that_contradict_each_other_are_refused(
+    other: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "old.keras"
+    _model(SIZE).save(source)
+    with pytest.raises(SurgeryError, match="say different things of Dense 'scores'"):
+        grow(source, rows=ADDED, also=["scores:1::0", other])
+
+
+@keras.saving.register_keras_serializable("tests.lacking")
+class OwnHead(Configured):
+    """Scores by a matrix of its own."""
+
+    def __init__(self, units: int, **options: Any) -> None:
+        super().__init__({"units": units}, **options)
+
+    def build(self, shape: Any) -> None:
+        self.matrix = self.add_weight(shape=(DIM, self.own["units"]), name="matrix")
+
+    def call(self, x: Any) -> Any:
+        return ops.matmul(x, self.matrix)
+
+
+@pytest.mark.parametrize("gap", [-1, 1])
+def test_a_head_of_ones_own_that_is_one_off_is_asked_about(
+    gap: int, tmp_path: Path
+) -> None:
+    source, h = tmp_path / "old.keras", table(SIZE)(x := ids())
+    keras.Model(x, OwnHead(SIZE + gap, name="own")(h)).save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="than there are ids") as asked:
+        grow(source, rows=ADDED)
+    assert ("--also layers/own_head/vars/0:1::ID" in str(asked.value)) == (gap < 0)
+    grow(source, rows=ADDED, leave="own")
+
+
+def test_a_number_that_was_shown_to_count_lacks_the_id_too(tmp_path: Path) -> None:
+    source, h = tmp_path / "old.keras", table(SIZE)(x := ids())
+    keras.Model(x, OwnHead(SIZE - 1, name="own")(h)).save(source)
+    target = tmp_path / "new.keras"
+    kp.surgery.trim(source, target, keep=[3, 7], also="own:1::0", proof=True)
+    assert read(target).arrays["layers/own_head/vars/0"].shape == (DIM, 2)
+
+
 @keras.saving.register_keras_serializable("tests.lacking")
 class Cloze(Configured):
     """The last row is that of a mask, which the head does not score."""

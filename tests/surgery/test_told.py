@@ -47,24 +47,29 @@ def test_a_layer_of_several_arguments_shows_its_table(tmp_path: Path) -> None:
 
 
 @register
-class Hundreds(Configured):
-    """A row for each hundred of numbers."""
+class InSteps(Configured):
+    """A row for some numbers in a row."""
 
-    def __init__(self, rows: int, **options: Any) -> None:
-        super().__init__({"rows": rows}, **options)
+    def __init__(self, rows: int, each: int, **options: Any) -> None:
+        super().__init__({"rows": rows, "each": each}, **options)
         self.table = layers.Embedding(rows, DIM)
 
     def build(self, shape: Any) -> None:
         self.table.build(shape)
 
     def call(self, x: Any) -> Any:
-        return self.table(ops.clip(x // 100, 0, 12))
+        return self.table(ops.clip(x // self.own["each"], 0, 12))
 
 
-def test_computed_ids_that_were_not_seen_to_move_prove_nothing(tmp_path: Path) -> None:
-    source = saved(Hundreds(SIZE), tmp_path / "old.keras")
-    swapped = [*range(5), 9, 6, 7, 8, 5, *range(10, SIZE)]
-    with pytest.raises(NotProvedError, match="computes ids from input") as caught:
+@pytest.mark.parametrize(
+    ("each", "why"), [(100, "none of the ids"), (2, "computes ids from input")]
+)
+def test_computed_ids_that_were_not_seen_to_move_prove_nothing(
+    each: int, why: str, tmp_path: Path
+) -> None:
+    source = saved(InSteps(SIZE, each), tmp_path / "old.keras")
+    swapped = [0, 1, 2, 9, 4, 5, 6, 7, 8, 3, *range(10, SIZE)]
+    with pytest.raises(NotProvedError, match=why) as caught:
         surgery.remap(source, tmp_path / "new.keras", row_map=swapped)
     assert caught.value.certificate.verdict == "not proved"
 

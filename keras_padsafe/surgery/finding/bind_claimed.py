@@ -84,8 +84,18 @@ def by_size(
 def _check_without(model: ModelFile, drafts: list[Draft]) -> None:
     """Refuses ids without an entry where no vocabulary has as many ids in all."""
     sizes = {draft.size for draft in drafts}
-    for _, array, claims in model.claimed:
+    for layer, array, claims in model.claimed:
         for claim in claims:
+            others = [c for c in claims if c.axis == claim.axis]
+            if claim.without and head_of(layer) is not None:
+                arrays = layer.arrays.values()
+                others = [c for one in arrays for c in model.claims.on(layer, one)]
+            if any(other.without != claim.without for other in others):
+                texts = dict.fromkeys(other.text for other in others)
+                raise SurgeryError(
+                    f"{model.archive.path}: also: {', '.join(map(repr, texts))} say "
+                    f"different things of {layer.title}. Expected: one of them."
+                )
             size = claim.ids(array)
             if claim.without and (size not in sizes or claim.without[-1] >= size):
                 raise SurgeryError(
@@ -124,7 +134,9 @@ def _add_numbers(
         for place in counting.places:
             value = model.asking.value(place)
             if words_in(value) is None:
-                vocabulary.add_config([ConfigSite(place, value, "table", reason)])
+                skips = claim.without
+                site = ConfigSite(place, value, "table", reason, skips=skips)
+                vocabulary.add_config([site])
             elif words := counted_list(model.asking, place, layer, vocabulary.size):
                 vocabulary.words.append(words)
             else:

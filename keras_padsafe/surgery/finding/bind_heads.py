@@ -178,6 +178,7 @@ def _settle(
             )
         elif without:
             add_head(draft, skipping(head, without))
+            draft.short.append(call)
             continue
         else:
             add = add_head if sure else add_head_of_steps
@@ -192,7 +193,7 @@ def _near(layer: LayerNode, head: Holding, size: int) -> Doubt:
     """A head with one unit more than there are ids, as for a blank, or one fewer."""
     how, remedy = "more", f"{leaving(layer.name)} if they are not. If they are, it "
     remedy += "cannot be grown in the file: grow it in Keras"
-    if head.size < size:
+    if head.size < size and head.arrays[0].size == head.size:
         claim = f"{layer.name}:{head.arrays[0].axis}::ID"
         how, remedy = (
             "fewer",

@@ -1,6 +1,7 @@
 """Asks about outputs with a number for each id that nothing else explains."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from keras_padsafe.facts.operations import UNIT_BY_UNIT
 from keras_padsafe.saved_model.graph import Call, Graph, reached
@@ -12,6 +13,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
     Draft,
     doubt_of,
     leaving,
+    near,
     settling,
 )
 
@@ -24,7 +26,7 @@ def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
     from_ids = model.graph.spread((draft, draft.calls) for draft in drafts)
     for draft in drafts:
         asked = {doubt.place for doubt in draft.unexplained}
-        for call in _makers(model, draft):
+        for call, size in _makers(model, draft):
             layer = call.layer
             paths = [array.path for array in layer.arrays.values()]
             leaves = any(model.claims.leaves(layer, path) for path in ["", *paths])
@@ -36,21 +38,28 @@ def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
             draft.unexplained.append(
                 doubt_of(
                     layer,
-                    f"gives {draft.size} numbers to an output of the model, as many as "
-                    "there are ids: they may be scores of the ids",
-                    _remedy(layer, draft.size),
+                    f"gives {size} numbers to an output of the model, "
+                    f"{_how_many(size, draft.size)}: they may be scores of the ids",
+                    _remedy(layer, size, draft.size),
                 )
             )
 
 
-def _remedy(layer: LayerNode, size: int) -> str:
+def _how_many(size: int, ids: int) -> str:
+    if size == ids:
+        return "as many as there are ids"
+    return f"one {'more' if size > ids else 'fewer'} than there are ids"
+
+
+def _remedy(layer: LayerNode, size: int, ids: int) -> str:
     """How to say whether a layer makes scores: by its arrays that have one for each."""
+    lacking = "::ID" if size < ids else ""
     claims = [
-        f"{array.path}:{array.shape.index(size)}"
+        f"{array.path}:{array.shape.index(size)}{lacking}"
         for array in layer.arrays.values()
         if size in array.shape
     ]
-    if claims:
+    if claims and size <= ids:
         return settling(layer.name, *claims)
     return (
         f"{leaving(layer.name)} if they are not. If they are, it cannot be grown in "
@@ -65,13 +74,19 @@ def _behind(call: Call) -> Iterator[Call]:
     )
 
 
-def _makers(model: ModelFile, draft: Draft) -> Iterator[Call]:
-    """What makes the numbers of such outputs, as far as nothing tells what they are."""
-    graph, size = model.graph, draft.size
-    for call in graph.back_from_outputs(lambda call: _makes(call, size, graph)):
-        is_own = is_own_class(call.layer) and _stays(model, draft, call)
-        if is_own or reshaped_units(call.layer, size) is not None:
-            yield call
+def _makers(model: ModelFile, draft: Draft) -> Iterator[tuple[Call, int]]:
+    """What makes the numbers of such outputs, as far as nothing tells what they are.
+
+    With how many they are: of a class of the user's own they may be one off.
+    """
+    graph = model.graph
+    for size in near(draft.size):
+        stops = partial(_makes, size=size, graph=graph)
+        for call in graph.back_from_outputs(stops):
+            is_own = is_own_class(call.layer) and _stays(model, draft, call, size)
+            is_reshaped = reshaped_units(call.layer, draft.size) is not None
+            if is_own or (is_reshaped and size == draft.size):
+                yield call, size
 
 
 def _makes(call: Call, size: int, graph: Graph) -> bool:
@@ -82,7 +97,7 @@ def _makes(call: Call, size: int, graph: Graph) -> bool:
     return widths != [size]
 
 
-def _stays(model: ModelFile, draft: Draft, call: Call) -> bool:
+def _stays(model: ModelFile, draft: Draft, call: Call, size: int) -> bool:
     """Whether Keras shows that an output behind a call does not grow with the ids."""
     if model.asking is None or not draft.numbers:
         return False
@@ -93,6 +108,6 @@ def _stays(model: ModelFile, draft: Draft, call: Call) -> bool:
     shapes = output_shapes(model.asking.skeleton)
     outputs = zip(model.graph.outputs, shapes, strict=False)
     return grown.problem is None and any(
-        output in behind and shape[-1:] == (draft.size,) and n not in grown.outputs
+        output in behind and shape[-1:] == (size,) and n not in grown.outputs
         for n, (output, shape) in enumerate(outputs)
     )

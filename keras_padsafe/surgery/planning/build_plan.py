@@ -120,14 +120,15 @@ def build_plan(
 
 def _as_large(inventory: Inventory, vocabulary: Vocabulary) -> Iterator[str]:
     """What to know of tables that may be of the same ids, and stay."""
-    for other in inventory.vocabularies:
-        if other.size == vocabulary.size and other is not vocabulary:
-            site = other.arrays[0]
-            yield (
-                f"Vocabulary {other.name!r} has {other.size} ids too, and stays as it "
-                f"is. If they are the same ids, add --also {site.path}:{site.axis} "
-                f"(also='{site.path}:{site.axis}')."
-            )
+    others = [v for v in inventory.vocabularies if v.size == vocabulary.size]
+    others = [other for other in others if other is not vocabulary]
+    for other in others[:1]:
+        more = f" So have {len(others) - 1} more." if len(others) > 1 else ""
+        place = f"{other.arrays[0].path}:{other.arrays[0].axis}"
+        yield (
+            f"Vocabulary {other.name!r} has {other.size} ids too, and stays as it is. "
+            f"If they are the same ids, add --also {place} (also='{place}').{more}"
+        )
 
 
 def _digest(words: dict[int, str | int]) -> str | None:

@@ -129,9 +129,9 @@ def _check_in_training(vocabulary: Vocabulary, change: Change) -> None:
         if vocabulary.has_head and id_ < vocabulary.size and not stays:
             raise AmbiguousVocabularyError(
                 f"Vocabulary {vocabulary.name!r}: id {id_} would move or go, and "
-                f"{config_key(place)}={id_} may name it: it is not known which output "
-                f"{name!r} judges. Add --leave {name} (leave='{name}') if it does not, "
-                "or if you compile the new model with another one."
+                f"{config_key(place)}={id_} may name it. Add --leave {name} "
+                f"(leave='{name}') if it does not, or if you compile the new model "
+                "with another one."
             )
 
 
