@@ -47,11 +47,11 @@ class IdChange:
         return np.where(inside, names[np.where(inside, old, 0)], old)
 
     @property
-    def moved(self) -> frozenset[int]:
-        """The old ids that are dropped, or have another number."""
+    def moved(self) -> np.ndarray:
+        """The old ids that have another number, or none."""
         ids = np.arange(self.row_map.old_size)
         stays = (self.renamed(ids) == ids) & np.isin(ids, self.row_map.kept[1])
-        return frozenset(ids[~stays].tolist())
+        return ids[~stays]
 
     def along(self, before: int, after: int) -> RowMap | None:
         """The map of an axis that goes from one length to another, if one does."""

@@ -263,10 +263,10 @@ def _moved(
 
 def _not_moved(pair: Pair, watch: Watch, change: IdChange) -> str | None:
     """What is to say of a table where no id was looked up that has another number."""
-    moved = change.moved.intersection(change.row_map.kept[1].tolist())
-    for number in pair.changed_ids(tuple(watch.entered)) if moved else ():
+    moved = np.intersect1d(change.moved, change.row_map.kept[1])
+    for number in pair.changed_ids(tuple(watch.entered)) if moved.size else ():
         seen = watch.seen(number)
-        if seen is not None and moved.isdisjoint(seen.tolist()):
+        if seen is not None and not np.isin(seen, moved).any():
             return (
                 "none of the ids that have other numbers now was looked up in "
                 f"{pair.old[number].path}. Compare the outputs on your own batches"
@@ -285,7 +285,7 @@ def _not_computed(pair: Pair, change: IdChange, sampler: Sampler) -> str | None:
     with watch.watching():
         run_model(pair.before, batch)
     seen = [watch.seen(number) for number in pair.changed_ids(part.derived)]
-    is_whole = all(s is not None and change.moved <= {*s.tolist()} for s in seen)
+    is_whole = all(s is not None and np.isin(change.moved, s).all() for s in seen)
     return None if is_whole else sampler.computed
 
 

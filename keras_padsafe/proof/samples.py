@@ -1,7 +1,7 @@
 """Makes batches for a model: each place of its inputs gets what it may take."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -61,22 +61,24 @@ class Sampler:
                 )
         return None
 
-    def computed_alone(self, moved: Collection[int]) -> tuple[Any, Part] | None:
+    def computed_alone(self, moved: np.ndarray) -> tuple[Any, Part] | None:
         """A batch in which only ids that the model computes are among those `moved`.
 
         With the one part that they are computed of; `None` if there are more, or
         others have to be among them.
         """
-        both = list(zip(self._parts, self._pools, strict=True))
-        parts = [part for part, pool in both if pool and pool.is_computed]
-        values: _Values = []
-        for part, pool in both:
-            fixed = pool and pool.old[[id_ not in moved for id_ in pool.old]][:1]
-            values.append(pool.old if pool and part in parts else fixed)
-        is_fixed = all(value is None or len(value) for value in values)
-        return (
-            (self._batch(values, 0), parts[0]) if len(parts) == 1 and is_fixed else None
-        )
+        computed, values = list[Part](), _Values()
+        for part, pool in zip(self._parts, self._pools, strict=True):
+            one = pool and pool.old
+            if pool and pool.is_computed:
+                computed.append(part)
+            elif one is not None:
+                is_id = one.dtype.kind in "iu"
+                one = one[~np.isin(one, moved)][:1] if is_id else one[:1]
+                if not one.size:
+                    return None
+            values.append(one)
+        return (self._batch(values, 0), computed[0]) if len(computed) == 1 else None
 
     def samples(self) -> Iterator[tuple[Any, Any]]:
         """Batches with all old ids, or a few thousand of them, for the two models."""

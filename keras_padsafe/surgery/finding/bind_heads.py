@@ -191,16 +191,13 @@ def _settle(
 
 def _near(layer: LayerNode, head: Holding, size: int) -> Doubt:
     """A head with one unit more than there are ids, as for a blank, or one fewer."""
-    how, remedy = "more", f"{leaving(layer.name)} if they are not. If they are, it "
-    remedy += "cannot be grown in the file: grow it in Keras"
-    if head.size < size and head.arrays[0].size == head.size:
-        claim = f"{layer.name}:{head.arrays[0].axis}::ID"
-        how, remedy = (
-            "fewer",
-            (
-                f"{adding(claim)} with the id that has no unit, if they are; --leave "
-                f"{layer.name} (leave='{layer.name}') if not"
-            ),
+    how = "more" if head.size > size else "fewer"
+    first, remedy = head.arrays[0], f"{leaving(layer.name)} if they are not. If they "
+    remedy += "are, it cannot be grown in the file: grow it in Keras"
+    if head.size < size and first.size == head.size:
+        remedy = (
+            f"{adding(f'{layer.name}:{first.axis}::ID')} with the id that has no unit, "
+            f"if they are; --leave {layer.name} (leave='{layer.name}') if not"
         )
     return doubt_of(
         layer,
