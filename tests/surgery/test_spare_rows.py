@@ -163,7 +163,8 @@ def test_a_spare_row_gets_exactly_nothing(tmp_path: Path, policy: str) -> None:
     before = _softmax_of_head(keras.models.load_model(source), hidden)
     assert np.isfinite(shares).all()
     assert (shares[:, SIZE:] == 0).all()
-    np.testing.assert_array_equal(shares[:, :SIZE], before)
+    # A wider product may round the logits, of some thousands, otherwise.
+    np.testing.assert_allclose(shares[:, :SIZE], before, rtol=1e-3)
 
 
 OPTIMIZERS: dict[str, Any] = {

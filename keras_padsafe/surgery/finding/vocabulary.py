@@ -47,7 +47,7 @@ def doubt_of(layer: LayerNode, problem: str, remedy: str) -> Doubt:
     return Doubt(layer.name, what, remedy)
 
 
-_FEW = 4  # With so few ids chance makes any number near.
+_FEW = 6  # With so few ids chance makes any number near.
 
 
 def near(size: int) -> tuple[int, ...]:
