@@ -126,7 +126,7 @@ def _check_in_training(vocabulary: Vocabulary, change: Change) -> None:
     row_map = change.row_map
     for name, place, id_ in vocabulary.ids_in_training:
         stays = id_ < row_map.size and row_map.ids[id_] == id_
-        if vocabulary.has_head and id_ < vocabulary.size and not stays:
+        if id_ < vocabulary.size and not stays:  # A head may be the table itself.
             raise AmbiguousVocabularyError(
                 f"Vocabulary {vocabulary.name!r}: id {id_} would move or go, and "
                 f"{config_key(place)}={id_} may name it. Add --leave {name} "
