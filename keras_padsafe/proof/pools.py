@@ -105,7 +105,7 @@ def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
         old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
         is_computed = bool(moves and derived and not direct)
         asked = bool(direct or derived) and not is_computed
-        if asked or is_computed:
+        if direct or derived:
             over, under = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype)
             # Of -1 an id may be made that a table has.
             beyond = (over, under if asked else under[:0])

@@ -125,7 +125,8 @@ def why_wrong(plan: Plan) -> str:
         one.old
         for one in plan.config
         if one.reason.startswith(("shown: the rows", "said"))
-        if one.old < plan.old_size and plan.row_map.is_append
+        if type(one.old) is int and one.old < plan.old_size
+        if plan.row_map.is_append
     ]
     before = "".join(
         f"A number says {at}: if the rows from there on are for something else than "

@@ -178,7 +178,6 @@ def _settle(
             )
         elif without:
             add_head(draft, skipping(head, without))
-            draft.short.append(call)
             continue
         else:
             add = add_head if sure else add_head_of_steps

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from keras_padsafe.facts.operations import (
     COUNT_UNITS,
     NAME_IDS,
-    UNIT_BY_UNIT,
     WEIGH_UNITS,
 )
 from keras_padsafe.facts.optimizer_layout import MOVES_ALL
@@ -15,11 +14,11 @@ from keras_padsafe.saved_model.config_path import (
     config_key,
     walk_values,
 )
-from keras_padsafe.saved_model.graph import Call, reached
+from keras_padsafe.saved_model.graph import reached
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
-from keras_padsafe.surgery.finding.logits import judges
+from keras_padsafe.surgery.finding.logits import judges, passed_on
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, leaving, near
 
@@ -56,11 +55,10 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     And the ids that they may name, and what training would do to spare rows.
     """
     held: dict[int, list[tuple[TrainingObject, str, ConfigPath]]] = {}
-    short = {call for draft in drafts for call in draft.short}
     placed = {
         place
         for output, place, _ in judges(model)
-        if short.isdisjoint(reached([output], _passed_on))
+        if not any(model.without(c.layer) for c in reached([output], passed_on))
     }
     names_ids: list[tuple[str, ConfigPath, int]] = []
     for one in training_objects(model.root):
@@ -99,11 +97,6 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             for one, what, place in held.get(size, ())
             if place not in known
         ]
-
-
-def _passed_on(call: Call) -> list[Call]:
-    """What a call passes on unit by unit."""
-    return call.inputs if call.layer.kind in UNIT_BY_UNIT else []
 
 
 def _moved_by_optimizer(model: ModelFile) -> Iterator[str]:

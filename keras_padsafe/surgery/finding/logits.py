@@ -85,6 +85,11 @@ def _keeps_units(call: Call, size: int, graph: Graph) -> bool:
     return (shape is None or shape[-1:] == [size]) and is_whole
 
 
+def passed_on(call: Call) -> list[Call]:
+    """The calls whose units a call passes on one by one."""
+    return call.inputs if call.layer.kind in UNIT_BY_UNIT else []
+
+
 def leaves_last_axis(key: Any, before: list[Any] | None) -> bool:
     """Whether an index, as recorded, takes all of the last axis."""
     if not isinstance(key, list):

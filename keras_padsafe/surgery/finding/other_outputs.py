@@ -6,7 +6,7 @@ from functools import partial
 from keras_padsafe.facts.operations import UNIT_BY_UNIT
 from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.logits import reshaped_units
+from keras_padsafe.surgery.finding.logits import passed_on, reshaped_units
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
 from keras_padsafe.surgery.finding.vocabulary import (
@@ -69,9 +69,7 @@ def _remedy(layer: LayerNode, size: int, ids: int) -> str:
 
 def _behind(call: Call) -> Iterator[Call]:
     """What makes the numbers that a call takes in."""
-    return reached(
-        call.inputs, lambda one: one.inputs if one.layer.kind in UNIT_BY_UNIT else ()
-    )
+    return reached(call.inputs, passed_on)
 
 
 def _makers(model: ModelFile, draft: Draft) -> Iterator[tuple[Call, int]]:

@@ -97,7 +97,6 @@ class Draft:
         calls: The calls of its tables.
         logits: The calls that make a unit for each id.
         over_ids: The calls whose last axis runs over the ids.
-        short: The calls that make a unit for each id but some.
     """
 
     name: str
@@ -106,7 +105,6 @@ class Draft:
     calls: list[Call]
     logits: list[Call] = field(default_factory=list)
     over_ids: list[Call] = field(default_factory=list)
-    short: list[Call] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
     arrays: list[ArraySite] = field(default_factory=list)
     slots: list[ArraySite] = field(default_factory=list)
