@@ -1,6 +1,6 @@
 """One id space of a model and all that is bound to it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -152,6 +152,10 @@ class Draft:
             if site.path not in known:
                 known.add(site.path)
                 self.config.append(site)
+
+
+Reached = Callable[[Call], list[Draft]]
+"""The vocabularies of which a call takes values."""
 
 
 @dataclass(frozen=True)
