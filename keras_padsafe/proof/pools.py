@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.proof.doors import Door
 from keras_padsafe.proof.find_reach import Part, Reach
 from keras_padsafe.proof.id_change import IdChange
+from keras_padsafe.proof.model_inputs import ModelInput
 
 _MOST, _REAL = 4096, 2
 
@@ -82,62 +83,85 @@ class Pool:
 
 def pool_of(pair: Pair, part: Part, low: int, above: int) -> Pool | None:
     """What places may take but for some ids at both ends; `None`: plain values."""
-    change, one = pair.change, pair.reach.inputs[part.input]
-    moves, is_computed = change is not None and not change.row_map.is_append, False
-    eats = [n for n in part.doors if pair.old[n].kind == "words"]
-    asked_of = [n for n in eats if pair.is_changed(n) or pair.new[n].only_words]
-    old, new = _words(pair.old, eats), _words(pair.new, asked_of or eats)
-    bounds = _bounds(pair, part)
-    sizes = [[doors[n].size for n in bounds] for doors in (pair.old, pair.new)]
-    direct, derived = map(pair.changed_ids, (part.direct, part.derived))
-    beyond: tuple[np.ndarray, ...] = ()
-    if old is not None and new is not None:
-        old = old[[not is_spare(word) for word in old]]
-        if any(pair.old[n].pairs for n in eats):
-            lost = set(old.tolist()).difference(new.tolist())
-            old = old[[lost.isdisjoint(_parts(word)) for word in old.tolist()]]
-        asked = any(map(pair.is_changed, part.doors)) or bool(_new_pads(pair, part))
+    if words := [n for n in part.doors if pair.old[n].kind == "words"]:
+        found = _words_of(pair, part, words)
     elif any(pair.old[n].kind == "buckets" for n in part.doors):
-        numbers = [f"word {n}" if one.is_text else n for n in range(64)]
-        old = new = np.array(numbers, object)
-        asked = False
-    elif sizes[0] and not one.is_text:
-        old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
-        is_computed = bool(moves and derived and not direct)
-        asked = bool(direct or derived) and not is_computed
-        if direct or derived:
-            over, under = _beyond(max(sizes[0] + sizes[1]), one.numpy_dtype)
-            # Of -1 an id may be made that a table has.
-            beyond = (over, under if asked else under[:0])
+        found = _any_values(pair.reach.inputs[part.input].is_text)
+    elif (bounds := _bounds(pair, part)) and not pair.reach.inputs[part.input].is_text:
+        found = _ids_of(pair, part, bounds, low, above)
     else:
         return None
-    if beyond and direct and change:
-        old = old[np.isin(old, change.row_map.kept[1])]
-        both = change.renamed(old)
-        if any(pair.old[n].size < change.row_map.old_size for n in bounds):
-            is_row = np.isin(both, new)  # It is not known which ids such a table lacks.
-            old, both = old[is_row], both[is_row]
-        fresh = np.intersect1d(new, change.row_map.new_ids)
-    else:
-        # What one lookup knows of old is no new word, though another lacks it.
-        known = [word for n in asked_of for word in pair.old[n].words]
-        is_known = _among(new, old) | _among(new, np.array(known, object))
-        fresh, old = new[~is_known], old[_among(old, new)]
-        both = old
-    if eats:  # No word reaches a spare row.
-        fresh = fresh[[not is_spare(word) for word in fresh]]
-        asked = asked and (len(fresh) > 0 or not change or not change.spare)
-    order, others = _spread(len(old)), _spread(len(fresh))
-    fresh = fresh[others]
+    order, others = _spread(len(found.old)), _spread(len(found.fresh))
+    old, new, fresh = found.old[order], found.new[order], found.fresh[others]
     pads = _new_pads(pair, part)
-    is_pad = _among(fresh, np.array([change and change.pad, *pads], object))
-    alone = fresh[~is_pad]
-    if pads and asked:  # A row has some real tokens too.
-        words = [word for word in pads if word is not None]
-        some = [*both[order][:_REAL], *(words or fresh)]
-        fresh = np.array(some, both.dtype)
-    shown = fresh if asked else None
-    return Pool(old[order], both[order], shown, beyond, alone, is_computed)
+    pad = pair.change and pair.change.pad
+    alone = fresh[~_among(fresh, np.array([pad, *pads], object))]
+    if pads and found.is_asked:  # A row has some real tokens too.
+        named = [word for word in pads if word is not None]
+        fresh = np.array([*new[:_REAL], *(named or fresh)], new.dtype)
+    shown = fresh if found.is_asked else None
+    return Pool(old, new, shown, found.beyond, alone, found.is_computed)
+
+
+class _Found(NamedTuple):
+    """The values of a `Pool`, all of them and in their own order.
+
+    `is_asked` says whether those of the new model alone are to be shown.
+    """
+
+    old: np.ndarray
+    new: np.ndarray
+    fresh: np.ndarray
+    is_asked: bool
+    beyond: tuple[np.ndarray, ...] = ()
+    is_computed: bool = False
+
+
+def _words_of(pair: Pair, part: Part, doors: list[int]) -> _Found:
+    asked_of = [n for n in doors if pair.is_changed(n) or pair.new[n].only_words]
+    old, new = _words(pair.old, doors), _words(pair.new, asked_of or doors)
+    old = old[[not is_spare(word) for word in old]]
+    if any(pair.old[n].pairs for n in doors):
+        lost = set(old.tolist()).difference(new.tolist())
+        old = old[[lost.isdisjoint(_parts(word)) for word in old.tolist()]]
+    # What one lookup knows of old is no new word, though another lacks it.
+    known = [word for n in asked_of for word in pair.old[n].words]
+    is_known = _among(new, old) | _among(new, np.array(known, object))
+    fresh = new[~is_known]
+    fresh = fresh[[not is_spare(word) for word in fresh]]  # No word reaches such a row.
+    is_asked = any(map(pair.is_changed, part.doors)) or bool(_new_pads(pair, part))
+    is_asked &= len(fresh) > 0 or not (pair.change and pair.change.spare)
+    both = old[_among(old, new)]
+    return _Found(both, both, fresh, is_asked)
+
+
+def _any_values(is_text: bool) -> _Found:
+    values = np.array([f"word {n}" if is_text else n for n in range(64)], object)
+    return _Found(values, values, values[:0], is_asked=False)
+
+
+def _ids_of(pair: Pair, part: Part, bounds: list[int], low: int, above: int) -> _Found:
+    change = pair.change
+    sizes = [[doors[n].size for n in bounds] for doors in (pair.old, pair.new)]
+    old, new = (np.arange(low, max(min(n) - above, low + 1)) for n in sizes)
+    direct, derived = map(pair.changed_ids, (part.direct, part.derived))
+    if change is None or not (direct or derived):
+        both = np.intersect1d(old, new)
+        return _Found(both, both, np.setdiff1d(new, old), is_asked=False)
+    over, under = _beyond(max(map(max, sizes)), pair.reach.inputs[part.input])
+    if not direct:
+        both, is_computed = np.intersect1d(old, new), not change.row_map.is_append
+        # Of -1 an id may be made that a table has.
+        beyond = (over, under[:0] if is_computed else under)
+        fresh = np.setdiff1d(new, old)
+        return _Found(both, both, fresh, not is_computed, beyond, is_computed)
+    old = old[np.isin(old, change.row_map.kept[1])]
+    both = change.renamed(old)
+    if any(pair.old[n].size < change.row_map.old_size for n in bounds):
+        is_row = np.isin(both, new)  # It is not known which ids such a table lacks.
+        old, both = old[is_row], both[is_row]
+    fresh = np.intersect1d(new, change.row_map.new_ids)
+    return _Found(old, both, fresh, True, (over, under))
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -158,11 +182,9 @@ def _new_pads(pair: Pair, part: Part) -> list[Any]:
     ]
 
 
-def _words(doors: list[Door], numbers: list[int]) -> np.ndarray | None:
+def _words(doors: list[Door], numbers: list[int]) -> np.ndarray:
     """Words on which all of these lookups agree, or else of the first."""
     lists = [doors[n].words for n in numbers]
-    if not lists:
-        return None
     common = set(lists[0]).intersection(*lists)
     return np.array([w for w in lists[0] if not common or w in common], object)
 
@@ -185,8 +207,9 @@ def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.array([value in known for value in values.tolist()], bool)
 
 
-def _beyond(first: int, dtype: str) -> tuple[np.ndarray, ...]:
+def _beyond(first: int, one: ModelInput) -> tuple[np.ndarray, ...]:
     """Ids from one on, and those below 0, near and far, as an input can hold them."""
+    dtype = one.numpy_dtype
     far = np.unique(np.geomspace(1, 1 << 23, 48).astype(np.int64))
     is_whole = np.dtype(dtype).kind in "iu"
     most = np.iinfo(dtype).max if is_whole else 1 << 24

@@ -21,6 +21,14 @@ from keras_padsafe.proof.load_models import ModelFailed
 from keras_padsafe.proof.pools import NotShown, Pair
 from keras_padsafe.proof.prove_uses import NAME as USES
 from keras_padsafe.proof.prove_uses import prove_uses
+from keras_padsafe.proof.rows_read import (
+    looked_up,
+    moved_beyond,
+    not_computed,
+    not_moved,
+    not_seen,
+    without_row,
+)
 from keras_padsafe.proof.run_model import run_model, tolerance
 from keras_padsafe.proof.samples import Sampler
 
@@ -120,16 +128,16 @@ def _compare_old(
             return [Check(_OLD, "failed", detail, total.gap or None)]
         note = _not_grown(new, change)
     if detail := (
-        _not_seen(pair, watch, change)
-        or _not_moved(pair, watch, change)
-        or _not_computed(pair, change, sampler)
+        not_seen(pair, watch, change)
+        or not_moved(pair, watch, change)
+        or not_computed(pair, change, sampler)
     ):
         return [Check(_OLD, "skipped", detail)]
-    if detail := _moved_beyond(pair, sampler):
+    if detail := moved_beyond(pair, sampler):
         return [Check(_OLD, "failed", detail)]
     if not total.compared:
         return [Check(_OLD, "skipped", "the old model gives no finite output")]
-    if seen := _looked_up(pair, watch):
+    if seen := looked_up(pair, watch):
         found, size = min(map(len, seen)), change.row_map.old_size
         note = f"; {found} of {size} ids looked up{note}"
     if empty := [one.name for one in pair.reach.inputs if not one.places]:
@@ -207,112 +215,6 @@ def _not_grown(outputs: list[np.ndarray], change: IdChange) -> str:
     )
 
 
-def _moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
-    """What is wrong where a model brings ids that no table has into range by itself.
-
-    Those that it does not bring there read one row that both models have, so that what
-    is computed of them is the same.
-    """
-    for batch in sampler.beyond_samples():
-        before = Watch(pair.old, instead=pair.last_kept(0))
-        after = Watch(pair.new, instead=pair.last_kept(1))
-        try:
-            for model, watch in ((pair.before, before), (pair.after, after)):
-                with watch.watching():
-                    run_model(model, batch)
-        except ModelFailed:  # They go straight into something that is not watched.
-            continue
-        for number in range(len(pair.old)):
-            both = before.seen(number), after.seen(number)
-            if detail := _moved(pair, number, *both):
-                return detail
-    return None
-
-
-def _moved(
-    pair: Pair, number: int, old: np.ndarray | None, new: np.ndarray | None
-) -> str | None:
-    """What is wrong at one door, from the rows that these ids reach there."""
-    change, door = pair.change, pair.old[number]
-    if change is None or old is None or new is None or old.shape != new.shape:
-        return None
-    is_row, rows = (old >= 0) & (old < door.size), old
-    lost = np.zeros(old.shape, bool)
-    if pair.is_changed(number):
-        lost = is_row & ~np.isin(old, change.row_map.kept[1])
-        rows = change.renamed(np.where(is_row, old, 0).astype(int))
-    if door.kind != "ids" or not (moved := old[is_row & (lost | (rows != new))]).size:
-        return None
-    detail = (
-        "the model maps ids that no table has into its range, and they now reach other "
-        f"rows ({door.path})"
-    )
-    last = door.size - 1
-    if set(moved.tolist()) != {last}:
-        return detail
-    remedy = f"keep id {last} too"
-    if change.row_map.is_append:
-        remedy = f"put new ones before it: at={last} (--at {last})"
-    elif not lost.any():
-        remedy = "give it the last of the new ids"
-    return (
-        f"{detail}. If the last row stands for unknown ids, {remedy}. If no such id is "
-        "ever given, pass proof=False (--no-proof)"
-    )
-
-
-def _not_moved(pair: Pair, watch: Watch, change: IdChange) -> str | None:
-    """What is to say of a table where no id was looked up that has another number."""
-    moved = np.intersect1d(change.moved, change.row_map.kept[1])
-    for number in pair.changed_ids(tuple(watch.entered)) if moved.size else ():
-        seen = watch.seen(number)
-        if seen is not None and not np.isin(seen, moved).any():
-            return (
-                "none of the ids that have other numbers now was looked up in "
-                f"{pair.old[number].path}. Compare the outputs on your own batches"
-            )
-    return None
-
-
-def _not_computed(pair: Pair, change: IdChange, sampler: Sampler) -> str | None:
-    """What is to say where not all ids that moved were computed of an input."""
-    if sampler.computed is None:
-        return None
-    watch, alone = Watch(pair.old), sampler.computed_alone(change.moved)
-    if alone is None:
-        return sampler.computed
-    batch, part = alone
-    with watch.watching():
-        run_model(pair.before, batch)
-    seen = [watch.seen(number) for number in pair.changed_ids(part.derived)]
-    is_whole = all(s is not None and np.isin(change.moved, s).all() for s in seen)
-    return None if is_whole else sampler.computed
-
-
-def _looked_up(pair: Pair, watch: Watch) -> list[set[int]]:
-    """The ids that were seen to enter each table of the vocabulary."""
-    numbers = pair.changed_ids(tuple(watch.entered))
-    entered = [watch.seen(number) for number in numbers]
-    return [set() if ids is None else set(np.unique(ids).tolist()) for ids in entered]
-
-
-def _not_seen(pair: Pair, watch: Watch, change: IdChange) -> str | None:
-    """Which tables of the vocabulary no ids were seen to enter."""
-    missing = []
-    for path in sorted(change.tables):
-        of_it = [n for n, d in enumerate(pair.old) if d.is_of(frozenset((path,)))]
-        entered = [watch.seen(n) for n in of_it]
-        if not of_it or any(ids is None or not ids.size for ids in entered):
-            missing.append(pair.old[of_it[0]].path if of_it else path)
-    if not missing:
-        return None
-    return (
-        f"no ids were seen at {', '.join(missing)}. Ids are seen where a layer of "
-        "Keras or `keras.ops.take(table, ids, axis=0)` looks them up, outside of "
-        "compiled loops. Compare the outputs on your own batches"
-    )
-
-
 def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
     try:
         batches = list(sampler.new_samples())
@@ -332,7 +234,7 @@ def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
                 outputs += run_model(pair.after, batch)
         except ModelFailed as error:
             return Check(_NEW, "failed", str(error))
-        seen = asked.intersection(*_looked_up(pair, watch))
+        seen = asked.intersection(*looked_up(pair, watch))
         if not seen:
             detail = f"no new id of {name} was looked up"
             return Check(_NEW, "skipped", detail)
@@ -344,27 +246,9 @@ def _check_new(pair: Pair, change: IdChange, sampler: Sampler) -> Check:
             "for the inputs that were made up, old ids give no finite outputs either"
         )
         return Check(_NEW, "skipped", detail)
-    if detail := _without_row(pair, asked, sampler):
+    if detail := without_row(pair, asked, sampler):
         return Check(_NEW, "skipped", detail)
     return Check(_NEW, "passed", f"all finite; {len(every)} new ids looked up")
-
-
-def _without_row(pair: Pair, asked: set[int], sampler: Sampler) -> str | None:
-    """What is to say where a new id reads the row of another."""
-    if not sampler.feeds_new_ids:
-        return None
-    watch, count = Watch(pair.new), 0
-    with watch.watching():
-        for batch, rows in sampler.each_alone(new=True, most=_MOST_ALONE):
-            run_model(pair.after, batch)
-            count += rows
-    read = max((len(asked & ids) for ids in _looked_up(pair, watch)), default=count)
-    if read >= count:  # Or no table is looked up by ids.
-        return None
-    return (
-        f"{count - read} of {count} new ids that were tried read no row of their own, "
-        "but that of another id. If that is meant, pass proof=False (--no-proof)"
-    )
 
 
 def all_finite(outputs: list[np.ndarray]) -> bool:
