@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 
+from keras_padsafe.facts.operations import COLUMNS
 from keras_padsafe.proof.run_model import as_numpy
 
 
@@ -82,12 +83,13 @@ def find_doors(
             doors.append(door)
             owned |= {id(variable) for variable in layer.variables}
         for operation in getattr(layer, "operations", []):
-            own = isinstance(operation, keras.Layer)
-            kind = "" if own else type(operation).__name__
+            kind = type(operation).__name__
+            if isinstance(operation, keras.Layer):
+                continue
             if kind == "NotEqual":
                 doors.append(Door(operation, "values", "?"))
-            elif kind in ("OneHot", "MultiHot"):
-                size, name = operation.num_classes, operation.name
+            elif key := COLUMNS.get(kind):
+                size, name = getattr(operation, key), operation.name
                 doors.append(Door(operation, "ids", name, size, makes_columns=True))
     doors += [  # A layer of the user's own might look these up.
         Door(

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_padsafe.compat import compute_output_spec
+from keras_padsafe.facts.operations import COLUMNS
 from keras_padsafe.skeleton.build import Skeleton
 from keras_padsafe.skeleton.on_ids import indexed_rows
 from keras_padsafe.skeleton.watch_indexed import (
@@ -90,9 +91,9 @@ def look_inside(skeleton: Skeleton) -> Inside:
 def _columns(group: str, layer: Any) -> Iterator[tuple[str, int]]:
     """How many columns of ids are made in a graph, or by a layer for what holds it."""
     for operation in getattr(layer, "operations", ()):
-        own = isinstance(operation, keras.Layer)
-        if not own and type(operation).__name__ in ("OneHot", "MultiHot"):
-            yield group, operation.num_classes
+        key = COLUMNS.get(type(operation).__name__)
+        if key and not isinstance(operation, keras.Layer):
+            yield group, getattr(operation, key)
     if isinstance(layer, keras.layers.CategoryEncoding):
         yield group.rpartition("/")[0], layer.num_tokens
 
