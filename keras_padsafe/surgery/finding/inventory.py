@@ -20,10 +20,7 @@ from keras_padsafe.surgery.finding.claims import check_claims, read_claims
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
 from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
-from keras_padsafe.surgery.finding.held_in_training import (
-    find_held_in_training,
-    training_objects,
-)
+from keras_padsafe.surgery.finding.held_in_training import find_held_in_training
 from keras_padsafe.surgery.finding.held_words import bind_held_words
 from keras_padsafe.surgery.finding.id_sources import changers
 from keras_padsafe.surgery.finding.model_file import ModelFile
@@ -33,6 +30,7 @@ from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs
 from keras_padsafe.surgery.finding.other_uses import bind_other_uses
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
+from keras_padsafe.surgery.finding.training_objects import training_objects
 from keras_padsafe.surgery.finding.unknown_layers import (
     own_classes,
     unknown_layers,
