@@ -2,6 +2,7 @@
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.errors import SurgeryError
+from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.claims import Also, counts_of
@@ -15,13 +16,20 @@ from keras_padsafe.surgery.finding.shown_tables import (
     unnumbered,
 )
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
-from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, Draft, doubt_of
+from keras_padsafe.surgery.finding.vocabulary import (
+    IN_KERAS,
+    Doubt,
+    Draft,
+    doubt_of,
+    near,
+)
 
 
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds the arrays that the user says belong, and the numbers that count them."""
     owners = {s.path: d.name for d in drafts for t in d.tables for s in t.arrays}
     _check_without(model, drafts)
+    _add_said_numbers(model, drafts)
     for vocabulary in drafts:
         bound = {site.path: site.axis for site in vocabulary.arrays}
         for layer, array, claims in model.claimed:
@@ -45,6 +53,24 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
                 vocabulary.unexplained.append(on_two_axes(layer, array.path))
             vocabulary.layers.append(layer.name)
             _add_numbers(model, layer, array, claim, vocabulary)
+
+
+def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
+    """Adds numbers that no array follows to each vocabulary that they may count."""
+    for claim in model.claims.numbers:
+        [(place, count)] = claim.first(model.root)
+        exact = [draft for draft in drafts if draft.size == count]
+        fitting = exact or [draft for draft in drafts if count in near(draft.size)]
+        if drafts and not fitting:
+            sizes = sorted({draft.size for draft in drafts})
+            raise SurgeryError(
+                f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} is "
+                f"{count}. Found: vocabularies of {', '.join(map(str, sizes))} ids. "
+                "Expected: a number that is as large as one of them, or one off."
+            )
+        for draft in fitting:
+            reason = f"said: --also {claim.text}"
+            draft.add_config([ConfigSite(place, count, "table", reason)])
 
 
 def _role(model: ModelFile, vocabulary: Draft, array: StoredArray) -> str | None:

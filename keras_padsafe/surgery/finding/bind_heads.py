@@ -36,6 +36,8 @@ from keras_padsafe.surgery.finding.vocabulary import (
     Reached,
     adding,
     doubt_of,
+    how_near,
+    lacking,
     leaving,
     near,
     settling,
@@ -184,18 +186,18 @@ def _settle(
 
 
 def _near(layer: LayerNode, head: Holding, size: int) -> Doubt:
-    """A head with one unit more than there are ids, as for a blank, or one fewer."""
-    how = "more" if head.size > size else "fewer"
+    """A head with one unit more than there are ids, as for a blank, or some fewer."""
     first, remedy = head.arrays[0], f"{leaving(layer.name)} if they are not. If they "
     remedy += "are, it cannot be grown in the file: grow it in Keras"
     if head.size < size and first.size == head.size:
+        claim = f"{layer.name}:{first.axis}{lacking(head.size, size)}"
         remedy = (
-            f"{adding(f'{layer.name}:{first.axis}::ID')} with the id that has no unit, "
-            f"if they are; --leave {layer.name} (leave='{layer.name}') if not"
+            f"{adding(claim)} with each id that has no unit, if they are; --leave "
+            f"{layer.name} (leave='{layer.name}') if not"
         )
     return doubt_of(
         layer,
-        f"has {head.size} units, one {how} than there are ids: they may be scores of "
+        f"has {head.size} units, {how_near(head.size, size)}: they may be scores of "
         "the ids",
         remedy,
     )

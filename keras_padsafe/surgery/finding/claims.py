@@ -1,9 +1,9 @@
 """What the user says of arrays that nothing in the file explains."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, takewhile
+from itertools import chain, islice, takewhile
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.arguments import read_texts
@@ -14,6 +14,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.heads import head_of
+from keras_padsafe.surgery.finding.training_objects import training_objects
 
 _AXIS = re.compile("[0-9]{1,3}")
 _IDS = re.compile("([0-9]{1,9})(,[0-9]{1,9})*")
@@ -43,16 +44,52 @@ class Also:
 
 
 @dataclass(frozen=True)
+class AlsoNumber:
+    """`NAME::KEY`: this number counts the ids, though no array follows it.
+
+    Attributes:
+        text: What was written.
+        place: The layer, or the loss or metric.
+        key: Its configuration key.
+    """
+
+    text: str
+    place: str
+    key: str
+
+    def first(self, root: LayerNode) -> list[tuple[ConfigPath, int]]:
+        """The number that it means, if there is one: the nearest."""
+        return [*islice(self._counts(root), 1)]
+
+    def _counts(self, root: LayerNode) -> Iterator[tuple[ConfigPath, int]]:
+        for one in training_objects(root):
+            found = places_of(self.key, one.config, (*one.path, "config"))
+            for place in found if one.name == self.place else ():
+                if is_count(count := value_at(root.serialized, place)):
+                    yield place, count
+        for layer in root.walk():
+            if self.place in (layer.name, layer.weights_path):
+                yield from (found[1:] for found in counts_of(layer, self.key))
+
+
+@dataclass(frozen=True)
 class Claims:
     """All that the user said.
 
     Attributes:
         also: Arrays that belong to the vocabulary.
-        leave: Layers, groups or arrays that do not.
+        numbers: Numbers that do.
+        leave: Layers, groups, arrays or numbers that do not.
     """
 
     also: tuple[Also, ...] = ()
+    numbers: tuple[AlsoNumber, ...] = ()
     leave: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What was written of what belongs to the vocabulary."""
+        return tuple(claim.text for claim in (*self.also, *self.numbers))
 
     def leaves(self, layer: LayerNode, path: str = "") -> bool:
         """Whether the user said to leave alone this layer, or this array of it.
@@ -62,6 +99,11 @@ class Claims:
         """
         around = (n for n in layer.outwards() if n is layer or n.parent is not None)
         return any(self.leaves_table(node, path) for node in around)
+
+    def leaves_number(self, place: ConfigPath, root: LayerNode) -> bool:
+        """Whether the user said to leave alone this number of config.json."""
+        said = filter(None, map(_read_number, self.leave))
+        return any(place == found for one in said for found, _ in one.first(root))
 
     def leaves_table(
         self, layer: LayerNode, path: str, *, is_inside: bool = False
@@ -105,10 +147,12 @@ def read_claims(also: Iterable[str], leave: Iterable[str]) -> Claims:
     """Parses what came from `also=` and `leave=`, or from the command line.
 
     Raises:
-        SurgeryError: if a claim is not of the form `LAYER:AXIS[:KEY[:IDS]]`.
+        SurgeryError: if a claim is of neither form.
     """
+    said = [_read_also(text) for text in read_texts(also, "also")]
     return Claims(
-        tuple(_read_also(text) for text in read_texts(also, "also")),
+        tuple(claim for claim in said if isinstance(claim, Also)),
+        tuple(claim for claim in said if isinstance(claim, AlsoNumber)),
         read_texts(leave, "leave"),
     )
 
@@ -116,24 +160,23 @@ def read_claims(also: Iterable[str], leave: Iterable[str]) -> Claims:
 def renamed_claim(text: str, new_id: Callable[[int], int | None]) -> str:
     """A claim for a file in which ids have other numbers, or none."""
     claim = _read_also(text)
-    if not claim.without:
+    if isinstance(claim, AlsoNumber) or not claim.without:
         return text
     new = sorted(id_ for id_ in map(new_id, claim.without) if id_ is not None)
     ids = ",".join(map(str, new))
     return ":".join([claim.place, str(claim.axis), claim.key or "", ids]).rstrip(":")
 
 
-def check_claims(
-    claims: Claims, root: LayerNode, archive: Archive, others: Collection[str]
-) -> None:
-    """Refuses a claim on a layer or array that the model does not have.
-
-    `others` can be left alone as well.
-    """
+def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
+    """Refuses a claim on a layer, an array or a number that the model does not have."""
+    trained = {one.name for one in training_objects(root)}
+    numbers = [("also", number) for number in claims.numbers]
+    numbers += [("leave", one) for text in claims.leave if (one := _read_number(text))]
     said = [("also", claim.place) for claim in claims.also]
-    said += [("leave", place) for place in claims.leave if place not in others]
+    said += [(argument, number.place) for argument, number in numbers]
+    said += [("leave", place) for place in claims.leave if not _read_number(place)]
     for argument, place in said:
-        named = _named_arrays(place, root)
+        named = place in trained or _named_arrays(place, root)
         if not named and all(layer.name != place for layer in root.walk()):
             names = sorted({layer.name for layer in root.walk() if layer.arrays})
             raise SurgeryError(
@@ -143,6 +186,13 @@ def check_claims(
             )
     for claim in claims.also:
         _check_also(claim, _named_arrays(claim.place, root), archive)
+    for argument, number in numbers:
+        if not number.first(root):
+            raise SurgeryError(
+                f"{archive.path}: {argument}: {number.text!r}: no configuration key "
+                f"{number.key!r} of {number.place!r} counts anything. Expected: the "
+                "key of a number."
+            )
 
 
 def _named_arrays(place: str, root: LayerNode) -> list[tuple[LayerNode, StoredArray]]:
@@ -202,19 +252,28 @@ def counts_of(
             yield next(inside), place, count
 
 
-def _read_also(text: str) -> Also:
+def _read_also(text: str) -> Also | AlsoNumber:
     place, _, rest = text.partition(":")
     axis, _, rest = rest.partition(":")
     key, colon, ids = rest.partition(":")
+    if number := _read_number(text):
+        return number
     if not place or not _AXIS.fullmatch(axis) or (colon and not _IDS.fullmatch(ids)):
         raise SurgeryError(
             f"also: {text!r} is not understood. Expected: LAYER:AXIS, as "
             "'token_table:0', or LAYER:AXIS:KEY with the configuration key that "
             "holds the size, as 'token_table:0:vocab_size'; and after one more colon "
-            "the ids that have no entry there, as 'scores:1::0'."
+            "the ids that have no entry there, as 'scores:1::0'. Of what has no array, "
+            "NAME::KEY, as 'masker::vocab_size'."
         )
     without = tuple(sorted({int(id_) for id_ in ids.split(",") if id_}))
     return Also(text, place, int(axis), key or None, without)
+
+
+def _read_number(text: str) -> AlsoNumber | None:
+    place, _, key = text.partition("::")
+    is_one = place and key and ":" not in place + key
+    return AlsoNumber(text, place, key) if is_one else None
 
 
 def _names(place: str, layer: LayerNode, path: str) -> bool:

@@ -126,6 +126,31 @@ def _tell_own(
                     vocabulary.own_lists.append(place)
                 elif type(value) is int and 0 <= value < size:
                     vocabulary.own_numbers.append((place, value))
+                elif type(value) is int and value == size:
+                    vocabulary.unexplained += _counts_nothing(model, layer, place, size)
+
+
+def _counts_nothing(
+    model: ModelFile, layer: LayerNode, place: ConfigPath, count: int
+) -> Iterator[Doubt]:
+    """A number as large as the vocabulary that nothing in the file follows."""
+    asking, claims = model.asking, model.claims
+    if (
+        asking is None
+        or claims.leaves(layer)
+        or claims.leaves_number(place, model.root)
+    ):
+        return
+    found = asking.vary((place,))
+    if found.problem or found.changed or found.counters or found.outputs:
+        return
+    flag = f"{layer.name}::{asking.flag_key(place)}"
+    yield doubt_of(
+        layer,
+        f"holds {config_key(place)}={count}, as many as there are ids, and nothing in "
+        "the file follows it, so nothing shows whether it counts them",
+        settling(flag, flag),
+    )
 
 
 def _own_values(

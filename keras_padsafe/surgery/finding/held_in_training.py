@@ -12,6 +12,7 @@ from keras_padsafe.facts.optimizer_layout import MOVES_ALL
 from keras_padsafe.saved_model.config_path import (
     ConfigPath,
     config_key,
+    value_at,
     walk_values,
 )
 from keras_padsafe.saved_model.graph import reached
@@ -23,7 +24,7 @@ from keras_padsafe.surgery.finding.training_objects import (
     TrainingObject,
     training_objects,
 )
-from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, leaving, near
+from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, adding, leaving, near
 
 
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
@@ -67,13 +68,20 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
                 one.name,
                 f"{one.class_name} {one.name!r} holds {what}. Only training runs it, "
                 "so a proof could not show it",
-                f"{leaving(one.name)} if it does not, or if you replace it before "
-                "you train the new model",
+                _remedy(one, place),
             )
-            for size in near(draft.size)
+            for size in near(draft.size, most=1)
             for one, what, place in held.get(size, ())
             if place not in known
         ]
+
+
+def _remedy(one: TrainingObject, place: ConfigPath) -> str:
+    leave = f"{leaving(one.name)} if it does not, or if you replace it before you train"
+    if isinstance(value_at(one.config, place[len(one.path) + 1 :]), list):
+        return leave
+    claim = f"{one.name}::{config_key(place[len(one.path) + 1 :])}"
+    return f"{adding(claim)} if it does. {leave}"
 
 
 def _moved_by_optimizer(model: ModelFile) -> Iterator[str]:

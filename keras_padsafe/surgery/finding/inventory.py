@@ -30,7 +30,6 @@ from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs
 from keras_padsafe.surgery.finding.other_uses import bind_other_uses
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
-from keras_padsafe.surgery.finding.training_objects import training_objects
 from keras_padsafe.surgery.finding.unknown_layers import (
     own_classes,
     unknown_layers,
@@ -97,7 +96,7 @@ def read_inventory(
     """The inventory of an open archive; `inspect` says what it holds."""
     claims, ask = read_claims(also, leave), read_flag(ask, "ask")
     root = read_layer_tree(archive)
-    check_claims(claims, root, archive, {one.name for one in training_objects(root)})
+    check_claims(claims, root, archive)
     model = ModelFile(archive, root, read_graph(root), claims)
     unknown = [*unknown_layers(root), *claims.uncounted(root)]
     tables = [
@@ -141,7 +140,7 @@ def _inventory(
         near_tables=(not drafts and doubts) or tuple(find_near_tables(model, drafts)),
         asked=needs_proof,
         notes=tuple(_own_classes(root) if model.asking is None else ()),
-        also=tuple(claim.text for claim in model.claims.also),
+        also=model.claims.texts,
         leave=model.claims.leave,
         ask=ask,
         state=archive.state,

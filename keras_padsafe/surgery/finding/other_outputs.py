@@ -12,6 +12,8 @@ from keras_padsafe.surgery.finding.unknown_layers import is_own_class
 from keras_padsafe.surgery.finding.vocabulary import (
     Draft,
     doubt_of,
+    how_near,
+    lacking,
     leaving,
     near,
     settling,
@@ -39,23 +41,16 @@ def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
                 doubt_of(
                     layer,
                     f"gives {size} numbers to an output of the model, "
-                    f"{_how_many(size, draft.size)}: they may be scores of the ids",
+                    f"{how_near(size, draft.size)}: they may be scores of the ids",
                     _remedy(layer, size, draft.size),
                 )
             )
 
 
-def _how_many(size: int, ids: int) -> str:
-    if size == ids:
-        return "as many as there are ids"
-    return f"one {'more' if size > ids else 'fewer'} than there are ids"
-
-
 def _remedy(layer: LayerNode, size: int, ids: int) -> str:
     """How to say whether a layer makes scores: by its arrays that have one for each."""
-    lacking = "::ID" if size < ids else ""
     claims = [
-        f"{array.path}:{array.shape.index(size)}{lacking}"
+        f"{array.path}:{array.shape.index(size)}{lacking(size, ids)}"
         for array in layer.arrays.values()
         if size in array.shape
     ]

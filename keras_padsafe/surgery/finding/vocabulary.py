@@ -47,12 +47,30 @@ def doubt_of(layer: LayerNode, problem: str, remedy: str) -> Doubt:
     return Doubt(layer.name, what, remedy)
 
 
-_FEW = 6  # With so few ids chance makes any number near.
+_APART, _MOST_FEWER = 7, 4  # With few ids chance makes any number near.
 
 
-def near(size: int) -> tuple[int, ...]:
-    """Numbers that may count the ids: padding may have no unit, or a blank one."""
-    return (size,) if size <= _FEW else (size, size - 1, size + 1)
+def near(size: int, most: int = _MOST_FEWER) -> tuple[int, ...]:
+    """Numbers that may count the ids: a blank may be more, special ones fewer.
+
+    The larger the vocabulary, the more of them, down to `most` fewer.
+    """
+    fewer = min(size // _APART, most)
+    return (*range(size, size - fewer - 1, -1), *([size + 1] if fewer else []))
+
+
+def how_near(units: int, ids: int) -> str:
+    """A number that is near, in words."""
+    gap = abs(units - ids)
+    by = "one" if gap == 1 else str(gap)
+    how = f"{by} more than" if units > ids else f"{by} fewer than"
+    return f"{how if gap else 'as many as'} there are ids"
+
+
+def lacking(units: int, ids: int) -> str:
+    """How a claim ends that has no entry for some ids."""
+    missing = ids - units
+    return "::" + ",".join(["ID"] * missing) if missing > 0 else ""
 
 
 IN_KERAS = "It cannot be grown in the file: grow it in Keras"
