@@ -41,6 +41,17 @@ def test_a_head_of_nearly_as_many_units_is_asked_about(
     assert kernel.shape == (DIM, SIZE + gap)
 
 
+def test_a_head_may_lack_several_ids(tmp_path: Path) -> None:
+    size, source = 30, tmp_path / "old.keras"
+    _model(size, gap=-2).save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="2 fewer than") as asked:
+        grow(source, rows=ADDED)
+    assert "--also scores:1::ID,ID" in str(asked.value)
+    report = grow(source, rows=ADDED, also="scores:1::0,29", proof=True)
+    assert report.certificate is not None
+    assert report.certificate.passed
+
+
 def test_few_classes_are_near_no_number_of_ids() -> None:
     model = keras.Sequential(
         [keras.Input((5,), dtype="int32"), layers.Embedding(3, DIM), layers.Dense(2)]

@@ -120,40 +120,15 @@ def _tell_own(
     size = vocabulary.size
     for layer in filter(is_own_class, model.layers):
         for key, held in layer.config.items():
-            for place, value in _own_values(held, (*layer.path, "config", key), known):
+            for place, value in own_values(held, (*layer.path, "config", key), known):
                 listed = words_in(value)
                 if listed and size - _NEARLY <= len(listed.words) <= size:
                     vocabulary.own_lists.append(place)
                 elif type(value) is int and 0 <= value < size:
                     vocabulary.own_numbers.append((place, value))
-                elif type(value) is int and value == size:
-                    vocabulary.unexplained += _counts_nothing(model, layer, place, size)
 
 
-def _counts_nothing(
-    model: ModelFile, layer: LayerNode, place: ConfigPath, count: int
-) -> Iterator[Doubt]:
-    """A number as large as the vocabulary that nothing in the file follows."""
-    asking, claims = model.asking, model.claims
-    if (
-        asking is None
-        or claims.leaves(layer)
-        or claims.leaves_number(place, model.root)
-    ):
-        return
-    found = asking.vary((place,))
-    if found.problem or found.changed or found.counters or found.outputs:
-        return
-    flag = f"{layer.name}::{asking.flag_key(place)}"
-    yield doubt_of(
-        layer,
-        f"holds {config_key(place)}={count}, as many as there are ids, and nothing in "
-        "the file follows it, so nothing shows whether it counts them",
-        settling(flag, flag),
-    )
-
-
-def _own_values(
+def own_values(
     value: Any, place: ConfigPath, known: Collection[ConfigPath]
 ) -> Iterator[tuple[ConfigPath, Any]]:
     """The values there, but for what is known, in a list of words, or in an object."""
@@ -164,7 +139,7 @@ def _own_values(
     if isinstance(value, dict | list) and words_in(value) is None:
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
-            yield from _own_values(inner, (*place, key), known)
+            yield from own_values(inner, (*place, key), known)
 
 
 def _constants(model: ModelFile) -> dict[int, list[tuple[Call, tuple[int, ...]]]]:

@@ -20,7 +20,7 @@ def id_sources(calls: Iterable[Call]) -> list[tuple[LayerNode, bool]]:
 
 def changers(calls: Iterable[Call]) -> list[LayerNode]:
     """What may have made other ids of those that enter a table."""
-    made_by = _made_by(_fed(calls))
+    made_by = _made_by(fed(calls))
     return list(dict.fromkeys(c.layer for c, _ in made_by if not _is_source(c)))
 
 
@@ -52,14 +52,14 @@ def _is_source(call: Call) -> bool:
     return call.layer.kind in LOOKUPS | BINS | {"InputLayer"}
 
 
-def _fed(calls: Iterable[Call]) -> list[Call]:
+def fed(calls: Iterable[Call]) -> list[Call]:
     """What is fed to the calls of a table, first arguments only."""
     return [call.inputs[0] for call in calls if call.inputs and not is_reverse(call)]
 
 
 def sources_of_table(calls: list[Call]) -> list[tuple[LayerNode, bool]]:
     """The sources of what is fed to the calls of a table, first arguments only."""
-    return id_sources(_fed(calls))
+    return id_sources(fed(calls))
 
 
 def is_reverse(call: Call) -> bool:

@@ -1,0 +1,174 @@
+"""Numbers that may count the ids though no array follows them: asked about, said."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_padsafe as kp
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+
+from .reference import assert_old_rows_kept, assert_same_structure, save
+from .saved import read
+from .test_asked import Configured, grow
+from .zoo import ADDED, DIM, GROWN, SIZE, ids, table
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+register = keras.saving.register_keras_serializable("tests.numbers")
+
+
+@register
+class Unknown(Configured):
+    """Ids that no table has become the unknown one."""
+
+    def __init__(self, options: dict[str, int], **more: Any) -> None:
+        super().__init__({"options": options}, **more)
+
+    def call(self, x: Any) -> Any:
+        return ops.where(x < self.own["options"]["words"], x, 1)
+
+
+@register
+class Bounded(keras.losses.Loss):
+    """Knows the number of ids."""
+
+    def __init__(self, words: int, name: str = "bounded") -> None:
+        super().__init__(name=name)
+        self.words = words
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.square(y_pred)) / self.words
+
+    def get_config(self) -> dict[str, Any]:
+        return {"words": self.words, "name": self.name}
+
+
+def _model(size: int) -> keras.Model:
+    known = Unknown({"words": size, "seed": 5}, name="unknown")(x := ids())
+    return keras.Model(x, layers.Dense(2)(table(size)(known)))
+
+
+def test_a_number_that_nothing_follows_is_asked_about(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    save(_model, SIZE, source)
+    with pytest.raises(AmbiguousVocabularyError, match=f"words={SIZE}.*nothing") as one:
+        grow(source, rows=ADDED)
+    assert "seed" not in str(one.value)
+    flag = "unknown::config.layers[1].config.options.words"
+    assert f"--also {flag}" in str(one.value)
+    assert f"--leave {flag}" in str(one.value)
+    grow(source, rows=ADDED, leave=flag, proof=False)
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert config["options"] == {"words": SIZE, "seed": 5}
+
+
+@pytest.mark.parametrize("place", ["options", "config.layers[1].config.options"])
+def test_a_number_that_is_said_to_count_grows(place: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(_model, SIZE, source)
+    save(_model, GROWN, tmp_path / "larger.keras")
+    report = grow(source, rows=ADDED, also=f"unknown::{place}.words")
+    assert report.certificate is not None
+    assert report.certificate.passed
+    assert_same_structure(read(target), read(tmp_path / "larger.keras"))
+    assert_old_rows_kept(report.plan, read(source), read(target))
+
+
+def test_its_growth_is_replayed_and_undone(tmp_path: Path) -> None:
+    source, again, back = (
+        tmp_path / name for name in ("a.keras", "b.keras", "c.keras")
+    )
+    save(_model, SIZE, source)
+    plan = grow(source, rows=ADDED, also="unknown::options.words").plan
+    plan = kp.surgery.Plan.from_json(plan.to_json())
+    kp.surgery.apply_plan(plan, source, again)
+    kp.surgery.apply_plan(plan.inverse(), again, back)
+    assert read(back).config == read(source).config
+    before, after = read(source).arrays, read(back).arrays
+    assert all(np.array_equal(before[path], after[path]) for path in before)
+
+
+def test_a_number_of_a_loss_can_be_said(tmp_path: Path) -> None:
+    source, head = tmp_path / "old.keras", layers.Dense(SIZE)(table(SIZE)(x := ids()))
+    model = keras.Model(x, head)
+    model.compile("sgd", Bounded(SIZE))
+    model.save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="--also bounded::words"):
+        grow(source, rows=ADDED)
+    grow(source, rows=ADDED, also="bounded::words")
+    loss = read(tmp_path / "new.keras").config["compile_config"]["loss"]
+    assert loss["config"]["words"] == GROWN
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        ({"also": "unknown::sizes"}, "no configuration key 'sizes'"),
+        ({"leave": "unknown::sizes"}, "no configuration key 'sizes'"),
+        ({"also": "nothing::words"}, "no layer or array is called"),
+        ({"also": "unknown::options.seed"}, "is 5. Found: vocabularies of 13 ids"),
+    ],
+)
+def test_a_number_that_cannot_count_is_refused(
+    claim: dict[str, str], why: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "old.keras"
+    save(_model, SIZE, source)
+    with pytest.raises(SurgeryError, match=why):
+        grow(source, rows=ADDED, **claim)
+
+
+def test_a_width_of_the_model_is_no_number_of_ids(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+
+    @keras.saving.register_keras_serializable("tests.numbers")
+    class Wide(Configured):
+        """Has as many features as there are ids."""
+
+        def __init__(self, width: int, **options: Any) -> None:
+            super().__init__({"width": width}, **options)
+            self.up, self.down = layers.Dense(width), layers.Dense(DIM)
+
+        def build(self, shape: Any) -> None:
+            self.up.build(shape)
+            self.down.build((*shape[:-1], self.own["width"]))
+
+        def call(self, x: Any) -> Any:
+            return self.down(self.up(x))
+
+    wide = Wide(SIZE)(table(SIZE)(x := ids()))
+    keras.Model(x, layers.Dense(2)(wide)).save(source)
+    assert grow(source, rows=ADDED).plan.new_size == GROWN
+
+
+def _clipped(size: int) -> keras.Model:
+    known = ops.clip(x := ids(), 0, size - 1)
+    return keras.Model(x, layers.Dense(2)(table(size)(known)))
+
+
+def test_a_bound_in_front_of_a_table_is_asked_about(tmp_path: Path) -> None:
+    """It grows if that is said; the last row stays the last where new ids go before."""
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(_clipped, SIZE, source)
+    save(_clipped, GROWN, tmp_path / "larger.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="--also clip::x_max"):
+        grow(source, rows=ADDED)
+    report = grow(source, rows=ADDED, at=SIZE - 1, also="clip::x_max")
+    assert report.certificate is not None
+    assert report.certificate.passed
+    assert_same_structure(read(target), read(tmp_path / "larger.keras"))
+
+
+def test_a_number_beside_ids_is_asked_about(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    known = ops.where(ops.less(x := ids(), SIZE), x, 1)
+    keras.Model(x, layers.Dense(2)(table(SIZE)(known))).save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="--also less::config") as asked:
+        grow(source, rows=ADDED)
+    flag = str(asked.value).split("--also ")[1].split(" ")[0]
+    report = grow(source, rows=ADDED, also=flag)
+    assert report.certificate is not None
+    assert report.certificate.passed
