@@ -22,14 +22,15 @@ _SETTLING = (
         multiple=True,
         metavar="LAYER:AXIS[:KEY[:IDS]]",
         help="Also change this axis of a layer, which runs over the ids, and the "
-        "configuration key that counts them; IDS, as 0,1, have no entry there. "
-        "Repeatable.",
+        "configuration key that counts them; IDS, as 0,1, have no entry there. Or "
+        "NAME::KEY, a number alone. Repeatable.",
     ),
     click.option(
         "--leave",
         multiple=True,
         metavar="LAYER",
-        help="Leave this layer or array as it is, even if its size fits. Repeatable.",
+        help="Leave this layer, array or number (NAME::KEY) as it is, even if its size "
+        "fits. Repeatable.",
     ),
     click.option(
         "--ask",
