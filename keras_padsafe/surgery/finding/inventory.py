@@ -1,5 +1,6 @@
 """Finds every vocabulary of a saved model and all that is bound to each."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,6 +151,10 @@ def _inventory(
 
 def _own_classes(root: LayerNode) -> Iterator[str]:
     own = own_classes(root)
+    if "keras" in sys.modules:
+        from keras_padsafe.skeleton import is_registered
+
+        own = [key for key in own if not is_registered(key)]
     if own:
         yield (
             f"The model has classes of your own: {', '.join(own)}. To load it, "

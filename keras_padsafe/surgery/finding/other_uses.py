@@ -37,7 +37,8 @@ def bind_other_uses(model: ModelFile, drafts: list[Draft]) -> None:
             for node in table.layer.outwards():
                 first.setdefault(node.original or node, table)
     for draft in drafts:
-        _bind(draft, first, model)
+        if not draft.is_made_inside:
+            _bind(draft, first, model)
 
 
 def _bind(draft: Draft, tables: Mapping[LayerNode, Table], model: ModelFile) -> None:
