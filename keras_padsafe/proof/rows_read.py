@@ -46,15 +46,14 @@ def not_computed(pair: Pair, change: IdChange, sampler: Sampler) -> str | None:
     """What is to say where not all ids that moved were computed of an input."""
     if sampler.computed is None:
         return None
-    watch, alone = Watch(pair.old), sampler.computed_alone(change.moved)
-    if alone is None:
-        return sampler.computed
-    batch, part = alone
-    with watch.watching():
-        run_model(pair.before, batch)
-    seen = [watch.seen(number) for number in pair.changed_ids(part.derived)]
-    is_whole = all(s is not None and np.isin(change.moved, s).all() for s in seen)
-    return None if is_whole else sampler.computed
+    watch = Watch(pair.old)
+    for batch, part in sampler.computed_alone(change.moved):
+        with watch.watching():
+            run_model(pair.before, batch)
+        seen = [watch.seen(number) for number in pair.changed_ids(part.derived)]
+        if all(s is not None and np.isin(change.moved, s).all() for s in seen):
+            return None
+    return sampler.computed
 
 
 def moved_beyond(pair: Pair, sampler: Sampler) -> str | None:

@@ -61,24 +61,29 @@ class Sampler:
                 )
         return None
 
-    def computed_alone(self, moved: np.ndarray) -> tuple[Any, Part] | None:
-        """A batch in which only ids that the model computes are among those `moved`.
+    def computed_alone(self, moved: np.ndarray) -> Iterator[tuple[Any, Part]]:
+        """Batches in which only ids that the model computes are among those `moved`.
 
-        With the one part that they are computed of; `None` if there are more, or
-        others have to be among them.
+        With the one part that they are computed of; none if there are more, or others
+        have to be among them. Its values come to other places each time.
         """
-        computed, values = list[Part](), _Values()
-        for part, pool in zip(self._parts, self._pools, strict=True):
+        computed, values = list[tuple[int, np.ndarray]](), _Values()
+        for number, pool in enumerate(self._pools):
             one = pool and pool.old
             if pool and pool.is_computed:
-                computed.append(part)
+                computed.append((number, pool.old))
             elif one is not None:
                 is_id = one.dtype.kind in "iu"
                 one = one[~np.isin(one, moved)][:1] if is_id else one[:1]
                 if not one.size:
-                    return None
+                    return
             values.append(one)
-        return (self._batch(values, 0), computed[0]) if len(computed) == 1 else None
+        for number, ids in computed if len(computed) == 1 else ():
+            part = self._parts[number]
+            for turn in range(_BATCHES):
+                shift = turn * (self._rows * len(part.places) + 1)
+                values[number] = np.roll(ids, -shift)
+                yield self._batch(values, 0), part
 
     def samples(self) -> Iterator[tuple[Any, Any]]:
         """Batches with all old ids, or a few thousand of them, for the two models."""

@@ -21,8 +21,9 @@ def words_in(value: Any) -> WordList | None:
         are_words = is_plain and len(set(value)) == len(value)
         return WordList(None, tuple(value)) if are_words else None
     ids = [id_ for id_, _ in pairs]
-    if not ids or ids[0] < 0 or ids != list(range(ids[0], ids[0] + len(ids))):
-        return None
+    first = ids[0] if ids else -1
+    if not 0 <= first <= len(ids) or ids != list(range(first, first + len(ids))):
+        return None  # As sizes are, each by its name.
     return WordList(ids[0], tuple(word for _, word in pairs))
 
 

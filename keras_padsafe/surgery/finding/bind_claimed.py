@@ -1,5 +1,7 @@
 """Adds what the user vouches for."""
 
+from dataclasses import replace
+
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import config_key
@@ -9,6 +11,7 @@ from keras_padsafe.surgery.finding.claims import Also, counts_of
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of, skipping
 from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.quantised import quantised_sites
 from keras_padsafe.surgery.finding.shown_tables import (
     counted_list,
     unbuilt,
@@ -31,8 +34,8 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
     _check_without(model, drafts)
     _add_said_numbers(model, drafts)
     for vocabulary in drafts:
-        bound = {site.path: site.axis for site in vocabulary.arrays}
         for layer, array, claims in model.claimed:
+            bound = {site.path: site.axis for site in vocabulary.arrays}
             claim = by_size(layer, array, claims).get(vocabulary.size)
             if claim is None:
                 continue
@@ -45,7 +48,12 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
             whole = {c.axis for c in claims if c.ids(array) == vocabulary.size}
             if claim.axis in whole and array.path not in bound:
                 role = _role(model, vocabulary, array)
-                vocabulary.arrays.append(claimed_site(array, claim, role))
+                made = claimed_site(array, claim, role)
+                size = vocabulary.size - len(claim.without)
+                vocabulary.arrays += [
+                    replace(site, skips=claim.without)
+                    for site in quantised_sites(layer, made, size)
+                ]
             if model.asking and model.asking.lacks(array.path):
                 vocabulary.unexplained.append(unbuilt(model.asking, array.path))
                 continue
@@ -77,8 +85,9 @@ def _role(model: ModelFile, vocabulary: Draft, array: StoredArray) -> str | None
     """That of what no id picks, beside a table of which Keras shows that ids do."""
     inside = model.asking.inside.tables if model.asking else {}
     is_beside = any(site.path in inside for site in vocabulary.arrays)
-    is_picked = array.path in inside or len(array.shape) == 1
-    return "head kernel" if is_beside and not is_picked else None
+    if array.path in inside:
+        return "embedding table"
+    return "head kernel" if is_beside and len(array.shape) > 1 else None
 
 
 def on_two_axes(layer: LayerNode, path: str) -> Doubt:

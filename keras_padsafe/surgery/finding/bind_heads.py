@@ -39,7 +39,6 @@ from keras_padsafe.surgery.finding.vocabulary import (
     how_near,
     lacking,
     leaving,
-    near,
     settling,
 )
 
@@ -72,7 +71,7 @@ _Rivals = dict[LayerNode, list[tuple[Draft, Call, Holding]]]
 
 def _rivals(model: ModelFile, drafts: list[Draft], reached: Reached) -> _Rivals:
     rivals: _Rivals = {}
-    sizes = {size for draft in drafts for size in near(draft.size)}
+    sizes = {size for draft in drafts for size in draft.near_sizes}
     sizes |= {array.shape[c.axis] for _, array, all_ in model.claimed for c in all_}
     for call, head in _heads_at_outputs(model.graph, sizes):
         owners = drafts
@@ -80,9 +79,12 @@ def _rivals(model: ModelFile, drafts: list[Draft], reached: Reached) -> _Rivals:
             owners = [draft for draft in reached(call) if not draft.is_made_inside]
         size = head.size + len(model.without(call.layer))
         exact = [draft for draft in owners if draft.size == size]
-        if all(table.layer is call.layer for draft in exact for table in draft.tables):
-            exact += [d for d in owners if d.size != size in near(d.size)]
-        for draft in exact:
+        nearly = [d for d in owners if d.size != size in d.near_sizes]
+        others = [table for d in exact for table in d.tables]
+        if others and model.claims_units(call.layer):
+            is_own = all(table.layer is call.layer for table in others)
+            nearly = nearly if is_own else []
+        for draft in (*exact, *nearly):
             rivals.setdefault(call.layer, []).append((draft, call, head))
     return rivals
 
@@ -161,10 +163,14 @@ def _settle(
     if model.claims.leaves(layer):
         return
     sure, without = model.claims_units(layer), model.without(layer)
-    owners = list(dict.fromkeys(draft.name for draft, _, _ in rivals))
+    exact = [r for r in rivals if r[0].size == r[2].size + len(without)]
+    may_own = [r for r in rivals if r in exact or r[0] in kept(r[1])]
+    owners = list(dict.fromkeys(draft.name for draft, _, _ in may_own))
+    has_owner = any(sure or draft in kept(call) for draft, call, _ in exact)
     for draft, call, head in rivals:
-        if draft.size != head.size + len(without):
-            draft.unexplained.append(_near(layer, head, draft.size))
+        if (draft, call, head) not in exact:
+            if not has_owner or draft in kept(call):
+                draft.unexplained.append(_near(layer, head, draft.size))
             continue
         if not sure and len(owners) > 1:
             problem = f"follows several tables: {', '.join(owners)}"

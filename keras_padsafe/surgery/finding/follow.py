@@ -66,7 +66,9 @@ def bind_followers(model: ModelFile, asking: Asking, draft: Draft) -> None:
             site, doubts = follower_site(draft, array, axis, reason)
             if twin := known.get(id(variables.get(path))):
                 site = replace(site, role=SAVED_AGAIN, like=twin)
-            elif site.role == "embedding table" and path not in asking.inside.tables:
+            elif path in asking.inside.tables:
+                site = replace(site, role="embedding table", fill="rows")
+            elif site.role == "embedding table":
                 site = replace(site, role="head kernel")  # No id picks its rows.
             draft.arrays += held_sites(asking, model.archive.arrays, site, draft.size)
             draft.unexplained += doubts

@@ -63,6 +63,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         if any(site.role == "head bias" for site in draft.arrays):
             draft.no_spare += moved
         known = {site.path for site in draft.config}
+        # A number of the user's own may count anything.
+        far = {*near(draft.size)} - {*near(draft.size, most=1), *draft.counted}
         draft.unexplained += [
             Doubt(
                 one.name,
@@ -70,9 +72,9 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
                 "so a proof could not show it",
                 _remedy(one, place),
             )
-            for size in near(draft.size, most=1)
+            for size in draft.near_sizes
             for one, what, place in held.get(size, ())
-            if place not in known
+            if place not in known and (one.is_stock or size not in far)
         ]
 
 

@@ -15,7 +15,6 @@ from keras_padsafe.surgery.finding.vocabulary import (
     how_near,
     lacking,
     leaving,
-    near,
     settling,
 )
 
@@ -52,7 +51,7 @@ def _remedy(layer: LayerNode, size: int, ids: int) -> str:
     claims = [
         f"{array.path}:{array.shape.index(size)}{lacking(size, ids)}"
         for array in layer.arrays.values()
-        if size in array.shape
+        if array.shape.count(size) == 1
     ]
     if claims and size <= ids:
         return settling(layer.name, *claims)
@@ -73,7 +72,7 @@ def _makers(model: ModelFile, draft: Draft) -> Iterator[tuple[Call, int]]:
     With how many they are: of a class of the user's own they may be one off.
     """
     graph = model.graph
-    for size in near(draft.size):
+    for size in draft.near_sizes:
         stops = partial(_makes, size=size, graph=graph)
         for call in graph.back_from_outputs(stops):
             is_own = is_own_class(call.layer) and _stays(model, draft, call, size)

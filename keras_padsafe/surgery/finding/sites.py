@@ -51,8 +51,9 @@ class ArrayOverIds:
         axis: The axis that runs over the ids.
         role: What it is, as `"embedding table"`.
         fill: How new entries are made: `"rows"` as the user asked, `"bias"` with
-            the mean for every choice but zeros, `"scale"` or `"zero"` with those of
-            the new rows of `like`, or a number.
+            the mean for every choice but zeros, and low for spare rows, `"mean"` with
+            it too, `"scale"` or `"zero"` with those of the new rows of `like`, or a
+            number.
         reason: Why we believe that the axis is this vocabulary's.
         like: For the moving average of a weight, the weight whose new entries it
             takes over.
@@ -67,7 +68,7 @@ class ArrayOverIds:
     dtype: str
     axis: int
     role: str
-    fill: Literal["rows", "bias", "scale", "zero"] | float
+    fill: Literal["rows", "bias", "mean", "scale", "zero"] | float
     reason: str
     like: str | None = None
     skips: tuple[int, ...] = ()

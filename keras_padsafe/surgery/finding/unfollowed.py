@@ -31,8 +31,12 @@ def ask_about_numbers(model: ModelFile, asking: Asking, drafts: list[Draft]) -> 
     counts = {place for draft in drafts for place in draft.numbers}
     for draft in drafts:
         known = {*counts, *(site.path for site in draft.config)}
-        numbers = [*_own(model, draft, known), *_before_tables(draft, known)]
-        asked = {place: (layer, value) for layer, place, value in numbers}
+        asked = {p: (layer, n) for layer, p, n in _own(model, draft, known)}
+        for layer, place, value in _before_tables(draft, known):
+            if value in near(draft.size, most=1):
+                asked[place] = layer, value
+            elif layer.is_operation and value < draft.size:
+                draft.own_numbers.append((place, value))
         for place, (layer, value) in asked.items():
             claims, found = model.claims, asking.vary((place,))
             if claims.leaves(layer) or claims.leaves_number(place, model.root):
@@ -58,7 +62,7 @@ def _own(model: ModelFile, draft: Draft, known: Collection[ConfigPath]) -> _Numb
 
 
 def _before_tables(draft: Draft, known: Collection[ConfigPath]) -> _Numbers:
-    """Those that change ids on their way, and may name the last one as well."""
+    """Those of what changes ids on their way, which may name one as well."""
     for call in reached(fed(draft.calls), lambda call: call.inputs):
         layer = call.layer
         if layer.kind in MOVES_IDS | SELECTS_IDS:
@@ -69,8 +73,7 @@ def _before_tables(draft: Draft, known: Collection[ConfigPath]) -> _Numbers:
         held += [(call.places[key], value) for key, value in call.arguments.items()]
         for start, values in held:
             for place, value in walk_values(values, start, _is_no_tensor):
-                is_near = type(value) is int and value in near(draft.size, most=1)
-                if is_near and place not in known:
+                if type(value) is int and place not in known:
                     yield layer, place, value
 
 

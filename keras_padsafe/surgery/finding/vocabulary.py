@@ -153,6 +153,16 @@ class Draft:
         listed = [site.config_path for site in self.words if site.is_counted]
         return [*counted, *(path for path in listed if path is not None)]
 
+    @property
+    def counted(self) -> list[int]:
+        """The numbers that count its rows, or some of them."""
+        return [site.value for site in self.config if site.follows == "table"]
+
+    @property
+    def near_sizes(self) -> list[int]:
+        """Numbers that may count its ids."""
+        return list(dict.fromkeys([*near(self.size), *self.counted]))
+
     def finish(self) -> "Vocabulary":
         """The vocabulary, complete; what several calls of a layer say is said once."""
         own = {one.name: getattr(self, one.name) for one in fields(Vocabulary)}
@@ -207,7 +217,8 @@ class Vocabulary:
             file; operations by their names.
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
-        own_numbers: Numbers of the user's own classes that may be ids, and stay.
+        own_numbers: Numbers of the user's own classes, and of operations that change
+            ids, that may be ids, and stay.
         ids_in_training: Numbers that name an id to a loss or metric of which it is not
             known whether it judges scores of these ids: its name, where, and which.
         own_lists: Lists of theirs that may be the words, and stay.

@@ -168,7 +168,7 @@ def _fill(
         return site.fill if site.fill in ("scale", "zero") else 0.0
     has_table = any(_is_table(s) and s.role != _ENCODING for s in vocabulary.arrays)
     is_beside = rows.rows is not None and has_table and role == _ENCODING
-    return "bias" if is_beside and site.fill == "rows" else site.fill
+    return "mean" if is_beside and site.fill == "rows" else site.fill
 
 
 def _array(site: ArraySite, change: Change, fill: Any) -> ArrayChange:

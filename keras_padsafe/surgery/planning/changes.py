@@ -51,7 +51,7 @@ class ArrayChange(ArrayOverIds):
     @property
     def takes_rows(self) -> bool:
         """Whether rows that are given become its new entries."""
-        return self.axis == 0 and self.fill == "rows"
+        return self.axis == 0 and self.fill == "rows" and len(self.shape) > 1
 
     def own(self, row_map: RowMap) -> RowMap:
         """The row map of the axis: the ids that it has entries for, and the rest."""

@@ -58,7 +58,8 @@ def _none_found(inventory: Inventory) -> SurgeryError:
         return SurgeryError(f"{where} whose table and size are known.{near}")
     return SurgeryError(
         f"{where}. Expected: an embedding table, or a layer that makes a column of "
-        "each id. If an array of a class of your own is a table, say so with "
-        "`also='LAYER:AXIS'` (`--also LAYER:AXIS`) or with "
+        "each id. If an array of a class of your own is a table, or the units of a "
+        "head are to grow, as for a new class, say so with `also='LAYER:AXIS'` "
+        "(`--also LAYER:AXIS`), or of a table with "
         "`keras_padsafe.surgery.register_rule`."
     )

@@ -38,7 +38,8 @@ class Entries:
         start: Where on it they begin.
         size: How many there are.
         dtype: The data type to store.
-        is_bias: Whether the array is a head's bias.
+        takes_mean: Whether they are the mean for every choice but zeros and mixes.
+        spare_value: What the entry of a spare row is.
         spare: Which of the new entries, by number, are of spare rows.
         left_out: Old entries that take no part: those of spare rows.
     """
@@ -49,13 +50,15 @@ class Entries:
     start: int
     size: int
     dtype: str
-    is_bias: bool
+    takes_mean: bool
+    spare_value: float
     spare: np.ndarray
     left_out: np.ndarray
 
     def __post_init__(self) -> None:
         kind = self.new_rows.kind
-        self._kind = "mean" if self.is_bias and kind not in ("zeros", "mix") else kind
+        takes_mean = self.takes_mean and kind not in ("zeros", "mix")
+        self._kind = "mean" if takes_mean else kind
         self._trail = math.prod(self.weight.shape[self.axis + 1 :])
         place = [
             zlib.crc32(self.weight.path.encode()),
@@ -97,7 +100,7 @@ class Entries:
         low, high = np.searchsorted(self.spare, (first, first + rows))
         if low == high:
             return self._values(lead, first - int(low), rows)
-        values = np.full((rows, self._trail), (SPARE_BIAS if self.is_bias else 0.0))
+        values = np.full((rows, self._trail), self.spare_value)
         real = np.delete(np.arange(rows), self.spare[low:high] - first)
         if real.size:
             values[real] = self._values(lead, first - int(low), len(real))
@@ -116,7 +119,8 @@ class Entries:
         values = np.broadcast_to(mean, shape).copy()
         if self._kind == "normal":
             values += deviation * self._generator.standard_normal(shape)
-        if self._kind == "rows" and self.axis == 0 and self.new_rows.rows is not None:
+        has_columns = self.axis == 0 and len(self.weight.shape) > 1
+        if self._kind == "rows" and has_columns and self.new_rows.rows is not None:
             given = self.new_rows.rows[first : first + rows]
             values[: len(given)] = given
         return values

@@ -139,7 +139,8 @@ def _check_counted(vocabulary: Vocabulary, *, by_words: bool) -> None:
     if site.end != vocabulary.size:
         raise SurgeryError(
             f"Vocabulary {vocabulary.name!r}: its table follows the length of "
-            f"{place}, and has {vocabulary.size} rows for ids up to {site.end - 1}: "
-            "new words would get the ids of rows that are there already. Expected: a "
-            "table that ends with the rows of its words. Grow it in Keras."
+            f"{place}, which has ids up to {site.end - 1}, and there are "
+            f"{vocabulary.size} rows: it is not known which of them are those of the "
+            "words. Expected: a table that ends with the row of the last word. Grow "
+            "it in Keras."
         )

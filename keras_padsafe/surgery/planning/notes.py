@@ -51,8 +51,9 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
     if moved:
         more = f" and {len(moved) - _MOST} more" if len(moved) > _MOST else ""
         notes.append(
-            "Numbers of the model's own classes stay as they are, and those that name "
-            f"ids must be set anew in Keras: {', '.join(moved[:_MOST])}{more}."
+            "Numbers of the model's own classes and operations stay as they are, and "
+            "those that name ids must be set anew in Keras: "
+            f"{', '.join(moved[:_MOST])}{more}."
         )
     kernels = [site for site in vocabulary.arrays if site.role == "encoding kernel"]
     if kernels and change.row_map.new_count:
