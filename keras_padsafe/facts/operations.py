@@ -55,6 +55,12 @@ MOVES_IDS = frozenset(
 SELECTS_IDS = frozenset(("GetItem", "Slice", "Split", "Take", "Unstack"))
 """The same, but each output may be a column of its own, with ids of its own."""
 
+SHIFTS = {"Add": 1, "Subtract": -1}
+"""Adds a number to each id, as one for padding, and with which sign."""
+
+BOUNDS = frozenset(("Clip", "Maximum", "Minimum"))
+"""Brings ids into a range, and leaves those in it as they are."""
+
 LOOKUPS = frozenset(("StringLookup", "IntegerLookup", "TextVectorization"))
 """Gives each word an id."""
 
@@ -100,6 +106,8 @@ IGNORES_ZEROS = frozenset(("Any", "CountNonzero", "Sum"))
 INPUT_KERNELS = {
     "Dense": {"vars/0": 0},
     "Conv1D": {"vars/0": 1},
+    "Conv2D": {"vars/0": 2},
+    "Conv3D": {"vars/0": 3},
     "LSTM": {"cell/vars/0": 0},
     "GRU": {"cell/vars/0": 0},
     "SimpleRNN": {"cell/vars/0": 0},

@@ -219,13 +219,10 @@ class Watch:
     def _watched_take(self, variables: dict[int, int], real: Callable[..., Any]) -> Any:
         def take(x: Any, indices: Any, axis: int | None = None) -> Any:
             number = variables.get(id(x))
-            if (
-                number is not None
-                and axis is not None
-                and axis % len(x.shape) == self._doors[number].axis
-                and not self._inside
-            ):
-                indices = self._see(number, indices)
+            if number is not None and not self._inside:
+                at = 0 if len(x.shape) == 1 else axis
+                if at is not None and at % len(x.shape) == self._doors[number].axis:
+                    indices = self._see(number, indices)
             return real(x, indices, axis=axis)
 
         return take

@@ -27,7 +27,10 @@ def watch_indexed(*, first: bool = False) -> Iterator[dict[int, list[Indexing]]]
     real_call = table.call
 
     def note(variable: Any, ids: Any, axis: int | None) -> Any:
-        if isinstance(variable, keras.Variable) and axis is not None:
+        if not isinstance(variable, keras.Variable):
+            return ids
+        axis = 0 if len(variable.shape) == 1 else axis
+        if axis is not None:
             at = axis % len(variable.shape)
             seen.setdefault(id(variable), []).append(Indexing(ids, at))
             return keras.ops.zeros_like(ids) if first else ids

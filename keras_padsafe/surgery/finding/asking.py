@@ -80,10 +80,10 @@ class Asking:
         described = serialized(self.skeleton.objects[group])
         return LayerNode((), described, weights_path=group)
 
-    def flag_key(self, place: ConfigPath) -> str:
-        """A place as a claim names it: by its last key where a layer has it."""
+    def flag_key(self, place: ConfigPath, layer: LayerNode) -> str:
+        """A place as a claim on a layer names it: by its last key where that has it."""
         is_own = place[-2:-1] == ("config",) and isinstance(place[-1], str)
-        of_layer = any(node.path == place[:-2] for node in self.root.walk())
+        of_layer = any(node.path == place[:-2] for node in layer.outwards())
         return str(place[-1]) if is_own and of_layer else config_key(place)
 
     def value(self, place: ConfigPath) -> Any:

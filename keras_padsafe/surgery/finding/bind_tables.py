@@ -20,7 +20,7 @@ from keras_padsafe.surgery.finding.encodings import (
     word_weights,
 )
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
-from keras_padsafe.surgery.finding.id_sources import sources_of_table
+from keras_padsafe.surgery.finding.id_sources import changed_lookups, sources_of_table
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import Holding
 from keras_padsafe.surgery.finding.tables import Table
@@ -264,11 +264,12 @@ def _add_lookup(
         is_counted = (
             is_lookup(layer) and counting_key(layer, model) == "vocabulary_size"
         )
-        is_alone = model.lookup_names[layer.name] == 1
+        is_alone, unknown = model.lookup_names[layer.name] == 1, found[0].unknown_id
         words = replace(
             found[0],
             layer=layer.name if is_alone else names_of(layer)[-1],
             first_id=found[0].first_id + shift,
+            unknown_id=None if unknown is None else unknown + shift,
             is_counted=is_counted,
         )
         vocabulary.words.append(words)
@@ -306,10 +307,18 @@ def _tell_apart(drafts: list[Draft]) -> None:
 
 
 def _add_words(draft: Draft, model: ModelFile) -> None:
-    for source, _ in sources_of_table(draft.calls):
-        if source.kind in LOOKUPS:
-            reason = f"its ids enter {draft.tables[0].layer.name!r}"
-            _add_lookup(draft, source, model, reason)
+    reason = f"its ids enter {draft.tables[0].layer.name!r}"
+    whole = [s for s, _ in sources_of_table(draft.calls) if s.kind in LOOKUPS]
+    for source in whole:
+        _add_lookup(draft, source, model, reason)
+    for source, shift in changed_lookups(draft.calls).items():
+        if source in whole or model.claims.leaves(source):
+            continue
+        if shift is None:
+            why = f"{source.title} makes ids that are changed before they enter a table"
+            draft.closed_words.append(why)
+        else:
+            _add_lookup(draft, source, model, reason, shift)
     for table in draft.tables:
         if table.is_encoding and is_lookup(table.layer):
             mode = table.layer.config["output_mode"]

@@ -24,7 +24,7 @@ def bind_tokenizer(draft: Draft, layer: LayerNode, model: ModelFile) -> None:
     """
     problem = _bind(draft, layer, model)
     if problem is not None:
-        draft.closed_tokenizers.append(f"{layer.name!r} {problem}")
+        draft.closed_words.append(f"{layer.title} {problem}")
 
 
 def _bind(draft: Draft, layer: LayerNode, model: ModelFile) -> str | None:

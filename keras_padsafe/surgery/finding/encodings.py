@@ -99,7 +99,7 @@ def _words(
     found = lookup_words(layer, model.archive, "")
     if found is None:
         return None
-    first = max(found[0].first_id, len(found[0].specials))
+    first = found[0].first_real
     return first, found[0].words[first - found[0].first_id :]
 
 
@@ -117,8 +117,7 @@ def word_weights(layer: LayerNode, words: WordsSite) -> Iterator[ArraySite]:
         if relative.endswith("vars/idf_weights") and len(array.shape) == 1:
             from keras_padsafe.archive import decode  # NumPy, for this alone
 
-            first = max(words.first_id, len(words.specials))
-            known = decode(array.read(first, words.end), array.dtype)
+            known = decode(array.read(words.first_real, words.end), array.dtype)
             mean = float(known.mean()) if known.size else 0.0
             reason = f"a weight for each word of {layer.name!r}"
             yield site_of(array, 0, reason, "word weights", fill=mean)

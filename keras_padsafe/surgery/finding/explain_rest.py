@@ -9,6 +9,7 @@ from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.saved_model.word_lists import words_in
+from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import equal_numbers, is_count_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
@@ -32,15 +33,11 @@ _NEARLY = 4  # Beside the rows of words there are some for padding and unknown o
 
 
 class _Counted(NamedTuple):
-    """Entries of an array that a number counts: `each` of them for one.
-
-    `key` is what a claim names the number by.
-    """
+    """Entries of an array that a number counts: `each` of them for one."""
 
     place: ConfigPath
     axis: int
     each: int
-    key: str
 
 
 def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
@@ -76,11 +73,18 @@ def _explain(
     """
     units = _unread_units(model, vocabulary)
     asked = {found.place for found in vocabulary.unexplained}
+    asking = model.asking
     for layer, array in model.arrays if units else ():
-        if array.path not in units or array.path in bound or layer.name in asked:
+        if (
+            asking is None
+            or array.path not in units
+            or array.path in bound
+            or layer.name in asked
+        ):
             continue
         if not model.claims.leaves(layer, array.path):
-            found = _unread(array, units[array.path], vocabulary)
+            its = units[array.path]
+            found = _unread(asking, layer, array, its, vocabulary)
             vocabulary.unexplained.append(found)
     for layer, array in rest:
         if layer.name in asked and layer.is_stock:
@@ -189,17 +193,24 @@ def _unread_units(model: ModelFile, vocabulary: Draft) -> dict[str, _Counted]:
             next(model.around(place))
         ):
             continue
-        key = "" if words_in(asking.value(place)) else f":{asking.flag_key(place)}"
         found = asking.vary((place,)).units()
         for path, (axis, each) in found.items():
             rank = len(asking.skeleton.shapes[path])
             if rank > 1 and path not in asking.unlike:
-                units.setdefault(path, _Counted(place, axis, each, key))
+                units.setdefault(path, _Counted(place, axis, each))
     return units
 
 
-def _unread(array: StoredArray, its: _Counted, vocabulary: Draft) -> Doubt:
-    place, axis, each, key = its
+def _unread(
+    asking: Asking,
+    layer: LayerNode,
+    array: StoredArray,
+    its: _Counted,
+    vocabulary: Draft,
+) -> Doubt:
+    place, axis, each = its
+    is_list = words_in(asking.value(place)) is not None
+    key = "" if is_list else f":{asking.flag_key(place, layer)}"
     are_units = axis == len(array.shape) - 1
     what = "units" if are_units else f"entries along axis {axis}"
     may_be = "they may be scores of the ids, or classes"

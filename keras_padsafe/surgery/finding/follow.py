@@ -16,7 +16,7 @@ from keras_padsafe.surgery.finding.counting_numbers import (
     needed_beside,
 )
 from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.shown_tables import held_names, held_sites
+from keras_padsafe.surgery.finding.shown_tables import held_names, held_sites, owner_of
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.vocabulary import (
     IN_KERAS,
@@ -115,7 +115,8 @@ def _look_at_last_ids(model: ModelFile, asking: Asking, draft: Draft) -> None:
                 )
             continue
         array = draft.arrays[0]
-        claim = f"{array.path}:{array.axis}:{asking.flag_key(site.path)}"
+        key = asking.flag_key(site.path, owner_of(asking.root, array.path))
+        claim = f"{array.path}:{array.axis}:{key}"
         draft.unexplained.append(
             Doubt(
                 array.path,

@@ -9,6 +9,8 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.quantised import is_quantised, quantised_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, Holding, site_of
 
+_CONVOLUTIONS = frozenset(("keras>Conv1D", "keras>Conv2D", "keras>Conv3D"))
+
 
 class _Units(NamedTuple):
     """How many units a layer has, where it says so, and their axes (-1 for none)."""
@@ -28,9 +30,11 @@ def head_of(layer: LayerNode) -> Holding | None:
     if kernel is None or not kernel.shape:
         return None
     if layer.key == "keras>Dense":
-        units = _dense(layer, kernel)
+        units = _units(layer, kernel, "units")
     elif layer.key == "keras>EinsumDense":
         units = _einsum_dense(layer)
+    elif layer.key in _CONVOLUTIONS and layer.config.get("groups", 1) == 1:
+        units = _units(layer, kernel, "filters")
     else:
         return None
     size, axis = units.size, units.axis
@@ -57,10 +61,10 @@ def skipping(head: Holding, ids: tuple[int, ...]) -> Holding:
     )
 
 
-def _dense(layer: LayerNode, kernel: StoredArray) -> _Units:
-    size = layer.config.get("units")
+def _units(layer: LayerNode, kernel: StoredArray, key: str) -> _Units:
+    size = layer.config.get(key)
     bias_axis = 0 if layer.config.get("use_bias", True) else -1
-    return _Units(size, ("units",), len(kernel.shape) - 1, bias_axis, f"units={size}")
+    return _Units(size, (key,), len(kernel.shape) - 1, bias_axis, f"{key}={size}")
 
 
 def _einsum_dense(layer: LayerNode) -> _Units:

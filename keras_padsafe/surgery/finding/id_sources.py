@@ -2,7 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from keras_padsafe.facts.operations import BINS, LOOKUPS, MOVES_IDS, SELECTS_IDS
+from keras_padsafe.facts.operations import (
+    BINS,
+    BOUNDS,
+    LOOKUPS,
+    MOVES_IDS,
+    SELECTS_IDS,
+    SHIFTS,
+)
 from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
 
@@ -60,6 +67,39 @@ def fed(calls: Iterable[Call]) -> list[Call]:
 def sources_of_table(calls: list[Call]) -> list[tuple[LayerNode, bool]]:
     """The sources of what is fed to the calls of a table, first arguments only."""
     return id_sources(fed(calls))
+
+
+def changed_lookups(calls: Iterable[Call]) -> dict[LayerNode, int | None]:
+    """The lookups whose ids are changed before they enter a table, and by how much.
+
+    `None` if in another way than by a number that is added.
+    """
+
+    def onward(at: tuple[Call, int | None]) -> list[tuple[Call, int | None]]:
+        call, shift = at
+        if _is_source(call):
+            return []
+        by = _added(call)
+        after = None if shift is None or by is None else shift + by
+        return [(one, after) for one in call.inputs]
+
+    found: dict[LayerNode, int | None] = {}
+    for call, shift in reached([(call, 0) for call in fed(calls)], onward):
+        if call.layer.kind in LOOKUPS:
+            same = found.setdefault(call.layer, shift) == shift
+            found[call.layer] = shift if same else None
+    return found
+
+
+def _added(call: Call) -> int | None:
+    """What a call adds to each id; `None` if it does something else."""
+    kind, others = call.layer.kind, [*call.arguments.values()][1:]
+    if kind in _MOVES or (kind in BOUNDS and len(call.inputs) == 1):
+        return 0
+    if kind in SHIFTS and len(call.inputs) == len(others) == 1:
+        is_number = type(others[0]) is int
+        return SHIFTS[kind] * others[0] if is_number else None
+    return None
 
 
 def is_reverse(call: Call) -> bool:

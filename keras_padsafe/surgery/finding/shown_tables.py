@@ -208,7 +208,8 @@ def uncounted(asking: Asking, path: str, axis: int, counting: Counting) -> Doubt
     )
     numbers = [one for one in counting.rivals if words_in(asking.value(one)) is None]
     if numbers:
-        flags = (f"--also {place}:{asking.flag_key(rival)}" for rival in numbers)
+        keys = (asking.flag_key(n, owner_of(asking.root, path)) for n in numbers)
+        flags = (f"--also {place}:{key}" for key in keys)
         remedy = f"Add {' or '.join(flags)}, with the one that counts the ids"
     if counting.is_odd or (counting.rivals and not numbers):
         remedy = IN_KERAS

@@ -254,6 +254,12 @@ class WordsSite(ListedWords):
         return self.class_name == "IntegerLookup" or type(first) is int
 
     @property
+    def first_real(self) -> int:
+        """The id of the first word that means neither padding nor an unknown one."""
+        leads = self.words[: len(self.specials)] == self.specials
+        return self.first_id + leads * len(self.specials)
+
+    @property
     def end(self) -> int:
         """One more than the last id that a word has."""
         return self.first_id + len(self.words)

@@ -43,7 +43,7 @@ def ask_about_numbers(model: ModelFile, asking: Asking, drafts: list[Draft]) -> 
                 continue
             if found.problem or found.changed or found.counters or found.outputs:
                 continue
-            flag = f"{layer.name}::{asking.flag_key(place)}"
+            flag = f"{layer.name}::{asking.flag_key(place, layer)}"
             problem = (
                 f"holds {config_key(place)}={value}, {how_near(value, draft.size)}, "
                 "and nothing in the file follows it, so nothing shows whether it "

@@ -134,7 +134,7 @@ class Draft:
     is_main: bool = False
     is_made_inside: bool = False
     words: list[WordsSite] = field(default_factory=list)
-    closed_tokenizers: list[str] = field(default_factory=list)
+    closed_words: list[str] = field(default_factory=list)
     read_by: list[str] = field(default_factory=list)
     maskless: list[str] = field(default_factory=list)
     no_spare: list[str] = field(default_factory=list)
@@ -206,7 +206,7 @@ class Vocabulary:
         is_made_inside: Whether the model makes its ids itself, as positions, so that
             it is not meant where no vocabulary is named.
         words: Lookup layers and tokenizers that name the ids.
-        closed_tokenizers: Tokenizers that cannot take a word in, and why not.
+        closed_words: Tokenizers and lookups that cannot take a word in, and why not.
         read_by: Layers and operations that read the ids themselves, as numbers: only
             a proof shows that they do not mind new ones, or other numbers for old ones.
         maskless: Tables of which no configuration can be told what is padding, such as
@@ -238,7 +238,7 @@ class Vocabulary:
     is_main: bool
     is_made_inside: bool
     words: tuple[WordsSite, ...]
-    closed_tokenizers: tuple[str, ...]
+    closed_words: tuple[str, ...]
     read_by: tuple[str, ...]
     maskless: tuple[str, ...]
     no_spare: tuple[str, ...]

@@ -48,7 +48,7 @@ def fixed_ids(vocabulary: Vocabulary) -> list[int]:
     """Ids whose numbers no configuration can change: padding and unknown words."""
     fixed = {0} if vocabulary.masks_zero else set()
     for site in vocabulary.words:
-        fixed |= set(range(max(site.first_id, len(site.specials))))
+        fixed |= set(range(site.first_real))
     return sorted(id_ for id_ in fixed if 0 <= id_ < vocabulary.size)
 
 
@@ -197,15 +197,15 @@ def _check_tokenizers(vocabulary: Vocabulary, change: Change) -> None:
     """Refuses to move the ids of words that a tokenizer could not give others."""
     row_map = change.row_map
     fixed = [
-        *((f"{name}, so", vocabulary.size) for name in vocabulary.closed_tokenizers),
+        *((f"{name}, so", vocabulary.size) for name in vocabulary.closed_words),
         *((f"{s.layer!r}:", s.end) for s in vocabulary.words if s.only_appends),
     ]
-    for tokenizer, last in fixed:
+    for layer, last in fixed:
         end = min(last, row_map.size) if change.undoes else last
         if not np.array_equal(row_map.ids[:end], np.arange(end)):
             raise SurgeryError(
                 f"Vocabulary {vocabulary.name!r}: old ids would move or disappear, but "
-                f"a tokenizer would still give them: {tokenizer} its words keep their "
-                "ids. Expected: every id kept, and new ones at the end. If you change "
-                "the tokenizer yourself, pass its name as leave=NAME (--leave NAME)."
+                f"words would still be given them: {layer} its words keep their ids. "
+                "Expected: every id kept, and new ones at the end. If you change its "
+                "words yourself, pass its name as leave=NAME (--leave NAME)."
             )

@@ -97,11 +97,10 @@ def read_new_words(given: Sequence[Word], vocabulary: Vocabulary) -> tuple[Word,
     tokens = read_words(given, "tokens")
     if not tokens:
         raise SurgeryError("tokens: expected at least one new word; received none.")
-    if vocabulary.closed_tokenizers:
+    if vocabulary.closed_words:
         raise SurgeryError(
-            f"tokens: tokenizer {vocabulary.closed_tokenizers[0]}, so it would never "
-            "give the ids of new words. Grow by `rows`, and change the tokenizer "
-            "yourself."
+            f"tokens: {vocabulary.closed_words[0]}, so it would never give the "
+            "ids of new words. Grow by `rows`, and change its words yourself."
         )
     for site in vocabulary.words or [None]:
         check_new_words(tokens, site)
