@@ -83,14 +83,16 @@ def _moved(
 ) -> str | None:
     """What is wrong at one door, from the rows that these ids reach there."""
     change, door = pair.change, pair.old[number]
-    if change is None or old is None or new is None or old.shape != new.shape:
+    if change is None or door.kind != "ids":
+        return None
+    if old is None or new is None or old.shape != new.shape:
         return None
     is_row, rows = (old >= 0) & (old < door.size), old
     lost = np.zeros(old.shape, bool)
     if pair.is_changed(number):
         lost = is_row & ~np.isin(old, change.row_map.kept[1])
         rows = change.renamed(np.where(is_row, old, 0).astype(int))
-    if door.kind != "ids" or not (moved := old[is_row & (lost | (rows != new))]).size:
+    if not (moved := old[is_row & (lost | (rows != new))]).size:
         return None
     detail = (
         "the model maps ids that no table has into its range, and they now reach other "

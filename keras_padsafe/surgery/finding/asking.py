@@ -177,6 +177,7 @@ def _why_not(error: Exception, root: LayerNode) -> str:
     if missing:
         return (
             f"Keras does not know {', '.join(missing)}. Import the module that "
-            "registers it first (--import MODULE)"
+            "registers it first (--import MODULE), which "
+            "keras.saving.register_keras_serializable does"
         )
     return f"Keras cannot build the model. Settle first what it says: {error}"
