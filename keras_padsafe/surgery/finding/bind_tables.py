@@ -20,7 +20,11 @@ from keras_padsafe.surgery.finding.encodings import (
     word_weights,
 )
 from keras_padsafe.surgery.finding.fixed_rows import id_sites, pad_ids, padding_sites
-from keras_padsafe.surgery.finding.id_sources import changed_lookups, sources_of_table
+from keras_padsafe.surgery.finding.id_sources import (
+    changed_lookups,
+    inputs_behind,
+    sources_of_table,
+)
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import Holding
 from keras_padsafe.surgery.finding.tables import Table
@@ -319,6 +323,9 @@ def _add_words(draft: Draft, model: ModelFile) -> None:
             draft.closed_words.append(why)
         else:
             _add_lookup(draft, source, model, reason, shift)
+    if draft.words:
+        names = inputs_behind(draft.calls)
+        draft.fed_by += [name for name in names if name not in model.claims.leave]
     for table in draft.tables:
         if table.is_encoding and is_lookup(table.layer):
             mode = table.layer.config["output_mode"]

@@ -178,7 +178,7 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
     for argument, place in said:
         named = place in trained or _named_arrays(place, root)
         if not named and all(layer.name != place for layer in root.walk()):
-            names = sorted({layer.name for layer in root.walk() if layer.arrays})
+            names = sorted({name for node in root.walk() for name in _holders(node)})
             raise SurgeryError(
                 f"{archive.path}: {argument}: no layer or array is called "
                 f"{shortly(place)}. Expected: the name of a layer, or a path of the "
@@ -193,6 +193,12 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
                 f"{number.key!r} of {number.place!r} counts anything. Expected: the "
                 "key of a number."
             )
+
+
+def _holders(layer: LayerNode) -> Iterator[str]:
+    """A layer with arrays, and what holds them in it: by their attributes."""
+    groups = (name.rpartition("vars/")[0].rstrip("/") for name in layer.arrays)
+    yield from (group or layer.name for group in groups)
 
 
 def _named_arrays(place: str, root: LayerNode) -> list[tuple[LayerNode, StoredArray]]:

@@ -30,6 +30,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
 )
 
 _NEARLY = 4  # Beside the rows of words there are some for padding and unknown ones.
+_FEW = 16  # So many numbers are rather ids than the words of a model.
 
 
 class _Counted(NamedTuple):
@@ -140,7 +141,9 @@ def own_values(
     if place in known or is_object or not is_count_key(place[-1]):
         return
     yield place, value
-    if isinstance(value, dict | list) and words_in(value) is None:
+    listed = words_in(value)
+    few = listed is None or len(listed.words) <= _FEW
+    if isinstance(value, dict | list) and few:
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
             yield from own_values(inner, (*place, key), known)

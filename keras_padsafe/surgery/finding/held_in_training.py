@@ -39,6 +39,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         if not any(model.without(c.layer) for c in reached([output], passed_on))
     }
     names_ids: list[tuple[str, ConfigPath, int]] = []
+    own_numbers: list[tuple[ConfigPath, int]] = []
     for one in training_objects(model.root):
         if one.name in model.claims.leave:
             continue
@@ -48,6 +49,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             value = held_value(given) or given
             if not NAME_IDS.isdisjoint(place) and is_count(value) and not of_output:
                 names_ids.append((one.name, place, value))
+            if not one.is_stock and is_count(value):
+                own_numbers.append((place, value))
             size = _size(one, place, value, of_output)
             if size is None:
                 continue
@@ -60,6 +63,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     moved = list(_moved_by_optimizer(model))
     for draft in drafts:
         draft.ids_in_training += names_ids
+        draft.own_numbers += [pair for pair in own_numbers if pair[1] < draft.size]
         if any(site.role == "head bias" for site in draft.arrays):
             draft.no_spare += moved
         known = {site.path for site in draft.config}

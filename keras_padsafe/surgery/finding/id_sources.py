@@ -69,6 +69,12 @@ def sources_of_table(calls: list[Call]) -> list[tuple[LayerNode, bool]]:
     return id_sources(fed(calls))
 
 
+def inputs_behind(calls: Iterable[Call]) -> list[str]:
+    """The inputs of the model whose ids reach a table, changed or not, as they come."""
+    back = reached(fed(calls), lambda c: [] if _is_source(c) else c.inputs)
+    return [call.layer.name for call in back if call.layer.kind == "InputLayer"]
+
+
 def changed_lookups(calls: Iterable[Call]) -> dict[LayerNode, int | None]:
     """The lookups whose ids are changed before they enter a table, and by how much.
 

@@ -53,8 +53,15 @@ def _remedy(layer: LayerNode, size: int, ids: int) -> str:
         for array in layer.arrays.values()
         if array.shape.count(size) == 1
     ]
-    if claims and size <= ids:
+    if claims and size < ids:
+        return f"{settling(layer.name, *claims)}. ID is each id that has no entry there"
+    if claims and size == ids:
         return settling(layer.name, *claims)
+    if not any(node.arrays for node in layer.walk()):
+        return (
+            f"{leaving(layer.name)} if another number of them does no harm there. If "
+            "they are scores, add --also for the layer that makes them"
+        )
     return (
         f"{leaving(layer.name)} if they are not. If they are, it cannot be grown in "
         "the file: grow it in Keras"

@@ -135,6 +135,7 @@ class Draft:
     is_made_inside: bool = False
     words: list[WordsSite] = field(default_factory=list)
     closed_words: list[str] = field(default_factory=list)
+    fed_by: list[str] = field(default_factory=list)
     read_by: list[str] = field(default_factory=list)
     maskless: list[str] = field(default_factory=list)
     no_spare: list[str] = field(default_factory=list)
@@ -207,6 +208,7 @@ class Vocabulary:
             it is not meant where no vocabulary is named.
         words: Lookup layers and tokenizers that name the ids.
         closed_words: Tokenizers and lookups that cannot take a word in, and why not.
+        fed_by: Inputs that give ids to its tables beside lookups that do.
         read_by: Layers and operations that read the ids themselves, as numbers: only
             a proof shows that they do not mind new ones, or other numbers for old ones.
         maskless: Tables of which no configuration can be told what is padding, such as
@@ -239,6 +241,7 @@ class Vocabulary:
     is_made_inside: bool
     words: tuple[WordsSite, ...]
     closed_words: tuple[str, ...]
+    fed_by: tuple[str, ...]
     read_by: tuple[str, ...]
     maskless: tuple[str, ...]
     no_spare: tuple[str, ...]

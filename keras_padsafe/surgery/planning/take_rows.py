@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from keras_padsafe.arguments import Word, read_words
-from keras_padsafe.errors import SurgeryError
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.saved_model.row_map import NEW, RowMap, check_new_size
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
@@ -64,6 +64,8 @@ def taken(
     left, beyond = free[len(words) :], max(len(words) - len(free), 0)
     start = vocabulary.words[0].end if vocabulary.words else size
     end = start + beyond + max(capacity - len(left), 0)
+    if start < min(end, size):
+        _check_without_words(vocabulary, start)
     new_size = round_up(max(end, size), step)
     check_new_size(new_size, size)
     ids = RowMap.append(size, new_size - size).ids.copy()
@@ -71,6 +73,18 @@ def taken(
     ids[start:end] = NEW
     spare = (*left, *range(start + beyond, end))
     return Change(RowMap(ids, size), words, spare_ids=spare)
+
+
+def _check_without_words(vocabulary: Vocabulary, start: int) -> None:
+    """Refuses to take rows without a word where other ids may reach them."""
+    for name in vocabulary.fed_by[:1]:
+        raise AmbiguousVocabularyError(
+            f"Vocabulary {vocabulary.name!r}: its rows from id {start} on have no "
+            f"word, and input {name!r} gives ids to the table too, so a new word might "
+            f"take the row of one. Add --leave {name} (leave='{name}') if it gives "
+            f"none from {start} on; or put new words before these rows, at={start} "
+            f"(--at {start})."
+        )
 
 
 def check_words_known(vocabulary: Vocabulary, what: str) -> None:
