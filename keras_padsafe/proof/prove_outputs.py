@@ -153,7 +153,8 @@ def _compare_old(
         return [Check(_OLD, "failed", detail)]
     if not total.compared:
         return [Check(_OLD, "skipped", "the old model gives no finite output")]
-    if not (change.tables or is_scored) and change.row_map.new_count:
+    is_fed = sampler.feeds_columns or any(map(pair.is_changed, watch.entered))
+    if change.row_map.new_count and not (is_fed or is_scored):
         return [Check(_OLD, "skipped", _WITHIN)]
     if is_mixed:
         note += "; but for the share of a softmax that new ids take"

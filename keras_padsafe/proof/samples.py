@@ -39,6 +39,11 @@ class Sampler:
         return any(pad is not None for pad in self._pads)
 
     @property
+    def feeds_columns(self) -> bool:
+        """Whether an input takes a column of each id."""
+        return bool(self._columns)
+
+    @property
     def feeds_new_ids(self) -> bool:
         """Whether each part that is asked for takes new ids or words as they are."""
         pair = self._pair

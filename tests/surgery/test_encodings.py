@@ -107,6 +107,31 @@ def test_a_claim_on_columns_is_enough_where_zeros_change_nothing(
     assert_same_structure(read(target), read(source))
 
 
+def _of_images(size: int) -> keras.Model:
+    pixels = keras.Input((3, 3), dtype="int32")
+    h = layers.Conv2D(DIM, 3, padding="same")(ops.one_hot(pixels, size))
+    return keras.Model(pixels, layers.Conv2D(size, 1, name="head")(h))
+
+
+def _of_letters(size: int) -> keras.Model:
+    columns = ops.one_hot(letters := ids(), size)
+    h = layers.Conv1D(DIM, 2, padding="causal")(columns)
+    return keras.Model(letters, layers.Conv1D(size, 1, use_bias=False)(h))
+
+
+@only_once
+@pytest.mark.parametrize("build", [_of_images, _of_letters])
+def test_convolutions_take_columns_in_and_score(
+    build: zoo.Build, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(build, SIZE, source)
+    kp.surgery.grow(source, target, rows=zoo.ADDED)
+    assert kp.surgery.verify(source, target).verdict == "proved"
+    save(build, SIZE + zoo.ADDED, source)
+    assert_same_structure(read(target), read(source))
+
+
 @only_once
 def test_encodings_before_one_kernel_have_the_same_ids(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"

@@ -17,6 +17,21 @@ from .test_asked import Configured, grow, saved
 from .zoo import ADDED, DIM, GROWN, SIZE, ids, table
 
 
+@keras.saving.register_keras_serializable("tests.lacking")
+class Special(Configured):
+    """A table with three rows behind those of the items."""
+
+    def __init__(self, items: int, **options: Any) -> None:
+        super().__init__({"items": items}, **options)
+        self.table = layers.Embedding(items + 3, DIM)
+
+    def build(self, shape: Any) -> None:
+        self.table.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
 def _model(size: int, gap: int = -1, steps: bool = True) -> keras.Model:
     h = layers.GRU(DIM, return_sequences=steps)(table(size)(x := ids()))
     model = keras.Model(x, layers.Dense(size + gap, name="scores")(h))
@@ -50,6 +65,25 @@ def test_a_head_may_lack_several_ids(tmp_path: Path) -> None:
     report = grow(source, rows=ADDED, also="scores:1::0,29", proof=True)
     assert report.certificate is not None
     assert report.certificate.passed
+
+
+def test_another_table_as_large_as_the_head_does_not_hide_it(tmp_path: Path) -> None:
+    source, x, user = tmp_path / "old.keras", ids(), ids("user")
+    both = table(SIZE)(x) + layers.Embedding(SIZE - 1, DIM, name="users")(user)
+    scores = layers.Dense(SIZE - 1, name="scores")(layers.GRU(DIM)(both))
+    keras.Model([x, user], scores).save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="one fewer than there are ids"):
+        grow(source, rows=ADDED, vocabulary="words")
+
+
+def test_as_many_units_as_a_number_that_counts_the_rows_are_asked_about(
+    tmp_path: Path,
+) -> None:
+    source, x = tmp_path / "old.keras", ids()
+    scores = layers.Dense(SIZE, name="scores")(Special(SIZE)(x))
+    keras.Model(x, scores).save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="3 fewer than there are ids"):
+        grow(source, rows=ADDED)
 
 
 def test_few_classes_are_near_no_number_of_ids() -> None:

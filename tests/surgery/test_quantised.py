@@ -225,6 +225,26 @@ def test_a_table_inside_a_class_is_shown_with_its_scales(
 
 
 @only_once
+def test_a_head_that_is_said_to_be_one_takes_its_scales_along(tmp_path: Path) -> None:
+    source, larger, target = (tmp_path / f"{n}.keras" for n in ("a", "b", "c"))
+
+    def classifier(size: int) -> keras.Model:
+        x = layers.Embedding(size, DIM)(given := keras.Input((4,), dtype="int32"))
+        pooled = layers.GlobalAveragePooling1D()(x)
+        return keras.Model(given, layers.Dense(size, name="head")(pooled))
+
+    for size, path in ((7, source), (9, larger)):
+        keras.utils.clear_session(free_memory=False)
+        model = classifier(size)
+        model.quantize("int8")
+        model.save(path)
+    kp.surgery.grow(source, target, rows=2, also="head:1", ask=True)
+    made, wanted = (read(path).arrays for path in (target, larger))
+    assert {p: a.shape for p, a in made.items()} == {
+        p: a.shape for p, a in wanted.items()
+    }
+
+
 def test_a_plan_is_undone(tmp_path: Path) -> None:
     source, made, back = (tmp_path / f"{n}.keras" for n in ("old", "new", "back"))
     quantised(untied, "int4/2", source, 7)

@@ -476,6 +476,43 @@ def test_a_refill_can_be_undone_and_replayed(tmp_path: Path) -> None:
 
 
 @only_once
+@keras.saving.register_keras_serializable("tests.spare")
+class Factors(layers.Layer):
+    """Rows of factors and a weight for each word, as in a factorisation machine."""
+
+    def __init__(self, words: list[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.words = words
+        self.lookup = layers.StringLookup(vocabulary=words)
+
+    def build(self, shape: Any) -> None:
+        rows = self.lookup.vocabulary_size()
+        self.rows = self.add_weight(shape=(rows, DIM), initializer="normal")
+        self.linear = self.add_weight(shape=(rows,), initializer="normal")
+
+    def call(self, x: Any) -> Any:
+        weights = ops.expand_dims(ops.take(self.linear, x), -1)
+        return ops.take(self.rows, x, axis=0) * weights
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "words": self.words}
+
+
+@only_once
+@pytest.mark.parametrize("new_rows", ["mean", [[0.5] * DIM]])
+def test_a_weight_of_each_word_that_comes_in_is_no_bias(
+    new_rows: Any, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    x = keras.Input((3,), dtype="int32")
+    given = layers.Dense(2)(Factors(["ant", "bee", "cat"])(x))
+    keras.Model(x, given).save(source)
+    kp.surgery.grow(source, target, tokens=["dog"], capacity=2, new_rows=new_rows)
+    old, new = (read(path).arrays["layers/factors/vars/1"] for path in (source, target))
+    assert np.allclose(new[4], old.mean())
+    assert (new[5:] == 0).all()
+
+
 def test_one_naming_scheme() -> None:
     for integer in (True, False):
         assert is_spare(spare_word(12, integer=integer))
