@@ -197,8 +197,8 @@ def without_scores(model: Any, biases: Mapping[str, np.ndarray]) -> Iterator[boo
     stored = dict(saved_arrays(walk_saved(model)))
     before = {path: as_array(stored[path]) for path in biases if path in stored}
     for path, values in before.items():
-        low = values.copy()
-        low[biases[path]] = _LOW
+        low, new = values.copy(), biases[path]
+        low[new[new < len(low)]] = _LOW  # The plan may be of another file.
         stored[path].assign(low)
     try:
         yield bool(before)

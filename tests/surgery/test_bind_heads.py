@@ -154,7 +154,7 @@ def test_layer_that_mixes_the_units(layer: keras.Layer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda h: layers.Conv1D(SIZE, 1, name="scores")(h),
+        lambda h: layers.Conv1D(SIZE, 3, padding="same", name="scores")(h),
         lambda h: keras.ops.max(layers.Dense(SIZE, name="scores")(h), axis=-1),
         lambda h: layers.LayerNormalization(name="scores")(layers.Dense(SIZE)(h)),
     ],

@@ -9,7 +9,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.quantised import is_quantised, quantised_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, Holding, site_of
 
-_CONVOLUTIONS = frozenset(("keras>Conv1D", "keras>Conv2D", "keras>Conv3D"))
+_POINTWISE = frozenset(("keras>Conv1D", "keras>Conv2D", "keras>Conv3D"))
 
 
 class _Units(NamedTuple):
@@ -33,12 +33,12 @@ def head_of(layer: LayerNode) -> Holding | None:
         units = _units(layer, kernel, "units")
     elif layer.key == "keras>EinsumDense":
         units = _einsum_dense(layer)
-    elif layer.key in _CONVOLUTIONS and layer.config.get("groups", 1) == 1:
-        units = _units(layer, kernel, "filters")
+    elif layer.key in _POINTWISE and set(kernel.shape[:-2]) == {1}:
+        units = _units(layer, kernel, "filters")  # As a Dense for each place.
     else:
         return None
     size, axis = units.size, units.axis
-    if not isinstance(size, int) or axis < 0:
+    if not isinstance(size, int) or axis < 0 or layer.config.get("groups", 1) != 1:
         return None
     if not is_quantised(layer) and kernel.shape[axis : axis + 1] != (size,):
         return None
