@@ -202,6 +202,24 @@ def labels_pass(look: Callable[[Any, int], Any]) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def softmaxes_get(scores: Callable[[Any, int], Any]) -> Iterator[None]:
+    """While it lasts, softmaxes get their inputs through `scores`.
+
+    Args:
+        scores: Takes scores and the axis that they are compared along; returns scores.
+    """
+    with contextlib.ExitStack() as stack:
+        for name in ("softmax", "log_softmax"):
+            real = getattr(backend_nn, name)
+
+            def softmax(x: Any, axis: int = -1, real: Any = real) -> Any:
+                return real(scores(x, axis), axis=axis)
+
+            stack.enter_context(mock.patch.object(backend_nn, name, softmax))
+        yield
+
+
 class _NumPyDraws:
     """What initializers draw from, by NumPy."""
 

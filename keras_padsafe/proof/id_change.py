@@ -1,7 +1,7 @@
 """How the ids of one vocabulary change, as plain data."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ class IdChange:
         old_spare: Old ids of spare rows, whose scores are low beyond all others.
         spare: New ids of spare rows.
         words: The words that only one of the models gives.
-        biases: The entries of new ids in each bias of a head, by its path.
     """
 
     row_map: RowMap
@@ -33,7 +32,6 @@ class IdChange:
     old_spare: tuple[int, ...] = ()
     spare: tuple[int, ...] = ()
     words: frozenset[Any] = frozenset()
-    biases: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def arrays(self) -> frozenset[str]:

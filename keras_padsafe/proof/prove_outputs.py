@@ -1,14 +1,12 @@
 """Runs a model and its changed file side by side, on ids that both know."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from keras_padsafe.errors import message_of
-from keras_padsafe.proof.bits import as_array
 from keras_padsafe.proof.certificate import Check
 from keras_padsafe.proof.compare_outputs import (
     Comparison,
@@ -33,6 +31,7 @@ from keras_padsafe.proof.rows_read import (
 )
 from keras_padsafe.proof.run_model import run_model, tolerance
 from keras_padsafe.proof.samples import Sampler
+from keras_padsafe.saved_model.row_map import NEW
 
 _OLD, _NEW = "old ids keep their outputs", "new ids give finite outputs"
 _SPARE = "probability of spare rows"
@@ -127,9 +126,8 @@ def _compare_old(
                 raise Differs(f"the new model fails on new ids. {error}") from error
             found = _compared(old, new, change, rounding)
             if isinstance(found, Differs):
-                with without_scores(pair.after, change.biases) as is_possible:
-                    silent = run_model(pair.after, renamed) if is_possible else new
-                again = _compared(old, silent, change, rounding)
+                alike = _without_share(pair.after, renamed, change)
+                again = _compared(old, alike, change, rounding)
                 if isinstance(again, Differs):
                     raise found
                 found, is_mixed = again, True
@@ -186,25 +184,25 @@ def _compared(
     return found if found.agrees else Differs(str(found))
 
 
-@contextmanager
-def without_scores(model: Any, biases: Mapping[str, np.ndarray]) -> Iterator[bool]:
-    """While it lasts, a softmax gives new ids nothing, if heads have biases for them.
+def _without_share(model: Any, batch: Any, change: IdChange) -> list[np.ndarray]:
+    """What a model gives where no softmax gives anything to new ids."""
+    from keras import ops
 
-    Yields whether they have.
-    """
-    from keras_padsafe.compat import saved_arrays, walk_saved
+    from keras_padsafe.compat import softmaxes_get
 
-    stored = dict(saved_arrays(walk_saved(model)))
-    before = {path: as_array(stored[path]) for path in biases if path in stored}
-    for path, values in before.items():
-        low, new = values.copy(), biases[path]
-        low[new[new < len(low)]] = _LOW  # The plan may be of another file.
-        stored[path].assign(low)
-    try:
-        yield bool(before)
-    finally:
-        for path, values in before.items():
-            stored[path].assign(values)
+    maps = {one.size: one for one in (*change.partial, change.row_map)}
+
+    def scores(x: Any, axis: int) -> Any:
+        row_map = maps.get(x.shape[axis])
+        if row_map is None:
+            return x
+        low = np.where(row_map.ids == NEW, _LOW, 0.0)
+        shape = [1] * len(x.shape)
+        shape[axis] = row_map.size
+        return x + ops.cast(low.reshape(shape), x.dtype)
+
+    with softmaxes_get(scores):
+        return run_model(model, batch)
 
 
 def _of_last_id(pair: Pair, change: IdChange, sampler: Sampler, rounding: float) -> str:

@@ -3,6 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
+_FEW = 4
 _ID = re.compile("0|[1-9][0-9]{0,8}")
 
 
@@ -22,8 +23,10 @@ def words_in(value: Any) -> WordList | None:
         return WordList(None, tuple(value)) if are_words else None
     ids = [id_ for id_, _ in pairs]
     first = ids[0] if ids else -1
-    if not 0 <= first <= len(ids) or ids != list(range(first, first + len(ids))):
-        return None  # As sizes are, each by its name.
+    if first < 0 or ids != list(range(first, first + len(ids))):
+        return None
+    if len(ids) < _FEW and first > len(ids):
+        return None  # Sizes, each by its name.
     return WordList(ids[0], tuple(word for _, word in pairs))
 
 

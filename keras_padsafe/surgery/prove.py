@@ -79,7 +79,4 @@ def id_change(plan: Plan) -> IdChange:
         pad=plan.pad,
         old_spare=plan.old_spare_ids,
         spare=plan.inverse().old_spare_ids,
-        biases={
-            c.path: c.own(plan.row_map).new_ids for c in weights if c.fill == "bias"
-        },
     )

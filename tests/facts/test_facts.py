@@ -196,6 +196,8 @@ def _made(name: str) -> Any:
     needed: dict[str, Any] = {
         "Dense": (3,),
         "Conv1D": (3, 2),
+        "Conv2D": (3, 2),
+        "Conv3D": (3, 2),
         "LSTM": (3,),
         "GRU": (3,),
         "SimpleRNN": (3,),
@@ -214,8 +216,9 @@ def _made(name: str) -> Any:
 @pytest.mark.parametrize("name", operations.INPUT_KERNELS)
 def test_input_kernels_are_all_that_follows_the_width_of_an_input(name: str) -> None:
     layer = _made(name)
-    layer.build((None, STEPS, WIDTH))
-    model = keras.Sequential([keras.Input((STEPS, WIDTH)), layer])
+    steps = [STEPS] * {"Conv2D": 2, "Conv3D": 3}.get(name, 1)
+    layer.build((None, *steps, WIDTH))
+    model = keras.Sequential([keras.Input((*steps, WIDTH)), layer])
     arrays = {
         path.removeprefix(f"layers/{layer.name.rstrip('_0123456789')}/"): [*array.shape]
         for path, array in saved_arrays(walk_saved(model))

@@ -995,8 +995,12 @@ def test_ids_changed_on_the_way_are_proved_without_a_class_of_ones_own(
     source = tmp_path / "old.keras"
     x = ids()
     keras.Model(x, layers.Embedding(SIZE, DIM)(ops.mod(x, SIZE))).save(source)
-    with pytest.raises(NotProvedError):
+    with pytest.raises(AmbiguousVocabularyError, match=f"={SIZE}, as many as") as asked:
         grow(source, rows=ADDED)
+    flag = str(asked.value).split("--also ")[1].split()[0]
+    for said in ({"also": flag}, {"leave": flag}):
+        with pytest.raises(NotProvedError):
+            grow(source, rows=ADDED, **said)
 
 
 def test_other_threads_keep_their_values(tmp_path: Path) -> None:
