@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BACKENDS = ("jax", "torch", "tensorflow")  # the slowest first
+BACKENDS = ("tensorflow", "jax", "torch")  # the slowest first
 LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),

@@ -55,9 +55,6 @@ MOVES_IDS = frozenset(
 SELECTS_IDS = frozenset(("GetItem", "Slice", "Split", "Take", "Unstack"))
 """The same, but each output may be a column of its own, with ids of its own."""
 
-SHIFTS = {"Add": 1, "Subtract": -1}
-"""Adds a number to each id, as one for padding, and with which sign."""
-
 BOUNDS = frozenset(("Clip", "Maximum", "Minimum"))
 """Brings ids into a range, and leaves those in it as they are."""
 

@@ -132,7 +132,18 @@ def _words_of(pair: Pair, part: Part, doors: list[int]) -> _Found:
     is_asked = any(map(pair.is_changed, part.doors)) or bool(_new_pads(pair, part))
     is_asked &= len(fresh) > 0 or not (pair.change and pair.change.spare)
     both = old[_among(old, new)]
+    sides = [side[n] for side in (pair.old, pair.new) for n in doors]
+    if not any(door.only_words for door in sides):
+        both = np.append(both, _unknown([w for door in sides for w in door.words]))
     return _Found(both, both, fresh, is_asked)
+
+
+def _unknown(known: list[Any]) -> np.ndarray:
+    """A word that is none of these, of their kind."""
+    if any(not isinstance(word, str) for word in known):
+        free = set(range(1, len(known) + 2)).difference(known)
+        return np.array([min(free)], object)
+    return np.array(["unknown" + "x" * max(map(len, known), default=0)], object)
 
 
 def _any_values(is_text: bool) -> _Found:

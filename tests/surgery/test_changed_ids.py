@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 
 import keras_padsafe as kp
-from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.errors import AmbiguousVocabularyError, NotProvedError, SurgeryError
 
 from .reference import assert_old_rows_kept, assert_same_structure, save
 from .saved import read
@@ -40,18 +40,10 @@ def _backwards(count: int) -> keras.Model:
     return _model(count, lambda ids: 20 - ids, 21)
 
 
-@pytest.mark.parametrize("minus", [False, True])
-def test_words_grow_where_a_number_is_added_to_their_ids(
-    minus: bool, tmp_path: Path
-) -> None:
+def test_words_grow_where_a_number_is_added_to_their_ids(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
-    more = {"change": (lambda ids: ids - -1), "mask_zero": True} if minus else {}
-
-    def build(count: int) -> keras.Model:
-        return _model(count, rows=count + 2, **more) if more else _plus_one(count)
-
-    save(build, len(WORDS), source)
-    save(build, len(WORDS) + 3, tmp_path / "larger.keras")
+    save(_plus_one, len(WORDS), source)
+    save(_plus_one, len(WORDS) + 3, tmp_path / "larger.keras")
     report = kp.surgery.grow(source, target, tokens=NEW_WORDS[:3], proof=False)
     assert report.tokens == {word: PLUS + n for n, word in enumerate(NEW_WORDS[:3])}
     assert_same_structure(read(target), read(tmp_path / "larger.keras"))
@@ -92,6 +84,23 @@ def test_words_whose_ids_change_otherwise_are_refused(tmp_path: Path) -> None:
         kp.surgery.grow(source, target, tokens=NEW_WORDS, leave="subtract")
     with pytest.raises(SurgeryError, match="words would still be given them"):
         kp.surgery.trim(source, target, keep=[3, 4], leave="subtract")
+
+
+def _by_another(path: Path) -> Path:
+    """Unknown words get the row of the first word, whichever that is."""
+    x = keras.Input((3,), dtype="string")
+    known = layers.StringLookup(vocabulary=WORDS, name="lookup")(x)
+    ids = ops.maximum(known + 1, 2)
+    keras.Model(x, layers.Embedding(PLUS, DIM, name="words")(ids)).save(path)
+    return path
+
+
+@by_tensorflow
+def test_unknown_words_are_run_too(tmp_path: Path) -> None:
+    source, target = _by_another(tmp_path / "old.keras"), tmp_path / "new.keras"
+    with pytest.raises(NotProvedError, match="old ids keep their outputs") as caught:
+        kp.surgery.trim(source, target, keep=WORDS[1:])
+    assert caught.value.certificate.verdict == "wrong"
 
 
 def _with_start(rows: int) -> keras.Model:

@@ -65,8 +65,8 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
 
 def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds numbers that no array follows to each vocabulary that they may count."""
-    for claim in model.claims.numbers:
-        [(place, count)] = claim.first(model.root)
+    said = [(c, *at) for c in model.claims.numbers for at in c.places(model.root)]
+    for claim, place, count in said:
         exact = [draft for draft in drafts if draft.size == count]
         fitting = exact or [draft for draft in drafts if count in near(draft.size)]
         if drafts and not fitting:

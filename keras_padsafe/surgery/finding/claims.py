@@ -57,19 +57,22 @@ class AlsoNumber:
     place: str
     key: str
 
-    def first(self, root: LayerNode) -> list[tuple[ConfigPath, int]]:
-        """The number that it means, if there is one: the nearest."""
-        return [*islice(self._counts(root), 1)]
+    def places(self, root: LayerNode) -> list[tuple[ConfigPath, int]]:
+        """The numbers that it means: of each loss or metric of that name.
 
-    def _counts(self, root: LayerNode) -> Iterator[tuple[ConfigPath, int]]:
+        Or else of a layer, the nearest one.
+        """
+        found: list[tuple[ConfigPath, int]] = []
         for one in training_objects(root):
-            found = places_of(self.key, one.config, (*one.path, "config"))
-            for place in found if one.name == self.place else ():
+            own = places_of(self.key, one.config, (*one.path, "config"))
+            for place in own if one.name == self.place else ():
                 if is_count(count := value_at(root.serialized, place)):
-                    yield place, count
-        for layer in root.walk():
+                    found.append((place, count))
+        for layer in () if found else root.walk():
             if self.place in (layer.name, layer.weights_path):
-                yield from (found[1:] for found in counts_of(layer, self.key))
+                counts = islice(counts_of(layer, self.key), 1)
+                found += [(place, count) for _, place, count in counts]
+        return found
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Claims:
     def leaves_number(self, place: ConfigPath, root: LayerNode) -> bool:
         """Whether the user said to leave alone this number of config.json."""
         said = filter(None, map(_read_number, self.leave))
-        return any(place == found for one in said for found, _ in one.first(root))
+        return any(place == found for one in said for found, _ in one.places(root))
 
     def leaves_table(
         self, layer: LayerNode, path: str, *, is_inside: bool = False
@@ -187,7 +190,7 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
     for claim in claims.also:
         _check_also(claim, _named_arrays(claim.place, root), archive)
     for argument, number in numbers:
-        if not number.first(root):
+        if not number.places(root):
             raise SurgeryError(
                 f"{archive.path}: {argument}: {number.text!r}: no configuration key "
                 f"{number.key!r} of {number.place!r} counts anything. Expected: the "

@@ -52,7 +52,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             if not one.is_stock and is_count(value):
                 own_numbers.append((place, value))
             size = _size(one, place, value, of_output)
-            if size is None:
+            if size is None or model.claims.leaves_number(place, model.root):
                 continue
             if one.holder is not None and model.claims.leaves(one.holder):
                 continue

@@ -8,10 +8,10 @@ from keras_padsafe.facts.operations import (
     LOOKUPS,
     MOVES_IDS,
     SELECTS_IDS,
-    SHIFTS,
 )
 from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import is_count
 
 _MOVES = MOVES_IDS | SELECTS_IDS
 
@@ -102,9 +102,8 @@ def _added(call: Call) -> int | None:
     kind, others = call.layer.kind, [*call.arguments.values()][1:]
     if kind in _MOVES or (kind in BOUNDS and len(call.inputs) == 1):
         return 0
-    if kind in SHIFTS and len(call.inputs) == len(others) == 1:
-        is_number = type(others[0]) is int
-        return SHIFTS[kind] * others[0] if is_number else None
+    if kind == "Add" and len(call.inputs) == len(others) == 1:
+        return others[0] if is_count(others[0]) else None
     return None
 
 

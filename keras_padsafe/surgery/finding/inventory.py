@@ -83,7 +83,7 @@ class Inventory:
             "arrays": self.arrays,
             "asked": self.asked,
             "notes": list(self.notes),
-            "near_tables": [vars(item) for item in self.near_tables],
+            "near_tables": [item.to_json() for item in self.near_tables],
             "vocabularies": [v.to_json() for v in self.vocabularies],
         }
 

@@ -1,6 +1,7 @@
 """Asks about numbers that may count the ids, and that nothing in the file follows."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 from keras_padsafe.facts.operations import MOVES_IDS, SELECTS_IDS
@@ -49,7 +50,8 @@ def ask_about_numbers(model: ModelFile, asking: Asking, drafts: list[Draft]) -> 
                 "and nothing in the file follows it, so nothing shows whether it "
                 "counts them"
             )
-            draft.unexplained.append(doubt_of(layer, problem, settling(flag, flag)))
+            doubt = doubt_of(layer, problem, settling(flag, flag))
+            draft.unexplained.append(replace(doubt, counts=True))
 
 
 def _own(model: ModelFile, draft: Draft, known: Collection[ConfigPath]) -> _Numbers:

@@ -31,11 +31,17 @@ class Doubt:
         place: The layer or array.
         problem: What is not known of it.
         remedy: What to do about it, with the flags that settle it.
+        counts: Whether only the number of ids matters to it.
     """
 
     place: str
     problem: str
     remedy: str
+    counts: bool = False
+
+    def to_json(self) -> dict[str, str]:
+        """The doubt as plain data."""
+        return {n: getattr(self, n) for n in ("place", "problem", "remedy")}
 
     def __str__(self) -> str:
         return f"{self.problem}. {self.remedy}."
@@ -310,7 +316,7 @@ class Vocabulary:
                 }
                 for site in self.words
             ],
-            "unexplained": [vars(item) for item in self.unexplained],
+            "unexplained": [item.to_json() for item in self.unexplained],
             "left_alone": [
                 {"path": item.path, "shape": list(item.shape), "reason": item.reason}
                 for item in self.left_alone

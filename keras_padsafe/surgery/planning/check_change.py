@@ -28,15 +28,20 @@ def check_change(
     _check_tokenizers(vocabulary, change)
 
 
-def check_settled(inventory: Inventory, vocabulary: Vocabulary) -> None:
+def check_settled(
+    inventory: Inventory, vocabulary: Vocabulary, *, resizes: bool = True
+) -> None:
     """Refuses a vocabulary of which something is not known.
+
+    Where it keeps its size (not `resizes`), what only counts its ids does not matter.
 
     Raises:
         AmbiguousVocabularyError: listing what has to be settled by the user first.
     """
-    if vocabulary.unexplained:
-        listed = "\n".join(f"  - {item}" for item in vocabulary.unexplained)
-        can_decide = any("--" in item.remedy for item in vocabulary.unexplained)
+    doubts = [doubt for doubt in vocabulary.unexplained if resizes or not doubt.counts]
+    if doubts:
+        listed = "\n".join(f"  - {item}" for item in doubts)
+        can_decide = any("--" in item.remedy for item in doubts)
         ask = "Please decide each point" if can_decide else "What stands in the way"
         raise AmbiguousVocabularyError(
             f"{inventory.path}: it is not known what belongs to vocabulary "
