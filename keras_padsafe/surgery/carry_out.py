@@ -22,7 +22,6 @@ from keras_padsafe.surgery.live_model import (
     through_archive,
 )
 from keras_padsafe.surgery.options import WritingOptions
-from keras_padsafe.surgery.planning.notes import NUMBERS_STAY
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.request import Request
 from keras_padsafe.surgery.prove import prove
@@ -134,7 +133,6 @@ def why_wrong(plan: Plan) -> str:
         f"words, put new ids before them, at={at} (--at {at}). "
         for at in counts[:1]
     )
-    before += "".join(f"{n} " for n in plan.notes if n.startswith(NUMBERS_STAY))
     return (
         "Something in the model depends on the ids, or on their number, in a way that "
         f"this change does not keep. {before}Where a new column changes old answers, "

@@ -51,7 +51,7 @@ def test_head_after_two_equal_tables(tmp_path: Path) -> None:
     _refused(source, "2 vocabularies.*vocabulary=NAME.*source_words.*target_words")
     _refused(
         source,
-        "next_word.*follows several tables: source_words, target_words"
+        "next_word.*follows several tables: source_words.*, target_words"
         ".*--also next_word:1.*--leave next_word",
         vocabulary="target_words",
     )

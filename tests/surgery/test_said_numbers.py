@@ -172,3 +172,41 @@ def test_a_number_beside_ids_is_asked_about(tmp_path: Path) -> None:
     report = grow(source, rows=ADDED, also=flag)
     assert report.certificate is not None
     assert report.certificate.passed
+
+
+def test_losses_of_one_name_are_said_together(tmp_path: Path) -> None:
+    source, h = tmp_path / "old.keras", table(SIZE)(x := ids())
+    heads = [layers.Dense(SIZE, name=name)(h) for name in ("one", "other")]
+    model = keras.Model(x, heads)
+    model.compile("sgd", [Bounded(SIZE), Bounded(SIZE)])
+    model.save(source)
+    grow(source, rows=ADDED, also="bounded::words")
+    grow(source, rows=ADDED, leave="bounded::words", overwrite=True)
+    losses = read(tmp_path / "new.keras").config["compile_config"]["loss"]
+    assert [one["config"]["words"] for one in losses] == [SIZE, SIZE]
+
+
+def test_what_counts_does_not_matter_where_the_size_stays(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    save(_model, SIZE, source)
+    moved = kp.surgery.plan(source, row_map=[*range(SIZE)][::-1])
+    assert moved.new_size == SIZE
+    with pytest.raises(AmbiguousVocabularyError, match="--also unknown::"):
+        kp.surgery.plan(source, keep=[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "asks"), [({"a": 31, "b": 32}, True), ({"a": 1, "b": 2}, False)]
+)
+def test_sizes_by_name_are_no_words(
+    sizes: dict[str, int], asks: bool, tmp_path: Path
+) -> None:
+    """Words have ids from the first ones on; a few numbers elsewhere are sizes."""
+    source = tmp_path / "old.keras"
+    own = Unknown({"words": 100, "sizes": sizes}, name="own")(x := ids())
+    keras.Model(x, layers.Dense(2)(table(32)(own))).save(source)
+    if asks:
+        with pytest.raises(AmbiguousVocabularyError, match=r"sizes\.b=32"):
+            grow(source, rows=ADDED)
+    else:
+        grow(source, rows=ADDED)

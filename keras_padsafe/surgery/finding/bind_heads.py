@@ -10,7 +10,7 @@ from keras_padsafe.facts.operations import (
     UNIT_BY_UNIT,
 )
 from keras_padsafe.saved_model.config_path import config_key
-from keras_padsafe.saved_model.graph import Call, Graph, reached
+from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.bind_tables import (
@@ -149,16 +149,6 @@ def _keeps_steps(call: Call, graph: Graph) -> bool:
     return not (after and ranks and len(after) < max(ranks))
 
 
-def _is_pooled(call: Call, graph: Graph) -> bool:
-    """Whether one vector is made of the units of all steps, which may tell classes."""
-    behind = reached([call], lambda one: one.consumers)
-    return any(
-        one.layer.kind in UNIT_BY_UNIT and not _keeps_steps(one, graph)
-        for one in behind
-        if one is not call
-    )
-
-
 def _selects_one_step(key: Any) -> bool:
     """Whether an index takes one place of the time axis, the second one."""
     return isinstance(key, list) and len(key) > 1 and isinstance(key[1], int)
@@ -175,7 +165,7 @@ def _settle(
     sure, without = model.claims_units(layer), model.without(layer)
     exact = [r for r in rivals if r[0].size == r[2].size + len(without)]
     may_own = [r for r in rivals if r in exact or r[0] in kept(r[1])]
-    owners = list(dict.fromkeys(draft.name for draft, _, _ in may_own))
+    owners = list(dict.fromkeys(f"{d.name} ({d.size} ids)" for d, _, _ in may_own))
     has_owner = any(sure or draft in kept(call) for draft, call, _ in exact)
     for draft, call, head in rivals:
         if (draft, call, head) not in exact:
@@ -184,7 +174,7 @@ def _settle(
             continue
         if not sure and len(owners) > 1:
             problem = f"follows several tables: {', '.join(owners)}"
-        elif not sure and (draft not in kept(call) or _is_pooled(call, model.graph)):
+        elif not sure and draft not in kept(call):
             problem = (
                 f"has {head.size} units, but not for each step of the ids: they may "
                 "be scores of the ids, or classes"

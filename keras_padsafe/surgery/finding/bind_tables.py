@@ -312,11 +312,9 @@ def _tell_apart(drafts: list[Draft]) -> None:
 
 def _add_words(draft: Draft, model: ModelFile) -> None:
     reason = f"its ids enter {draft.tables[0].layer.name!r}"
-    whole = [s for s, _ in sources_of_table(draft.calls) if s.kind in LOOKUPS]
-    for source in whole:
-        _add_lookup(draft, source, model, reason)
-    for source, shift in changed_lookups(draft.calls).items():
-        if source in whole or model.claims.leaves(source):
+    whole = {s: 0 for s, _ in sources_of_table(draft.calls) if s.kind in LOOKUPS}
+    for source, shift in (changed_lookups(draft.calls) | whole).items():
+        if model.claims.leaves(source):
             continue
         if shift is None:
             why = f"{source.title} makes ids that are changed before they enter a table"

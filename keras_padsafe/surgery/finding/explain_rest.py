@@ -1,6 +1,6 @@
 """Accounts for every other array with an axis of the vocabulary's size."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from keras_padsafe.archive import StoredArray
@@ -10,13 +10,12 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
-from keras_padsafe.surgery.finding.counting_numbers import equal_numbers, is_count_key
+from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.shown_tables import unbuilt
 from keras_padsafe.surgery.finding.unknown_layers import (
     is_imported_unasked,
-    is_own_class,
 )
 from keras_padsafe.surgery.finding.vocabulary import (
     IN_KERAS,
@@ -28,9 +27,6 @@ from keras_padsafe.surgery.finding.vocabulary import (
     leaving,
     settling,
 )
-
-_NEARLY = 4  # Beside the rows of words there are some for padding and unknown ones.
-_FEW = 16  # So many numbers are rather ids than the words of a model.
 
 
 class _Counted(NamedTuple):
@@ -52,13 +48,11 @@ def explain_rest(model: ModelFile, vocabularies: list[Draft]) -> None:
         for size in set(array.shape) if array.path not in bound else ():
             rest.setdefault(size, []).append((layer, array))
     constants = _constants(model)
-    counts = {place for vocabulary in vocabularies for place in vocabulary.numbers}
     for vocabulary in vocabularies:
         size = vocabulary.size
         _explain(model, vocabulary, rest.get(size, []), bound)
         held = (_held(call, shape, size) for call, shape in constants.get(size, ()))
         vocabulary.unexplained += held
-        _tell_own(model, vocabulary, counts)
         _refuse_quantised(vocabulary)
 
 
@@ -111,42 +105,6 @@ def _explain(
                 settling(place, f"{place}:{axis}"),
             )
         )
-
-
-def _tell_own(
-    model: ModelFile, vocabulary: Draft, counts: Collection[ConfigPath]
-) -> None:
-    """Adds what the user's own classes hold that may be ids or words, and stays.
-
-    What `counts` the ids of any vocabulary names none.
-    """
-    known = {*counts, *(site.path for site in vocabulary.config)}
-    known |= {site.config_path for site in vocabulary.words if site.config_path}
-    size = vocabulary.size
-    for layer in filter(is_own_class, model.layers):
-        for key, held in layer.config.items():
-            for place, value in own_values(held, (*layer.path, "config", key), known):
-                listed = words_in(value)
-                if listed and size - _NEARLY <= len(listed.words) <= size:
-                    vocabulary.own_lists.append(place)
-                elif type(value) is int and 0 <= value < size:
-                    vocabulary.own_numbers.append((place, value))
-
-
-def own_values(
-    value: Any, place: ConfigPath, known: Collection[ConfigPath]
-) -> Iterator[tuple[ConfigPath, Any]]:
-    """The values there, but for what is known, in a list of words, or in an object."""
-    is_object = isinstance(value, dict) and "class_name" in value
-    if place in known or is_object or not is_count_key(place[-1]):
-        return
-    yield place, value
-    listed = words_in(value)
-    few = listed is None or len(listed.words) <= _FEW
-    if isinstance(value, dict | list) and few:
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, inner in pairs:
-            yield from own_values(inner, (*place, key), known)
 
 
 def _constants(model: ModelFile) -> dict[int, list[tuple[Call, tuple[int, ...]]]]:

@@ -9,7 +9,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.quantised import is_quantised, quantised_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, Holding, site_of
 
-_POINTWISE = frozenset(("keras>Conv1D", "keras>Conv2D", "keras>Conv3D"))
+_CONVOLUTIONS = frozenset(("keras>Conv1D", "keras>Conv2D", "keras>Conv3D"))
 
 
 class _Units(NamedTuple):
@@ -33,12 +33,12 @@ def head_of(layer: LayerNode) -> Holding | None:
         units = _units(layer, kernel, "units")
     elif layer.key == "keras>EinsumDense":
         units = _einsum_dense(layer)
-    elif layer.key in _POINTWISE and set(kernel.shape[:-2]) == {1}:
-        units = _units(layer, kernel, "filters")  # As a Dense for each place.
+    elif _is_pointwise(layer, kernel):
+        units = _units(layer, kernel, "filters")
     else:
         return None
     size, axis = units.size, units.axis
-    if not isinstance(size, int) or axis < 0 or layer.config.get("groups", 1) != 1:
+    if not isinstance(size, int) or axis < 0:
         return None
     if not is_quantised(layer) and kernel.shape[axis : axis + 1] != (size,):
         return None
@@ -58,6 +58,17 @@ def skipping(head: Holding, ids: tuple[int, ...]) -> Holding:
         head,
         arrays=[replace(site, skips=ids) for site in head.arrays],
         config=[replace(site, skips=ids) for site in head.config],
+    )
+
+
+def _is_pointwise(layer: LayerNode, kernel: StoredArray) -> bool:
+    """Whether a convolution is as a Dense for each place."""
+    config = layer.config
+    return (
+        layer.key in _CONVOLUTIONS
+        and set(kernel.shape[:-2]) == {1}
+        and config.get("groups", 1) == 1
+        and config.get("data_format", "channels_last") == "channels_last"
     )
 
 

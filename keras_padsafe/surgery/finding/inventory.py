@@ -29,9 +29,9 @@ from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
 from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs
 from keras_padsafe.surgery.finding.other_uses import bind_other_uses
+from keras_padsafe.surgery.finding.own_numbers import look_at_own_numbers
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
-from keras_padsafe.surgery.finding.unfollowed import ask_about_numbers
 from keras_padsafe.surgery.finding.unknown_layers import (
     own_classes,
     unknown_layers,
@@ -214,8 +214,7 @@ def _find(model: ModelFile) -> list[Draft]:
                 bind_followers(model, asking, draft)
         bind_held_words(model, asking, drafts)
     explain_rest(model, drafts)
-    if asking is not None:
-        ask_about_numbers(model, asking, drafts)
+    look_at_own_numbers(model, drafts)
     ask_about_outputs(model, drafts)
     find_held_in_training(model, drafts)
     for draft in drafts:

@@ -10,7 +10,6 @@ from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.new_rows import NewRows
 
 _MOST = 5
-NUMBERS_STAY = "Numbers of the model's own classes and operations stay as they are"
 
 
 def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
@@ -52,7 +51,8 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
     if moved:
         more = f" and {len(moved) - _MOST} more" if len(moved) > _MOST else ""
         notes.append(
-            f"{NUMBERS_STAY}, and those that name ids must be set anew in Keras: "
+            "Numbers of the model's own classes and operations stay as they are, and "
+            "those that name ids must be set anew in Keras: "
             f"{', '.join(moved[:_MOST])}{more}."
         )
     kernels = [site for site in vocabulary.arrays if site.role == "encoding kernel"]

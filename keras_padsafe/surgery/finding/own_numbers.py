@@ -1,0 +1,125 @@
+"""Numbers and lists that may be of the ids, though nothing in the file follows them."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import Any
+
+from keras_padsafe.facts.operations import MOVES_IDS, SELECTS_IDS
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key, walk_values
+from keras_padsafe.saved_model.graph import reached
+from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.word_lists import words_in
+from keras_padsafe.surgery.finding.asking import Asking
+from keras_padsafe.surgery.finding.counting_numbers import is_count_key
+from keras_padsafe.surgery.finding.id_sources import fed
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.unknown_layers import is_own_class
+from keras_padsafe.surgery.finding.vocabulary import (
+    Doubt,
+    Draft,
+    doubt_of,
+    how_near,
+    near,
+    settling,
+)
+
+_NEARLY = 4  # Beside the rows of words there are some for padding and unknown ones.
+_FEW = 16  # So many numbers are rather ids than the words of a model.
+_Values = Iterator[tuple[LayerNode, ConfigPath, Any]]
+
+
+def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
+    """Adds to each vocabulary what may be its ids or words, and stays.
+
+    What may count the ids is asked about, where Keras shows that it moves nothing else.
+    """
+    counts = {place for draft in drafts for place in draft.numbers}
+    for draft in drafts:
+        known = {*counts, *(site.path for site in draft.config)}
+        known |= {site.config_path for site in draft.words if site.config_path}
+        doubtful: dict[ConfigPath, tuple[LayerNode, int]] = {}
+        for layer, place, value in _of_own_classes(model, known):
+            listed = words_in(value)
+            if listed and draft.size - _NEARLY <= len(listed.words) <= draft.size:
+                draft.own_lists.append(place)
+            elif type(value) is int and value == draft.size:
+                doubtful[place] = layer, value
+            elif type(value) is int and 0 <= value < draft.size:
+                draft.own_numbers.append((place, value))
+        for layer, place, value in _before_tables(draft, known):
+            if type(value) is int and value in near(draft.size, most=1):
+                doubtful[place] = layer, value
+            elif type(value) is int and layer.is_operation and value < draft.size:
+                draft.own_numbers.append((place, value))
+        if model.asking is not None:
+            draft.unexplained += _asked(model, model.asking, draft.size, doubtful)
+
+
+def _asked(
+    model: ModelFile,
+    asking: Asking,
+    size: int,
+    doubtful: dict[ConfigPath, tuple[LayerNode, int]],
+) -> Iterator[Doubt]:
+    names, claims = Counter(layer.name for layer in model.layers), model.claims
+    for place, (layer, value) in doubtful.items():
+        found = asking.vary((place,))
+        if claims.leaves(layer) or claims.leaves_number(place, model.root):
+            continue
+        if found.problem or found.changed or found.counters or found.outputs:
+            continue
+        is_alone = names[layer.name] == 1
+        key = asking.flag_key(place, layer) if is_alone else config_key(place)
+        flag = f"{layer.name}::{key}"
+        problem = (
+            f"holds {config_key(place)}={value}, {how_near(value, size)}, and nothing "
+            "in the file follows it, so nothing shows whether it counts them"
+        )
+        yield replace(doubt_of(layer, problem, settling(flag, flag)), counts=True)
+
+
+def _of_own_classes(model: ModelFile, known: Collection[ConfigPath]) -> _Values:
+    for layer in filter(is_own_class, model.layers):
+        for key, held in layer.config.items():
+            for place, value in _values(held, (*layer.path, "config", key), known):
+                yield layer, place, value
+
+
+def _values(
+    value: Any, place: ConfigPath, known: Collection[ConfigPath]
+) -> Iterator[tuple[ConfigPath, Any]]:
+    """The values there, but for what is known, in a list of words, or in an object."""
+    if place in known or _is_object(value) or not is_count_key(place[-1]):
+        return
+    yield place, value
+    listed = words_in(value)
+    few = listed is None or len(listed.words) <= _FEW
+    if isinstance(value, dict | list) and few:
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            yield from _values(inner, (*place, key), known)
+
+
+def _before_tables(draft: Draft, known: Collection[ConfigPath]) -> _Values:
+    """Those of what changes ids on their way to the tables."""
+    for call in reached(fed(draft.calls), lambda call: call.inputs):
+        layer = call.layer
+        if layer.kind in MOVES_IDS | SELECTS_IDS:
+            continue
+        if not (layer.is_operation or is_own_class(layer)):
+            continue
+        held = [((*layer.path, "config"), layer.config)]
+        held += [(call.places[key], value) for key, value in call.arguments.items()]
+        for start, values in held:
+            for place, value in walk_values(values, start, _is_no_tensor):
+                if place not in known:
+                    yield layer, place, value
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and "class_name" in value
+
+
+def _is_no_tensor(value: Any) -> bool:
+    return not (_is_object(value) and value["class_name"] == "__keras_tensor__")
