@@ -74,7 +74,7 @@ def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
             raise SurgeryError(
                 f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} is "
                 f"{count}. Found: vocabularies of {', '.join(map(str, sizes))} ids. "
-                "Expected: a number that is as large as one of them, or one off."
+                "Expected: a number that is nearly as large as one of them."
             )
         for draft in fitting:
             reason = f"said: --also {claim.text}"

@@ -9,6 +9,7 @@ from keras_padsafe.facts.operations import MOVES_IDS, SELECTS_IDS
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key, walk_values
 from keras_padsafe.saved_model.graph import reached
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import is_count_key
@@ -50,7 +51,7 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
         for layer, place, value in _before_tables(draft, known):
             if type(value) is int and value in near(draft.size, most=1):
                 doubtful[place] = layer, value
-            elif type(value) is int and layer.is_operation and value < draft.size:
+            elif layer.is_operation and is_count(value) and value < draft.size:
                 draft.own_numbers.append((place, value))
         if model.asking is not None:
             draft.unexplained += _asked(model, model.asking, draft.size, doubtful)
@@ -113,7 +114,7 @@ def _before_tables(draft: Draft, known: Collection[ConfigPath]) -> _Values:
         held += [(call.places[key], value) for key, value in call.arguments.items()]
         for start, values in held:
             for place, value in walk_values(values, start, _is_no_tensor):
-                if place not in known:
+                if place not in known and place[-1] != "axis":
                     yield layer, place, value
 
 
