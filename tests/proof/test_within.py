@@ -105,8 +105,8 @@ class Fields(Configured):
         self.table.build(shape)
 
     def call(self, x: Any) -> Any:
-        starts = np.cumsum([0, *self.own["sizes"][:-1]]).astype("int32")
-        return self.table(x + starts)
+        starts = np.cumsum([0, *self.own["sizes"][:-1]])
+        return self.table(x + ops.convert_to_tensor(starts, "int32"))
 
 
 def test_ids_of_several_features_are_proved_where_they_move(tmp_path: Path) -> None:
