@@ -76,6 +76,20 @@ def test_another_table_as_large_as_the_head_does_not_hide_it(tmp_path: Path) -> 
         grow(source, rows=ADDED, vocabulary="words")
 
 
+def test_columns_beside_a_table_as_large_as_the_head_may_be_its_ids(
+    tmp_path: Path,
+) -> None:
+    source, x = tmp_path / "old.keras", ids()
+    counts = layers.Dense(DIM)(layers.CategoryEncoding(SIZE, name="bag")(x))
+    h = layers.Embedding(SIZE - 1, DIM, name="others")(other := ids("beside"))
+    scores = layers.Dense(SIZE - 1, name="scores")(h + counts[:, None])
+    keras.Model([x, other], scores).save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="one fewer than there are ids"):
+        grow(source, rows=ADDED, vocabulary="bag")
+    with pytest.raises(AmbiguousVocabularyError, match="follows several tables"):
+        grow(source, rows=ADDED, vocabulary="others")
+
+
 def test_as_many_units_as_a_number_that_counts_the_rows_are_asked_about(
     tmp_path: Path,
 ) -> None:

@@ -163,14 +163,10 @@ def _settle(
     if model.claims.leaves(layer):
         return
     sure, without = model.claims_units(layer), model.without(layer)
-    exact = [r for r in rivals if r[0].size == r[2].size + len(without)]
-    may_own = [r for r in rivals if r in exact or r[0] in kept(r[1])]
-    owners = list(dict.fromkeys(f"{d.name} ({d.size} ids)" for d, _, _ in may_own))
-    has_owner = any(sure or draft in kept(call) for draft, call, _ in exact)
+    owners = list(dict.fromkeys(f"{d.name} ({d.size} ids)" for d, _, _ in rivals))
     for draft, call, head in rivals:
-        if (draft, call, head) not in exact:
-            if not has_owner or draft in kept(call):
-                draft.unexplained.append(_near(layer, head, draft.size))
+        if draft.size != head.size + len(without):
+            draft.unexplained.append(_near(layer, head, draft.size))
             continue
         if not sure and len(owners) > 1:
             problem = f"follows several tables: {', '.join(owners)}"
