@@ -1,6 +1,6 @@
 """Runs a model and its changed file side by side, on ids that both know."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -126,7 +126,8 @@ def _compare_old(
                 raise Differs(f"the new model fails on new ids. {error}") from error
             found = _compared(old, new, change, rounding)
             if isinstance(found, Differs):
-                found = _beside_share(found, pair, renamed, old, change, rounding)
+                both = batch, renamed
+                found = _beside_share(found, pair, both, change, rounding)
                 is_mixed = True
             total += found
         except Differs as error:
@@ -152,7 +153,7 @@ def _compare_old(
     if change.row_map.new_count and not (is_fed or is_scored):
         return [Check(_OLD, "skipped", _WITHIN)]
     if is_mixed:
-        note += "; but for the share of a softmax that new ids take"
+        note += "; but for the share of a softmax that ids of one file alone take"
     if seen := looked_up(pair, watch):
         found, size = min(map(len, seen)), change.row_map.old_size
         note = f"; {found} of {size} ids looked up{note}"
@@ -184,18 +185,21 @@ def _compared(
 def _beside_share(
     differs: Differs,
     pair: Pair,
-    batch: Any,
-    old: list[np.ndarray],
+    batches: tuple[Any, Any],
     change: IdChange,
     rounding: float,
 ) -> Comparison:
-    """How outputs compare where no softmax gives new ids anything.
+    """How outputs compare where no softmax gives anything to ids of one model alone.
 
     Raises:
         Differs: as before, if they differ all the same.
     """
+    maps = (*change.partial, change.row_map)
+    gone = {m.old_size: ~np.isin(np.arange(m.old_size), m.kept[1]) for m in maps}
+    made = {m.size: m.ids == NEW for m in maps}
     try:
-        new = _without_share(pair.after, batch, change)
+        old = _without_share(pair.before, batches[0], gone)
+        new = _without_share(pair.after, batches[1], made)
     except ModelFailed:
         raise differs from None
     found = _compared(old, new, change, rounding)
@@ -204,22 +208,21 @@ def _beside_share(
     return found
 
 
-def _without_share(model: Any, batch: Any, change: IdChange) -> list[np.ndarray]:
-    """What a model gives where no softmax gives anything to new ids."""
+def _without_share(
+    model: Any, batch: Any, hidden: Mapping[int, np.ndarray]
+) -> list[np.ndarray]:
+    """What a model gives where softmaxes give nothing to hidden entries, by length."""
     from keras import ops
 
     from keras_padsafe.compat import softmaxes_get
 
-    maps = {one.size: one for one in (*change.partial, change.row_map)}
-
     def scores(x: Any, axis: int) -> Any:
-        row_map = maps.get(x.shape[axis])
-        if row_map is None:
+        marks = hidden.get(x.shape[axis])
+        if marks is None or not marks.any():
             return x
-        low = np.where(row_map.ids == NEW, _LOW, 0.0)
         shape = [1] * len(x.shape)
-        shape[axis] = row_map.size
-        return x + ops.cast(low.reshape(shape), x.dtype)
+        shape[axis] = len(marks)
+        return x + ops.cast(np.where(marks, _LOW, 0.0).reshape(shape), x.dtype)
 
     with softmaxes_get(scores):
         return run_model(model, batch)

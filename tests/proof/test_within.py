@@ -55,6 +55,15 @@ def test_a_softmax_in_a_mixture_keeps_what_new_ids_leave(tmp_path: Path) -> None
     assert "share of a softmax" in detail
 
 
+def test_it_is_undone_and_trimmed_as_well(tmp_path: Path) -> None:
+    source, target = _mixed(tmp_path / "old.keras"), tmp_path / "new.keras"
+    plan = grow(source, rows=ADDED, also=HEAD).plan
+    kp.surgery.apply_plan(plan.inverse(), target, tmp_path / "back.keras")
+    report = kp.surgery.trim(source, target, keep=[1, 4, 7], also=HEAD, overwrite=True)
+    assert report.certificate is not None
+    assert report.certificate.passed
+
+
 def test_a_wrong_old_bias_is_found_in_a_mixture(tmp_path: Path) -> None:
     """What new ids take does not hide what happened to old ones."""
     source, target = _mixed(tmp_path / "old.keras"), tmp_path / "new.keras"
