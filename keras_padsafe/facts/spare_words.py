@@ -1,4 +1,4 @@
-"""How a list of words names a spare row: an id that no word has yet.
+"""How a list of words names a spare row, an id that no word has yet, and its score.
 
 The list of words in the file says so by itself, and Keras saves it as any other.
 """
@@ -8,6 +8,13 @@ from numbers import Integral
 
 _TEXT = re.compile(r"\[spare [0-9]+\]")
 _FIRST, _END = -(1 << 31), -(1 << 30)
+
+LOW_SCORE = -(2.0**15)
+"""A score that a softmax makes exactly nothing of.
+
+Exact in every float dtype; a softmax can take the largest score from it and stay
+finite, in float16 as well.
+"""
 
 
 def spare_word(id_: int, *, integer: bool) -> str | int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_padsafe.errors import message_of
+from keras_padsafe.facts.spare_words import LOW_SCORE
 from keras_padsafe.proof.certificate import Check
 from keras_padsafe.proof.compare_outputs import (
     Comparison,
@@ -36,7 +37,6 @@ from keras_padsafe.saved_model.row_map import NEW
 _OLD, _NEW = "old ids keep their outputs", "new ids give finite outputs"
 _SPARE = "probability of spare rows"
 _MOST_ALONE = 16
-_LOW = -(2.0**15)  # Of a score: a softmax makes exactly nothing of it.
 _WITHIN = (
     "no ids enter the model, and no output has a number for each of them: their "
     "entries compete within it, as those of a code book do, and new ones may win where "
@@ -126,8 +126,8 @@ def _compare_old(
                 raise Differs(f"the new model fails on new ids. {error}") from error
             found = _compared(old, new, change, rounding)
             if isinstance(found, Differs):
-                both = batch, renamed
-                found = _beside_share(found, pair, both, change, rounding)
+                batches = batch, renamed
+                found = _beside_share(found, pair, batches, change, rounding)
                 is_mixed = True
             total += found
         except Differs as error:
@@ -222,7 +222,7 @@ def _without_share(
             return x
         shape = [1] * len(x.shape)
         shape[axis] = len(marks)
-        return x + ops.cast(np.where(marks, _LOW, 0.0).reshape(shape), x.dtype)
+        return x + ops.cast(np.where(marks, LOW_SCORE, 0.0).reshape(shape), x.dtype)
 
     with softmaxes_get(scores):
         return run_model(model, batch)

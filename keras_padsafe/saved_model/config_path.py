@@ -30,6 +30,11 @@ def walk_values(
             yield from walk_values(inner, (*path, index), into)
 
 
+def is_object(value: Any) -> bool:
+    """Whether a value describes an object, as a layer or a tensor."""
+    return isinstance(value, dict) and "class_name" in value
+
+
 def places_of(key: str, value: Any, path: ConfigPath = ()) -> Iterator[ConfigPath]:
     """The places below a value that people write so: `sizes[2].words`.
 

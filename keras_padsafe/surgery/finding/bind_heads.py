@@ -80,10 +80,10 @@ def _rivals(model: ModelFile, drafts: list[Draft], reached: Reached) -> _Rivals:
         size = head.size + len(model.without(call.layer))
         exact = [draft for draft in owners if draft.size == size]
         nearly = [d for d in owners if d.size != size in d.near_sizes]
-        others = [table for d in exact for table in d.tables]
-        if others and model.claims_units(call.layer):
-            is_own = all(table.layer is call.layer for table in others)
-            nearly = nearly if is_own else []
+        tables = (table for draft in exact for table in draft.tables)
+        is_beside = any(table.layer is not call.layer for table in tables)
+        if is_beside and model.claims_units(call.layer):
+            nearly = []
         for draft in (*exact, *nearly):
             rivals.setdefault(call.layer, []).append((draft, call, head))
     return rivals

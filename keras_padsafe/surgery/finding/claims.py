@@ -262,11 +262,11 @@ def counts_of(
 
 
 def _read_also(text: str) -> Also | AlsoNumber:
+    if number := _read_number(text):
+        return number
     place, _, rest = text.partition(":")
     axis, _, rest = rest.partition(":")
     key, colon, ids = rest.partition(":")
-    if number := _read_number(text):
-        return number
     if not place or not _AXIS.fullmatch(axis) or (colon and not _IDS.fullmatch(ids)):
         raise SurgeryError(
             f"also: {text!r} is not understood. Expected: LAYER:AXIS, as "

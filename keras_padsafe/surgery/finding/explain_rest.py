@@ -14,9 +14,7 @@ from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.shown_tables import unbuilt
-from keras_padsafe.surgery.finding.unknown_layers import (
-    is_imported_unasked,
-)
+from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
 from keras_padsafe.surgery.finding.vocabulary import (
     IN_KERAS,
     Doubt,
@@ -68,19 +66,13 @@ def _explain(
     """
     units = _unread_units(model, vocabulary)
     asked = {found.place for found in vocabulary.unexplained}
-    asking = model.asking
-    for layer, array in model.arrays if units else ():
-        if (
-            asking is None
-            or array.path not in units
-            or array.path in bound
-            or layer.name in asked
-        ):
-            continue
-        if not model.claims.leaves(layer, array.path):
-            its = units[array.path]
-            found = _unread(asking, layer, array, its, vocabulary)
-            vocabulary.unexplained.append(found)
+    asking, unbound = model.asking, units.keys() - bound
+    vocabulary.unexplained += [
+        _unread(asking, layer, array, units[array.path], vocabulary)
+        for layer, array in (model.arrays if unbound else ())
+        if asking and array.path in unbound and layer.name not in asked
+        if not model.claims.leaves(layer, array.path)
+    ]
     for layer, array in rest:
         if layer.name in asked and layer.is_stock:
             continue

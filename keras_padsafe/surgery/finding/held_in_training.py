@@ -12,6 +12,7 @@ from keras_padsafe.facts.optimizer_layout import MOVES_ALL
 from keras_padsafe.saved_model.config_path import (
     ConfigPath,
     config_key,
+    is_object,
     value_at,
     walk_values,
 )
@@ -44,7 +45,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         if one.name in model.claims.leave:
             continue
         of_output = any(one.path[:n] in placed for n in range(len(one.path) + 1))
-        own = walk_values(one.config, (*one.path, "config"), _is_no_object)
+        base = (*one.path, "config")
+        own = walk_values(one.config, base, lambda value: not is_object(value))
         for place, given in own:
             value = held_value(given) or given
             if not NAME_IDS.isdisjoint(place) and is_count(value) and not of_output:
@@ -84,9 +86,10 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
 
 def _remedy(one: TrainingObject, place: ConfigPath) -> str:
     leave = f"{leaving(one.name)} if it does not, or if you replace it before you train"
-    if isinstance(value_at(one.config, place[len(one.path) + 1 :]), list):
+    within = place[len(one.path) + 1 :]
+    if isinstance(value_at(one.config, within), list):
         return leave
-    claim = f"{one.name}::{config_key(place[len(one.path) + 1 :])}"
+    claim = f"{one.name}::{config_key(within)}"
     return f"{adding(claim)} if it does. {leave}"
 
 
@@ -99,10 +102,6 @@ def _moved_by_optimizer(model: ModelFile) -> Iterator[str]:
                 f"{one['class_name']} does not move each bias by its own gradient "
                 "alone, and that of a spare row is low beyond all others"
             )
-
-
-def _is_no_object(value: Any) -> bool:
-    return not (isinstance(value, dict) and "class_name" in value)
 
 
 def _size(

@@ -6,7 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from keras_padsafe.facts.operations import MOVES_IDS, SELECTS_IDS
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key, walk_values
+from keras_padsafe.saved_model.config_path import (
+    ConfigPath,
+    config_key,
+    is_object,
+    walk_values,
+)
 from keras_padsafe.saved_model.graph import reached
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
@@ -44,12 +49,12 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
             listed = words_in(value)
             if listed and draft.size - _NEARLY <= len(listed.words) <= draft.size:
                 draft.own_lists.append(place)
-            elif type(value) is int and value == draft.size:
+            elif is_count(value) and value == draft.size:
                 doubtful[place] = layer, value
-            elif type(value) is int and 0 <= value < draft.size:
+            elif is_count(value) and value < draft.size:
                 draft.own_numbers.append((place, value))
         for layer, place, value in _before_tables(draft, known):
-            if type(value) is int and value in near(draft.size, most=1):
+            if is_count(value) and value in near(draft.size, most=1):
                 doubtful[place] = layer, value
             elif layer.is_operation and is_count(value) and value < draft.size:
                 draft.own_numbers.append((place, value))
@@ -65,9 +70,9 @@ def _asked(
 ) -> Iterator[Doubt]:
     names, claims = Counter(layer.name for layer in model.layers), model.claims
     for place, (layer, value) in doubtful.items():
-        found = asking.vary((place,))
         if claims.leaves(layer) or claims.leaves_number(place, model.root):
             continue
+        found = asking.vary((place,))
         if found.problem or found.changed or found.counters or found.outputs:
             continue
         is_alone = names[layer.name] == 1
@@ -91,7 +96,7 @@ def _values(
     value: Any, place: ConfigPath, known: Collection[ConfigPath]
 ) -> Iterator[tuple[ConfigPath, Any]]:
     """The values there, but for what is known, in a list of words, or in an object."""
-    if place in known or _is_object(value) or not is_count_key(place[-1]):
+    if place in known or is_object(value) or not is_count_key(place[-1]):
         return
     yield place, value
     listed = words_in(value)
@@ -118,9 +123,5 @@ def _before_tables(draft: Draft, known: Collection[ConfigPath]) -> _Values:
                     yield layer, place, value
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict) and "class_name" in value
-
-
 def _is_no_tensor(value: Any) -> bool:
-    return not (_is_object(value) and value["class_name"] == "__keras_tensor__")
+    return not (is_object(value) and value["class_name"] == "__keras_tensor__")

@@ -17,9 +17,6 @@ from keras_padsafe.surgery.planning.column_statistics import (
 )
 from keras_padsafe.surgery.planning.new_rows import NewRows
 
-# Of a spare row's score. Exact in every float dtype; a softmax gives it exactly zero,
-# and can take the largest score from it and stay finite, in float16 as well.
-SPARE_BIAS = -(2.0**15)
 _MIXED = 64
 _MIXED_AT_ONCE = 32
 _MIXES_KEPT = 4096  # of about 1 KiB each

@@ -9,10 +9,11 @@ from itertools import islice
 import numpy as np
 
 from keras_padsafe.archive import Archive, Span
+from keras_padsafe.facts.spare_words import LOW_SCORE
 from keras_padsafe.saved_model.row_map import NEW
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.column_statistics import Weight
-from keras_padsafe.surgery.planning.entries import SPARE_BIAS, Entries
+from keras_padsafe.surgery.planning.entries import Entries
 from keras_padsafe.surgery.planning.new_rows import NewRows
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.planning.quantise import packed
@@ -131,7 +132,7 @@ def _maker(change: ArrayChange, plan: Plan, weight: Weight) -> Callable[[int], E
         plan.old_size - len(change.skips) if change.starts else size,
         change.dtype,
         takes_mean=change.fill in ("bias", "mean"),
-        spare_value=SPARE_BIAS if change.fill == "bias" else 0.0,
+        spare_value=LOW_SCORE if change.fill == "bias" else 0.0,
         spare=places,
         left_out=left_out,
     )
