@@ -46,6 +46,19 @@ class Bounded(keras.losses.Loss):
         return {"words": self.words, "name": self.name}
 
 
+@register
+class Checked(Configured):
+    """Refuses another last id than that of its words."""
+
+    def __init__(self, words: int, last: int, **more: Any) -> None:
+        super().__init__({"words": words, "last": last}, **more)
+        if last != words - 1:
+            raise ValueError(f"last={last} is not the last of {words} words")
+
+    def call(self, x: Any) -> Any:
+        return ops.where(x < self.own["words"], x, 1)
+
+
 def _model(size: int) -> keras.Model:
     known = Unknown({"words": size, "seed": 5}, name="unknown")(x := ids())
     return keras.Model(x, layers.Dense(2)(table(size)(known)))
@@ -89,6 +102,24 @@ def test_its_growth_is_replayed_and_undone(tmp_path: Path) -> None:
     assert read(back).config == read(source).config
     before, after = read(source).arrays, read(back).arrays
     assert all(np.array_equal(before[path], after[path]) for path in before)
+
+
+def _checked(size: int) -> keras.Model:
+    known = Checked(size, size - 1, name="checked")(x := ids())
+    return keras.Model(x, layers.Dense(2)(table(size)(known)))
+
+
+def test_a_number_that_cannot_be_raised_alone_is_asked_about(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(_checked, SIZE, source)
+    save(_checked, GROWN, tmp_path / "larger.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="not the last of") as asked:
+        grow(source, rows=ADDED)
+    assert "--also checked::words" in str(asked.value)
+    report = grow(source, rows=ADDED, also=["checked::words", "checked::last"])
+    assert report.certificate is not None
+    assert report.certificate.passed
+    assert_same_structure(read(target), read(tmp_path / "larger.keras"))
 
 
 def test_a_number_of_a_loss_can_be_said(tmp_path: Path) -> None:

@@ -73,14 +73,17 @@ def _asked(
         if claims.leaves(layer) or claims.leaves_number(place, model.root):
             continue
         found = asking.vary((place,))
-        if found.problem or found.changed or found.counters or found.outputs:
+        if found.changed or found.counters or found.outputs:
             continue
         is_alone = names[layer.name] == 1
         key = asking.flag_key(place, layer) if is_alone else config_key(place)
         flag = f"{layer.name}::{key}"
+        why = "nothing in the file follows it"
+        if found.problem:
+            why = f"Keras builds nothing larger with it alone ({found.problem})"
         problem = (
-            f"holds {config_key(place)}={value}, {how_near(value, size)}, and nothing "
-            "in the file follows it, so nothing shows whether it counts them"
+            f"holds {config_key(place)}={value}, {how_near(value, size)}, and {why}, "
+            "so nothing shows whether it counts them"
         )
         yield replace(doubt_of(layer, problem, settling(flag, flag)), counts=True)
 
