@@ -141,6 +141,10 @@ def test_a_number_of_a_loss_can_be_said(tmp_path: Path) -> None:
         ({"leave": "unknown::sizes"}, "no configuration key 'sizes'"),
         ({"also": "nothing::words"}, "no layer or array is called"),
         ({"also": "unknown::options.seed"}, "is 5. Found: vocabularies of 13 ids"),
+        (
+            dict.fromkeys(("also", "leave"), "unknown::options.words"),
+            "is in leave, and",
+        ),
     ],
 )
 def test_a_number_that_cannot_count_is_refused(

@@ -187,6 +187,13 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
                 f"{shortly(place)}. Expected: the name of a layer, or a path of the "
                 f"weights file. Layers with arrays: {', '.join(names)}."
             )
+    places = {one.text: one.text for one in claims.numbers}
+    for text, place in (places | {one.text: one.place for one in claims.also}).items():
+        if place in claims.leave:
+            raise SurgeryError(
+                f"{archive.path}: {place!r} is in leave, and in also as {text!r}. "
+                "Expected: in one of them."
+            )
     for claim in claims.also:
         _check_also(claim, _named_arrays(claim.place, root), archive)
     for argument, number in numbers:
