@@ -132,6 +132,8 @@ def _compare_old(
             total += found
         except Differs as error:
             detail = _unsteady(pair.before, reload, batch, old, rounding)
+            if not detail and sampler.computed and sampler.is_of_features:
+                return _compare_old(pair, change, Sampler(pair, apart=True), reload)
             if detail := detail or sampler.computed:
                 return [Check(_OLD, "skipped", detail)]
             detail = f"{error}{_of_last_id(pair, change, sampler, rounding)}"

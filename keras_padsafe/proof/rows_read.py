@@ -1,5 +1,7 @@
 """Which rows ids were seen to read while both models ran, and what that leaves open."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_padsafe.proof.doors import Watch
@@ -62,31 +64,47 @@ def moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
     Those that it does not bring there read one row that both models have, so that what
     is computed of them is the same.
     """
+    within = [_seen(pair, 0, batch) for batch in sampler.two_samples()]
     for batch in sampler.beyond_samples():
-        before = Watch(pair.old, instead=pair.last_kept(0))
-        after = Watch(pair.new, instead=pair.last_kept(1))
         try:
-            for model, watch in ((pair.before, before), (pair.after, after)):
-                with watch.watching():
-                    run_model(model, batch)
+            before, after = (_seen(pair, side, batch) for side in range(2))
         except ModelFailed:  # They go straight into something that is not watched.
             continue
         for number in range(len(pair.old)):
+            others = [watch.seen(number) for watch in within]
             both = before.seen(number), after.seen(number)
-            if detail := _moved(pair, number, *both):
+            if detail := _moved(pair, number, *both, others):
                 return detail
     return None
 
 
+def _seen(pair: Pair, side: int, batch: Any) -> Watch:
+    """What enters the doors of one of the models."""
+    watch = Watch((pair.old, pair.new)[side], instead=pair.last_kept(side))
+    with watch.watching():
+        run_model((pair.before, pair.after)[side], batch)
+    return watch
+
+
 def _moved(
-    pair: Pair, number: int, old: np.ndarray | None, new: np.ndarray | None
+    pair: Pair,
+    number: int,
+    old: np.ndarray | None,
+    new: np.ndarray | None,
+    others: list[np.ndarray | None],
 ) -> str | None:
-    """What is wrong at one door, from the rows that these ids reach there."""
+    """What is wrong at one door, from the rows that these ids reach there.
+
+    What is the same for all `others` is made of no input.
+    """
     change, door = pair.change, pair.old[number]
     if change is None or door.kind != "ids":
         return None
     if old is None or new is None or old.shape != new.shape:
         return None
+    if all(one is not None and one.shape == old.shape for one in others):
+        is_made = np.any([one != old for one in others], axis=0)
+        old, new = old[is_made], new[is_made]
     is_row, rows = (old >= 0) & (old < door.size), old
     lost = np.zeros(old.shape, bool)
     if pair.is_changed(number):

@@ -19,11 +19,13 @@ _Values = list[np.ndarray | None]
 class Sampler:
     """Makes batches for both models.
 
-    The old one is run until every id is one that it has.
+    The old one is run until every id is one that it has. If `apart`, features that
+    share a table have rows of their own, up to the first of the next one.
     """
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Pair, *, apart: bool = False) -> None:
         self._pair, self._parts = pair, pair.reach.parts
+        self._apart = apart
         self._pads = [self._pad(part) for part in self._parts]
         fixed = (one.shape[0] for one in pair.reach.inputs if one.shape[0])
         self._rows = next(fixed, ROWS)
@@ -66,29 +68,36 @@ class Sampler:
                 )
         return None
 
+    @property
+    def is_of_features(self) -> bool:
+        """Whether places of one input are told apart by what is added to their ids."""
+        shifts = [part.shifts for part in self._parts if part.shifts]
+        return not self._apart and len(shifts) > 1
+
     def computed_alone(self, moved: np.ndarray) -> Iterator[tuple[Any, Part]]:
         """Batches in which only ids that the model computes are among those `moved`.
 
-        With the one part that they are computed of; none if there are more, or others
-        have to be among them. Its values come to other places each time.
+        With a part that they are computed of; none if they are of several inputs, or
+        others have to be among them. Its values come to other places each time.
         """
-        computed, values = list[tuple[int, np.ndarray]](), _Values()
+        computed, values = dict[int, np.ndarray](), _Values()
         for number, pool in enumerate(self._pools):
             one = pool and pool.old
             if pool and pool.is_computed:
-                computed.append((number, pool.old))
+                computed[number] = pool.old
             elif one is not None:
                 is_id = one.dtype.kind in "iu"
                 one = one[~np.isin(one, moved)][:1] if is_id else one[:1]
                 if not one.size:
                     return
             values.append(one)
-        for number, ids in computed if len(computed) == 1 else ():
-            part = self._parts[number]
-            for turn in range(_BATCHES):
-                shift = turn * (self._rows * len(part.places) + 1)
+        parts = [self._parts[number] for number in computed]
+        for turn in range(_BATCHES if len({part.input for part in parts}) == 1 else 0):
+            for part, (number, ids) in zip(parts, computed.items(), strict=True):
+                count = self._rows * len(part.places)
+                shift = turn * count + turn // math.ceil(len(ids) / count)
                 values[number] = np.roll(ids, -shift)
-                yield self._batch(values, 0), part
+            yield self._batch(values, 0), parts[0]
 
     def samples(self) -> Iterator[tuple[Any, Any]]:
         """Batches with all old ids, or a few thousand of them, for the two models."""
@@ -153,6 +162,12 @@ class Sampler:
             if batch is not None:
                 yield batch
 
+    def two_samples(self) -> Iterator[Any]:
+        """Two batches of old ids that differ at each place."""
+        for turn in range(2):
+            values = [p and np.roll(p.old, turn) for p in self._pools]
+            yield self._batch(values, 0)
+
     def rows_of_ids(self, *, padded: bool) -> Any:
         """A batch without what stands for padding, or one that ends in it."""
         values = [
@@ -171,7 +186,7 @@ class Sampler:
 
     def _settled(self) -> list[Pool | None]:
         """Leaves out ids of which the old model computes some that a table lacks."""
-        over = margins = np.zeros((len(self._parts), 2), int)
+        over, margins = np.array([self._shifted(part) for part in self._parts]), 0
         pools: list[Pool | None] = []
         for _ in range(20):
             margins = margins + over
@@ -181,12 +196,31 @@ class Sampler:
             watch = Watch(doors, instead=[door.size - 1 for door in doors])
             if any(part.derived for part in self._parts):
                 with watch.watching():
-                    batch = self._batch([p and p.old for p in pools], 0)
-                    run_model(self._pair.before, batch)
+                    for batch in self._outermost([p and p.old for p in pools]):
+                        run_model(self._pair.before, batch)
             over = np.array([self._overshoot(watch, part) for part in self._parts])
             if not over.any():
                 break
         return pools
+
+    def _shifted(self, part: Part) -> tuple[int, int]:
+        """How many of the first and the last ids of the tables a part cannot take."""
+        low, above = max(0, -min(part.shifts, default=0)), max(part.shifts, default=0)
+        starts = {
+            by for one in self._parts if one.input == part.input for by in one.shifts
+        }
+        later = [start for start in starts if start > above]
+        if self._apart and part.shifts and later:
+            above += min(self._pair.old[n].size for n in part.derived) - min(later)
+        return low, max(above, 0)
+
+    def _outermost(self, values: _Values) -> Iterator[Any]:
+        """Batches with the largest and the smallest id at each place, and others."""
+        yield self._batch(values, 0)
+        for start in range(0, 2, self._rows):  # They come first.
+            rows = np.arange(start, start + self._rows)
+            ends = [v if v is None else v[rows % len(v), None] for v in values]
+            yield self._batch(values, 0, alone=ends)
 
     def _overshoot(self, watch: Watch, part: Part) -> tuple[int, int]:
         """By how much the ids made of a part are too small, and too large."""

@@ -133,12 +133,13 @@ def why_wrong(plan: Plan) -> str:
         f"words, put new ids before them, at={at} (--at {at}). "
         for at in counts[:1]
     )
+    flags = "".join(f"{note} " for note in plan.notes if "--also" in note)
     return (
         "Something in the model depends on the ids, or on their number, in a way that "
-        f"this change does not keep. {before}Where a new column changes old answers, "
-        "new_rows='zeros' (--new-rows zeros) may not. If only ids differ that the "
-        "model never gets, pass proof=False (--no-proof). If nothing helps, change the "
-        "model in Keras and train it again."
+        f"this change does not keep. {flags}{before}Where a new column changes old "
+        "answers, new_rows='zeros' (--new-rows zeros) may not. If only ids differ that "
+        "the model never gets, pass proof=False (--no-proof). If nothing helps, change "
+        "the model in Keras and train it again."
     )
 
 

@@ -118,11 +118,39 @@ class Fields(Configured):
         return self.table(x + ops.convert_to_tensor(starts, "int32"))
 
 
-def test_ids_of_several_features_are_proved_where_they_move(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("field", "at"), [(0, 7), (1, 19), (2, None)])
+def test_ids_of_several_features_are_proved(
+    field: int, at: int | None, tmp_path: Path
+) -> None:
     source, sizes = tmp_path / "old.keras", [7, 12, 5]
     x = keras.Input((3,), dtype="int32")
     keras.Model(x, Fields(sizes, name="fields")(x)).save(source)
-    claim = "layers/fields/table/vars/0:0:config.layers[1].config.sizes[1]"
-    report = grow(source, rows=2, at=19, also=claim)
+    claim = f"layers/fields/table/vars/0:0:config.layers[1].config.sizes[{field}]"
+    report = grow(source, rows=2, at=at, also=claim)
+    assert report.certificate is not None
+    assert report.certificate.passed
+
+
+@register
+class ScoresAll(Configured):
+    """Scores all ids by the table that it looks them up in."""
+
+    def __init__(self, size: int, **options: Any) -> None:
+        super().__init__({"size": size}, **options)
+        self.table = layers.Embedding(size, DIM)
+
+    def build(self, shape: Any) -> None:
+        self.table.build(shape)
+
+    def call(self, x: Any) -> Any:
+        rows = self.table(ops.arange(self.own["size"]))
+        return ops.matmul(ops.mean(self.table(x), axis=1), ops.transpose(rows))
+
+
+def test_what_the_model_looks_up_by_itself_is_no_id_beyond(tmp_path: Path) -> None:
+    source = tmp_path / "old.keras"
+    keras.Model(x := ids(), ScoresAll(SIZE, name="all")(x)).save(source)
+    row_map = [0, *range(SIZE - 1, 0, -1)]
+    report = kp.surgery.remap(source, tmp_path / "new.keras", row_map=row_map)
     assert report.certificate is not None
     assert report.certificate.passed

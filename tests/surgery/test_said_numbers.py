@@ -9,7 +9,11 @@ import pytest
 from keras import layers, ops
 
 import keras_padsafe as kp
-from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.errors import (
+    AmbiguousVocabularyError,
+    NotProvedError,
+    SurgeryError,
+)
 
 from .reference import assert_old_rows_kept, assert_same_structure, save
 from .saved import read
@@ -60,7 +64,7 @@ class Checked(Configured):
 
 
 def _model(size: int) -> keras.Model:
-    known = Unknown({"words": size, "seed": 5}, name="unknown")(x := ids())
+    known = Unknown({"words": size, "seed": 50}, name="unknown")(x := ids())
     return keras.Model(x, layers.Dense(2)(table(size)(known)))
 
 
@@ -70,12 +74,12 @@ def test_a_number_that_nothing_follows_is_asked_about(tmp_path: Path) -> None:
     with pytest.raises(AmbiguousVocabularyError, match=f"words={SIZE}.*nothing") as one:
         grow(source, rows=ADDED)
     assert "seed" not in str(one.value)
-    flag = "unknown::config.layers[1].config.options.words"
+    flag = "unknown::options.words"
     assert f"--also {flag}" in str(one.value)
     assert f"--leave {flag}" in str(one.value)
     grow(source, rows=ADDED, leave=flag, proof=False)
     config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
-    assert config["options"] == {"words": SIZE, "seed": 5}
+    assert config["options"] == {"words": SIZE, "seed": 50}
 
 
 @pytest.mark.parametrize("place", ["options", "config.layers[1].config.options"])
@@ -102,6 +106,47 @@ def test_its_growth_is_replayed_and_undone(tmp_path: Path) -> None:
     assert read(back).config == read(source).config
     before, after = read(source).arrays, read(back).arrays
     assert all(np.array_equal(before[path], after[path]) for path in before)
+
+
+@register
+class Stop(Configured):
+    """Looks at one id otherwise than at others."""
+
+    def __init__(self, stop: int, **more: Any) -> None:
+        super().__init__({"stop": stop}, **more)
+
+    def call(self, x: Any) -> Any:
+        return ops.cast(x != self.own["stop"], "float32")[..., None]
+
+
+def _stopped(path: Path, stop: int) -> Path:
+    kept = Stop(stop, name="stop")(x := ids())
+    keras.Model(x, layers.Dense(2)(table(SIZE)(x) * kept)).save(path)
+    return path
+
+
+def test_a_number_that_names_an_id_is_told_and_goes_with_it(tmp_path: Path) -> None:
+    source = _stopped(tmp_path / "old.keras", 5)
+    with pytest.raises(NotProvedError, match=r"--also stop::stop \(5\)"):
+        grow(source, rows=ADDED, at=3)
+    report = grow(source, rows=ADDED, at=3, also="stop::stop")
+    assert report.certificate is not None
+    assert report.certificate.passed
+    config = read(tmp_path / "new.keras").config["config"]["layers"]
+    assert [one["config"].get("stop") for one in config].count(5 + ADDED) == 1
+
+
+@pytest.mark.parametrize("stop", [5, SIZE - 1])
+def test_it_goes_with_its_id_where_the_size_stays(stop: int, tmp_path: Path) -> None:
+    source = _stopped(tmp_path / "old.keras", stop)
+    report = kp.surgery.remap(
+        source,
+        tmp_path / "new.keras",
+        row_map=[*range(SIZE)][::-1],
+        also="stop::stop",
+    )
+    assert report.certificate is not None
+    assert report.certificate.passed
 
 
 def _checked(size: int) -> keras.Model:
@@ -140,7 +185,7 @@ def test_a_number_of_a_loss_can_be_said(tmp_path: Path) -> None:
         ({"also": "unknown::sizes"}, "no configuration key 'sizes'"),
         ({"leave": "unknown::sizes"}, "no configuration key 'sizes'"),
         ({"also": "nothing::words"}, "no layer or array is called"),
-        ({"also": "unknown::options.seed"}, "is 5. Found: vocabularies of 13 ids"),
+        ({"also": "unknown::options.seed"}, "is 50. Found: vocabularies of 13 ids"),
         (
             dict.fromkeys(("also", "leave"), "unknown::options.words"),
             "is in leave, and",

@@ -52,7 +52,8 @@ class Asking:
             try:
                 found = variation(self.config, self.skeleton, sorted(places, key=str))
             except NotBuilt as error:
-                found = Variation(problem=str(error))
+                problem, _, _ = str(error).partition("\n\nArguments received")
+                found = Variation(problem=problem)
             self._known[places] = found
         return self._known[places]
 

@@ -18,7 +18,12 @@ from keras_padsafe.surgery.finding.shown_tables import (
     uncounted,
     unnumbered,
 )
-from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
+from keras_padsafe.surgery.finding.sites import (
+    ArraySite,
+    ConfigSite,
+    Follows,
+    site_of,
+)
 from keras_padsafe.surgery.finding.vocabulary import (
     IN_KERAS,
     Doubt,
@@ -64,21 +69,28 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
 
 
 def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
-    """Adds numbers that no array follows to each vocabulary that they may count."""
+    """Adds numbers that no array follows to each vocabulary that they may be of.
+
+    One that is as large, or nearly, counts its ids; a smaller one names one.
+    """
     said = [(c, *at) for c in model.claims.numbers for at in c.places(model.root)]
     for claim, place, count in said:
         exact = [draft for draft in drafts if draft.size == count]
         fitting = exact or [draft for draft in drafts if count in near(draft.size)]
+        fitting = fitting or [draft for draft in drafts if count < draft.size]
         if drafts and not fitting:
             sizes = sorted({draft.size for draft in drafts})
             raise SurgeryError(
                 f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} is "
                 f"{count}. Found: vocabularies of {', '.join(map(str, sizes))} ids. "
-                "Expected: a number that is nearly as large as one of them."
+                "Expected: how many there are, or one of their ids."
             )
         for draft in fitting:
+            follows: Follows = "id" if count < draft.size else "table"
+            if count < draft.size and count in near(draft.size):
+                follows = "bound"
             reason = f"said: --also {claim.text}"
-            draft.add_config([ConfigSite(place, count, "table", reason)])
+            draft.add_config([ConfigSite(place, count, follows, reason)])
 
 
 def _role(model: ModelFile, vocabulary: Draft, array: StoredArray) -> str | None:
@@ -159,7 +171,10 @@ def _add_numbers(
             if model.asking is None and site.value not in (vocabulary.size, counted):
                 vocabulary.unexplained.append(_unequal(layer, claim, site))
     elif head is not None and head.size == vocabulary.size - len(claim.without):
-        vocabulary.add_config(skipping(head, claim.without).config)
+        head = skipping(head, claim.without)
+        bound = {site.path for site in vocabulary.arrays}
+        vocabulary.arrays += [site for site in head.arrays if site.path not in bound]
+        vocabulary.add_config(head.config)
     elif model.asking and not model.follows(vocabulary, array.path, claim.axis):
         counting = counting_numbers(model.asking, array.path, claim.axis)
         if counting.rivals:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
+from typing import Any
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.arguments import read_texts
@@ -57,20 +58,23 @@ class AlsoNumber:
     place: str
     key: str
 
-    def places(self, root: LayerNode) -> list[tuple[ConfigPath, int]]:
-        """The numbers that it means: of each loss or metric of that name.
+    def places(
+        self, root: LayerNode, *, lists: bool = False
+    ) -> list[tuple[ConfigPath, Any]]:
+        """The numbers that it means, or `lists` too: of each loss or metric so called.
 
         Or else of a layer, the nearest one.
         """
-        found: list[tuple[ConfigPath, int]] = []
+        found: list[tuple[ConfigPath, Any]] = []
         for one in training_objects(root):
             own = places_of(self.key, one.config, (*one.path, "config"))
             for place in own if one.name == self.place else ():
-                if is_count(count := value_at(root.serialized, place)):
+                count = value_at(root.serialized, place)
+                if is_count(count) or (lists and isinstance(count, list | dict)):
                     found.append((place, count))
         for layer in () if found else root.walk():
             if self.place in (layer.name, layer.weights_path):
-                counts = islice(counts_of(layer, self.key), 1)
+                counts = islice(counts_of(layer, self.key, lists=lists), 1)
                 found += [(place, count) for _, place, count in counts]
         return found
 
@@ -104,9 +108,10 @@ class Claims:
         return any(self.leaves_table(node, path) for node in around)
 
     def leaves_number(self, place: ConfigPath, root: LayerNode) -> bool:
-        """Whether the user said to leave alone this number of config.json."""
+        """Whether the user said to leave alone this number, or list, of config.json."""
         said = filter(None, map(_read_number, self.leave))
-        return any(place == found for one in said for found, _ in one.places(root))
+        found = (at for one in said for at, _ in one.places(root, lists=True))
+        return place in found
 
     def leaves_table(
         self, layer: LayerNode, path: str, *, is_inside: bool = False
@@ -197,7 +202,7 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
     for claim in claims.also:
         _check_also(claim, _named_arrays(claim.place, root), archive)
     for argument, number in numbers:
-        if not number.places(root):
+        if not number.places(root, lists=argument == "leave"):
             raise SurgeryError(
                 f"{archive.path}: {argument}: {number.text!r}: no configuration key "
                 f"{number.key!r} of {number.place!r} counts anything. Expected: the "
@@ -249,11 +254,11 @@ def _check_also(
 
 
 def counts_of(
-    layer: LayerNode, key: str
-) -> Iterator[tuple[LayerNode, ConfigPath, int]]:
+    layer: LayerNode, key: str, *, lists: bool = False
+) -> Iterator[tuple[LayerNode, ConfigPath, Any]]:
     """What a key counts: in a layer, in what it lies in, or anywhere in config.json.
 
-    A number beside words in a list counts nothing by itself.
+    A number beside words in a list counts nothing by itself; `lists` are asked for.
     """
     around = list(layer.outwards())
     whole = around[-1].serialized
@@ -263,7 +268,8 @@ def counts_of(
         count = value_at(whole, place)
         around_it = (words_in(value_at(whole, place[:n])) for n in range(len(place)))
         is_of_words = any(one and isinstance(one.words[0], str) for one in around_it)
-        if is_count(count) and not is_of_words:
+        is_list = lists and isinstance(count, list | dict)
+        if is_list or (is_count(count) and not is_of_words):
             inside = (n for n in around if place[: len(n.path)] == n.path)
             yield next(inside), place, count
 

@@ -40,7 +40,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         if not any(model.without(c.layer) for c in reached([output], passed_on))
     }
     names_ids: list[tuple[str, ConfigPath, int]] = []
-    own_numbers: list[tuple[ConfigPath, int]] = []
+    own_numbers: list[tuple[ConfigPath, str, int]] = []
     for one in training_objects(model.root):
         if one.name in model.claims.leave:
             continue
@@ -52,23 +52,27 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             if not NAME_IDS.isdisjoint(place) and is_count(value) and not of_output:
                 names_ids.append((one.name, place, value))
             if not one.is_stock and is_count(value):
-                own_numbers.append((place, value))
-            size = _size(one, place, value, of_output)
+                own_numbers.append((place, _flag(one, place), value))
+            size = None if place == base else _size(one, place, value, of_output)
             if size is None or model.claims.leaves_number(place, model.root):
                 continue
             if one.holder is not None and model.claims.leaves(one.holder):
                 continue
             what = f"{config_key(place)}={value}, which may count the ids"
-            if isinstance(value, list):
-                what = f"{config_key(place)}, a list that may have a number for each id"
+            if isinstance(value, list | dict):
+                what = f"{config_key(place)}, which may have a number for each id"
             held.setdefault(size, []).append((one, what, place))
     moved = list(_moved_by_optimizer(model))
     for draft in drafts:
         draft.ids_in_training += names_ids
-        draft.own_numbers += [pair for pair in own_numbers if pair[1] < draft.size]
         if any(site.role == "head bias" for site in draft.arrays):
             draft.no_spare += moved
         known = {site.path for site in draft.config}
+        draft.own_numbers += [
+            (flag, value)
+            for place, flag, value in own_numbers
+            if value < draft.size and place not in known
+        ]
         # A number of the user's own may count anything.
         far = {*near(draft.size)} - {*near(draft.size, most=1), *draft.counted}
         draft.unexplained += [
@@ -87,10 +91,14 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
 def _remedy(one: TrainingObject, place: ConfigPath) -> str:
     leave = f"{leaving(one.name)} if it does not, or if you replace it before you train"
     within = place[len(one.path) + 1 :]
-    if isinstance(value_at(one.config, within), list):
+    if isinstance(value_at(one.config, within), list | dict):
         return leave
-    claim = f"{one.name}::{config_key(within)}"
-    return f"{adding(claim)} if it does. {leave}"
+    return f"{adding(_flag(one, place))} if it does. {leave}"
+
+
+def _flag(one: TrainingObject, place: ConfigPath) -> str:
+    """How a user names a number of it."""
+    return f"{one.name}::{config_key(place[len(one.path) + 1 :])}"
 
 
 def _moved_by_optimizer(model: ModelFile) -> Iterator[str]:
@@ -112,7 +120,9 @@ def _size(
     Keras's own weigh units, and count those of an output that is not known.
     """
     counts = not one.is_stock or (place[-1] in COUNT_UNITS and not of_output)
-    if isinstance(value, list) and not (one.is_stock and place[-1] not in WEIGH_UNITS):
-        numbers = all(type(item) in (int, float) for item in value)
-        return len(value) if numbers else None
+    if isinstance(value, list | dict):
+        listed = [*value.values()] if isinstance(value, dict) else value
+        weigh = not one.is_stock or place[-1] in WEIGH_UNITS
+        numbers = all(type(item) in (int, float) for item in listed)
+        return len(listed) if weigh and numbers else None
     return value if type(value) is int and counts else None

@@ -27,12 +27,13 @@ from keras_padsafe.surgery.finding.id_sources import changers
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.near_tables import find_near_tables
 from keras_padsafe.surgery.finding.optimizer_slots import bind_slots
-from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs
+from keras_padsafe.surgery.finding.other_outputs import ask_about_outputs, unsure_makers
 from keras_padsafe.surgery.finding.other_uses import bind_other_uses
 from keras_padsafe.surgery.finding.own_numbers import look_at_own_numbers
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import known_tables
 from keras_padsafe.surgery.finding.unknown_layers import (
+    is_own_class,
     own_classes,
     unknown_layers,
 )
@@ -100,11 +101,14 @@ def read_inventory(
     root = read_layer_tree(archive)
     check_claims(claims, root, archive)
     model = ModelFile(archive, root, read_graph(root), claims)
+    makers = unsure_makers(model.graph)
     unknown = [*unknown_layers(root), *claims.uncounted(root)]
+    unknown += [one for one in makers if is_own_class(one) and one not in unknown]
     tables = [
         call for t in known_tables(root) for call in model.graph.calls_of(t.layer)
     ]
-    computed = any(layer.is_operation for layer in changers(tables))
+    computed = any(one.is_operation for one in changers(tables))
+    computed |= any(not is_own_class(one) for one in makers)
     if not ask and not unknown and not computed:
         drafts = _find(model)
         if not any(draft.slot_problem for draft in drafts):
@@ -182,8 +186,9 @@ def _not_held(archive: Archive, asking: Asking) -> Iterator[Doubt]:
 def _unproved(problem: CannotAsk) -> Doubt:
     return Doubt(
         "",
-        "operations of the model change ids before they reach a table, so a new file "
-        f"must be proved, but Keras could not be asked: {problem}",
+        "operations of the model change ids before they reach a table, or make its "
+        "outputs, so a new file must be proved, but Keras could not be asked: "
+        f"{problem}",
         "Settle that first",
     )
 

@@ -31,14 +31,14 @@ def follow_logits(draft: Draft, model: ModelFile) -> None:
     draft.over_ids = list(
         reached(
             draft.logits,
-            lambda call: [c for c in call.consumers if _keeps_units(c, size, graph)],
+            lambda call: [c for c in call.consumers if keeps_units(c, size, graph)],
         )
     )
     widths = dict.fromkeys(draft.over_ids, size)
     for call in draft.over_ids:
         for consumer in call.consumers:
             layer = consumer.layer
-            if _keeps_units(consumer, size, graph):
+            if keeps_units(consumer, size, graph):
                 baked = reshaped_units(layer, size)
                 places += [*built_widths(layer, size), *([baked] if baked else [])]
             elif model.claims_units(layer):
@@ -73,16 +73,17 @@ def _target_shapes(layer: LayerNode) -> Iterator[tuple[str, list[Any]]]:
             yield key, shape
 
 
-def _keeps_units(call: Call, size: int, graph: Graph) -> bool:
+def keeps_units(call: Call, size: int | None, graph: Graph) -> bool:
     """Whether the output of a call has the units of its input, one for one."""
-    if reshaped_units(call.layer, size):
+    if size is not None and reshaped_units(call.layer, size):
         return True
     if call.layer.kind != "GetItem":
         return call.layer.kind in UNIT_BY_UNIT
     shape = graph.shape_of(call)
     before = graph.shape_of(call.inputs[0]) if call.inputs else None
     is_whole = leaves_last_axis(call.arguments.get("1"), before)
-    return (shape is None or shape[-1:] == [size]) and is_whole
+    is_as_wide = shape is None or size is None or shape[-1:] == [size]
+    return is_as_wide and is_whole
 
 
 def passed_on(call: Call) -> list[Call]:

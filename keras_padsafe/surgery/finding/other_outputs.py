@@ -3,10 +3,21 @@
 from collections.abc import Iterator
 from functools import partial
 
-from keras_padsafe.facts.operations import UNIT_BY_UNIT
+from keras_padsafe.facts.operations import (
+    BACK_TO_IDS,
+    BINS,
+    COLUMNS,
+    LOOKUPS,
+    POOLING_OVER_TIME,
+)
 from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.logits import passed_on, reshaped_units
+from keras_padsafe.surgery.finding.heads import head_of
+from keras_padsafe.surgery.finding.logits import (
+    keeps_units,
+    passed_on,
+    reshaped_units,
+)
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
 from keras_padsafe.surgery.finding.vocabulary import (
@@ -18,9 +29,12 @@ from keras_padsafe.surgery.finding.vocabulary import (
     settling,
 )
 
+_KNOWN_WIDTH = POOLING_OVER_TIME | BACK_TO_IDS | LOOKUPS | BINS | COLUMNS.keys()
+_KNOWN_WIDTH |= {"InputLayer", "Reshape", "Flatten", "Dot"}
+
 
 def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
-    """Adds those of a class of the user's own, and those that a Reshape puts together.
+    """Adds those that a class of the user's own makes, or an operation without weights.
 
     What grows with the numbers of a vocabulary is bound already.
     """
@@ -41,13 +55,31 @@ def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
                     layer,
                     f"gives {size} numbers to an output of the model, "
                     f"{how_near(size, draft.size)}: they may be scores of the ids",
-                    _remedy(layer, size, draft.size),
+                    _remedy(call, size, draft.size),
                 )
             )
 
 
-def _remedy(layer: LayerNode, size: int, ids: int) -> str:
-    """How to say whether a layer makes scores: by its arrays that have one for each."""
+def unsure_makers(graph: Graph) -> list[LayerNode]:
+    """What makes outputs of the model, of which Keras alone knows how wide they are.
+
+    A layer with weights gives as many numbers as these have.
+    """
+    return [
+        call.layer
+        for call in graph.back_from_outputs(partial(_widens, graph=graph))
+        if call.layer.kind not in _KNOWN_WIDTH
+        if not any(node.arrays for node in call.layer.walk())
+    ]
+
+
+def _widens(call: Call, graph: Graph) -> bool:
+    return not keeps_units(call, None, graph)
+
+
+def _remedy(call: Call, size: int, ids: int) -> str:
+    """How to say whether a call makes scores: by its arrays that have one for each."""
+    layer = call.layer
     claims = [
         f"{array.path}:{array.shape.index(size)}{lacking(size, ids)}"
         for array in layer.arrays.values()
@@ -57,15 +89,29 @@ def _remedy(layer: LayerNode, size: int, ids: int) -> str:
         return f"{settling(layer.name, *claims)}. ID is each id that has no entry there"
     if claims and size == ids:
         return settling(layer.name, *claims)
-    if not any(node.arrays for node in layer.walk()):
+    if made_by := _heads_behind(call, ids):
         return (
             f"{leaving(layer.name)} if another number of them does no harm there. If "
-            "they are scores, add --also for the layer that makes them"
+            f"they are scores, add what makes those of new ids: {' or '.join(made_by)}"
         )
     return (
         f"{leaving(layer.name)} if they are not. If they are, it cannot be grown in "
         "the file: grow it in Keras"
     )
+
+
+def _heads_behind(call: Call, ids: int) -> list[str]:
+    """How to say of a head before an operation which ids it has no unit for."""
+    if call.layer.kind == "Reshape":
+        return []
+    behind = reached(call.inputs, lambda c: [] if c.layer.arrays else c.inputs)
+    heads = filter(None, (head_of(one.layer) for one in behind))
+    return [
+        f"--also {head.layer.name}:{head.arrays[0].axis}"
+        + ("::IDS, with the ids that it has no unit for" if head.size < ids else "")
+        for head in heads
+        if head.size <= ids
+    ]
 
 
 def _behind(call: Call) -> Iterator[Call]:
@@ -76,22 +122,25 @@ def _behind(call: Call) -> Iterator[Call]:
 def _makers(model: ModelFile, draft: Draft) -> Iterator[tuple[Call, int]]:
     """What makes the numbers of such outputs, as far as nothing tells what they are.
 
-    With how many they are: of a class of the user's own they may be one off.
+    With how many they are: of a class of the user's own they may be a few off.
     """
     graph = model.graph
     for size in draft.near_sizes:
         stops = partial(_makes, size=size, graph=graph)
         for call in graph.back_from_outputs(stops):
-            is_own = is_own_class(call.layer) and _stays(model, draft, call, size)
-            is_reshaped = reshaped_units(call.layer, draft.size) is not None
-            if is_own or (is_reshaped and size == draft.size):
+            layer = call.layer
+            is_reshaped = reshaped_units(layer, draft.size) is not None
+            is_plain = not any(node.arrays for node in layer.walk())
+            may_be = size == draft.size and (is_plain or is_reshaped)
+            stays = is_reshaped or _stays(model, draft, call, size)
+            if stays and (may_be or is_own_class(layer)):
                 yield call, size
 
 
 def _makes(call: Call, size: int, graph: Graph) -> bool:
     """Whether a call does more than to pass units on."""
     if reshaped_units(call.layer, size) is None:
-        return call.layer.kind not in UNIT_BY_UNIT
+        return not keeps_units(call, size, graph)
     widths = [(graph.shape_of(source) or [None])[-1] for source in call.inputs]
     return widths != [size]
 

@@ -78,11 +78,6 @@ def _look_at_units(model: ModelFile, draft: Draft, call: Call, bound: set[str]) 
         if any(axis < len(other.shape) for other in others):
             claims = [f"{array.path}:{len(array.shape) - 1}" for array in arrays]
         remedy = settling(layer.name, *claims)
-        if any(array.shape.count(draft.size) > 1 for array in arrays):
-            remedy = (
-                f"{leaving(layer.name)} if they are not. If they are, an array runs "
-                "over the ids along two axes: grow it in Keras"
-            )
         draft.unexplained.append(doubt_of(layer, problem, remedy))
 
 

@@ -1,7 +1,7 @@
 """Numbers and lists that may be of the ids, though nothing in the file follows them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from keras_padsafe.saved_model.graph import reached
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.word_lists import words_in
-from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import is_count_key
 from keras_padsafe.surgery.finding.id_sources import fed
 from keras_padsafe.surgery.finding.model_file import ModelFile
@@ -26,6 +25,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
     Draft,
     doubt_of,
     how_near,
+    leaving,
     near,
     settling,
 )
@@ -41,6 +41,7 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
     What may count the ids is asked about, where Keras shows that it moves nothing else.
     """
     counts = {place for draft in drafts for place in draft.numbers}
+    names = Counter(layer.name for layer in model.layers)
     for draft in drafts:
         known = {*counts, *(site.path for site in draft.config)}
         known |= {site.config_path for site in draft.words if site.config_path}
@@ -49,43 +50,68 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
             listed = words_in(value)
             if listed and draft.size - _NEARLY <= len(listed.words) <= draft.size:
                 draft.own_lists.append(place)
+            elif listed is None and _has_one_for_each(value, draft.size):
+                flag = _flag(layer, place, names)
+                if not model.claims.leaves_number(place, model.root):
+                    draft.unexplained.append(_list(layer, place, flag))
             elif is_count(value) and value == draft.size:
                 doubtful[place] = layer, value
             elif is_count(value) and value < draft.size:
-                draft.own_numbers.append((place, value))
+                draft.own_numbers.append((_flag(layer, place, names), value))
         for layer, place, value in _before_tables(draft, known):
             if is_count(value) and value in near(draft.size, most=1):
                 doubtful[place] = layer, value
             elif layer.is_operation and is_count(value) and value < draft.size:
-                draft.own_numbers.append((place, value))
-        if model.asking is not None:
-            draft.unexplained += _asked(model, model.asking, draft.size, doubtful)
+                draft.own_numbers.append((_flag(layer, place, names), value))
+        for place, (layer, value) in doubtful.items():
+            flag = _flag(layer, place, names)
+            draft.unexplained += _asked(model, draft.size, layer, place, value, flag)
+
+
+def _has_one_for_each(value: Any, size: int) -> bool:
+    """Whether it is a list, or a dictionary, with numbers for each id."""
+    if not isinstance(value, list | dict) or len(value) not in near(size, most=1):
+        return False
+    listed = value.values() if isinstance(value, dict) else value
+    return all(type(one) in (int, float, list) for one in listed)
+
+
+def _list(layer: LayerNode, place: ConfigPath, flag: str) -> Doubt:
+    what = f"holds {config_key(place)}, which may have a number for each id"
+    remedy = f"{leaving(flag)} if it has not, or if you set it anew in Keras"
+    return replace(doubt_of(layer, what, remedy), counts=True)
+
+
+def _flag(layer: LayerNode, place: ConfigPath, names: Mapping[str, int]) -> str:
+    """How a user names a number: by its key in the layer, if that is but one."""
+    base = (*layer.path, "config")
+    is_own = names[layer.name] == 1 and place[: len(base)] == base
+    return f"{layer.name}::{config_key(place[len(base) :] if is_own else place)}"
 
 
 def _asked(
     model: ModelFile,
-    asking: Asking,
     size: int,
-    doubtful: dict[ConfigPath, tuple[LayerNode, int]],
+    layer: LayerNode,
+    place: ConfigPath,
+    value: int,
+    flag: str,
 ) -> Iterator[Doubt]:
-    names, claims = Counter(layer.name for layer in model.layers), model.claims
-    for place, (layer, value) in doubtful.items():
-        if claims.leaves(layer) or claims.leaves_number(place, model.root):
-            continue
-        found = asking.vary((place,))
-        if found.changed or found.counters or found.outputs:
-            continue
-        is_alone = names[layer.name] == 1
-        key = asking.flag_key(place, layer) if is_alone else config_key(place)
-        flag = f"{layer.name}::{key}"
-        why = "nothing in the file follows it"
-        if found.problem:
-            why = f"Keras builds nothing larger with it alone ({found.problem})"
-        problem = (
-            f"holds {config_key(place)}={value}, {how_near(value, size)}, and {why}, "
-            "so nothing shows whether it counts them"
-        )
-        yield replace(doubt_of(layer, problem, settling(flag, flag)), counts=True)
+    asking, claims = model.asking, model.claims
+    is_left = claims.leaves(layer) or claims.leaves_number(place, model.root)
+    if asking is None or is_left:
+        return
+    found = asking.vary((place,))
+    if found.changed or found.counters or found.outputs:
+        return
+    why = "nothing in the file follows it"
+    if found.problem:
+        why = f"Keras builds nothing larger with it alone ({found.problem})"
+    problem = (
+        f"holds {config_key(place)}={value}, {how_near(value, size)}, and {why}, so "
+        "nothing shows whether it counts them"
+    )
+    yield replace(doubt_of(layer, problem, settling(flag, flag)), counts=True)
 
 
 def _of_own_classes(model: ModelFile, known: Collection[ConfigPath]) -> _Values:

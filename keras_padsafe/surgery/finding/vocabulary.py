@@ -53,6 +53,7 @@ def doubt_of(layer: LayerNode, problem: str, remedy: str) -> Doubt:
     return Doubt(layer.name, what, remedy)
 
 
+_COUNTS = frozenset(("table", "bound"))
 _APART, _MOST_FEWER = 7, 4  # With few ids chance makes any number near.
 
 
@@ -148,7 +149,7 @@ class Draft:
     encoders: list[str] = field(default_factory=list)
     unexplained: list[Doubt] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
-    own_numbers: list[tuple[ConfigPath, int]] = field(default_factory=list)
+    own_numbers: list[tuple[str, int]] = field(default_factory=list)
     ids_in_training: list[tuple[str, ConfigPath, int]] = field(default_factory=list)
     own_lists: list[ConfigPath] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -156,14 +157,14 @@ class Draft:
     @property
     def numbers(self) -> list[ConfigPath]:
         """The places of config.json that count its ids, lists of words among them."""
-        counted = [site.path for site in self.config if site.follows == "table"]
+        counted = [site.path for site in self.config if site.follows in _COUNTS]
         listed = [site.config_path for site in self.words if site.is_counted]
         return [*counted, *(path for path in listed if path is not None)]
 
     @property
     def counted(self) -> list[int]:
         """The numbers that count its rows, or some of them."""
-        return [site.value for site in self.config if site.follows == "table"]
+        return [site.value for site in self.config if site.follows in _COUNTS]
 
     @property
     def near_sizes(self) -> list[int]:
@@ -226,7 +227,7 @@ class Vocabulary:
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
         own_numbers: Numbers of the user's own classes, and of operations that change
-            ids, that may be ids, and stay.
+            ids, that may be ids, and stay: how a user names each, and the number.
         ids_in_training: Numbers that name an id to a loss or metric of which it is not
             known whether it judges scores of these ids: its name, where, and which.
         own_lists: Lists of theirs that may be the words, and stay.
@@ -254,7 +255,7 @@ class Vocabulary:
     encoders: tuple[str, ...]
     unexplained: tuple[Doubt, ...]
     left_alone: tuple[LeftAlone, ...]
-    own_numbers: tuple[tuple[ConfigPath, int], ...]
+    own_numbers: tuple[tuple[str, int], ...]
     ids_in_training: tuple[tuple[str, ConfigPath, int], ...]
     own_lists: tuple[ConfigPath, ...]
     notes: tuple[str, ...]

@@ -36,8 +36,8 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             "changes an answer."
         )
     moved = [
-        f"{config_key(place)}={value}"
-        for place, value in vocabulary.own_numbers
+        f"--also {flag} ({value})"
+        for flag, value in vocabulary.own_numbers
         if value >= change.row_map.size or change.row_map.of([value])[0] != value
     ]
     keeps_all = change.row_map.keeps_all
@@ -51,9 +51,8 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
     if moved:
         more = f" and {len(moved) - _MOST} more" if len(moved) > _MOST else ""
         notes.append(
-            "Numbers of the model's own classes and operations stay as they are, and "
-            "those that name ids must be set anew in Keras: "
-            f"{', '.join(moved[:_MOST])}{more}."
+            "Numbers of the model's own classes and operations stay as they are. For "
+            f"each that names an id, add its flag: {', '.join(moved[:_MOST])}{more}."
         )
     kernels = [site for site in vocabulary.arrays if site.role == "encoding kernel"]
     if kernels and change.row_map.new_count:

@@ -11,13 +11,19 @@ from keras_padsafe.archive import Archive, StoredArray, decode, new_documents
 from keras_padsafe.errors import ArchiveError, SurgeryError
 from keras_padsafe.proof.bits import bits
 from keras_padsafe.proof.certificate import Check, few
-from keras_padsafe.saved_model.config_path import walk_values
+from keras_padsafe.saved_model.config_path import (
+    ConfigPath,
+    config_key,
+    walk_values,
+)
 from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.planning.changes import ArrayChange
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.transfer.compare_new import differing_new
 from keras_padsafe.surgery.transfer.entries_of import entries_of, rows_at_once
 from keras_padsafe.surgery.transfer.transfer import new_assets, new_config
+
+_SHARED_BY_CHANCE = frozenset(("dtype", "quantization_config"))
 
 
 def compare_files(plan: Plan, source: Archive, target: Archive) -> list[Check]:
@@ -137,17 +143,20 @@ def _same_bytes(before: StoredArray, after: StoredArray) -> bool:
 
 
 def _renumbered(config: Any) -> Any:
-    """A copy whose shared objects are numbered as they come: Keras draws numbers.
-
-    Policies are shared by chance.
-    """
+    """A copy whose shared objects are numbered as they come: Keras draws numbers."""
     config, numbers = copy.deepcopy(config), dict[Any, int]()
     for path, value in walk_values(config):
         if isinstance(value, dict) and "shared_object_id" in value:
             drawn = value.pop("shared_object_id")
-            if path[-1:] != ("dtype",):
+            if _SHARED_BY_CHANCE.isdisjoint(path):
                 value["shared_object_id"] = numbers.setdefault(drawn, len(numbers))
     return config
+
+
+def _leaves(config: Any) -> dict[ConfigPath, Any]:
+    """Every value of a configuration that holds no others."""
+    every = walk_values(config)
+    return {p: one for p, one in every if not (one and isinstance(one, dict | list))}
 
 
 def _differing_config(
@@ -160,8 +169,11 @@ def _differing_config(
     except (ArchiveError, SurgeryError) as error:
         yield str(error)
         return
-    agrees = _renumbered(target.config) == _renumbered(expected)
-    yield None if agrees else "config.json differs from the plan"
+    due, given = (_leaves(_renumbered(one)) for one in (expected, target.config))
+    unlike = (p for p in due | given if due.get(p, ...) != given.get(p, ...))
+    yield next(
+        (f"config.json differs from the plan at {config_key(p)}" for p in unlike), None
+    )
     for document in target.contents.documents:
         agrees = documents.get(document.name) == document.data
         yield None if agrees else f"{document.name} differs from the plan"
