@@ -662,7 +662,7 @@ def test_weights_of_classes_are_asked_about(judge: str, tmp_path: Path) -> None:
         kind = {"multi_label": True, "num_labels": SIZE, "label_weights": weights}
         model.compile("sgd", "mse", metrics=[keras.metrics.AUC(**kind)])
     model.save(tmp_path / "old.keras")
-    asks = "(alpha|label_weights), a list that may have a number for each id"
+    asks = "(alpha|label_weights), which may have a number for each id"
     with pytest.raises(AmbiguousVocabularyError, match=asks) as asked:
         grow(tmp_path / "old.keras", rows=ADDED)
     leave = re.findall(r"--leave (\S+)", str(asked.value))

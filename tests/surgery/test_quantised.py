@@ -245,6 +245,14 @@ def test_a_head_that_is_said_to_be_one_takes_its_scales_along(tmp_path: Path) ->
     }
 
 
+def test_a_file_that_keras_saves_again_is_proved(tmp_path: Path) -> None:
+    source, made, again = (tmp_path / f"{n}.keras" for n in ("old", "new", "again"))
+    quantised(untied, "int8", source, 7)
+    plan = kp.surgery.grow(source, made, rows=2).plan
+    keras.models.load_model(made).save(again)
+    assert kp.surgery.verify(source, again, plan=plan).verdict == "proved"
+
+
 def test_a_plan_is_undone(tmp_path: Path) -> None:
     source, made, back = (tmp_path / f"{n}.keras" for n in ("old", "new", "back"))
     quantised(untied, "int4/2", source, 7)

@@ -164,12 +164,7 @@ def _add_numbers(
     """Adds the numbers that count a claimed axis: said, known, or shown."""
     head = head_of(layer)
     if claim.key is not None:
-        said = _said(layer, claim)
-        vocabulary.add_config(said)
-        for site in said:
-            counted = vocabulary.size - len(claim.without)
-            if model.asking is None and site.value not in (vocabulary.size, counted):
-                vocabulary.unexplained.append(_unequal(layer, claim, site))
+        vocabulary.add_config(_said(layer, claim))
     elif head is not None and head.size == vocabulary.size - len(claim.without):
         head = skipping(head, claim.without)
         bound = {site.path for site in vocabulary.arrays}
@@ -191,17 +186,6 @@ def _add_numbers(
                 vocabulary.words.append(words)
             else:
                 vocabulary.unexplained.append(unnumbered(array.path, place))
-    elif model.asking is None and not layer.is_stock:
-        _ask_for_key(layer, claim, vocabulary)
-
-
-def _unequal(layer: LayerNode, claim: Also, site: ConfigSite) -> Doubt:
-    return Doubt(
-        layer.name,
-        f"{claim.key} of {layer.name!r} is {site.value}, and Keras could not be asked "
-        f"whether axis {claim.axis} of {claim.place} follows it",
-        "Add --import MODULE with the module that registers the class",
-    )
 
 
 def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:
@@ -211,23 +195,3 @@ def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:
         )
         for _, place, count in counts_of(layer, claim.key or "")
     ][:1]
-
-
-def _ask_for_key(layer: LayerNode, claim: Also, vocabulary: Draft) -> None:
-    """An equal number counts nothing by itself: the user says which one does."""
-    keys = [
-        key
-        for node in layer.outwards()
-        if not node.is_stock
-        for key, value in node.config.items()
-        if value == vocabulary.size and value is not True
-    ]
-    if keys:
-        vocabulary.unexplained.append(
-            Doubt(
-                layer.name,
-                f"it is not known which configuration key of {layer.name!r} counts "
-                f"the ids; it may be {', '.join(keys)} of {layer.key}",
-                f"Add --also {claim.place}:{claim.axis}:KEY with the key that does",
-            )
-        )

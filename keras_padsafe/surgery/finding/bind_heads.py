@@ -9,10 +9,8 @@ from keras_padsafe.facts.operations import (
     RECURRENT,
     UNIT_BY_UNIT,
 )
-from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.bind_tables import (
     add_head,
     add_head_of_steps,
@@ -172,8 +170,8 @@ def _settle(
             problem = f"follows several tables: {', '.join(owners)}"
         elif not sure and draft not in kept(call):
             problem = (
-                f"has {head.size} units, but not for each step of the ids: they may "
-                "be scores of the ids, or classes"
+                f"has {head.size} units, and it is not shown that they are for each "
+                "step of the ids: they may be scores of the ids, or classes"
             )
         elif without:
             add_head(draft, skipping(head, without))
@@ -215,40 +213,3 @@ def _bind_heads_by_object(model: ModelFile, drafts: list[Draft]) -> None:
             has_it = any(site.path in paths for site in draft.arrays)
             if head is not None and draft.size == head.size and has_it:
                 add_head(draft, head)
-
-
-def bind_held_heads(model: ModelFile, asking: Asking, drafts: list[Draft]) -> None:
-    """Adds heads that config.json describes within a class, and no graph connects.
-
-    Shown is which of them score the steps of a sequence: an output of the model with
-    a vector for each step, which grows as their units do. Any other with a unit for
-    each id is asked about.
-    """
-    spelled = {call.layer for call in model.graph.calls}
-    bound = {site.path for draft in drafts for site in draft.arrays}
-    for layer in model.layers:
-        head = head_of(layer)
-        if head is None or not head.arrays or layer in spelled:
-            continue
-        first = head.arrays[0]
-        if model.claims.leaves(layer) or first.path in bound:
-            continue
-        owners = [
-            draft
-            for draft in drafts
-            if draft.size == head.size and not draft.is_made_inside
-            if asking.vary(draft.numbers)
-            .axes.keys()
-            .isdisjoint(array.path for array in layer.arrays.values())
-        ]
-        numbers = [site.path for site in head.config]
-        if len(owners) == 1 and asking.vary(numbers).step_outputs:
-            add_head_of_steps(owners[0], head)
-            continue
-        problem = (
-            f"has {head.size} units, counted by {config_key(head.config[0].path)}: "
-            "they may be scores of the ids, or classes"
-        )
-        flags = settling(first.path, f"{first.path}:{first.axis}")
-        for draft in owners:
-            draft.unexplained.append(doubt_of(layer, problem, flags))

@@ -15,7 +15,7 @@ from keras_padsafe.saved_model.layer_tree import read_layer_tree
 from keras_padsafe.saved_model.malformed import too_large
 from keras_padsafe.surgery.finding.asking import Asking, CannotAsk, ask_keras
 from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
-from keras_padsafe.surgery.finding.bind_heads import bind_heads, bind_held_heads
+from keras_padsafe.surgery.finding.bind_heads import bind_heads
 from keras_padsafe.surgery.finding.bind_tables import find_id_spaces
 from keras_padsafe.surgery.finding.claims import check_claims, read_claims
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
@@ -213,7 +213,6 @@ def _find(model: ModelFile) -> list[Draft]:
     bind_claimed(model, drafts)
     asking = model.asking
     if asking is not None:
-        bind_held_heads(model, asking, drafts)
         for draft in drafts:
             if draft.numbers:
                 bind_followers(model, asking, draft)

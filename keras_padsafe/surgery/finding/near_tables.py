@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from itertools import islice
 
 from keras_padsafe.facts.operations import BINS, COLUMNS
-from keras_padsafe.facts.rules import rule_of
+from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.columns import takers_of
-from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
+from keras_padsafe.surgery.finding.counting_numbers import counting_numbers, numbers_in
 from keras_padsafe.surgery.finding.encodings import columns_outside, counting_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import (
@@ -19,6 +19,7 @@ from keras_padsafe.surgery.finding.shown_tables import (
     uncounted,
 )
 from keras_padsafe.surgery.finding.tables import stored_tables
+from keras_padsafe.surgery.finding.unknown_layers import is_own_class
 from keras_padsafe.surgery.finding.vocabulary import (
     IN_KERAS,
     Doubt,
@@ -46,7 +47,6 @@ def find_near_tables(model: ModelFile, drafts: list[Draft]) -> list[Doubt]:
         missing = filter(model.asking.lacks, model.asking.unlike)
         of_model = (path for path in missing if path in arrays)
         found += [unbuilt(model.asking, path) for path in islice(of_model, 1)]
-    named = {item.place for item in found}
     for layer in model.layers:
         for table in stored_tables(layer):
             if table.contradiction is not None:
@@ -54,11 +54,10 @@ def find_near_tables(model: ModelFile, drafts: list[Draft]) -> list[Doubt]:
                 remedy = "Save the model again with Keras, so that both agree"
                 what = problem + table.contradiction
                 found.append(Doubt(table.array.path, what, remedy))
-        is_known = layer.is_stock or layer.is_graph or rule_of(layer.key) is not None
-        if model.asking is None and not is_known:
-            found += (item for item in _matrices(layer) if item.place not in named)
         found += _encodings(layer, model)
     found += _inputs(model)
+    if model.asking is not None and not found:
+        found += _counted(model, model.asking)
     return found[:_MOST]
 
 
@@ -107,15 +106,22 @@ def _inputs(model: ModelFile) -> Iterator[Doubt]:
             )
 
 
-def _matrices(layer: LayerNode) -> Iterator[Doubt]:
-    for array in layer.arrays.values():
-        if len(array.shape) == 2:
-            yield Doubt(
-                array.path,
-                f"array {array.path} of shape {array.shape} in layer {layer.name!r} "
-                f"of class {layer.key}: it is not shown that ids index it",
-                f"{adding(f'{array.path}:0')} if it is the table",
-            )
+def _counted(model: ModelFile, asking: Asking) -> Iterator[Doubt]:
+    """Weights that a class of the user's own makes in as many rows as it is told."""
+    for layer in filter(is_own_class, model.layers):
+        counts = numbers_in(layer.config, (*layer.path, "config"))
+        for place, count in islice(counts, _MOST):
+            axes = asking.vary((place,)).axes
+            for relative, array in layer.arrays.items():
+                if relative.startswith("vars/") and axes.get(array.path) == 0:
+                    yield doubt_of(
+                        layer,
+                        f"holds {array.path} of shape {array.shape}, with a row for "
+                        f"each that {config_key(place)}={count} counts: it is not "
+                        "shown that ids pick them",
+                        f"{adding(f'{array.path}:0:{asking.flag_key(place, layer)}')} "
+                        "if they do",
+                    )
 
 
 def _encodings(layer: LayerNode, model: ModelFile) -> Iterator[Doubt]:

@@ -55,7 +55,7 @@ def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
                     layer,
                     f"gives {size} numbers to an output of the model, "
                     f"{how_near(size, draft.size)}: they may be scores of the ids",
-                    _remedy(call, size, draft.size),
+                    _remedy(model, call, size, draft.size),
                 )
             )
 
@@ -77,7 +77,7 @@ def _widens(call: Call, graph: Graph) -> bool:
     return not keeps_units(call, None, graph)
 
 
-def _remedy(call: Call, size: int, ids: int) -> str:
+def _remedy(model: ModelFile, call: Call, size: int, ids: int) -> str:
     """How to say whether a call makes scores: by its arrays that have one for each."""
     layer = call.layer
     claims = [
@@ -89,10 +89,11 @@ def _remedy(call: Call, size: int, ids: int) -> str:
         return f"{settling(layer.name, *claims)}. ID is each id that has no entry there"
     if claims and size == ids:
         return settling(layer.name, *claims)
-    if made_by := _heads_behind(call, ids):
+    if claims := _heads_behind(model, call, ids):
         return (
             f"{leaving(layer.name)} if another number of them does no harm there. If "
-            f"they are scores, add what makes those of new ids: {' or '.join(made_by)}"
+            f"they are scores, add {' or '.join(claims)}. IDS are those that have no "
+            "unit there"
         )
     return (
         f"{leaving(layer.name)} if they are not. If they are, it cannot be grown in "
@@ -100,17 +101,17 @@ def _remedy(call: Call, size: int, ids: int) -> str:
     )
 
 
-def _heads_behind(call: Call, ids: int) -> list[str]:
-    """How to say of a head before an operation which ids it has no unit for."""
-    if call.layer.kind == "Reshape":
+def _heads_behind(model: ModelFile, call: Call, ids: int) -> list[str]:
+    """How to say of the heads whose units an operation puts together that they grow."""
+    if model.asking is None or call.layer.kind == "Reshape":
         return []
     behind = reached(call.inputs, lambda c: [] if c.layer.arrays else c.inputs)
-    heads = filter(None, (head_of(one.layer) for one in behind))
+    heads = [head for one in behind if (head := head_of(one.layer))]
     return [
-        f"--also {head.layer.name}:{head.arrays[0].axis}"
-        + ("::IDS, with the ids that it has no unit for" if head.size < ids else "")
+        f"--also {head.layer.name}:{head.arrays[0].axis}::IDS"
         for head in heads
         if head.size <= ids
+        if model.asking.vary([site.path for site in head.config]).outputs
     ]
 
 

@@ -73,7 +73,8 @@ def _look_at_units(model: ModelFile, draft: Draft, call: Call, bound: set[str]) 
         axis = len(arrays[0].shape) - 1
         if model.follows(draft, arrays[0].path, axis):
             return
-        others = [a for a in layer.arrays.values() if a not in arrays]
+        within = (a for node in layer.walk() for a in node.arrays.values())
+        others = [a for a in within if a not in arrays]
         claims = [f"{layer.name}:{axis}"]
         if any(axis < len(other.shape) for other in others):
             claims = [f"{array.path}:{len(array.shape) - 1}" for array in arrays]

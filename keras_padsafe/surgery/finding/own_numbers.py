@@ -79,7 +79,7 @@ def _has_one_for_each(value: Any, size: int) -> bool:
 def _list(layer: LayerNode, place: ConfigPath, flag: str) -> Doubt:
     what = f"holds {config_key(place)}, which may have a number for each id"
     remedy = f"{leaving(flag)} if it has not, or if you set it anew in Keras"
-    return replace(doubt_of(layer, what, remedy), counts=True)
+    return doubt_of(layer, what, remedy)
 
 
 def _flag(layer: LayerNode, place: ConfigPath, names: Mapping[str, int]) -> str:
