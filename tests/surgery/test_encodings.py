@@ -287,7 +287,7 @@ def shared_kernel() -> keras.Model:
         (normalised, "LayerNormalization .* may not ignore a column of zeros"),
         (shifted, "Add .* may not ignore a column of zeros"),
         (bigram, "runs over the ids along two axes"),
-        (bag_of_words, "'head' has 13 units, but not for each step"),
+        (bag_of_words, "'head' has 13 units, and it is not shown"),
         (shared_kernel, "is called on the columns .* on other inputs"),
     ],
 )
