@@ -9,6 +9,7 @@ from keras import layers
 
 from keras_padsafe import surgery
 
+from ..surgery.reference import only_once
 from .conftest import IMPORT, Run, in_new_process
 
 
@@ -93,6 +94,7 @@ def test_no_vocabulary_at_all(run: Run, models: Path) -> None:
     assert "No vocabulary: no table of ids was found." in result.stdout
 
 
+@only_once
 def test_a_class_that_must_be_imported(models: Path) -> None:
     """In a new process, where nothing has registered the class yet."""
     alone = in_new_process("inspect", models / "own.keras")

@@ -15,6 +15,7 @@ from ..surgery.reference import only_once
 pytestmark = [only_once, pytest.mark.usefixtures("quick_compile")]
 
 
+@only_once
 def test_inspected_grown_and_verified(run: Run, tmp_path: Path) -> None:
     source, target = tmp_path / "preset", tmp_path / "grown"
     presets.backbone_and_tokenizer(source)

@@ -13,6 +13,7 @@ from keras import layers
 
 from keras_padsafe import audit
 
+from ..surgery.reference import only_once
 from .conftest import Run
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,7 @@ def test_a_file_that_is_no_model(run: Run, tmp_path: Path) -> None:
     assert "it is empty" in result.stderr
 
 
+@only_once
 def test_a_class_of_the_user(models: Path, tmp_path: Path) -> None:
     """In a new process; its layer is named, and its model loads."""
     command = [sys.executable, "-m", "keras_padsafe", "repair", models / "odd.keras"]

@@ -11,6 +11,7 @@ import pytest
 
 from keras_padsafe import surgery
 
+from ..surgery.reference import only_once
 from .conftest import Run
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,7 @@ def test_a_module_that_is_not_there(run: Run, model: Path, grown: Path) -> None:
     assert "no_such_module" in result.stderr
 
 
+@only_once
 def test_a_class_of_the_user(models: Path, tmp_path: Path) -> None:
     """In a new process, where nothing has registered the class yet."""
     source, target = models / "odd.keras", tmp_path / "grown.keras"

@@ -13,7 +13,7 @@ from keras import layers, ops
 import keras_padsafe as kp
 from keras_padsafe.errors import AmbiguousVocabularyError, NotProvedError, SurgeryError
 
-from .reference import run_python
+from .reference import only_once, run_python
 from .saved import digest, read
 from .zoo import ADDED, DIM, SIZE, ids
 
@@ -414,7 +414,7 @@ def test_a_number_that_may_name_the_last_id_is_told(tmp_path: Path) -> None:
 def test_numbers_that_may_name_ids_that_move_are_told(tmp_path: Path) -> None:
     own = Ending({"end": SIZE - 1, "begin": 5})
     source = saved(own, tmp_path / "old.keras")
-    told = "must be set anew in Keras: config.layers[1].config.begin=5."
+    told = f"add its flag: --also {own.name}::begin (5)."
     moved = kp.surgery.plan(source, rows=1, at=3)
     assert any(told in note for note in moved.notes)
     assert not any(told in note for note in kp.surgery.plan(source, rows=1).notes)
@@ -1025,6 +1025,7 @@ def test_other_threads_keep_their_values(tmp_path: Path) -> None:
     assert not wrong
 
 
+@only_once
 def test_a_plan_is_the_same_in_every_process(tmp_path: Path) -> None:
     source = tmp_path / "old.keras"
     model = Recommender(SIZE, SIZE)

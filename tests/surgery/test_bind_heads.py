@@ -81,7 +81,7 @@ def test_as_many_classes_as_ids(tmp_path: Path) -> None:
     save(build, SIZE, source)
     _refused(
         source,
-        "classes.*13 units.*not for each step of the ids"
+        "classes.*13 units.*not shown that they are of the ids"
         ".*--also classes:1.*--leave classes",
     )
     _settled(build, source, leave=["classes"])
@@ -123,7 +123,7 @@ def test_bag_of_words_head_by_also(tmp_path: Path) -> None:
         return keras.Model(x, layers.Dense(size, name="scores")(h))
 
     save(build, SIZE, source)
-    _refused(source, "not for each step")
+    _refused(source, "not shown that they are")
     _settled(build, source, also=["scores:1"])
 
 

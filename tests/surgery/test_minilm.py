@@ -9,7 +9,7 @@ import pytest
 import keras_padsafe as kp
 
 from . import minilm
-from .reference import run_python
+from .reference import only_once, run_python
 from .saved import digest
 
 keras_hub = pytest.importorskip("keras_hub", reason="the encoder is built with it")
@@ -68,6 +68,7 @@ _LOAD = """
 """
 
 
+@only_once
 def test_fifty_words_for_a_pretrained_encoder(
     folder: Path, source: Path, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def _sequence_output(path: Path, x: dict[str, np.ndarray]) -> np.ndarray:
     )
 
 
+@only_once
 def test_mapping_is_the_encoder(folder: Path, source: Path) -> None:
     """Sentences of like meaning lie close: the weights are in their places."""
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()

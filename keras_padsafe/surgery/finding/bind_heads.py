@@ -170,8 +170,8 @@ def _settle(
             problem = f"follows several tables: {', '.join(owners)}"
         elif not sure and draft not in kept(call):
             problem = (
-                f"has {head.size} units, and it is not shown that they are for each "
-                "step of the ids: they may be scores of the ids, or classes"
+                f"has {head.size} units, and it is not shown that they are for "
+                "each step of the ids: they may be scores of the ids, or classes"
             )
         elif without:
             add_head(draft, skipping(head, without))

@@ -19,6 +19,7 @@ from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.counting_numbers import is_count_key
 from keras_padsafe.surgery.finding.id_sources import fed
 from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.training_objects import training_objects
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
 from keras_padsafe.surgery.finding.vocabulary import (
     Doubt,
@@ -97,8 +98,10 @@ def _asked(
     value: int,
     flag: str,
 ) -> Iterator[Doubt]:
-    asking, claims = model.asking, model.claims
-    is_left = claims.leaves(layer) or claims.leaves_number(place, model.root)
+    asking = model.asking
+    is_left = model.claims.leaves(layer) or model.claims.leaves_number(
+        place, model.root
+    )
     if asking is None or is_left:
         return
     found = asking.vary((place,))
@@ -115,7 +118,10 @@ def _asked(
 
 
 def _of_own_classes(model: ModelFile, known: Collection[ConfigPath]) -> _Values:
+    in_training = {one.path for one in training_objects(model.root)}
     for layer in filter(is_own_class, model.layers):
+        if layer.path in in_training or model.claims.leaves(layer):
+            continue
         for key, held in layer.config.items():
             for place, value in _values(held, (*layer.path, "config", key), known):
                 yield layer, place, value

@@ -54,16 +54,16 @@ def doubt_of(layer: LayerNode, problem: str, remedy: str) -> Doubt:
 
 
 _COUNTS = frozenset(("table", "bound"))
-_APART, _MOST_FEWER = 7, 4  # With few ids chance makes any number near.
+_APART, _MOST_OFF = 7, 4  # With few ids chance makes any number near.
 
 
-def near(size: int, most: int = _MOST_FEWER) -> tuple[int, ...]:
-    """Numbers that may count the ids: a blank may be more, special ones fewer.
+def near(size: int, most: int = _MOST_OFF) -> tuple[int, ...]:
+    """Numbers that may count the ids: special ones may be left out, or come beside.
 
-    The larger the vocabulary, the more of them, down to `most` fewer.
+    The larger the vocabulary, the more of them, up to `most` off.
     """
-    fewer = min(size // _APART, most)
-    return (*range(size, size - fewer - 1, -1), *([size + 1] if fewer else []))
+    off = min(size // _APART, most)
+    return (*range(size, size - off - 1, -1), *range(size + 1, size + off + 1))
 
 
 def how_near(units: int, ids: int) -> str:
