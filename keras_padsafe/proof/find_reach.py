@@ -38,8 +38,8 @@ _MOST_EMPTY = 2
 class Part:
     """Places of one input, in a row laid flat, whose values go the same ways.
 
-    They enter some doors as they are, and something computed of them enters others,
-    such as what comes of numbers that are added to them, the `shifts`. For some doors
+    They enter some doors as they are, and something computed of them enters others;
+    `shifts` are the numbers that are added to them, where that is all. For some doors
     the model itself brings values into range that are beyond it.
     """
 
@@ -164,7 +164,7 @@ def _look(
         others = np.flatnonzero([origin is None for origin in found])
         if (values[:, others] != values[0, others]).any():
             made[number] = others, values[0]
-            for column in others:
+            for column in others if values.dtype.kind in "iuf" else ():
                 series = tuple((values[:-1, column] - values[0, column]).tolist())
                 if any(series) and (origin := moves.get(series)):
                     index, value = origin

@@ -64,8 +64,9 @@ def moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
     Those that it does not bring there read one row that both models have, so that what
     is computed of them is the same.
     """
-    within = [_seen(pair, 0, batch) for batch in sampler.two_samples()]
-    for batch in sampler.beyond_samples():
+    beyond = list(sampler.beyond_samples())
+    within = [_seen(pair, 0, one) for one in sampler.two_samples()] if beyond else []
+    for batch in beyond:
         try:
             before, after = (_seen(pair, side, batch) for side in range(2))
         except ModelFailed:  # They go straight into something that is not watched.
