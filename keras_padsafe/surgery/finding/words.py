@@ -30,12 +30,6 @@ def lookup_words(
     """
     config = layer.config
     listed = config.get("vocabulary")
-    if isinstance(listed, str):
-        raise SurgeryError(
-            f"Layer {layer.name!r}: its words are in a file outside the model, "
-            f"{listed!r}, which is not read. Expected: words saved in the model. "
-            "Load the model, call `set_vocabulary` with the words, and save it again."
-        )
     if isinstance(listed, list):
         words, specials = tuple(listed), _special_words(layer)
         leading = words[: len(specials)] == specials
