@@ -38,9 +38,8 @@ _MOST_EMPTY = 2
 class Part:
     """Places of one input, in a row laid flat, whose values go the same ways.
 
-    They enter some doors as they are, and something computed of them enters others;
-    `shifts` are the numbers that are added to them, where that is all. For some doors
-    the model itself brings values into range that are beyond it.
+    They enter some doors as they are, and something computed of them enters others.
+    For some doors the model itself brings values into range that are beyond it.
     """
 
     input: int
@@ -48,7 +47,6 @@ class Part:
     direct: tuple[int, ...]
     derived: tuple[int, ...]
     ranged: frozenset[int]
-    shifts: frozenset[int]
 
     @property
     def doors(self) -> tuple[int, ...]:
@@ -144,9 +142,7 @@ def _look(
     trials = _Trials(model, doors, structure, inputs, codes)
     first, wide = trials.narrow[0], trials.wide
     direct = [[set() for _ in range(one.places)] for one in inputs]
-    shifts = [[set[int]() for _ in range(one.places)] for one in inputs]
-    given = [trial.given for trial in trials.narrow]
-    origins, moves = _origins(given), _origins(_moves(given))
+    origins = _origins([trial.given for trial in trials.narrow])
     hidden, ranged = set(), set()
     made: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for number in first.entered:
@@ -164,12 +160,6 @@ def _look(
         others = np.flatnonzero([origin is None for origin in found])
         if (values[:, others] != values[0, others]).any():
             made[number] = others, values[0]
-            for column in others if values.dtype.kind in "iuf" else ():
-                series = tuple((values[:-1, column] - values[0, column]).tolist())
-                if any(series) and (origin := moves.get(series)):
-                    index, value = origin
-                    by = values[0, column] - first.given[index].flat[value]
-                    shifts[index][value % inputs[index].places].add(int(by))
         else:
             _check_positions(doors[number], values[0, others])
     derived: list[set[int]] = [set() for _ in inputs]
@@ -180,7 +170,7 @@ def _look(
     for ways, places in zip(derived, direct, strict=True):
         ways |= set() if any(places) else hidden
     output_size = first.output_size // len(first.given[0])
-    parts = tuple(_parts(direct, derived, shifts, frozenset(ranged)))
+    parts = tuple(_parts(direct, derived, frozenset(ranged)))
     return Reach(structure, inputs, parts, trials.pads, output_size)
 
 
@@ -281,17 +271,6 @@ def _origins(runs: list[list[np.ndarray]]) -> dict[tuple[Any, ...], tuple[int, i
     return found
 
 
-def _moves(runs: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
-    """By how much each number differs from that of the first run; 0 for text."""
-    return [
-        [
-            np.zeros(now.shape) if now.dtype.kind in "bO" else now - first
-            for now, first in zip(run, runs[0], strict=True)
-        ]
-        for run in runs
-    ]
-
-
 def _values(
     one: ModelInput, numbers: int, generator: np.random.Generator
 ) -> np.ndarray:
@@ -320,17 +299,12 @@ def _stacked(runs: list[np.ndarray | None]) -> np.ndarray | None:
 
 
 def _parts(
-    direct: list[list[set[int]]],
-    derived: list[set[int]],
-    shifts: list[list[set[int]]],
-    ranged: frozenset[int],
+    direct: list[list[set[int]]], derived: list[set[int]], ranged: frozenset[int]
 ) -> Iterator[Part]:
-    for index, ways in enumerate(derived):
-        groups: dict[tuple[frozenset[int], frozenset[int]], list[int]] = {}
-        for place, (doors, by) in enumerate(
-            zip(direct[index], shifts[index], strict=True)
-        ):
-            groups.setdefault((frozenset(doors), frozenset(by)), []).append(place)
-        for (doors, by), members in groups.items():
+    for index, (places, ways) in enumerate(zip(direct, derived, strict=True)):
+        groups: dict[frozenset[int], list[int]] = {}
+        for place, doors in enumerate(places):
+            groups.setdefault(frozenset(doors), []).append(place)
+        for doors, members in groups.items():
             ways_of = tuple(sorted(doors)), tuple(sorted(ways - doors))
-            yield Part(index, np.array(members), *ways_of, ranged, by)
+            yield Part(index, np.array(members), *ways_of, ranged)

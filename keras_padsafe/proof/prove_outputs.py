@@ -38,9 +38,9 @@ _OLD, _NEW = "old ids keep their outputs", "new ids give finite outputs"
 _SPARE = "probability of spare rows"
 _MOST_ALONE = 16
 _WITHIN = (
-    "no ids enter the model, and no output has a number for each of them: their "
-    "entries compete within it, as those of a code book do, and new ones may win where "
-    "old ones did. Compare the outputs on your own batches"
+    "no ids were seen to enter a table, and no output has a number for each of them. "
+    "Where entries compete within the model, as those of a code book do, new ones may "
+    "win where old ones did. Compare the outputs on your own batches"
 )
 
 
@@ -132,8 +132,6 @@ def _compare_old(
             total += found
         except Differs as error:
             detail = _unsteady(pair.before, reload, batch, old, rounding)
-            if not detail and sampler.computed and sampler.is_of_features:
-                return _compare_old(pair, change, Sampler(pair, apart=True), reload)
             if detail := detail or sampler.computed:
                 return [Check(_OLD, "skipped", detail)]
             detail = f"{error}{_of_last_id(pair, change, sampler, rounding)}"

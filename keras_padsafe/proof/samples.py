@@ -19,13 +19,11 @@ _Values = list[np.ndarray | None]
 class Sampler:
     """Makes batches for both models.
 
-    The old one is run until every id is one that it has. If `apart`, features that
-    share a table have rows of their own, up to the first of the next one.
+    The old one is run until every id is one that it has.
     """
 
-    def __init__(self, pair: Pair, *, apart: bool = False) -> None:
+    def __init__(self, pair: Pair) -> None:
         self._pair, self._parts = pair, pair.reach.parts
-        self._apart = apart
         self._pads = [self._pad(part) for part in self._parts]
         fixed = (one.shape[0] for one in pair.reach.inputs if one.shape[0])
         self._rows = next(fixed, ROWS)
@@ -68,36 +66,30 @@ class Sampler:
                 )
         return None
 
-    @property
-    def is_of_features(self) -> bool:
-        """Whether places of one input are told apart by what is added to their ids."""
-        shifts = [part.shifts for part in self._parts if part.shifts]
-        return not self._apart and len(shifts) > 1
-
     def computed_alone(self, moved: np.ndarray) -> Iterator[tuple[Any, Part]]:
         """Batches in which only ids that the model computes are among those `moved`.
 
-        With a part that they are computed of; none if they are of several inputs, or
-        others have to be among them. Its values come to other places each time.
+        With the one part that they are computed of; none if there are more, or others
+        have to be among them. Its values come to other places each time.
         """
-        computed, values = dict[int, np.ndarray](), _Values()
+        computed, values = list[tuple[int, np.ndarray]](), _Values()
         for number, pool in enumerate(self._pools):
             one = pool and pool.old
             if pool and pool.is_computed:
-                computed[number] = pool.old
+                computed.append((number, pool.old))
             elif one is not None:
                 is_id = one.dtype.kind in "iu"
                 one = one[~np.isin(one, moved)][:1] if is_id else one[:1]
                 if not one.size:
                     return
             values.append(one)
-        parts = [self._parts[number] for number in computed]
-        for turn in range(_BATCHES if len({part.input for part in parts}) == 1 else 0):
-            for part, (number, ids) in zip(parts, computed.items(), strict=True):
+        for number, ids in computed if len(computed) == 1 else ():
+            part = self._parts[number]
+            for turn in range(_BATCHES):
                 count = self._rows * len(part.places)
                 shift = turn * count + turn // math.ceil(len(ids) / count)
                 values[number] = np.roll(ids, -shift)
-            yield self._batch(values, 0), parts[0]
+                yield self._batch(values, 0), part
 
     def samples(self) -> Iterator[tuple[Any, Any]]:
         """Batches with all old ids, or a few thousand of them, for the two models."""
@@ -186,7 +178,7 @@ class Sampler:
 
     def _settled(self) -> list[Pool | None]:
         """Leaves out ids of which the old model computes some that a table lacks."""
-        over, margins = np.array([self._shifted(part) for part in self._parts]), 0
+        over = margins = np.zeros((len(self._parts), 2), int)
         pools: list[Pool | None] = []
         for _ in range(20):
             margins = margins + over
@@ -202,17 +194,6 @@ class Sampler:
             if not over.any():
                 break
         return pools
-
-    def _shifted(self, part: Part) -> tuple[int, int]:
-        """How many of the first and the last ids of the tables a part cannot take."""
-        low, above = max(0, -min(part.shifts, default=0)), max(part.shifts, default=0)
-        starts = {
-            by for one in self._parts if one.input == part.input for by in one.shifts
-        }
-        later = [start for start in starts if start > above]
-        if self._apart and part.shifts and later:
-            above += min(self._pair.old[n].size for n in part.derived) - min(later)
-        return low, max(above, 0)
 
     def _outermost(self, values: _Values) -> Iterator[Any]:
         """Batches with the largest and the smallest id at each place, and others."""

@@ -81,7 +81,7 @@ def test_as_many_classes_as_ids(tmp_path: Path) -> None:
     save(build, SIZE, source)
     _refused(
         source,
-        "classes.*13 units.*not shown that they are of the ids"
+        "classes.*13 units.*not shown that they are for each step of the ids"
         ".*--also classes:1.*--leave classes",
     )
     _settled(build, source, leave=["classes"])

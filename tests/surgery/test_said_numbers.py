@@ -149,6 +149,16 @@ def test_it_goes_with_its_id_where_the_size_stays(stop: int, tmp_path: Path) -> 
     assert report.certificate.passed
 
 
+@pytest.mark.parametrize(("stop", "now"), [(SIZE - 3, 1), (SIZE - 1, 2)])
+def test_it_goes_with_its_id_in_a_trim(stop: int, now: int, tmp_path: Path) -> None:
+    source = _stopped(tmp_path / "old.keras", stop)
+    keep = [0, SIZE - 3, SIZE - 1]
+    plan = kp.surgery.plan(source, keep=keep, also="stop::stop")
+    assert [c.new for c in plan.config if c.path[-1] == "stop"] == [now]
+    with pytest.raises(SurgeryError, match="names old id .* goes to 0 new ids"):
+        kp.surgery.plan(source, keep=[0, 1], also="stop::stop")
+
+
 def _checked(size: int) -> keras.Model:
     known = Checked(size, size - 1, name="checked")(x := ids())
     return keras.Model(x, layers.Dense(2)(table(size)(known)))

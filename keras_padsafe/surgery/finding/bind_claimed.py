@@ -29,7 +29,6 @@ from keras_padsafe.surgery.finding.vocabulary import (
     Doubt,
     Draft,
     doubt_of,
-    near,
 )
 
 
@@ -71,12 +70,12 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
 def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds numbers that no array follows to each vocabulary that they may be of.
 
-    One that is as large, or nearly, counts its ids; a smaller one names one.
+    One that is as large, or one more, counts its ids; a smaller one names one.
     """
     said = [(c, *at) for c in model.claims.numbers for at in c.places(model.root)]
     for claim, place, count in said:
         exact = [draft for draft in drafts if draft.size == count]
-        fitting = exact or [draft for draft in drafts if count in near(draft.size)]
+        fitting = exact or [draft for draft in drafts if _counts(count, draft)]
         fitting = fitting or [draft for draft in drafts if count < draft.size]
         if drafts and not fitting:
             sizes = sorted({draft.size for draft in drafts})
@@ -86,11 +85,15 @@ def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
                 "Expected: how many there are, or one of their ids."
             )
         for draft in fitting:
-            follows: Follows = "id" if count < draft.size else "table"
-            if count < draft.size and count in near(draft.size):
+            follows: Follows = "table" if _counts(count, draft) else "id"
+            if count == draft.size - 1:
                 follows = "bound"
             reason = f"said: --also {claim.text}"
             draft.add_config([ConfigSite(place, count, follows, reason)])
+
+
+def _counts(number: int, draft: Draft) -> bool:
+    return number in (draft.size, draft.size + 1, *draft.counted)
 
 
 def _role(model: ModelFile, vocabulary: Draft, array: StoredArray) -> str | None:
