@@ -155,7 +155,7 @@ def test_it_goes_with_its_id_in_a_trim(stop: int, now: int, tmp_path: Path) -> N
     keep = [0, SIZE - 3, SIZE - 1]
     plan = kp.surgery.plan(source, keep=keep, also="stop::stop")
     assert [c.new for c in plan.config if c.path[-1] == "stop"] == [now]
-    with pytest.raises(SurgeryError, match="names old id .* goes to 0 new ids"):
+    with pytest.raises(SurgeryError, match=r"names old id .* goes to 0 new ids"):
         kp.surgery.plan(source, keep=[0, 1], also="stop::stop")
 
 
