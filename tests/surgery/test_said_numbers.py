@@ -149,6 +149,18 @@ def test_it_goes_with_its_id_where_the_size_stays(stop: int, tmp_path: Path) -> 
     assert report.certificate.passed
 
 
+def test_it_is_an_id_of_each_vocabulary_that_has_as_many(tmp_path: Path) -> None:
+    """As many as the ids of another one are no reason to stay."""
+    source, other = tmp_path / "old.keras", keras.Input((5,), dtype="int32")
+    kept = Stop(SIZE, name="stop")(other)
+    larger = layers.Embedding(2 * SIZE, DIM, name="larger")(other) * kept
+    both = layers.Concatenate()([table(SIZE)(x := ids()), larger])
+    keras.Model([x, other], layers.Dense(2)(both)).save(source)
+    report = grow(source, rows=ADDED, at=3, vocabulary="larger", also="stop::stop")
+    assert report.certificate is not None
+    assert report.certificate.passed
+
+
 @pytest.mark.parametrize(("stop", "now"), [(SIZE - 3, 1), (SIZE - 1, 2)])
 def test_it_goes_with_its_id_in_a_trim(stop: int, now: int, tmp_path: Path) -> None:
     source = _stopped(tmp_path / "old.keras", stop)

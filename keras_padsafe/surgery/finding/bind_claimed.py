@@ -74,9 +74,7 @@ def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
     """
     said = [(c, *at) for c in model.claims.numbers for at in c.places(model.root)]
     for claim, place, count in said:
-        exact = [draft for draft in drafts if draft.size == count]
-        fitting = exact or [draft for draft in drafts if _counts(count, draft)]
-        fitting = fitting or [draft for draft in drafts if count < draft.size]
+        fitting = [draft for draft in drafts if count <= draft.size + 1]
         if drafts and not fitting:
             sizes = sorted({draft.size for draft in drafts})
             raise SurgeryError(

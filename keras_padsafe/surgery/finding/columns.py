@@ -144,7 +144,7 @@ def _leaves_zeros(call: Call, shape: list[Any] | None) -> bool:
     if kind in SUMS_UP_STEPS:
         return config.get("data_format") == "channels_last"
     if kind in REDUCES:
-        return bool(shape) and not _reduces_last(config.get("axis"), len(shape))
+        return bool(shape) and not reduces_last(config.get("axis"), len(shape))
     # A number beside the columns is the same for all; an array may not be.
     first, *others = call.arguments.values() or [_COLUMNS]
     if not isinstance(first, dict) or first.get("class_name") != "__keras_tensor__":
@@ -161,11 +161,11 @@ def _ignores_zeros(call: Call, graph: Graph) -> bool:
     return (
         call.layer.kind in IGNORES_ZEROS
         and bool(shape)
-        and _reduces_last(call.layer.config.get("axis"), len(shape))
+        and reduces_last(call.layer.config.get("axis"), len(shape))
     )
 
 
-def _reduces_last(axes: Any, rank: int) -> bool:
+def reduces_last(axes: Any, rank: int) -> bool:
     """Whether the last axis is among some, or may be."""
     listed = axes if isinstance(axes, list) else [axes]
     return any(not isinstance(a, int) or a % rank == rank - 1 for a in listed)

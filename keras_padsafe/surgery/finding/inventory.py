@@ -198,8 +198,8 @@ def _unknown(layers: list[LayerNode], problem: CannotAsk) -> Doubt:
     classes = ", ".join(dict.fromkeys(layer.key for layer in layers))
     return Doubt(
         names[0],
-        f"it is not known what layers of class {classes} hold, and Keras could not be "
-        f"asked what belongs to the vocabulary: {problem}",
+        f"it is not known what layers of class {classes} hold or make, and Keras could "
+        f"not be asked what belongs to the vocabulary: {problem}",
         f"Or add {' '.join(f'--leave {name}' for name in names)} (leave={names}) if "
         "nothing there counts or holds ids",
     )

@@ -9,9 +9,11 @@ from keras_padsafe.facts.operations import (
     COLUMNS,
     LOOKUPS,
     POOLING_OVER_TIME,
+    REDUCES,
 )
 from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.surgery.finding.columns import reduces_last
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.logits import (
     keeps_units,
@@ -74,6 +76,10 @@ def unsure_makers(graph: Graph) -> list[LayerNode]:
 
 
 def _widens(call: Call, graph: Graph) -> bool:
+    """Whether a call may give more numbers, or fewer, than it takes in."""
+    if call.layer.kind in REDUCES and call.inputs:
+        rank = len(graph.shape_of(call.inputs[0]) or ())
+        return not rank or reduces_last(call.layer.config.get("axis"), rank)
     return not keeps_units(call, None, graph)
 
 

@@ -159,6 +159,10 @@ def _leaves(config: Any) -> dict[ConfigPath, Any]:
     return {p: one for p, one in every if not (one and isinstance(one, dict | list))}
 
 
+def _same(one: Any, other: Any) -> bool:
+    return one == other or (one != one and other != other)  # NaN is not itself.
+
+
 def _differing_config(
     plan: Plan, source: Archive, target: Archive
 ) -> Iterator[str | None]:
@@ -170,7 +174,7 @@ def _differing_config(
         yield str(error)
         return
     due, given = (_leaves(_renumbered(one)) for one in (expected, target.config))
-    unlike = (p for p in due | given if due.get(p, ...) != given.get(p, ...))
+    unlike = (p for p in due | given if not _same(due.get(p, ...), given.get(p, ...)))
     yield next(
         (f"config.json differs from the plan at {config_key(p)}" for p in unlike), None
     )
