@@ -387,11 +387,9 @@ def test_a_file_whose_input_has_another_rank_is_wrong(tmp_path: Path) -> None:
 
 def test_a_number_that_is_no_number_stays_what_it_is(tmp_path: Path) -> None:
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
-    given = keras.Input((3, 2))
+    given = keras.Input((STEPS, 2))
     masked = layers.Masking(mask_value=float("nan"))(given)
-    outputs = layers.Dense(2)(
-        layers.Concatenate()([table(SIZE)(x := ids(steps=3)), masked])
-    )
+    outputs = layers.Dense(2)(layers.Concatenate()([table(SIZE)(x := ids()), masked]))
     keras.Model([x, given], outputs).save(source)
     kp.surgery.grow(source, target, rows=ADDED)
     assert (
