@@ -42,11 +42,6 @@ class Variation:
         """The arrays that changed in another way."""
         return {p: pair for p, pair in self.changed.items() if p not in self.axes}
 
-    @property
-    def step_outputs(self) -> bool:
-        """Whether one of these outputs has a vector for each step."""
-        return any(rank > 2 for rank in self.outputs.values())
-
     def units(self) -> dict[str, tuple[int, int]]:
         """The axis of each array, and how many entries it has for one that is counted.
 

@@ -83,7 +83,6 @@ def test_everything_that_follows_grows_by_as_much(tmp_path: Path) -> None:
     assert NUMBER in found.config
     assert not found.odd
     assert found.outputs == {0: 3}
-    assert found.step_outputs
 
 
 def test_what_grows_by_another_amount_is_odd(tmp_path: Path) -> None:

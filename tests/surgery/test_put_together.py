@@ -52,6 +52,10 @@ FEWER = {
     "concatenate": _scores(SIZE - 1, _low_first),
     "pad": _scores(SIZE - 1, lambda x: ops.pad(x, ((0, 0), (0, 0), (1, 0)))),
     "a class": _scores(SIZE - 1, lambda x: PadScore(name="put")(x)),
+    "flat": _scores(
+        SIZE - 1,
+        lambda x: layers.Flatten()(ops.pad(x[:, :1], ((0, 0), (0, 0), (1, 0)))),
+    ),
 }
 OTHERS = {
     "slice": _scores(2 * SIZE, lambda x: x[..., :SIZE]),
@@ -92,6 +96,16 @@ def test_what_cannot_grow_in_a_file_is_refused(
     assert grow(tmp_path / "old.keras", rows=ADDED, leave=place).plan.new_size == GROWN
 
 
+def test_a_number_that_fills_a_place_hides_no_difference(tmp_path: Path) -> None:
+    """The head has no unit for id 0, and not for id 3."""
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    save(FEWER["concatenate"], SIZE, source)
+    moved: Any = {"row_map": [0, *range(SIZE - 1, 0, -1)]}
+    kp.surgery.remap(source, target, also="scores:1::0", **moved)
+    with pytest.raises(NotProvedError, match="differ by"):
+        kp.surgery.remap(source, target, also="scores:1::3", overwrite=True, **moved)
+
+
 def test_a_bias_behind_other_layers_goes_with_its_kernel(tmp_path: Path) -> None:
     source = tmp_path / "old.keras"
     hidden = layers.Dense(SIZE - 1, name="hidden")(table(SIZE)(x := ids()))
@@ -104,7 +118,8 @@ def test_scores_that_lack_an_id_are_not_called_wrong(tmp_path: Path) -> None:
     """Ids move, and no file says which of them an output leaves out."""
     source, target = tmp_path / "old.keras", tmp_path / "new.keras"
     scores = layers.Dense(SIZE, name="scores")(table(SIZE)(x := ids()))
-    keras.Model(x, scores[..., 1:]).save(source)
+    model = keras.Model(x, scores[..., 1:])
+    model.save(source)
     row_map = [0, *range(SIZE - 1, 0, -1)]
     with pytest.raises(NotProvedError, match="leaves out some") as caught:
         kp.surgery.remap(
@@ -112,7 +127,7 @@ def test_scores_that_lack_an_id_are_not_called_wrong(tmp_path: Path) -> None:
             target,
             row_map=row_map,
             also="scores:1",
-            leave="get_item",
+            leave=model.operations[-1].name,
             proof=True,
         )
     assert caught.value.certificate.verdict == "not proved"

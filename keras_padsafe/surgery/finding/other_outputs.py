@@ -32,7 +32,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
 )
 
 _KNOWN_WIDTH = POOLING_OVER_TIME | BACK_TO_IDS | LOOKUPS | BINS | COLUMNS.keys()
-_KNOWN_WIDTH |= {"InputLayer", "Reshape", "Flatten", "Dot"}
+_KNOWN_WIDTH |= {"InputLayer", "Reshape", "Dot"}
 
 
 def ask_about_outputs(model: ModelFile, drafts: list[Draft]) -> None:
@@ -76,7 +76,9 @@ def unsure_makers(graph: Graph) -> list[LayerNode]:
 
 
 def _widens(call: Call, graph: Graph) -> bool:
-    """Whether a call may give more numbers, or fewer, than it takes in."""
+    """Whether a call may give more numbers, or fewer, than what is before it."""
+    if call.layer.kind in ("Flatten", "Squeeze"):
+        return False
     if call.layer.kind in REDUCES and call.inputs:
         rank = len(graph.shape_of(call.inputs[0]) or ())
         return not rank or reduces_last(call.layer.config.get("axis"), rank)
@@ -98,8 +100,8 @@ def _remedy(model: ModelFile, call: Call, size: int, ids: int) -> str:
     if claims := _heads_behind(model, call, ids):
         return (
             f"{leaving(layer.name)} if another number of them does no harm there. If "
-            f"they are scores, add {' or '.join(claims)}. IDS are those that have no "
-            "unit there"
+            f"they are scores, add {' or '.join(claims)}"
+            + (". IDS are those that have no unit there" if "IDS" in claims[0] else "")
         )
     return (
         f"{leaving(layer.name)} if they are not. If they are, it cannot be grown in "
@@ -114,7 +116,8 @@ def _heads_behind(model: ModelFile, call: Call, ids: int) -> list[str]:
     behind = reached(call.inputs, lambda c: [] if c.layer.arrays else c.inputs)
     heads = [head for one in behind if (head := head_of(one.layer))]
     return [
-        f"--also {head.layer.name}:{head.arrays[0].axis}::IDS"
+        f"--also {head.layer.name}:{head.arrays[0].axis}"
+        + ("::IDS" if head.size < ids else "")
         for head in heads
         if head.size <= ids
         if model.asking.vary([site.path for site in head.config]).outputs
