@@ -57,7 +57,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, made in (
         ("own", Words(50, name="words")(ids)),
         ("wrong", Shared(50, name="words")(ids)),
-        ("doubled", Doubled()(layers.Embedding(50, 8, name="tokens")(ids))),
+        (
+            "doubled",
+            layers.Dense(2)(Doubled()(layers.Embedding(50, 8, name="tokens")(ids))),
+        ),
         ("encoded", layers.CategoryEncoding(50, "multi_hot")(ids)),
         ("without", layers.Rescaling(2.0)(ids)),
     ):
