@@ -23,7 +23,7 @@ _SETTLING = (
         metavar="LAYER:AXIS[:KEY[:IDS]]",
         help="Also change this axis of a layer, which runs over the ids, and the "
         "configuration key that counts them; IDS, as 0,1, have no entry there. Or "
-        "NAME::KEY, a number alone. Repeatable.",
+        "NAME::KEY, a number alone; NAME::KEY:id, one that is an id. Repeatable.",
     ),
     click.option(
         "--leave",

@@ -150,7 +150,7 @@ def _free_places(vocabulary: Vocabulary, change: Change) -> set[ConfigPath]:
     follow = {
         site.path
         for site in vocabulary.config
-        if site.follows in ("table", "record", "tokens", "id", "bound", "first")
+        if site.follows in ("table", "record", "tokens", "id", "first")
         if not (change.unpads and site.path[-1] in PADDING)
     }
     known = {*vocabulary.initializers, *(s.path for s in vocabulary.config)}

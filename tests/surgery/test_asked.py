@@ -414,7 +414,7 @@ def test_a_number_that_may_name_the_last_id_is_told(tmp_path: Path) -> None:
 def test_numbers_that_may_name_ids_that_move_are_told(tmp_path: Path) -> None:
     own = Ending({"end": SIZE - 1, "begin": 5})
     source = saved(own, tmp_path / "old.keras")
-    told = f"add its flag: --also {own.name}::begin (5)."
+    told = f"add its flag: --also {own.name}::begin:id (5)."
     moved = kp.surgery.plan(source, rows=1, at=3)
     assert any(told in note for note in moved.notes)
     assert not any(told in note for note in kp.surgery.plan(source, rows=1).notes)

@@ -285,6 +285,9 @@ def test_an_id_that_a_loss_may_name_does_not_move_unasked(tmp_path: Path) -> Non
     with pytest.raises(AmbiguousVocabularyError, match="id 7 would move or go"):
         grow(source, rows=2, at=7, overwrite=True)
     surgery.trim(source, target, keep=[0, 3, 7], leave="ce", overwrite=True)
+    said = "ce::ignore_class:id"
+    plan = surgery.plan(source, keep=[0, 3, 7], also=said)
+    assert [c.new for c in plan.config if c.path[-1] == "ignore_class"] == [2]
 
 
 def test_a_metric_of_an_output_that_is_not_known_is_asked_about(tmp_path: Path) -> None:

@@ -127,13 +127,31 @@ def _stopped(path: Path, stop: int) -> Path:
 
 def test_a_number_that_names_an_id_is_told_and_goes_with_it(tmp_path: Path) -> None:
     source = _stopped(tmp_path / "old.keras", 5)
-    with pytest.raises(NotProvedError, match=r"--also stop::stop \(5\)"):
+    with pytest.raises(NotProvedError, match=r"--also stop::stop:id \(5\)"):
         grow(source, rows=ADDED, at=3)
-    report = grow(source, rows=ADDED, at=3, also="stop::stop")
+    report = grow(source, rows=ADDED, at=3, also="stop::stop:id")
     assert report.certificate is not None
     assert report.certificate.passed
     config = read(tmp_path / "new.keras").config["config"]["layers"]
     assert [one["config"].get("stop") for one in config].count(5 + ADDED) == 1
+
+
+@pytest.mark.parametrize(
+    ("claim", "becomes"), [("also", GROWN - 1), ("leave", SIZE - 1)]
+)
+def test_a_number_near_the_size_is_asked_about(
+    claim: str, becomes: int, tmp_path: Path
+) -> None:
+    """It may count all ids but a few, or name one of the last."""
+    source = _stopped(tmp_path / "old.keras", SIZE - 1)
+    with pytest.raises(AmbiguousVocabularyError, match="stop=12, one fewer") as asked:
+        grow(source, rows=ADDED)
+    assert "--also stop::stop:id if it names one" in str(asked.value)
+    grow(source, rows=ADDED, proof=False, **{claim: "stop::stop"})
+    config = read(tmp_path / "new.keras").config["config"]["layers"]
+    assert [one["config"]["stop"] for one in config if "stop" in one["config"]] == [
+        becomes
+    ]
 
 
 @pytest.mark.parametrize("stop", [5, SIZE - 1])
@@ -143,7 +161,7 @@ def test_it_goes_with_its_id_where_the_size_stays(stop: int, tmp_path: Path) -> 
         source,
         tmp_path / "new.keras",
         row_map=[*range(SIZE)][::-1],
-        also="stop::stop",
+        also="stop::stop:id",
     )
     assert report.certificate is not None
     assert report.certificate.passed
@@ -156,7 +174,7 @@ def test_it_is_an_id_of_each_vocabulary_that_has_as_many(tmp_path: Path) -> None
     larger = layers.Embedding(2 * SIZE, DIM, name="larger")(other) * kept
     both = layers.Concatenate()([table(SIZE)(x := ids()), larger])
     keras.Model([x, other], layers.Dense(2)(both)).save(source)
-    report = grow(source, rows=ADDED, at=3, vocabulary="larger", also="stop::stop")
+    report = grow(source, rows=ADDED, at=3, vocabulary="larger", also="stop::stop:id")
     assert report.certificate is not None
     assert report.certificate.passed
 
@@ -165,10 +183,10 @@ def test_it_is_an_id_of_each_vocabulary_that_has_as_many(tmp_path: Path) -> None
 def test_it_goes_with_its_id_in_a_trim(stop: int, now: int, tmp_path: Path) -> None:
     source = _stopped(tmp_path / "old.keras", stop)
     keep = [0, SIZE - 3, SIZE - 1]
-    plan = kp.surgery.plan(source, keep=keep, also="stop::stop")
+    plan = kp.surgery.plan(source, keep=keep, also="stop::stop:id")
     assert [c.new for c in plan.config if c.path[-1] == "stop"] == [now]
     with pytest.raises(SurgeryError, match=r"names old id .* goes to 0 new ids"):
-        kp.surgery.plan(source, keep=[0, 1], also="stop::stop")
+        kp.surgery.plan(source, keep=[0, 1], also="stop::stop:id")
 
 
 def _checked(size: int) -> keras.Model:
@@ -207,6 +225,8 @@ def test_a_number_of_a_loss_can_be_said(tmp_path: Path) -> None:
         ({"also": "unknown::sizes"}, "no configuration key 'sizes'"),
         ({"leave": "unknown::sizes"}, "no configuration key 'sizes'"),
         ({"also": "nothing::words"}, "no layer or array is called"),
+        ({"also": "unknown::options.seed:id"}, "Expected: one of their ids"),
+        ({"also": "unknown::options.seed:ids"}, "is not understood"),
         ({"also": "unknown::options.seed"}, "is 50. Found: vocabularies of 13 ids"),
         (
             dict.fromkeys(("also", "leave"), "unknown::options.words"),

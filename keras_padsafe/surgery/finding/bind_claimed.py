@@ -68,30 +68,25 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
 
 
 def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
-    """Adds numbers that no array follows to each vocabulary that they may be of.
-
-    One that is as large, or one more, counts its ids; a smaller one names one.
-    """
+    """Adds numbers that no array follows to each vocabulary that they may be of."""
     said = [(c, *at) for c in model.claims.numbers for at in c.places(model.root)]
     for claim, place, count in said:
-        fitting = [draft for draft in drafts if count <= draft.size + 1]
+        exact = [draft for draft in drafts if draft.size == count]
+        fitting = exact or [draft for draft in drafts if count in draft.near_sizes]
+        if claim.is_id:
+            fitting = [draft for draft in drafts if count < draft.size]
         if drafts and not fitting:
             sizes = sorted({draft.size for draft in drafts})
+            due = "a number that is nearly as large as one of them"
             raise SurgeryError(
                 f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} is "
                 f"{count}. Found: vocabularies of {', '.join(map(str, sizes))} ids. "
-                "Expected: how many there are, or one of their ids."
+                f"Expected: {'one of their ids' if claim.is_id else due}."
             )
         for draft in fitting:
-            follows: Follows = "table" if _counts(count, draft) else "id"
-            if count == draft.size - 1:
-                follows = "bound"
+            follows: Follows = "id" if claim.is_id else "table"
             reason = f"said: --also {claim.text}"
             draft.add_config([ConfigSite(place, count, follows, reason)])
-
-
-def _counts(number: int, draft: Draft) -> bool:
-    return number in (draft.size, draft.size + 1, *draft.counted)
 
 
 def _role(model: ModelFile, vocabulary: Draft, array: StoredArray) -> str | None:

@@ -52,11 +52,13 @@ class AlsoNumber:
         text: What was written.
         place: The layer, or the loss or metric.
         key: Its configuration key.
+        is_id: Whether it names an id instead, `NAME::KEY:id`.
     """
 
     text: str
     place: str
     key: str
+    is_id: bool = False
 
     def places(
         self, root: LayerNode, *, lists: bool = False
@@ -192,7 +194,7 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
                 f"{shortly(place)}. Expected: the name of a layer, or a path of the "
                 f"weights file. Layers with arrays: {', '.join(names)}."
             )
-    places = {one.text: one.text for one in claims.numbers}
+    places = {one.text: f"{one.place}::{one.key}" for one in claims.numbers}
     for text, place in (places | {one.text: one.place for one in claims.also}).items():
         if place in claims.leave:
             raise SurgeryError(
@@ -286,16 +288,17 @@ def _read_also(text: str) -> Also | AlsoNumber:
             "'token_table:0', or LAYER:AXIS:KEY with the configuration key that "
             "holds the size, as 'token_table:0:vocab_size'; and after one more colon "
             "the ids that have no entry there, as 'scores:1::0'. Of what has no array, "
-            "NAME::KEY, as 'masker::vocab_size'."
+            "NAME::KEY, as 'masker::vocab_size', or NAME::KEY:id, as 'stop::word:id'."
         )
     without = tuple(sorted({int(id_) for id_ in ids.split(",") if id_}))
     return Also(text, place, int(axis), key or None, without)
 
 
 def _read_number(text: str) -> AlsoNumber | None:
-    place, _, key = text.partition("::")
-    is_one = place and key and ":" not in place + key
-    return AlsoNumber(text, place, key) if is_one else None
+    place, _, rest = text.partition("::")
+    key, colon, what = rest.partition(":")
+    is_one = place and key and ":" not in place and what == ("id" if colon else "")
+    return AlsoNumber(text, place, key, bool(colon)) if is_one else None
 
 
 def _names(place: str, layer: LayerNode, path: str) -> bool:

@@ -50,7 +50,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         for place, given in own:
             value = held_value(given) or given
             if not NAME_IDS.isdisjoint(place) and is_count(value) and not of_output:
-                names_ids.append((one.name, place, value))
+                names_ids.append((_flag(one, place), place, value))
             if not one.is_stock and is_count(value):
                 own_numbers.append((place, _flag(one, place), value))
             size = None if place == base else _size(one, place, value, of_output)
@@ -64,10 +64,10 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             held.setdefault(size, []).append((one, what, place))
     moved = list(_moved_by_optimizer(model))
     for draft in drafts:
-        draft.ids_in_training += names_ids
         if any(site.role == "head bias" for site in draft.arrays):
             draft.no_spare += moved
         known = {site.path for site in draft.config}
+        draft.ids_in_training += [one for one in names_ids if one[1] not in known]
         draft.own_numbers += [
             (flag, value)
             for place, flag, value in own_numbers

@@ -16,6 +16,7 @@ from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.vocabulary import (
+    IN_KERAS,
     Doubt,
     Draft,
     adding,
@@ -110,11 +111,16 @@ def _fixed_operands(
     for source in call.inputs:
         shape = graph.shape_of(source)
         if source not in widths and shape and shape[-1] == size:
+            remedy = (
+                f"Add --also for the layer that makes it, or --leave {call.layer.name}"
+            )
+            if source.layer.kind == "InputLayer":
+                remedy = IN_KERAS
             yield doubt_of(
                 call.layer,
                 f"combines the {size} units of the head with the output of "
                 f"{source.layer.name!r}, which has the same number and does not grow",
-                f"Add --also for the layer that makes it, or --leave {call.layer.name}",
+                remedy,
             )
 
 

@@ -24,6 +24,7 @@ from keras_padsafe.surgery.finding.unknown_layers import is_own_class
 from keras_padsafe.surgery.finding.vocabulary import (
     Doubt,
     Draft,
+    adding,
     doubt_of,
     how_near,
     leaving,
@@ -55,14 +56,14 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
                 flag = _flag(layer, place, names)
                 if not model.claims.leaves_number(place, model.root):
                     draft.unexplained.append(_list(layer, place, flag))
-            elif is_count(value) and value == draft.size:
+            elif is_count(value) and value in near(draft.size):
                 doubtful[place] = layer, value
-            elif is_count(value) and value < draft.size:
+            if is_count(value) and value < draft.size:
                 draft.own_numbers.append((_flag(layer, place, names), value))
         for layer, place, value in _before_tables(draft, known):
             if is_count(value) and value in near(draft.size, most=1):
                 doubtful[place] = layer, value
-            elif layer.is_operation and is_count(value) and value < draft.size:
+            if layer.is_operation and is_count(value) and value < draft.size:
                 draft.own_numbers.append((_flag(layer, place, names), value))
         for place, (layer, value) in doubtful.items():
             flag = _flag(layer, place, names)
@@ -114,7 +115,13 @@ def _asked(
         f"holds {config_key(place)}={value}, {how_near(value, size)}, and {why}, so "
         "nothing shows whether it counts them"
     )
-    yield replace(doubt_of(layer, problem, settling(flag, flag)), counts=True)
+    remedy = settling(flag, flag)
+    if value < size:
+        remedy = (
+            f"{adding(flag)} if it does, --also {flag}:id if it names one of them, "
+            f"--leave {flag} if neither"
+        )
+    yield replace(doubt_of(layer, problem, remedy), counts=True)
 
 
 def _of_own_classes(model: ModelFile, known: Collection[ConfigPath]) -> _Values:

@@ -123,7 +123,6 @@ Follows = Literal[
     "tokens",
     "cap",
     "id",
-    "bound",
     "first",
     "mask_zero",
     "pad_id",
@@ -142,8 +141,7 @@ class ConfigSite:
         follows: `"table"` if it counts the ids and so changes by as many as they do,
             `"record"` if it repeats such a count, `"tokens"` if it is the number of
             words, `"cap"` if it must not be less than that, and follows it where it is
-            that, `"id"` if it is an id itself, `"bound"` if it is the last one and
-            stays that where ids are appended, `"first"` if it counts some of the first
+            that, `"id"` if it is an id itself, `"first"` if it counts some of the first
             ids, `"whole"` if it lists tokens that are never cut, as new ones must not
             be, `"cut"` if only those need to be listed that would be; `"mask_zero"`,
             `"pad_id"` or `"mask_token"` if it says which id is padding, or with which

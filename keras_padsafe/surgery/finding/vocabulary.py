@@ -53,7 +53,6 @@ def doubt_of(layer: LayerNode, problem: str, remedy: str) -> Doubt:
     return Doubt(layer.name, what, remedy)
 
 
-_COUNTS = frozenset(("table", "bound"))
 _APART, _MOST_OFF = 7, 4  # With few ids chance makes any number near.
 
 
@@ -157,14 +156,14 @@ class Draft:
     @property
     def numbers(self) -> list[ConfigPath]:
         """The places of config.json that count its ids, lists of words among them."""
-        counted = [site.path for site in self.config if site.follows in _COUNTS]
+        counted = [site.path for site in self.config if site.follows == "table"]
         listed = [site.config_path for site in self.words if site.is_counted]
         return [*counted, *(path for path in listed if path is not None)]
 
     @property
     def counted(self) -> list[int]:
         """The numbers that count its rows, or some of them."""
-        return [site.value for site in self.config if site.follows in _COUNTS]
+        return [site.value for site in self.config if site.follows == "table"]
 
     @property
     def near_sizes(self) -> list[int]:
@@ -229,7 +228,8 @@ class Vocabulary:
         own_numbers: Numbers of the user's own classes, and of operations that change
             ids, that may be ids, and stay: how a user names each, and the number.
         ids_in_training: Numbers that name an id to a loss or metric of which it is not
-            known whether it judges scores of these ids: its name, where, and which.
+            known whether it judges scores of these ids: how a user names each, where
+            it stands, and which it is.
         own_lists: Lists of theirs that may be the words, and stay.
         notes: Anything else that a user should know before a change.
     """

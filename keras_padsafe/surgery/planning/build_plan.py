@@ -191,9 +191,7 @@ def config_change(
     """
     row_map, pad, new = change.row_map, change.pad, site.value
     match site.follows:
-        case "bound" if not row_map.is_append:
-            new = _new_id(site, row_map)
-        case "table" | "record" | "bound":
+        case "table" | "record":
             gone = np.setdiff1d(site.skips, row_map.ids)  # It did not count them.
             more = row_map.size - row_map.old_size + len(gone)
             new = site.value + site.times * more

@@ -129,14 +129,15 @@ def _check_promised(vocabulary: Vocabulary, change: Change) -> None:
 def _check_in_training(vocabulary: Vocabulary, change: Change) -> None:
     """Refuses to move an id that a loss or metric may know by its number."""
     row_map = change.row_map
-    for name, place, id_ in vocabulary.ids_in_training:
+    for flag, place, id_ in vocabulary.ids_in_training:
         stays = id_ < row_map.size and row_map.ids[id_] == id_
         if id_ < vocabulary.size and not stays:  # A head may be the table itself.
+            name, _, _ = flag.partition("::")
             raise AmbiguousVocabularyError(
                 f"Vocabulary {vocabulary.name!r}: id {id_} would move or go, and "
-                f"{config_key(place)}={id_} may name it. Add --leave {name} "
-                f"(leave='{name}') if it does not, or if you compile the new model "
-                "with another one."
+                f"{config_key(place)}={id_} may name it. Add --also {flag}:id "
+                f"(also='{flag}:id') if it does, --leave {name} (leave='{name}') if "
+                "not, or if you compile the new model with another one."
             )
 
 

@@ -36,7 +36,7 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             "changes an answer."
         )
     moved = [
-        f"--also {flag} ({value})"
+        f"--also {flag}:id ({value})"
         for flag, value in vocabulary.own_numbers
         if value >= change.row_map.size or change.row_map.of([value])[0] != value
     ]
