@@ -208,12 +208,12 @@ def test_numbers_for_each_id_in_a_layer_are_asked_about(
 ) -> None:
     source, head = tmp_path / "old.keras", layers.Dense(SIZE)(table(SIZE)(x := ids()))
     keras.Model(x, Prior(seen, name="prior")(head)).save(source)
-    with pytest.raises(AmbiguousVocabularyError, match="a number for each id") as asked:
+    with pytest.raises(AmbiguousVocabularyError, match="an entry for each id") as asked:
         grow(source, rows=ADDED)
     assert "--leave prior::seen" in str(asked.value)
     with pytest.raises(AmbiguousVocabularyError) as again:
         grow(source, rows=ADDED, leave="prior::seen")
-    assert "a number for each id" not in str(again.value)
+    assert "an entry for each id" not in str(again.value)
 
 
 @keras.saving.register_keras_serializable("tests.together")

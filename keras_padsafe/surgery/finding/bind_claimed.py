@@ -119,7 +119,7 @@ def by_size(
 ) -> dict[int, Also]:
     """The claims by how many ids they mean: a number may count more than an axis."""
     counted = {
-        site.value: c for c in claims if not c.without for site in _said(layer, c)
+        site.value: c for c in claims if not c.without for site in _said(layer, c, 0)
     }
     return counted | {c.ids(array): c for c in reversed(claims)}
 
@@ -160,7 +160,7 @@ def _add_numbers(
     """Adds the numbers that count a claimed axis: said, known, or shown."""
     head = head_of(layer)
     if claim.key is not None:
-        vocabulary.add_config(_said(layer, claim))
+        vocabulary.add_config(_said(layer, claim, vocabulary.size))
     elif head is not None and head.size == vocabulary.size - len(claim.without):
         head = skipping(head, claim.without)
         bound = {site.path for site in vocabulary.arrays}
@@ -184,10 +184,10 @@ def _add_numbers(
                 vocabulary.unexplained.append(unnumbered(array.path, place))
 
 
-def _said(layer: LayerNode, claim: Also) -> list[ConfigSite]:
+def _said(layer: LayerNode, claim: Also, ids: int) -> list[ConfigSite]:
+    """The number of a claim; one that counts all ids skips none."""
+    reason = f"said: --also {claim.text}"
     return [
-        ConfigSite(
-            place, count, "table", f"said: --also {claim.text}", skips=claim.without
-        )
-        for _, place, count in counts_of(layer, claim.key or "")
+        ConfigSite(place, n, "table", reason, skips=() if n == ids else claim.without)
+        for _, place, n in counts_of(layer, claim.key or "")
     ][:1]

@@ -60,7 +60,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
                 continue
             what = f"{config_key(place)}={value}, which may count the ids"
             if isinstance(value, list | dict):
-                what = f"{config_key(place)}, which may have a number for each id"
+                what = f"{config_key(place)}, which may have an entry for each id"
             held.setdefault(size, []).append((one, what, place))
     moved = list(_moved_by_optimizer(model))
     for draft in drafts:
@@ -124,5 +124,5 @@ def _size(
         listed = [*value.values()] if isinstance(value, dict) else value
         weigh = not one.is_stock or place[-1] in WEIGH_UNITS
         numbers = all(type(item) in (int, float) for item in listed)
-        return len(listed) if weigh and numbers else None
+        return len(listed) if weigh and (numbers or not one.is_stock) else None
     return value if type(value) is int and counts else None

@@ -42,24 +42,25 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
 
     What may count the ids is asked about, where Keras shows that it moves nothing else.
     """
-    counts = {place for draft in drafts for place in draft.numbers}
+    known = {site.path for draft in drafts for site in draft.config}
+    known |= {s.config_path for d in drafts for s in d.words if s.config_path}
     names = Counter(layer.name for layer in model.layers)
     for draft in drafts:
-        known = {*counts, *(site.path for site in draft.config)}
-        known |= {site.config_path for site in draft.words if site.config_path}
-        doubtful: dict[ConfigPath, tuple[LayerNode, int]] = {}
+        lists, doubtful = set[ConfigPath](), dict[ConfigPath, tuple[LayerNode, int]]()
         for layer, place, value in _of_own_classes(model, known):
-            listed = words_in(value)
-            if listed and draft.size - _NEARLY <= len(listed.words) <= draft.size:
-                draft.own_lists.append(place)
-            elif listed is None and _has_one_for_each(value, draft.size):
-                flag = _flag(layer, place, names)
-                if not model.claims.leaves_number(place, model.root):
-                    draft.unexplained.append(_list(layer, place, flag))
-            elif is_count(value) and value in near(draft.size):
-                doubtful[place] = layer, value
-            if is_count(value) and value < draft.size:
-                draft.own_numbers.append((_flag(layer, place, names), value))
+            flag = _flag(layer, place, names)
+            if any(place[:end] in lists for end in range(len(place))):
+                continue
+            if isinstance(value, list | dict):
+                if _has_one_for_each(value, draft.size):
+                    lists.add(place)
+                    if not model.claims.leaves_number(place, model.root):
+                        draft.unexplained.append(_list(layer, place, flag))
+            elif is_count(value):
+                if value in near(draft.size):
+                    doubtful[place] = layer, value
+                if value < draft.size:
+                    draft.own_numbers.append((flag, value))
         for layer, place, value in _before_tables(draft, known):
             if is_count(value) and value in near(draft.size, most=1):
                 doubtful[place] = layer, value
@@ -71,15 +72,13 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
 
 
 def _has_one_for_each(value: Any, size: int) -> bool:
-    """Whether it is a list, or a dictionary, with numbers for each id."""
-    if not isinstance(value, list | dict) or len(value) not in near(size, most=1):
-        return False
-    listed = value.values() if isinstance(value, dict) else value
-    return all(type(one) in (int, float, list) for one in listed)
+    """Whether a list, or a dictionary, may have an entry for each id or word."""
+    are_words = words_in(value) is not None and size - _NEARLY <= len(value) <= size
+    return are_words or len(value) in near(size)
 
 
 def _list(layer: LayerNode, place: ConfigPath, flag: str) -> Doubt:
-    what = f"holds {config_key(place)}, which may have a number for each id"
+    what = f"holds {config_key(place)}, which may have an entry for each id"
     remedy = f"{leaving(flag)} if it has not, or if you set it anew in Keras"
     return doubt_of(layer, what, remedy)
 

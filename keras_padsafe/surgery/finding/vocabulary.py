@@ -150,7 +150,6 @@ class Draft:
     left_alone: list[LeftAlone] = field(default_factory=list)
     own_numbers: list[tuple[str, int]] = field(default_factory=list)
     ids_in_training: list[tuple[str, ConfigPath, int]] = field(default_factory=list)
-    own_lists: list[ConfigPath] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -230,7 +229,6 @@ class Vocabulary:
         ids_in_training: Numbers that name an id to a loss or metric of which it is not
             known whether it judges scores of these ids: how a user names each, where
             it stands, and which it is.
-        own_lists: Lists of theirs that may be the words, and stay.
         notes: Anything else that a user should know before a change.
     """
 
@@ -257,7 +255,6 @@ class Vocabulary:
     left_alone: tuple[LeftAlone, ...]
     own_numbers: tuple[tuple[str, int], ...]
     ids_in_training: tuple[tuple[str, ConfigPath, int], ...]
-    own_lists: tuple[ConfigPath, ...]
     notes: tuple[str, ...]
 
     @property

@@ -3,7 +3,6 @@
 import math
 
 from keras_padsafe.facts.packages import MOST_WHOLE
-from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.surgery.finding.sites import WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.changes import Change
@@ -41,13 +40,6 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
         if value >= change.row_map.size or change.row_map.of([value])[0] != value
     ]
     keeps_all = change.row_map.keeps_all
-    stays = keeps_all and not change.row_map.moves_ids
-    if vocabulary.own_lists and (change.words or not stays):
-        notes.append(
-            "Lists of the model's own classes stay as they are. If they are the words "
-            "of the ids, set them anew in Keras: "
-            f"{', '.join(map(config_key, vocabulary.own_lists[:_MOST]))}."
-        )
     if moved:
         more = f" and {len(moved) - _MOST} more" if len(moved) > _MOST else ""
         notes.append(
