@@ -130,7 +130,7 @@ def _not_kept(found: "Certificate", plan: "Plan | None") -> str:
     if found.verdict == "wrong":
         from keras_padsafe.surgery.carry_out import why_wrong
 
-        why = why_wrong(plan) if plan else ""
+        why = why_wrong(plan, found) if plan else ""
         return f"{found.target}: the new file is wrong, so it was not kept. {why}"
     return (
         f"{found.target}: the new file could not be proved, so it was not kept. "

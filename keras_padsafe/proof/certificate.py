@@ -11,6 +11,10 @@ Status = Literal["passed", "failed", "skipped", "does not apply"]
 Verdict = Literal["proved", "wrong", "not proved"]
 
 
+LOADS = "loads in Keras"
+"""The name of the check without which there is nothing to run."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One thing that was to be looked at.

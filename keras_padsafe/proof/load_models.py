@@ -12,7 +12,7 @@ import numpy as np
 from keras_padsafe.archive import Archive
 from keras_padsafe.errors import message_of
 from keras_padsafe.proof.bits import as_array, bits
-from keras_padsafe.proof.certificate import Check, few
+from keras_padsafe.proof.certificate import LOADS, Check, few
 from keras_padsafe.proof.load_preset import is_preset, load_preset
 
 _OPTIMIZER = "optimizer/"
@@ -79,7 +79,7 @@ def load_pair(
     source: Archive, target: Archive
 ) -> tuple[Check, tuple[Loaded, Loaded] | None]:
     """Loads two files to compare them; `None` if one of them cannot be loaded."""
-    name = "loads in Keras"
+    name = LOADS
     # The new file first: in a new process, Keras has then given no names yet, as it
     # will be for whoever uses the file.
     after, before = _load(target), _load(source)

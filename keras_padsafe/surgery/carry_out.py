@@ -15,7 +15,7 @@ from keras_padsafe.arguments import (
     read_progress,
 )
 from keras_padsafe.errors import NotProvedError, SurgeryError
-from keras_padsafe.proof.certificate import Certificate
+from keras_padsafe.proof.certificate import LOADS, Certificate
 from keras_padsafe.surgery.live_model import (
     is_live_model,
     load_anew,
@@ -119,8 +119,13 @@ def write_proved(
     return Report(source.path, Path(target), plan, seconds, certificate=certificate)
 
 
-def why_wrong(plan: Plan) -> str:
+def why_wrong(plan: Plan, certificate: Certificate) -> str:
     """What a user can do where a change of the ids does not keep old outputs."""
+    if any(c.status == "failed" and c.name == LOADS for c in certificate.checks):
+        return (
+            "Something in the model depends on the number of ids, and is not known to "
+            "belong to it: name it with --also, or grow the model in Keras."
+        )
     counts = [
         one.old
         for one in plan.config
@@ -150,7 +155,7 @@ def _not_proved(certificate: Certificate, target: str, plan: Plan) -> str:
     if wrong:
         return (
             f"{target}: the new file is wrong, so it was not kept:\n{listed}\n"
-            f"{why_wrong(plan)}"
+            f"{why_wrong(plan, certificate)}"
         )
     return (
         f"{target}: the new file could not be proved, so it was not "
