@@ -73,8 +73,10 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
 
 def _has_one_for_each(value: Any, size: int) -> bool:
     """Whether a list, or a dictionary, may have an entry for each id or word."""
-    are_words = words_in(value) is not None and size - _NEARLY <= len(value) <= size
-    return are_words or len(value) in near(size)
+    listed = words_in(value)
+    if listed is not None and isinstance(listed.words[0], str):
+        return size - _NEARLY <= len(value) <= size
+    return len(value) in near(size)
 
 
 def _list(layer: LayerNode, place: ConfigPath, flag: str) -> Doubt:
