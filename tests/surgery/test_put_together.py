@@ -217,6 +217,28 @@ def test_numbers_for_each_id_in_a_layer_are_asked_about(
 
 
 @keras.saving.register_keras_serializable("tests.together")
+class Scaled(Configured):
+    """Passes scores on."""
+
+    def __init__(self, by: int, **options: Any) -> None:
+        super().__init__({"by": by}, **options)
+
+    def call(self, x: Any) -> Any:
+        return x * self.own["by"]
+
+
+def test_a_metric_behind_a_class_of_ones_own_is_asked_about(tmp_path: Path) -> None:
+    source, head = tmp_path / "old.keras", layers.Dense(SIZE, name="scores")
+    banned = Scaled(50, name="ban")(head(table(SIZE)(x := ids())))
+    model = keras.Model(x, banned)
+    metric = keras.metrics.MeanIoU(SIZE, name="iou", sparse_y_pred=False)
+    model.compile("sgd", "mse", metrics=[metric])
+    model.save(source)
+    with pytest.raises(AmbiguousVocabularyError, match="--also iou::num_classes"):
+        grow(source, rows=ADDED, also="scores:1", leave="ban")
+
+
+@keras.saving.register_keras_serializable("tests.together")
 class Weighed(keras.losses.Loss):
     """Weighs each class by a number of its own."""
 

@@ -25,6 +25,7 @@ from keras_padsafe.surgery.finding.training_objects import (
     TrainingObject,
     training_objects,
 )
+from keras_padsafe.surgery.finding.unknown_layers import is_own_class
 from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, adding, leaving, near
 
 
@@ -37,7 +38,10 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     placed = {
         place
         for output, place, _ in judges(model)
-        if not any(model.without(c.layer) for c in reached([output], passed_on))
+        if not any(
+            model.without(call.layer) or is_own_class(call.layer)
+            for call in reached([output], passed_on)
+        )
     }
     names_ids: list[tuple[str, ConfigPath, int]] = []
     own_numbers: list[tuple[ConfigPath, str, int]] = []
