@@ -83,6 +83,11 @@ class LayerNode:
         return f"{self.class_name} {self.name!r}"
 
     @property
+    def has_weights(self) -> bool:
+        """Whether the layer, or one in it, holds an array."""
+        return any(node.arrays for node in self.walk())
+
+    @property
     def holds_one(self) -> bool:
         """Whether one array is all that the layer holds."""
         return len(self.arrays) == 1 and not self.children

@@ -19,12 +19,16 @@ from .zoo import ADDED, GROWN, SIZE, ids, table
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
+def _low_first(x: Any) -> Any:
+    return ops.concatenate([ops.zeros_like(x[..., :1]) - 1e4, x], axis=-1)
+
+
 @keras.saving.register_keras_serializable("tests.together")
 class PadScore(layers.Layer):
     """Puts a low score for the first id before those of the others."""
 
     def call(self, x: Any) -> Any:
-        return ops.concatenate([ops.zeros_like(x[..., :1]) - 1e4, x], axis=-1)
+        return _low_first(x)
 
 
 @keras.saving.register_keras_serializable("tests.together")
@@ -42,10 +46,6 @@ def _scores(units: int, put: Callable[[Any], Any]) -> Callable[[int], keras.Mode
         return keras.Model(x, put(head(h)))
 
     return build
-
-
-def _low_first(x: Any) -> Any:
-    return ops.concatenate([ops.zeros_like(x[..., :1]) - 1e4, x], axis=-1)
 
 
 FEWER = {

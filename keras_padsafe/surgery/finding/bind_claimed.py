@@ -1,10 +1,11 @@
 """Adds what the user vouches for."""
 
 from dataclasses import replace
+from itertools import islice
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.claims import Also, counts_of
@@ -118,9 +119,7 @@ def by_size(
     layer: LayerNode, array: StoredArray, claims: list[Also]
 ) -> dict[int, Also]:
     """The claims by how many ids they mean: a number may count more than an axis."""
-    counted = {
-        site.value: c for c in claims if not c.without for site in _said(layer, c, 0)
-    }
+    counted = {n: c for c in claims if not c.without for _, n in _said(layer, c)}
     return counted | {c.ids(array): c for c in reversed(claims)}
 
 
@@ -160,7 +159,11 @@ def _add_numbers(
     """Adds the numbers that count a claimed axis: said, known, or shown."""
     head = head_of(layer)
     if claim.key is not None:
-        vocabulary.add_config(_said(layer, claim, vocabulary.size))
+        reason = f"said: --also {claim.text}"
+        for place, count in _said(layer, claim):  # One that counts all skips none.
+            skips = () if count == vocabulary.size else claim.without
+            site = ConfigSite(place, count, "table", reason, skips=skips)
+            vocabulary.add_config([site])
     elif head is not None and head.size == vocabulary.size - len(claim.without):
         head = skipping(head, claim.without)
         bound = {site.path for site in vocabulary.arrays}
@@ -184,10 +187,7 @@ def _add_numbers(
                 vocabulary.unexplained.append(unnumbered(array.path, place))
 
 
-def _said(layer: LayerNode, claim: Also, ids: int) -> list[ConfigSite]:
-    """The number of a claim; one that counts all ids skips none."""
-    reason = f"said: --also {claim.text}"
-    return [
-        ConfigSite(place, n, "table", reason, skips=() if n == ids else claim.without)
-        for _, place, n in counts_of(layer, claim.key or "")
-    ][:1]
+def _said(layer: LayerNode, claim: Also) -> list[tuple[ConfigPath, int]]:
+    """The number that a claim names, the nearest one, and where it stands."""
+    counts = islice(counts_of(layer, claim.key or ""), 1)
+    return [(place, count) for _, place, count in counts]

@@ -278,7 +278,7 @@ def _built(call: Call, columns: dict[Call, Columns]) -> dict[ConfigPath, Columns
 
 def _unknown(call: Call, name: str) -> Doubt:
     layer, remedy = call.layer, IN_KERAS
-    if any(node.arrays for node in layer.walk()):
+    if layer.has_weights:
         remedy = (
             f"{adding(f'{layer.name}:AXIS')} if that axis of its weights runs over the "
             "columns. If not, it cannot be grown in the file: grow it in Keras"

@@ -71,7 +71,7 @@ def unsure_makers(graph: Graph) -> list[LayerNode]:
         call.layer
         for call in graph.back_from_outputs(partial(_widens, graph=graph))
         if call.layer.kind not in _KNOWN_WIDTH
-        if not any(node.arrays for node in call.layer.walk())
+        if not call.layer.has_weights
     ]
 
 
@@ -140,8 +140,7 @@ def _makers(model: ModelFile, draft: Draft) -> Iterator[tuple[Call, int]]:
         for call in graph.back_from_outputs(stops):
             layer = call.layer
             is_reshaped = reshaped_units(layer, draft.size) is not None
-            is_plain = not any(node.arrays for node in layer.walk())
-            may_be = size == draft.size and (is_plain or is_reshaped)
+            may_be = size == draft.size and (not layer.has_weights or is_reshaped)
             stays = is_reshaped or _stays(model, draft, call, size)
             if stays and (may_be or is_own_class(layer)):
                 yield call, size

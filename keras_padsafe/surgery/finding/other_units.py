@@ -30,9 +30,7 @@ def look_at_other_units(
     """Layers of other kinds whose units, as many as the ids, reach an output."""
     bound = {draft: {site.path for site in draft.arrays} for draft in drafts}
     # From the layers with weights that come last, an output takes nothing but steps.
-    for call in model.graph.back_from_outputs(
-        lambda call: any(node.arrays for node in call.layer.walk())
-    ):
+    for call in model.graph.back_from_outputs(lambda call: call.layer.has_weights):
         layer = call.layer
         if layer in known or model.claims.leaves(layer):
             continue
