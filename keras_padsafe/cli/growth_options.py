@@ -23,14 +23,14 @@ _SETTLING = (
         metavar="LAYER:AXIS[:KEY[:IDS]]",
         help="Also change this axis of a layer, which runs over the ids, and the "
         "configuration key that counts them; IDS, as 0,1, have no entry there. Or "
-        "NAME::KEY, a number alone; NAME::KEY:id, one that is an id. Repeatable.",
+        "NAME::KEY, a number or words alone; NAME::KEY:id, an id. Repeatable.",
     ),
     click.option(
         "--leave",
         multiple=True,
         metavar="LAYER",
-        help="Leave this layer, array or number (NAME::KEY) as it is, even if its size "
-        "fits. Repeatable.",
+        help="Leave this layer, array, number or list (NAME::KEY) as it is, even if "
+        "its size fits. Repeatable.",
     ),
     click.option(
         "--ask",

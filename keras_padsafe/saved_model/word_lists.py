@@ -30,6 +30,17 @@ def words_in(value: Any) -> WordList | None:
     return WordList(ids[0], tuple(word for _, word in pairs))
 
 
+def first_id_in(value: Any, ids: int) -> int | None:
+    """The id of the first word of a list, if all of its words are of so many ids."""
+    listed = words_in(value)
+    if listed is None or not isinstance(listed.words[0], str):
+        return None
+    first, count = listed.first_id, len(listed.words)
+    if first is None and count == ids:
+        return 0
+    return first if first is not None and first + count <= ids else None
+
+
 def with_words(value: Any, words: list[Any], first_id: int) -> Any:
     """A value of the same form that lists other words."""
     if isinstance(value, list) and not _pairs(value):

@@ -19,11 +19,12 @@ class FindingOptions(TypedDict, total=False):
         also: Arrays of your own classes that belong to the vocabulary, each as
             `"LAYER:AXIS"`, or as `"LAYER:AXIS:KEY"` with the configuration key that
             holds the size. Ids that have no entry there come last: `"scores:1::0"` is
-            a head that does not score id 0. Or numbers that no array follows, each as
-            `"NAME::KEY"`, with the name of a layer, loss or metric. One that names an
-            id, `"NAME::KEY:id"`, goes where its id goes.
-        leave: Layers, arrays or such numbers that do not, though they are as large.
-            What a layer holds is left with it, but for the only table of a vocabulary.
+            a head that does not score id 0. Or numbers and lists of words that no array
+            follows, each as `"NAME::KEY"`, with the name of a layer, loss or metric. A
+            number that names an id, `"NAME::KEY:id"`, goes where its id goes.
+        leave: Layers, arrays or such numbers and lists that do not, though they are as
+            large. Arrays inside a layer are left with it, but for the only table of a
+            vocabulary.
         ask: `True` asks Keras what follows the vocabulary also where every class of
             the model is known. A model with other classes is asked about anyway.
     """

@@ -436,7 +436,7 @@ def test_words_of_ones_own_that_stay_are_asked_about(tmp_path: Path) -> None:
     index = {f"w{number}": number for number in range(SIZE)}
     source = saved(Beside(SIZE, index), tmp_path / "old.keras")
     for change in ({"rows": 1}, {"rows": 1, "at": 3}, {"keep": [1]}):
-        with pytest.raises(AmbiguousVocabularyError, match="an entry for each id"):
+        with pytest.raises(AmbiguousVocabularyError, match="--also beside::index"):
             kp.surgery.plan(source, **change)
         kp.surgery.plan(source, leave="beside::index", **change)
 

@@ -5,10 +5,10 @@ from itertools import islice
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key, value_at
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.saved_model.word_lists import words_in
-from keras_padsafe.surgery.finding.claims import Also, counts_of
+from keras_padsafe.saved_model.word_lists import first_id_in, words_in
+from keras_padsafe.surgery.finding.claims import Also, AlsoNumber, counts_of
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of, skipping
 from keras_padsafe.surgery.finding.model_file import ModelFile
@@ -23,6 +23,7 @@ from keras_padsafe.surgery.finding.sites import (
     ArraySite,
     ConfigSite,
     Follows,
+    WordsSite,
     site_of,
 )
 from keras_padsafe.surgery.finding.vocabulary import (
@@ -31,6 +32,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
     Draft,
     doubt_of,
 )
+from keras_padsafe.surgery.finding.words import words_site
 
 
 def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
@@ -69,9 +71,12 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
 
 
 def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
-    """Adds numbers that no array follows to each vocabulary that they may be of."""
+    """Adds numbers and words that no array follows to the vocabularies they fit."""
     said = [(c, *at) for c in model.claims.numbers for at in c.places(model.root)]
     for claim, place, count in said:
+        if isinstance(count, list | dict):
+            _add_said_words(model, drafts, claim, place)
+            continue
         exact = [draft for draft in drafts if draft.size == count]
         fitting = exact or [draft for draft in drafts if count in draft.near_sizes]
         if claim.is_id:
@@ -88,6 +93,29 @@ def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
             follows: Follows = "id" if claim.is_id else "table"
             reason = f"said: --also {claim.text}"
             draft.add_config([ConfigSite(place, count, follows, reason)])
+
+
+def _add_said_words(
+    model: ModelFile, drafts: list[Draft], claim: AlsoNumber, place: ConfigPath
+) -> None:
+    value = value_at(model.root.serialized, place)
+    found: list[tuple[Draft, WordsSite]] = []
+    for draft in drafts:
+        first, listed = first_id_in(value, draft.size), words_in(value)
+        if listed is not None and first is not None and not claim.is_id:
+            reason, holder = f"said: --also {claim.text}", next(model.around(place))
+            site = words_site(holder, place, first, listed.words, reason)
+            found.append((draft, replace(site, is_counted=site.end == draft.size)))
+    if drafts and not found:
+        sizes = ", ".join(str(size) for size in sorted({d.size for d in drafts}))
+        raise SurgeryError(
+            f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} lists "
+            f"{len(value)} entries. Found: vocabularies of {sizes} ids. Expected: "
+            "words, one for each id, or with the id of each; or the key of a number."
+        )
+    for draft, site in found:
+        if all(one.config_path != place for one in draft.words):
+            draft.words.append(site)
 
 
 def _role(model: ModelFile, vocabulary: Draft, array: StoredArray) -> str | None:

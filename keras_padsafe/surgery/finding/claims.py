@@ -46,7 +46,7 @@ class Also:
 
 @dataclass(frozen=True)
 class AlsoNumber:
-    """`NAME::KEY`: this number counts the ids, though no array follows it.
+    """`NAME::KEY`: this number counts the ids, or this list holds their words.
 
     Attributes:
         text: What was written.
@@ -60,10 +60,8 @@ class AlsoNumber:
     key: str
     is_id: bool = False
 
-    def places(
-        self, root: LayerNode, *, lists: bool = False
-    ) -> list[tuple[ConfigPath, Any]]:
-        """The numbers that it means, or `lists` too: of each loss or metric so called.
+    def places(self, root: LayerNode) -> list[tuple[ConfigPath, Any]]:
+        """The numbers and lists that it means: of each loss or metric so called.
 
         Or else of a layer, the nearest one.
         """
@@ -72,11 +70,11 @@ class AlsoNumber:
             own = places_of(self.key, one.config, (*one.path, "config"))
             for place in own if one.name == self.place else ():
                 count = value_at(root.serialized, place)
-                if is_count(count) or (lists and isinstance(count, list | dict)):
+                if is_count(count) or isinstance(count, list | dict):
                     found.append((place, count))
         for layer in () if found else root.walk():
             if self.place in (layer.name, layer.weights_path):
-                counts = islice(counts_of(layer, self.key, lists=lists), 1)
+                counts = islice(counts_of(layer, self.key, lists=True), 1)
                 found += [(place, count) for _, place, count in counts]
         return found
 
@@ -112,7 +110,7 @@ class Claims:
     def leaves_number(self, place: ConfigPath, root: LayerNode) -> bool:
         """Whether the user said to leave alone this number, or list, of config.json."""
         said = filter(None, map(_read_number, self.leave))
-        found = (at for one in said for at, _ in one.places(root, lists=True))
+        found = (at for one in said for at, _ in one.places(root))
         return place in found
 
     def leaves_table(
@@ -204,7 +202,7 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
     for claim in claims.also:
         _check_also(claim, _named_arrays(claim.place, root), archive)
     for argument, number in numbers:
-        if not number.places(root, lists=argument == "leave"):
+        if not number.places(root):
             raise SurgeryError(
                 f"{archive.path}: {argument}: {number.text!r}: no configuration key "
                 f"{number.key!r} of {number.place!r} counts anything. Expected: the "

@@ -13,7 +13,6 @@ from keras_padsafe.saved_model.config_path import (
     ConfigPath,
     config_key,
     is_object,
-    value_at,
     walk_values,
 )
 from keras_padsafe.saved_model.graph import reached
@@ -26,7 +25,15 @@ from keras_padsafe.surgery.finding.training_objects import (
     training_objects,
 )
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, adding, leaving, near
+from keras_padsafe.surgery.finding.vocabulary import (
+    OF_EACH,
+    Doubt,
+    Draft,
+    adding,
+    leaving,
+    near,
+    settling_list,
+)
 
 
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
@@ -34,7 +41,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
 
     And the ids that they may name, and what training would do to spare rows.
     """
-    held: dict[int, list[tuple[TrainingObject, str, ConfigPath]]] = {}
+    held: dict[int, list[tuple[TrainingObject, Any, ConfigPath]]] = {}
     placed = {
         place
         for output, place, _ in judges(model)
@@ -62,15 +69,13 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
                 continue
             if one.holder is not None and model.claims.leaves(one.holder):
                 continue
-            what = f"{config_key(place)}={value}, which may count the ids"
-            if isinstance(value, list | dict):
-                what = f"{config_key(place)}, which may have an entry for each id"
-            held.setdefault(size, []).append((one, what, place))
+            held.setdefault(size, []).append((one, value, place))
     moved = list(_moved_by_optimizer(model))
     for draft in drafts:
         if any(site.role == "head bias" for site in draft.arrays):
             draft.no_spare += moved
         known = {site.path for site in draft.config}
+        known |= {site.config_path for site in draft.words if site.config_path}
         draft.ids_in_training += [one for one in names_ids if one[1] not in known]
         draft.own_numbers += [
             (flag, value)
@@ -80,24 +85,27 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         # A number of the user's own may count anything.
         far = {*near(draft.size)} - {*near(draft.size, most=1), *draft.counted}
         draft.unexplained += [
-            Doubt(
-                one.name,
-                f"{one.class_name} {one.name!r} holds {what}. Only training runs it, "
-                "so a proof could not show it",
-                _remedy(one, place),
-            )
+            _doubt(one, value, place, draft)
             for size in draft.near_sizes
-            for one, what, place in held.get(size, ())
+            for one, value, place in held.get(size, ())
             if place not in known and (one.is_stock or size not in far)
         ]
 
 
-def _remedy(one: TrainingObject, place: ConfigPath) -> str:
-    leave = f"{leaving(one.name)} if it does not, or if you replace it before you train"
-    within = place[len(one.path) + 1 :]
-    if isinstance(value_at(one.config, within), list | dict):
-        return leave
-    return f"{adding(_flag(one, place))} if it does. {leave}"
+def _doubt(one: TrainingObject, value: Any, place: ConfigPath, draft: Draft) -> Doubt:
+    flag = _flag(one, place)
+    what = f"{config_key(place)}={value}, which may count the ids"
+    remedy = f"{adding(flag)} if it does. {leaving(flag)} if it does not, or if "
+    remedy += "you replace it before you train"
+    if isinstance(value, list | dict):
+        what = f"{config_key(place)}, {OF_EACH}"
+        remedy = settling_list(flag, value, draft.size)
+    return Doubt(
+        one.name,
+        f"{one.class_name} {one.name!r} holds {what}. Only training runs it, so a "
+        "proof could not show it",
+        remedy,
+    )
 
 
 def _flag(one: TrainingObject, place: ConfigPath) -> str:

@@ -210,13 +210,14 @@ def _find(model: ModelFile) -> list[Draft]:
     _check_work(model, len(drafts))
     bind_heads(model, drafts)
     bind_other_uses(model, drafts)
-    bind_claimed(model, drafts)
     asking = model.asking
+    if asking is not None:
+        bind_held_words(model, asking, drafts)
+    bind_claimed(model, drafts)
     if asking is not None:
         for draft in drafts:
             if draft.numbers:
                 bind_followers(model, asking, draft)
-        bind_held_words(model, asking, drafts)
     explain_rest(model, drafts)
     look_at_own_numbers(model, drafts)
     ask_about_outputs(model, drafts)

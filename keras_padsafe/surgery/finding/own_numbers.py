@@ -22,14 +22,15 @@ from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.training_objects import training_objects
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
 from keras_padsafe.surgery.finding.vocabulary import (
+    OF_EACH,
     Doubt,
     Draft,
     adding,
     doubt_of,
     how_near,
-    leaving,
     near,
     settling,
+    settling_list,
 )
 
 _NEARLY = 4  # Beside the rows of words there are some for padding and unknown ones.
@@ -55,7 +56,9 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
                 if _has_one_for_each(value, draft.size):
                     lists.add(place)
                     if not model.claims.leaves_number(place, model.root):
-                        draft.unexplained.append(_list(layer, place, flag))
+                        what = f"holds {config_key(place)}, {OF_EACH}"
+                        remedy = settling_list(flag, value, draft.size)
+                        draft.unexplained.append(doubt_of(layer, what, remedy))
             elif is_count(value):
                 if value in near(draft.size):
                     doubtful[place] = layer, value
@@ -79,12 +82,6 @@ def _has_one_for_each(value: Any, size: int) -> bool:
     return len(value) in near(size)
 
 
-def _list(layer: LayerNode, place: ConfigPath, flag: str) -> Doubt:
-    what = f"holds {config_key(place)}, which may have an entry for each id"
-    remedy = f"{leaving(flag)} if it has not, or if you set it anew in Keras"
-    return doubt_of(layer, what, remedy)
-
-
 def _flag(layer: LayerNode, place: ConfigPath, names: Mapping[str, int]) -> str:
     """How a user names a number: by its key in the layer, if that is but one."""
     base = (*layer.path, "config")
@@ -101,10 +98,7 @@ def _asked(
     flag: str,
 ) -> Iterator[Doubt]:
     asking = model.asking
-    is_left = model.claims.leaves(layer) or model.claims.leaves_number(
-        place, model.root
-    )
-    if asking is None or is_left:
+    if asking is None or model.claims.leaves_number(place, model.root):
         return
     found = asking.vary((place,))
     if found.changed or found.counters or found.outputs:
@@ -128,7 +122,9 @@ def _asked(
 def _of_own_classes(model: ModelFile, known: Collection[ConfigPath]) -> _Values:
     in_training = {one.path for one in training_objects(model.root)}
     for layer in filter(is_own_class, model.layers):
-        if layer.path in in_training or model.claims.leaves(layer):
+        if layer.path in in_training:
+            continue
+        if model.asking is None and model.claims.leaves(layer):
             continue
         for key, held in layer.config.items():
             for place, value in _values(held, (*layer.path, "config", key), known):

@@ -4,6 +4,7 @@ from keras_padsafe.facts.packages import IMPORTED_UNASKED
 from keras_padsafe.facts.rules import rule_of
 from keras_padsafe.saved_model.config_path import walk_values
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.word_lists import words_in
 
 OUR_PACKAGE = "keras_padsafe>"
 
@@ -52,7 +53,7 @@ def _is_known(node: LayerNode) -> bool:
 def _holds_something(node: LayerNode) -> bool:
     own = {key: node.config[key] for key in node.config.keys() - _COUNT_NOTHING}
     return bool(node.arrays) or any(
-        type(value) is int or (isinstance(value, list) and value)
+        type(value) is int or (isinstance(value, list) and value) or words_in(value)
         for _, value in walk_values(own)
     )
 

@@ -8,6 +8,7 @@ from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
+from keras_padsafe.saved_model.word_lists import first_id_in
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 from keras_padsafe.surgery.finding.tables import Table
 
@@ -101,6 +102,16 @@ def settling(place: str, *claims: str) -> str:
         f"Add {flags} (also={said}) if it belongs to the vocabulary, "
         f"--leave {place} (leave='{place}') if not"
     )
+
+
+OF_EACH = "which may have an entry for each id"
+
+
+def settling_list(flag: str, entries: Any, ids: int) -> str:
+    """What a user says of a list that may have an entry for each id."""
+    words = "" if first_id_in(entries, ids) is None else adding(flag)
+    leave = f"{leaving(flag)} if it has not, or if you set it anew in Keras"
+    return f"{words} if it lists their words. {leave}" if words else leave
 
 
 @dataclass(frozen=True)

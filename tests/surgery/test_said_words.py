@@ -1,0 +1,165 @@
+"""Words that a class lists for itself, as to decode ids: they follow once said."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+from keras import layers
+
+import keras_padsafe as kp
+from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+
+from .reference import only_once
+from .saved import read
+from .test_asked import Configured, grow
+from .zoo import ADDED, DIM, SIZE, ids, table
+
+pytestmark = [only_once, pytest.mark.usefixtures("quick_compile")]
+WORDS = [f"w{number}" for number in range(SIZE)]
+Form = Callable[[list[str]], Any]
+FORMS: dict[str, Form] = {
+    "list": list,
+    "by word": lambda words: {word: id_ for id_, word in enumerate(words)},
+    "by id": lambda words: {str(id_): word for id_, word in enumerate(words)},
+    "pairs": lambda words: [[word, id_] for id_, word in enumerate(words)],
+}
+forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+
+
+@keras.saving.register_keras_serializable("tests.said")
+class Decoder(Configured):
+    """Can spell ids; changes no tensor."""
+
+    def __init__(self, itos: Any, **options: Any) -> None:
+        super().__init__({"itos": itos}, **options)
+
+    def call(self, x: Any) -> Any:
+        return x
+
+
+@keras.saving.register_keras_serializable("tests.said")
+class Named(keras.losses.Loss):
+    """Knows the words that it judges."""
+
+    def __init__(self, words: list[str], name: str = "named") -> None:
+        super().__init__(name=name)
+        self.words = words
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"words": self.words, "name": self.name}
+
+
+def _saved(itos: Any, folder: Path, **compiled: Any) -> Path:
+    x = ids()
+    hidden = Decoder(itos, name="decoder")(table(SIZE)(x))
+    model = keras.Model(x, layers.Dense(SIZE)(hidden))
+    if compiled:
+        model.compile("sgd", **compiled)
+    model.save(folder / "old.keras")
+    return folder / "old.keras"
+
+
+def _listed(path: Path) -> Any:
+    return read(path).config["config"]["layers"][2]["config"]["itos"]
+
+
+@forms
+def test_new_words_join_the_list(form: Form, tmp_path: Path) -> None:
+    source = _saved(form(WORDS), tmp_path)
+    flag = "decoder::itos"
+    with pytest.raises(AmbiguousVocabularyError, match=f"Add --also {flag}") as asked:
+        grow(source, rows=1)
+    assert f"--leave {flag}" in str(asked.value)
+    for at in (None, 3):
+        report = grow(source, tokens=["new"], at=at, also=flag, overwrite=True)
+        assert report.certificate is not None
+        assert report.certificate.passed
+        where = SIZE if at is None else at
+        grown = [*WORDS[:where], "new", *WORDS[where:]]
+        assert _listed(tmp_path / "new.keras") == form(grown)
+        kp.surgery.apply_plan(
+            report.plan.inverse(),
+            tmp_path / "new.keras",
+            tmp_path / "back.keras",
+            overwrite=True,
+        )
+        assert read(tmp_path / "back.keras").config == read(source).config
+
+
+@forms
+def test_words_that_go_leave_the_list(form: Form, tmp_path: Path) -> None:
+    source, kept = _saved(form(WORDS), tmp_path), [0, 2, 5]
+    target = tmp_path / "new.keras"
+    kp.surgery.trim(source, target, keep=kept, also="decoder::itos")
+    assert _listed(target) == form([WORDS[id_] for id_ in kept])
+
+
+def test_each_new_row_needs_a_word(tmp_path: Path) -> None:
+    source = _saved(WORDS, tmp_path)
+    with pytest.raises(SurgeryError, match=r"as many rows as .*itos lists words"):
+        grow(source, rows=ADDED, also="decoder::itos")
+
+
+def test_words_of_a_loss_follow(tmp_path: Path) -> None:
+    source = _saved(1, tmp_path, loss=Named(WORDS))
+    with pytest.raises(AmbiguousVocabularyError, match="Add --also named::words"):
+        grow(source, rows=1)
+    grow(source, tokens=["new"], also="named::words")
+    loss = read(tmp_path / "new.keras").config["compile_config"]["loss"]
+    assert loss["config"]["words"] == [*WORDS, "new"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "flag"),
+    [
+        (WORDS[1:], "decoder::itos"),  # A word that is missing may be any.
+        (["noun"] * SIZE, "decoder::itos"),
+        ([0.5] * SIZE, "decoder::itos"),
+        (WORDS, "decoder::itos:id"),
+    ],
+)
+def test_a_list_of_something_else_is_refused(
+    listed: list[Any], flag: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SurgeryError, match=r"itos lists \d+ entries.*words, one for"):
+        grow(_saved(listed, tmp_path), tokens=["new"], also=flag)
+
+
+@keras.saving.register_keras_serializable("tests.said")
+class Spelling(Configured):
+    """A lookup with its words, which it lists for itself once more."""
+
+    def __init__(self, words: list[str], itos: list[str], **options: Any) -> None:
+        super().__init__({"words": words, "itos": itos}, **options)
+        self.lookup = layers.StringLookup(vocabulary=words)
+        self.table = layers.Embedding(len(words) + 1, DIM)
+
+    def build(self, shape: Any) -> None:
+        self.table.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.table(self.lookup(x))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="strings go in")
+def test_a_lookup_beside_the_list_follows_too(tmp_path: Path) -> None:
+    x = keras.Input((3,), dtype="string")
+    words = ["ant", "bee"]
+    layer = Spelling(words, ["[UNK]", *words], name="spelling")
+    keras.Model(x, layer(x)).save(tmp_path / "old.keras")
+    report = grow(tmp_path / "old.keras", tokens=["cat"], also="spelling::itos")
+    assert report.certificate is not None
+    assert report.certificate.passed
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert config["words"] == ["ant", "bee", "cat"]
+    assert config["itos"] == ["[UNK]", "ant", "bee", "cat"]
+
+
+def test_a_layer_that_is_left_alone_still_asks_for_its_words(tmp_path: Path) -> None:
+    with pytest.raises(AmbiguousVocabularyError, match="--leave decoder::itos"):
+        grow(_saved(WORDS, tmp_path), rows=1, leave="decoder")
