@@ -38,6 +38,11 @@ class Variation:
     problem: str | None = None
 
     @property
+    def shows(self) -> bool:
+        """Whether anything follows."""
+        return bool(self.changed or self.counters or self.outputs)
+
+    @property
     def odd(self) -> dict[str, Shapes]:
         """The arrays that changed in another way."""
         return {p: pair for p, pair in self.changed.items() if p not in self.axes}

@@ -108,10 +108,13 @@ class Claims:
         return any(self.leaves_table(node, path) for node in around)
 
     def leaves_number(self, place: ConfigPath, root: LayerNode) -> bool:
-        """Whether the user said to leave alone this number, or list, of config.json."""
+        """Whether the user said to leave alone this number or list of config.json.
+
+        Or the list, or dictionary, that it lies in.
+        """
         said = filter(None, map(_read_number, self.leave))
         found = (at for one in said for at, _ in one.places(root))
-        return place in found
+        return any(place[: len(at)] == at for at in found)
 
     def leaves_table(
         self, layer: LayerNode, path: str, *, is_inside: bool = False

@@ -29,6 +29,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
     OF_EACH,
     Doubt,
     Draft,
+    MayBeId,
     adding,
     leaving,
     near,
@@ -39,7 +40,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds to each vocabulary those that hold a number or a list as large as it is.
 
-    And the ids that they may name, and what training would do to spare rows.
+    And those that may name an id, and what training would do to spare rows.
     """
     held: dict[int, list[tuple[TrainingObject, Any, ConfigPath]]] = {}
     placed = {
@@ -50,8 +51,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             for call in reached([output], passed_on)
         )
     }
-    names_ids: list[tuple[str, ConfigPath, int]] = []
-    own_numbers: list[tuple[ConfigPath, str, int]] = []
+    may_be_ids: list[MayBeId] = []
     for one in training_objects(model.root):
         if one.name in model.claims.leave:
             continue
@@ -60,12 +60,13 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         own = walk_values(one.config, base, lambda value: not is_object(value))
         for place, given in own:
             value = held_value(given) or given
-            if not NAME_IDS.isdisjoint(place) and is_count(value) and not of_output:
-                names_ids.append((_flag(one, place), place, value))
-            if not one.is_stock and is_count(value):
-                own_numbers.append((place, _flag(one, place), value))
+            if model.claims.leaves_number(place, model.root):
+                continue
+            names_id = not NAME_IDS.isdisjoint(place) and not of_output
+            if is_count(value) and (names_id or not one.is_stock):
+                may_be_ids.append(MayBeId(_flag(one, place), place, value))
             size = None if place == base else _size(one, place, value, of_output)
-            if size is None or model.claims.leaves_number(place, model.root):
+            if size is None:
                 continue
             if one.holder is not None and model.claims.leaves(one.holder):
                 continue
@@ -76,12 +77,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             draft.no_spare += moved
         known = {site.path for site in draft.config}
         known |= {site.config_path for site in draft.words if site.config_path}
-        draft.ids_in_training += [one for one in names_ids if one[1] not in known]
-        draft.own_numbers += [
-            (flag, value)
-            for place, flag, value in own_numbers
-            if value < draft.size and place not in known
-        ]
+        draft.may_be_ids += [one for one in may_be_ids if one.place not in known]
         # A number of the user's own may count anything.
         far = {*near(draft.size)} - {*near(draft.size, most=1), *draft.counted}
         draft.unexplained += [

@@ -25,6 +25,7 @@ from keras_padsafe.surgery.finding.vocabulary import (
     OF_EACH,
     Doubt,
     Draft,
+    MayBeId,
     adding,
     doubt_of,
     how_near,
@@ -62,16 +63,26 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
             elif is_count(value):
                 if value in near(draft.size):
                     doubtful[place] = layer, value
-                if value < draft.size:
-                    draft.own_numbers.append((flag, value))
+                draft.may_be_ids += _id_at(model, draft, place, value, flag)
         for layer, place, value in _before_tables(draft, known):
             if is_count(value) and value in near(draft.size, most=1):
                 doubtful[place] = layer, value
-            if layer.is_operation and is_count(value) and value < draft.size:
-                draft.own_numbers.append((_flag(layer, place, names), value))
+            if layer.is_operation and is_count(value):
+                flag = _flag(layer, place, names)
+                draft.may_be_ids += _id_at(model, draft, place, value, flag)
         for place, (layer, value) in doubtful.items():
             flag = _flag(layer, place, names)
             draft.unexplained += _asked(model, draft.size, layer, place, value, flag)
+
+
+def _id_at(
+    model: ModelFile, draft: Draft, place: ConfigPath, value: int, flag: str
+) -> list[MayBeId]:
+    """A number as one that may name an id, unless Keras shows that it counts."""
+    if value >= draft.size or model.claims.leaves_number(place, model.root):
+        return []
+    counts = model.asking is not None and model.asking.vary((place,)).shows
+    return [] if counts else [MayBeId(flag, place, value)]
 
 
 def _has_one_for_each(value: Any, size: int) -> bool:
@@ -101,7 +112,7 @@ def _asked(
     if asking is None or model.claims.leaves_number(place, model.root):
         return
     found = asking.vary((place,))
-    if found.changed or found.counters or found.outputs:
+    if found.shows:
         return
     why = "nothing in the file follows it"
     if found.problem:

@@ -123,6 +123,24 @@ class LeftAlone:
     reason: str
 
 
+@dataclass(frozen=True)
+class MayBeId:
+    """A number that may name an id: nothing in the file follows it.
+
+    It stands in a class of the user's own, in an operation that changes ids, or in a
+    loss or metric of which it is not known whether it judges scores of these ids.
+
+    Attributes:
+        flag: How a user names it.
+        place: Where it stands in config.json.
+        id: Which it is.
+    """
+
+    flag: str
+    place: ConfigPath
+    id: int
+
+
 @dataclass(eq=False)
 class Draft:
     """A vocabulary while it is put together; see `Vocabulary` for the other fields.
@@ -159,8 +177,7 @@ class Draft:
     encoders: list[str] = field(default_factory=list)
     unexplained: list[Doubt] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
-    own_numbers: list[tuple[str, int]] = field(default_factory=list)
-    ids_in_training: list[tuple[str, ConfigPath, int]] = field(default_factory=list)
+    may_be_ids: list[MayBeId] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -235,11 +252,7 @@ class Vocabulary:
             file; operations by their names.
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
-        own_numbers: Numbers of the user's own classes, and of operations that change
-            ids, that may be ids, and stay: how a user names each, and the number.
-        ids_in_training: Numbers that name an id to a loss or metric of which it is not
-            known whether it judges scores of these ids: how a user names each, where
-            it stands, and which it is.
+        may_be_ids: Numbers that may name an id, and stay.
         notes: Anything else that a user should know before a change.
     """
 
@@ -264,8 +277,7 @@ class Vocabulary:
     encoders: tuple[str, ...]
     unexplained: tuple[Doubt, ...]
     left_alone: tuple[LeftAlone, ...]
-    own_numbers: tuple[tuple[str, int], ...]
-    ids_in_training: tuple[tuple[str, ConfigPath, int], ...]
+    may_be_ids: tuple[MayBeId, ...]
     notes: tuple[str, ...]
 
     @property

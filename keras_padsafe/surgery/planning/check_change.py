@@ -19,7 +19,7 @@ def check_change(
     if problem:
         raise SurgeryError(f"pad: {problem}")
     _check_promised(vocabulary, change)
-    _check_in_training(vocabulary, change)
+    _check_named(vocabulary, change)
     if not change.unpads and not takes_mask_token(vocabulary, change):
         _check_fixed(vocabulary, change)
     _check_words_once(vocabulary, change)
@@ -126,19 +126,25 @@ def _check_promised(vocabulary: Vocabulary, change: Change) -> None:
         )
 
 
-def _check_in_training(vocabulary: Vocabulary, change: Change) -> None:
-    """Refuses to move an id that a loss or metric may know by its number."""
+def _check_named(vocabulary: Vocabulary, change: Change) -> None:
+    """Refuses to move an id that a number of config.json may name."""
     row_map = change.row_map
-    for flag, place, id_ in vocabulary.ids_in_training:
-        stays = id_ < row_map.size and row_map.ids[id_] == id_
-        if id_ < vocabulary.size and not stays:  # A head may be the table itself.
-            name, _, _ = flag.partition("::")
-            raise AmbiguousVocabularyError(
-                f"Vocabulary {vocabulary.name!r}: id {id_} would move or go, and "
-                f"{config_key(place)}={id_} may name it. Add --also {flag}:id "
-                f"(also='{flag}:id') if it does, --leave {name} (leave='{name}') if "
-                "not, or if you compile the new model with another one."
-            )
+    moved = [
+        one
+        for one in vocabulary.may_be_ids
+        if one.id < vocabulary.size  # A head may be the table itself.
+        if one.id >= row_map.size or row_map.ids[one.id] != one.id
+    ]
+    if moved:
+        listed = "\n".join(
+            f"  - {config_key(one.place)}={one.id}: --also {one.flag}:id if it names "
+            f"an id, --leave {one.flag} if not, or if you set it anew in Keras"
+            for one in moved
+        )
+        raise AmbiguousVocabularyError(
+            f"Vocabulary {vocabulary.name!r}: ids would move or go, and numbers of the "
+            f"model may name them. Please decide each:\n{listed}"
+        )
 
 
 def _check_fixed(vocabulary: Vocabulary, change: Change) -> None:

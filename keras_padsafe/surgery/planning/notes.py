@@ -8,8 +8,6 @@ from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.changes import Change
 from keras_padsafe.surgery.planning.new_rows import NewRows
 
-_MOST = 5
-
 
 def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]:
     """What to know of a change, in sentences."""
@@ -33,18 +31,6 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             f"Id {change.pad} is masked as far as the layers pass the mask on. Use "
             "`keras_padsafe.audit.check_padding` to see whether padding still "
             "changes an answer."
-        )
-    moved = [
-        f"--also {flag}:id ({value})"
-        for flag, value in vocabulary.own_numbers
-        if value >= change.row_map.size or change.row_map.of([value])[0] != value
-    ]
-    keeps_all = change.row_map.keeps_all
-    if moved:
-        more = f" and {len(moved) - _MOST} more" if len(moved) > _MOST else ""
-        notes.append(
-            "Numbers of the model's own classes and operations stay as they are. For "
-            f"each that names an id, add its flag: {', '.join(moved[:_MOST])}{more}."
         )
     kernels = [site for site in vocabulary.arrays if site.role == "encoding kernel"]
     if kernels and change.row_map.new_count:
@@ -86,6 +72,7 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             )
     new = change.row_map.new_count - len(change.spare_ids)
     old = vocabulary.size - len(vocabulary.spare_ids)
+    keeps_all = change.row_map.keeps_all
     is_linear = not any(site.reason.startswith("said") for site in vocabulary.arrays)
     if vocabulary.has_head and rows.kind == "mean" and new and keeps_all and is_linear:
         share, move = new / (old + new), math.log1p(new / old)
