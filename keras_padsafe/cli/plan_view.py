@@ -133,12 +133,13 @@ def _key(path: list[str | int]) -> str:
 
 
 def _values(change: dict[str, Any]) -> tuple[str, str]:
-    """Numbers as they are; an initializer by its class."""
+    """Numbers as they are; a list by its length, an initializer by its class."""
     old, new = change["old"], change["new"]
-    if isinstance(new, dict):
-        return ("a whole table" if old is None else _name(old), _name(new))
-    return f"{old}", f"{new}"
+    is_object = isinstance(new, dict) and "class_name" in new
+    return "a whole table" if is_object and old is None else _name(old), _name(new)
 
 
 def _name(value: Any) -> str:
-    return value["class_name"] if isinstance(value, dict) else str(value)
+    if isinstance(value, dict) and "class_name" in value:
+        return value["class_name"]
+    return f"{len(value)} entries" if isinstance(value, list | dict) else str(value)

@@ -23,7 +23,8 @@ def words_in(value: Any) -> WordList | None:
         return WordList(None, tuple(value)) if are_words else None
     ids = [id_ for id_, _ in pairs]
     first = ids[0] if ids else -1
-    if first < 0 or ids != list(range(first, first + len(ids))):
+    once = len({word for _, word in pairs}) == len(pairs)
+    if not once or first < 0 or ids != list(range(first, first + len(ids))):
         return None
     if len(ids) < _FEW and first > len(ids):
         return None  # Sizes, each by its name.
@@ -39,6 +40,12 @@ def first_id_in(value: Any, ids: int) -> int | None:
     if first is None and count == ids:
         return 0
     return first if first is not None and first + count <= ids else None
+
+
+def has_entries(value: Any, ids: int) -> bool:
+    """Whether a list, or a dictionary with each id, has an entry for each of them."""
+    is_by_id = isinstance(value, dict) and value.keys() == {*map(str, range(ids))}
+    return is_by_id or (isinstance(value, list) and len(value) == ids)
 
 
 def with_words(value: Any, words: list[Any], first_id: int) -> Any:

@@ -1,6 +1,7 @@
 """Which arrays ids index inside the layers of a skeleton, and whose ids they are."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,10 +138,11 @@ def _inputs(layer: Any, skeleton: Skeleton) -> Iterator[Any]:
     built = skeleton.config.get("build_config") or {}
     if layer is skeleton.model and "input_shape" in built:
         for dtype in ("int32", "float32"):
-            yield keras.tree.map_shape_structure(
-                lambda shape, dtype=dtype: keras.KerasTensor(shape, dtype),
-                built["input_shape"],
-            )
+            with suppress(ValueError):  # It may have been built without a shape.
+                yield keras.tree.map_shape_structure(
+                    lambda shape, dtype=dtype: keras.KerasTensor(shape, dtype),
+                    built["input_shape"],
+                )
 
 
 def _watch(layer: Any, inputs: Any, batch: int) -> dict[int, list[Indexing]]:

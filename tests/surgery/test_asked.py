@@ -395,7 +395,11 @@ class Ending(Configured):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Ending":
-        own = {key: config.pop(key) for key in ("ids", "end", "begin") if key in config}
+        own = {
+            key: config.pop(key)
+            for key in ("ids", "end", "begin", "few")
+            if key in config
+        }
         return cls(own, **config)
 
     def call(self, x: Any) -> Any:
@@ -411,13 +415,18 @@ def test_a_number_that_may_name_the_last_id_is_told(tmp_path: Path) -> None:
         kp.surgery.plan(other, rows=ADDED)
 
 
-def test_numbers_that_may_name_ids_that_move_are_told(tmp_path: Path) -> None:
-    own = Ending({"end": SIZE - 1, "begin": 5})
+def test_numbers_that_may_name_ids_do_not_move_unasked(tmp_path: Path) -> None:
+    own = Ending({"end": SIZE - 1, "begin": 5, "few": [4, 6]}, name="own")
     source = saved(own, tmp_path / "old.keras")
-    told = f"add its flag: --also {own.name}::begin:id (5)."
-    moved = kp.surgery.plan(source, rows=1, at=3)
-    assert any(told in note for note in moved.notes)
-    assert not any(told in note for note in kp.surgery.plan(source, rows=1).notes)
+    kp.surgery.plan(source, rows=1)
+    with pytest.raises(AmbiguousVocabularyError, match="may name them") as asked:
+        kp.surgery.plan(source, rows=1, at=5)
+    flags = re.findall(r"--also (\S+)", str(asked.value))
+    assert flags == ["own::begin:id", "own::few[1]:id"]
+    kp.surgery.plan(source, rows=1, at=5, leave=["own::begin", "own::few"])
+    plan = kp.surgery.plan(source, rows=1, at=5, also=flags)
+    moved = {c.path[-1]: c.new for c in plan.config if c.path[-1] in ("begin", 1)}
+    assert moved == {"begin": 6, 1: 7}
 
 
 @keras.saving.register_keras_serializable("tests.asked")

@@ -290,3 +290,33 @@ def test_columns_of_ids_in_a_graph_inside_a_class(
     assert f"--also {kernel}:0 " in str(caught.value)
     grow(source, rows=ADDED, also=f"{kernel}:0")
     assert read(tmp_path / "new.keras").arrays[kernel].shape == (SIZE + ADDED, DIM)
+
+
+@keras.saving.register_keras_serializable("tests.inside")
+class Shapeless(keras.Model):
+    """Is built without being told of a shape."""
+
+    def __init__(self, ids: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.ids, self.table = ids, layers.Embedding(ids, DIM)
+
+    def build(self, shape: Any) -> None:
+        self.table.build(())
+        self.built = True
+
+    def call(self, given: dict[str, Any]) -> Any:
+        return self.table(given["ids"])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ids": self.ids}
+
+
+def test_a_model_that_was_built_on_no_shape_grows(tmp_path: Path) -> None:
+    model, source = Shapeless(SIZE), tmp_path / "old.keras"
+    model.build(None)
+    model.save(source)
+    with pytest.raises(NotProvedError, match="does not say which inputs it takes"):
+        grow(source, rows=ADDED)
+    grow(source, rows=ADDED, proof=False)
+    (table,) = read(tmp_path / "new.keras").arrays.values()
+    assert table.shape == (SIZE + ADDED, DIM)

@@ -173,7 +173,7 @@ def test_what_does_not_grow_is_asked_about(
     if isinstance(reader, Share):
         with pytest.raises(AmbiguousVocabularyError, match=f"leave='{reader.name}::c"):
             grow(source, rows=rows)
-        grow(source, rows=rows, leave=reader.name)
+        grow(source, rows=rows, leave=f"{reader.name}::count")
         return
     with pytest.raises(NotProvedError, match=f"leave='{reader.name}'") as caught:
         grow(source, rows=rows)
@@ -204,15 +204,17 @@ def test_columns_inside_a_class_are_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "reader", [Marked(3), Parity(), lambda x: ops.expand_dims(ops.less(x, 5), -1)]
+    "reader",
+    [Marked(3, name="marked"), Parity(), lambda x: ops.expand_dims(ops.less(x, 5), -1)],
 )
 def test_what_treats_new_ids_as_old_ones_is_no_reason_to_ask(
     reader: Any, tmp_path: Path
 ) -> None:
     source = saved(tmp_path, lambda x: ops.cast(reader(x), "float32"))
     assert grow(source, rows=1).certificate is not None
+    leave = "marked::sep" if isinstance(reader, Marked) else ()
     with pytest.raises(NotProvedError, match="differ by"):
-        grow(source, rows=1, at=0, overwrite=True)
+        grow(source, rows=1, at=0, leave=leave, overwrite=True)
 
 
 def test_an_array_that_an_operation_holds_is_asked_about(tmp_path: Path) -> None:
@@ -280,9 +282,9 @@ def test_an_id_that_a_loss_may_name_does_not_move_unasked(tmp_path: Path) -> Non
     loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=7, name="ce")
     source, target = _held(tmp_path / "old.keras", loss, []), tmp_path / "new.keras"
     assert grow(source, rows=2).plan.new_size == SIZE + 2
-    with pytest.raises(AmbiguousVocabularyError, match="ignore_class=7 may name it"):
+    with pytest.raises(AmbiguousVocabularyError, match="ignore_class=7"):
         surgery.trim(source, target, keep=[0, 3, 7], overwrite=True)
-    with pytest.raises(AmbiguousVocabularyError, match="id 7 would move or go"):
+    with pytest.raises(AmbiguousVocabularyError, match="--leave ce::ignore_class"):
         grow(source, rows=2, at=7, overwrite=True)
     surgery.trim(source, target, keep=[0, 3, 7], leave="ce", overwrite=True)
     said = "ce::ignore_class:id"

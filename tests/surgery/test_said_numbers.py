@@ -125,10 +125,12 @@ def _stopped(path: Path, stop: int) -> Path:
     return path
 
 
-def test_a_number_that_names_an_id_is_told_and_goes_with_it(tmp_path: Path) -> None:
+def test_a_number_that_names_an_id_goes_with_it_once_it_is_said(tmp_path: Path) -> None:
     source = _stopped(tmp_path / "old.keras", 5)
-    with pytest.raises(NotProvedError, match=r"--also stop::stop:id \(5\)"):
+    with pytest.raises(AmbiguousVocabularyError, match="--also stop::stop:id if"):
         grow(source, rows=ADDED, at=3)
+    with pytest.raises(NotProvedError, match="old ids keep their outputs"):
+        grow(source, rows=ADDED, at=3, leave="stop::stop")
     report = grow(source, rows=ADDED, at=3, also="stop::stop:id")
     assert report.certificate is not None
     assert report.certificate.passed

@@ -118,16 +118,56 @@ def test_words_of_a_loss_follow(tmp_path: Path) -> None:
     ("listed", "flag"),
     [
         (WORDS[1:], "decoder::itos"),  # A word that is missing may be any.
-        (["noun"] * SIZE, "decoder::itos"),
-        ([0.5] * SIZE, "decoder::itos"),
+        ({"b": 0.5, **dict.fromkeys(WORDS[1:], 1)}, "decoder::itos=0.5"),
         (WORDS, "decoder::itos:id"),
     ],
 )
 def test_a_list_of_something_else_is_refused(
-    listed: list[Any], flag: str, tmp_path: Path
+    listed: Any, flag: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SurgeryError, match=r"itos lists \d+ entries.*words, one for"):
+    with pytest.raises(SurgeryError, match=r"itos lists \d+ entries.*an entry for"):
         grow(_saved(listed, tmp_path), tokens=["new"], also=flag)
+
+
+@pytest.mark.parametrize(
+    ("old", "said", "new"),
+    [
+        ([0.25] * SIZE, "0.5", 0.5),
+        ([0.25] * SIZE, "1", 1),
+        (["noun"] * SIZE, "verb", "verb"),
+        ([True] * SIZE, "false", False),
+        ([[1, 2]] * SIZE, "[3, 4]", [3, 4]),
+    ],
+)
+@pytest.mark.parametrize("by_id", [False, True])
+def test_an_entry_for_each_id_moves_and_grows(
+    old: list[Any], said: str, new: Any, by_id: bool, tmp_path: Path
+) -> None:
+    def form(entries: list[Any]) -> Any:
+        return {str(n): one for n, one in enumerate(entries)} if by_id else entries
+
+    old = [new, *old[1:]]  # To tell the first entry from the others.
+    source = _saved(form(old), tmp_path)
+    with pytest.raises(AmbiguousVocabularyError, match="decoder::itos=ENTRY"):
+        grow(source, rows=1)
+    report = grow(source, rows=1, at=0, also=f"decoder::itos={said}")
+    assert _listed(tmp_path / "new.keras") == form([new, *old])
+    kp.surgery.apply_plan(
+        kp.surgery.Plan.from_json(report.plan.to_json()).inverse(),
+        tmp_path / "new.keras",
+        tmp_path / "back.keras",
+    )
+    assert read(tmp_path / "back.keras").config == read(source).config
+    target = tmp_path / "trimmed.keras"
+    kp.surgery.trim(source, target, keep=[0, 3], also="decoder::itos")
+    assert _listed(target) == form([old[0], old[3]])
+
+
+@pytest.mark.parametrize("said", ["", "=verb", "=NaN", "=null", "=true"])
+def test_an_entry_of_another_kind_is_refused(said: str, tmp_path: Path) -> None:
+    source = _saved([0.25] * SIZE, tmp_path)
+    with pytest.raises(SurgeryError, match=r"as 0.25. Expected: one like it"):
+        grow(source, rows=1, also=f"decoder::itos{said}")
 
 
 @keras.saving.register_keras_serializable("tests.said")

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 from keras_padsafe.archive import StoredArray
 from keras_padsafe.errors import SurgeryError
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key, value_at
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.saved_model.word_lists import first_id_in, words_in
+from keras_padsafe.saved_model.word_lists import first_id_in, has_entries, words_in
 from keras_padsafe.surgery.finding.claims import Also, AlsoNumber, counts_of
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.heads import head_of, skipping
@@ -20,10 +21,10 @@ from keras_padsafe.surgery.finding.shown_tables import (
     unnumbered,
 )
 from keras_padsafe.surgery.finding.sites import (
+    NO_ENTRY,
     ArraySite,
     ConfigSite,
     Follows,
-    WordsSite,
     site_of,
 )
 from keras_padsafe.surgery.finding.vocabulary import (
@@ -75,7 +76,7 @@ def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
     said = [(c, *at) for c in model.claims.numbers for at in c.places(model.root)]
     for claim, place, count in said:
         if isinstance(count, list | dict):
-            _add_said_words(model, drafts, claim, place)
+            _add_said_list(model, drafts, claim, place, count)
             continue
         exact = [draft for draft in drafts if draft.size == count]
         fitting = exact or [draft for draft in drafts if count in draft.near_sizes]
@@ -95,27 +96,35 @@ def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
             draft.add_config([ConfigSite(place, count, follows, reason)])
 
 
-def _add_said_words(
-    model: ModelFile, drafts: list[Draft], claim: AlsoNumber, place: ConfigPath
+def _add_said_list(
+    model: ModelFile,
+    drafts: list[Draft],
+    claim: AlsoNumber,
+    place: ConfigPath,
+    value: Any,
 ) -> None:
-    value = value_at(model.root.serialized, place)
-    found: list[tuple[Draft, WordsSite]] = []
-    for draft in drafts:
+    """Adds words of the ids, or anything else of which there is one for each."""
+    reason, fits = f"said: --also {claim.text}", False
+    for draft in drafts if not claim.is_id else ():
         first, listed = first_id_in(value, draft.size), words_in(value)
-        if listed is not None and first is not None and not claim.is_id:
-            reason, holder = f"said: --also {claim.text}", next(model.around(place))
+        if listed is not None and first is not None and claim.entry is NO_ENTRY:
+            fits, holder = True, next(model.around(place))
             site = words_site(holder, place, first, listed.words, reason)
-            found.append((draft, replace(site, is_counted=site.end == draft.size)))
-    if drafts and not found:
+            if all(one.config_path != place for one in draft.words):
+                counts = site.end == draft.size
+                draft.words.append(replace(site, is_counted=counts))
+        elif has_entries(value, draft.size):
+            fits = True
+            draft.add_config(
+                [ConfigSite(place, value, "entries", reason, default=claim.entry)]
+            )
+    if drafts and not fits:
         sizes = ", ".join(str(size) for size in sorted({d.size for d in drafts}))
         raise SurgeryError(
             f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} lists "
-            f"{len(value)} entries. Found: vocabularies of {sizes} ids. Expected: "
-            "words, one for each id, or with the id of each; or the key of a number."
+            f"{len(value)} entries. Found: vocabularies of {sizes} ids. Expected: an "
+            "entry for each id, or words with the id of each; or the key of a number."
         )
-    for draft, site in found:
-        if all(one.config_path != place for one in draft.words):
-            draft.words.append(site)
 
 
 def _role(model: ModelFile, vocabulary: Draft, array: StoredArray) -> str | None:

@@ -1,5 +1,6 @@
 """What the user says of arrays that nothing in the file explains."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count, shortly
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.heads import head_of
+from keras_padsafe.surgery.finding.sites import NO_ENTRY
 from keras_padsafe.surgery.finding.training_objects import training_objects
 
 _AXIS = re.compile("[0-9]{1,3}")
@@ -46,19 +48,21 @@ class Also:
 
 @dataclass(frozen=True)
 class AlsoNumber:
-    """`NAME::KEY`: this number counts the ids, or this list holds their words.
+    """`NAME::KEY`: this number counts the ids, or this list has an entry for each.
 
     Attributes:
         text: What was written.
         place: The layer, or the loss or metric.
         key: Its configuration key.
         is_id: Whether it names an id instead, `NAME::KEY:id`.
+        entry: The entry of each new id, `NAME::KEY=ENTRY`.
     """
 
     text: str
     place: str
     key: str
     is_id: bool = False
+    entry: Any = NO_ENTRY
 
     def places(self, root: LayerNode) -> list[tuple[ConfigPath, Any]]:
         """The numbers and lists that it means: of each loss or metric so called.
@@ -289,7 +293,8 @@ def _read_also(text: str) -> Also | AlsoNumber:
             "'token_table:0', or LAYER:AXIS:KEY with the configuration key that "
             "holds the size, as 'token_table:0:vocab_size'; and after one more colon "
             "the ids that have no entry there, as 'scores:1::0'. Of what has no array, "
-            "NAME::KEY, as 'masker::vocab_size', or NAME::KEY:id, as 'stop::word:id'."
+            "NAME::KEY, as 'masker::vocab_size', NAME::KEY:id, as 'stop::word:id', or "
+            "NAME::KEY=ENTRY, as 'prior::weights=0.5'."
         )
     without = tuple(sorted({int(id_) for id_ in ids.split(",") if id_}))
     return Also(text, place, int(axis), key or None, without)
@@ -297,9 +302,21 @@ def _read_also(text: str) -> Also | AlsoNumber:
 
 def _read_number(text: str) -> AlsoNumber | None:
     place, _, rest = text.partition("::")
+    rest, equals, entry = rest.partition("=")
     key, colon, what = rest.partition(":")
     is_one = place and key and ":" not in place and what == ("id" if colon else "")
-    return AlsoNumber(text, place, key, bool(colon)) if is_one else None
+    if not is_one or (colon and equals):
+        return None
+    value = _read_entry(entry) if equals else NO_ENTRY
+    return AlsoNumber(text, place, key, bool(colon), value)
+
+
+def _read_entry(text: str) -> Any:
+    """An entry of a list as JSON writes it, or a word without quotation marks."""
+    try:
+        return json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
 
 
 def _names(place: str, layer: LayerNode, path: str) -> bool:

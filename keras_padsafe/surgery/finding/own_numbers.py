@@ -67,9 +67,6 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
         for layer, place, value in _before_tables(draft, known):
             if is_count(value) and value in near(draft.size, most=1):
                 doubtful[place] = layer, value
-            if layer.is_operation and is_count(value):
-                flag = _flag(layer, place, names)
-                draft.may_be_ids += _id_at(model, draft, place, value, flag)
         for place, (layer, value) in doubtful.items():
             flag = _flag(layer, place, names)
             draft.unexplained += _asked(model, draft.size, layer, place, value, flag)

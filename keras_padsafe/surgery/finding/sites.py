@@ -115,6 +115,9 @@ def site_of(
     return ArraySite(path, shape, dtype, axis, role, reason=reason, **more)
 
 
+NO_ENTRY = object()
+"""What stands for the entry of a new id in a list where it was not said."""
+
 Follows = Literal[
     "whole",
     "cut",
@@ -124,6 +127,7 @@ Follows = Literal[
     "cap",
     "id",
     "first",
+    "entries",
     "mask_zero",
     "pad_id",
     "mask_token",
@@ -142,15 +146,16 @@ class ConfigSite:
             `"record"` if it repeats such a count, `"tokens"` if it is the number of
             words, `"cap"` if it must not be less than that, and follows it where it is
             that, `"id"` if it is an id itself, `"first"` if it counts some of the first
-            ids, `"whole"` if it lists tokens that are never cut, as new ones must not
-            be, `"cut"` if only those need to be listed that would be; `"mask_zero"`,
-            `"pad_id"` or `"mask_token"` if it says which id is padding, or with which
-            word, or that none is.
+            ids, `"entries"` if it lists something of each; `"whole"` if it lists
+            tokens that are never cut, as new ones must not be, `"cut"` if only those
+            need to be listed that would be; `"mask_zero"`, `"pad_id"` or
+            `"mask_token"` if it says which id is padding, or with which word, or that
+            none is.
         reason: Why we believe so.
         times: How often a record counts the ids.
         skips: Ids that it does not count.
         default: What stands for it where it is `None`; of `"cut"`, the rule that says
-            what would be cut.
+            what would be cut; of `"entries"`, that of a new id.
         lookup: Of `"tokens"` and `"cap"`, the name of the layer whose words it counts.
     """
 

@@ -8,7 +8,7 @@ from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.saved_model.layer_node import LayerNode
-from keras_padsafe.saved_model.word_lists import first_id_in
+from keras_padsafe.saved_model.word_lists import first_id_in, has_entries
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 from keras_padsafe.surgery.finding.tables import Table
 
@@ -109,9 +109,13 @@ OF_EACH = "which may have an entry for each id"
 
 def settling_list(flag: str, entries: Any, ids: int) -> str:
     """What a user says of a list that may have an entry for each id."""
-    words = "" if first_id_in(entries, ids) is None else adding(flag)
     leave = f"{leaving(flag)} if it has not, or if you set it anew in Keras"
-    return f"{words} if it lists their words. {leave}" if words else leave
+    if first_id_in(entries, ids) is not None:
+        return f"{adding(flag)} if it lists their words. {leave}"
+    if has_entries(entries, ids):
+        claim = f"{flag}=ENTRY"
+        return f"{adding(claim)} with the entry of each new id, if it has. {leave}"
+    return leave
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,8 @@ class LeftAlone:
 class MayBeId:
     """A number that may name an id: nothing in the file follows it.
 
-    It stands in a class of the user's own, in an operation that changes ids, or in a
-    loss or metric of which it is not known whether it judges scores of these ids.
+    It stands in a class of the user's own, or in a loss or metric of which it is not
+    known whether it judges scores of these ids.
 
     Attributes:
         flag: How a user names it.

@@ -11,9 +11,11 @@ import numpy as np
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.spare_words import spare_word
 from keras_padsafe.saved_model.config_path import config_key
-from keras_padsafe.saved_model.row_map import RowMap
+from keras_padsafe.saved_model.malformed import shortly
+from keras_padsafe.saved_model.row_map import NEW, RowMap
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import (
+    NO_ENTRY,
     ArrayOverIds,
     ArraySite,
     ConfigSite,
@@ -205,6 +207,8 @@ def config_change(
             new = _new_id(site, row_map)
         case "first":
             new = _new_count(site, row_map)
+        case "entries":
+            new = _new_entries(site, row_map)
         case "whole" if change.words:
             new = [*(new or site.default), *change.words]
         case "cut" if cut := [w for w in change.words if site.default.why_lost(w)]:
@@ -226,6 +230,23 @@ def _new_id(site: ConfigSite, row_map: RowMap) -> int:
             f"{len(places)} new ids. Expected: one new id for it."
         )
     return int(places[0])
+
+
+def _new_entries(site: ConfigSite, row_map: RowMap) -> Any:
+    """The entries of the new ids, as a list or by their ids."""
+    by_id, entry = isinstance(site.value, dict), site.default
+    old = [site.value[str(id_) if by_id else id_] for id_ in range(row_map.old_size)]
+    kinds = {float if type(one) is int else type(one) for one in old}
+    kind = float if type(entry) is int else type(entry)
+    if row_map.new_count and kind not in kinds:
+        received = "none" if entry is NO_ENTRY else shortly(entry)
+        raise SurgeryError(
+            f"{config_key(site.path)} has an entry for each id, as {shortly(old[0])}. "
+            f"Expected: one like it for new ids, as also='NAME::KEY=ENTRY' (--also "
+            f"NAME::KEY=ENTRY); received {received}."
+        )
+    new = [entry if id_ == NEW else old[id_] for id_ in row_map.ids.tolist()]
+    return {str(id_): one for id_, one in enumerate(new)} if by_id else new
 
 
 def _new_count(site: ConfigSite, row_map: RowMap) -> int:

@@ -10,6 +10,7 @@ from keras_padsafe.facts.packages import SPECIAL, WHOLE
 from keras_padsafe.facts.quantisation import RANGES
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.row_map import NEW
+from keras_padsafe.saved_model.word_lists import has_entries
 from keras_padsafe.surgery.finding.sites import Quantised
 from keras_padsafe.surgery.finding.words import unwritable
 from keras_padsafe.surgery.planning.changes import (
@@ -46,7 +47,9 @@ def check_plan(plan: "Plan") -> None:
     for number, array in enumerate(plan.arrays):
         _check_array(array, f"arrays[{number}]", plan, weights)
     for number, value in enumerate(plan.config):
-        _check_config(value, f"config[{number}]")
+        both = (value.old, sizes[0]), (value.new, sizes[1])
+        if not all(has_entries(*one) for one in both):
+            _check_config(value, f"config[{number}]")
     for number, words in enumerate(plan.words):
         _check_words(words, f"words[{number}]", tuple(plan.tokens))
     _check_once("arrays", [change.path for change in plan.arrays])
