@@ -173,7 +173,7 @@ def test_what_does_not_grow_is_asked_about(
     if isinstance(reader, Share):
         with pytest.raises(AmbiguousVocabularyError, match=f"leave='{reader.name}::c"):
             grow(source, rows=rows)
-        grow(source, rows=rows, leave=f"{reader.name}::count")
+        grow(source, rows=rows, leave=[reader.name, f"{reader.name}::count"])
         return
     with pytest.raises(NotProvedError, match=f"leave='{reader.name}'") as caught:
         grow(source, rows=rows)
