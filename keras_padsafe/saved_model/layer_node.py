@@ -83,6 +83,17 @@ class LayerNode:
         return f"{self.class_name} {self.name!r}"
 
     @property
+    def names(self) -> list[str]:
+        """Its name, and with those of the models around it: `tower/lookup`.
+
+        The whole model has none: its name would name all that it holds.
+        """
+        around = [node.name for node in self.outwards() if node.parent is not None]
+        return list(
+            dict.fromkeys([*around[:1], *filter(None, ["/".join(around[::-1])])])
+        )
+
+    @property
     def has_weights(self) -> bool:
         """Whether the layer, or one in it, holds an array."""
         return any(node.arrays for node in self.walk())

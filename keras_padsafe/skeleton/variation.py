@@ -76,7 +76,7 @@ def variation(
 ) -> Variation:
     """Builds the model with some numbers of its configuration raised, and compares.
 
-    Lists of words get new words.
+    Lists of words get new words, and others new entries.
 
     Raises:
         NotBuilt: if Keras cannot build the model so.
@@ -116,6 +116,11 @@ def _raised(
         if listed := words_in(value):
             words = [*listed.words, *_others(listed.words, by)]
             holder[path[-1]] = with_words(value, words, listed.first_id or 0)
+        elif isinstance(value, list):
+            holder[path[-1]] = [*value, *value[-1:] * by]
+        elif isinstance(value, dict):
+            ids = range(len(value), len(value) + by)
+            holder[path[-1]] = value | dict.fromkeys(map(str, ids), value["0"])
         else:
             holder[path[-1]] = value + by
     return config

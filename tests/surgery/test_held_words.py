@@ -58,6 +58,33 @@ def test_a_lookup_feeds_the_table_behind_it(key: str, tmp_path: Path) -> None:
 
 
 @keras.saving.register_keras_serializable("tests.held")
+class OfText(keras.Model):
+    """Takes text in."""
+
+    def __init__(self, words: list[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.words = words
+        self.vectorize = layers.TextVectorization(
+            vocabulary=words, output_sequence_length=4
+        )
+        self.table = layers.Embedding(len(words) + 2, DIM)
+
+    def call(self, text: Any) -> Any:
+        return self.table(self.vectorize(text))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "words": self.words}
+
+
+def test_the_ids_of_text_are_no_positions(tmp_path: Path) -> None:
+    model = OfText(ITEMS)
+    model(ops.convert_to_tensor(["ant bee"]))
+    model.save(tmp_path / "old.keras")
+    grow(tmp_path / "old.keras", tokens=["new"])  # and no vocabulary is asked for
+    assert read(tmp_path / "new.keras").config["config"]["words"] == [*ITEMS, "new"]
+
+
+@keras.saving.register_keras_serializable("tests.held")
 class Several(Configured):
     """Two lookups, one of which makes the ids."""
 

@@ -67,7 +67,7 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
                 continue
             if whole - {bound.get(array.path, claim.axis)}:
                 vocabulary.unexplained.append(on_two_axes(layer, array.path))
-            vocabulary.layers.append(layer.name)
+            vocabulary.layers += layer.names
             _add_numbers(model, layer, array, claim, vocabulary)
 
 

@@ -70,7 +70,7 @@ def add_holding(vocabulary: Draft, holding: Holding) -> None:
         mine = (site.axis, site.skips)
         if known.get(site.path, mine) != mine:
             vocabulary.unexplained.append(on_two_axes(holding.layer, site.path))
-    vocabulary.layers += names_of(holding.layer)
+    vocabulary.layers += holding.layer.names
     vocabulary.initializers += _whole_table_initializers(holding.layer)
 
 
@@ -98,12 +98,6 @@ def add_head_of_steps(vocabulary: Draft, head: Holding) -> None:
             "and they are taken as scores of the ids. "
             f"{leaving(layer.name)} if they are tags or classes."
         )
-
-
-def names_of(layer: LayerNode) -> list[str]:
-    """A layer's name, and with those of the models around it: `tower/lookup`."""
-    around = [node.name for node in layer.outwards() if node.parent is not None]
-    return list(dict.fromkeys(filter(None, [layer.name, "/".join(reversed(around))])))
 
 
 def _meant(tables: list[Table], model: ModelFile) -> list[Table]:
@@ -162,7 +156,7 @@ def _start(tables: list[Table], model: ModelFile, named: Counter[str]) -> Draft:
     name = tables[0].name or layer.name
     group = layer.weights_path if named[name] > 1 else None
     if group:
-        name = names_of(layer)[-1]
+        name = layer.names[-1]
     calls = [call for t in tables for call in model.graph.calls_of(t.layer)]
     draft = Draft(name, tables[0].size, tables, list(dict.fromkeys(calls)))
     _bind_encodings([t for t in tables if t.is_encoding], draft, model)
@@ -171,7 +165,8 @@ def _start(tables: list[Table], model: ModelFile, named: Counter[str]) -> Draft:
     if model.asking is not None:
         inside = model.asking.inside
         paths = {site.path for site in draft.arrays} & inside.tables.keys()
-        draft.is_made_inside = bool(paths) and paths <= inside.positions
+        of_places = bool(paths) and paths <= inside.positions
+        draft.is_made_inside = of_places and not draft.words
     draft.layers += [group] if group else []  # Older plans call it so.
     return draft
 
@@ -180,7 +175,7 @@ def _add_table(draft: Draft, table: Table) -> None:
     if not table.is_encoding:
         add_holding(draft, table)
     draft.add_config(table.config)
-    draft.layers += names_of(table.layer)
+    draft.layers += table.layer.names
     draft.words += table.words
     draft.layers += table.other_names
     draft.pad_ids += pad_ids(table.layer)
@@ -271,7 +266,7 @@ def _add_lookup(
         is_alone, unknown = model.lookup_names[layer.name] == 1, found[0].unknown_id
         words = replace(
             found[0],
-            layer=layer.name if is_alone else names_of(layer)[-1],
+            layer=layer.name if is_alone else layer.names[-1],
             first_id=found[0].first_id + shift,
             unknown_id=None if unknown is None else unknown + shift,
             is_counted=is_counted,

@@ -11,6 +11,7 @@ from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
+from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import is_quantised
 from keras_padsafe.surgery.finding.shown_tables import unbuilt
@@ -196,6 +197,10 @@ def _reason(
     if is_quantised(layer):
         return "part of how the weights of its layer are quantised"
     if layer.is_stock and layer.name not in vocabulary.layers:
+        head = head_of(layer)
+        if head is not None and head.size == vocabulary.size:
+            claim = f"{layer.name}:{head.arrays[0].axis}"
+            return f"taken for hidden units; --also {claim} if they score the ids"
         return f"class {layer.key.replace('>', '.')}: not a number of ids"
     if model.asking is not None and array.path not in model.asking.unlike:
         keys = ", ".join(config_key(place) for place in vocabulary.numbers)

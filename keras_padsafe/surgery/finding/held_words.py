@@ -72,6 +72,7 @@ def _bind(model: ModelFile, asking: Asking, draft: Draft, group: str) -> None:
         if site is not None:
             draft.words.append(site)
             draft.layers.append(node.name)
+            draft.is_made_inside = False  # The lookup makes them of what comes in.
 
 
 def _hashed(draft: Draft, group: str, node: LayerNode) -> Doubt:

@@ -109,7 +109,9 @@ def _names(
     named = own if owner.parent is None else f"{owner.name}/{own}"
     keys = [str(place[-1]) for place in places]
     others = [own, relative, *names, *keys, *(f"{owner.name}.{key}" for key in keys)]
-    return named if own else owner.name, [*filter(None, others), owner.name]
+    if owner.parent is not None:
+        others.append(owner.name)
+    return named if own else owner.name, [*filter(None, others)]
 
 
 def held_names(asking: Asking, path: str) -> list[str]:

@@ -186,8 +186,9 @@ class Draft:
 
     @property
     def numbers(self) -> list[ConfigPath]:
-        """The places of config.json that count its ids, lists of words among them."""
-        counted = [site.path for site in self.config if site.follows == "table"]
+        """The places of config.json that count its ids; lists may, by their length."""
+        follows = ("table", "entries")
+        counted = [site.path for site in self.config if site.follows in follows]
         listed = [site.config_path for site in self.words if site.is_counted]
         return [*counted, *(path for path in listed if path is not None)]
 
