@@ -34,6 +34,16 @@ class ColumnInputs:
     def __bool__(self) -> bool:
         return bool(self._maps)
 
+    def kept(self, batch: Any) -> Any:
+        """A batch for the model before, in which columns of ids that go are 0."""
+        leaves = keras.tree.flatten(batch)
+        for number, (axis, row_map) in self._maps.items():
+            leaf = np.moveaxis(leaves[number], axis, -1)
+            stays = np.isin(np.arange(row_map.old_size), row_map.ids)
+            made = np.where(stays, leaf, 0).astype(leaf.dtype)
+            leaves[number] = np.moveaxis(made, -1, axis)
+        return keras.tree.pack_sequence_as(batch, leaves)
+
     def widened(self, batch: Any, *, new: bool = False) -> Any:
         """A batch for the model after; new columns are 0.
 

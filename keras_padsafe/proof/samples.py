@@ -96,7 +96,7 @@ class Sampler:
         old, new = ([p and getattr(p, n) for p in self._pools] for n in ("old", "new"))
         for number in range(min(_BATCHES, self._batches(self._rows))):
             batches = self._batch(old, number), self._batch(new, number)
-            yield batches[0], self._columns.widened(batches[1])
+            yield self._columns.kept(batches[0]), self._columns.widened(batches[1])
 
     def new_samples(self) -> Iterator[tuple[str, Any]]:
         """What takes new ids or words, and a batch of them.

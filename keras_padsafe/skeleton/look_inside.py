@@ -1,5 +1,6 @@
 """Which arrays ids index inside the layers of a skeleton, and whose ids they are."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Inside:
         together: Arrays that the very same ids index.
         direct: Those that all ids which a layer is called on index, as they are.
         columns: How many columns are made of ids, by the group of the layer that does.
-        names: The attribute by which each layer is held, by its group of that file.
+        names: The attribute by which each layer is held, or the name that it was given,
+            by its group of that file.
     """
 
     tables: dict[str, int]
@@ -78,7 +80,7 @@ def look_inside(skeleton: Skeleton) -> Inside:
             direct |= {path for path, (_, everywhere) in shown.items() if everywhere}
             tables |= {} if known else {path: axis for path, (axis, _) in shown.items()}
             break
-    names = dict(_attributes(skeleton))
+    names = dict(_given_names(skeleton)) | dict(_attributes(skeleton))
     return Inside(
         tables,
         frozenset(positions),
@@ -106,6 +108,19 @@ def _attributes(skeleton: Skeleton) -> Iterator[tuple[str, str]]:
         for attribute, held in {**own, **own.get("_modules", {})}.items():
             if id(held) in groups and not attribute.startswith("_"):
                 yield groups[id(held)], attribute
+
+
+def _given_names(skeleton: Skeleton) -> Iterator[tuple[str, str]]:
+    """The names that layers were given, where Keras would have given another."""
+    for group, layer in skeleton.objects.items():
+        name = getattr(layer, "name", None)
+        if isinstance(name, str) and _plain(name) != _plain(group.rpartition("/")[2]):
+            yield group, name
+
+
+def _plain(name: str) -> str:
+    """A name without its number: the class in small letters, if Keras gave it."""
+    return re.sub("_[0-9]+$", "", name)
 
 
 def _shapes(events: list[Indexing]) -> list[tuple[int, ...]]:

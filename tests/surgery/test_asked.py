@@ -562,6 +562,9 @@ def test_whole_numbers_for_each_id_are_not_called_quantised(tmp_path: Path) -> N
     source = saved(Seen(SIZE), tmp_path / "old.keras")
     with pytest.raises(AmbiguousVocabularyError, match="value of type int32 for each"):
         grow(source, rows=ADDED)
+    target = tmp_path / "new.keras"
+    kp.surgery.trim(source, target, keep=[0, 4])  # No id is new.
+    assert {a.shape[0] for a in read(target).arrays.values()} == {2}
 
 
 @keras.saving.register_keras_serializable("tests.asked")

@@ -71,6 +71,18 @@ def test_columns_made_outside_grow_once_they_are_said_to_be_ids(
     np.testing.assert_allclose(after[..., :SIZE], before, atol=1e-6)
 
 
+def test_columns_made_outside_are_proved_where_ids_go(tmp_path: Path) -> None:
+    source, target = tmp_path / "old.keras", tmp_path / "new.keras"
+    model, kept = save(_character_model, SIZE, source), [0, 5, 2, 11]
+    kp.surgery.trim(source, target, keep=kept, also="lstm:0")
+    assert kp.surgery.verify(source, target).verdict == "proved"
+    x = np.eye(SIZE, dtype="float32")[None, sorted(kept)]
+    before = ops.convert_to_numpy(model(x))[..., sorted(kept)]
+    small = np.eye(len(kept), dtype="float32")[None]
+    after = ops.convert_to_numpy(keras.models.load_model(target)(small))
+    np.testing.assert_allclose(after, before, atol=1e-6)
+
+
 def _masked(size: int) -> keras.Model:
     letters = keras.Input((STEPS, size))
     return keras.Model(letters, layers.LSTM(3, name="d")(layers.Masking()(letters)))

@@ -78,6 +78,11 @@ def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
         if isinstance(count, list | dict):
             _add_said_list(model, drafts, claim, place, count)
             continue
+        if claim.entry is not NO_ENTRY:
+            raise SurgeryError(
+                f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} is "
+                f"{count}, and no list. Expected: {claim.place}::{claim.key} alone."
+            )
         exact = [draft for draft in drafts if draft.size == count]
         fitting = exact or [draft for draft in drafts if count in draft.near_sizes]
         if claim.is_id:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
@@ -200,6 +201,13 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
                 f"weights file. Layers with arrays: {', '.join(names)}."
             )
     places = {one.text: f"{one.place}::{one.key}" for one in claims.numbers}
+    doubled = [place for place, n in Counter(places.values()).items() if n > 1]
+    if doubled:
+        raise SurgeryError(
+            f"{archive.path}: also: several say something of {doubled[0]!r}: "
+            f"{', '.join(t for t, place in places.items() if place == doubled[0])}. "
+            "Expected: one."
+        )
     for text, place in (places | {one.text: one.place for one in claims.also}).items():
         if place in claims.leave:
             raise SurgeryError(
@@ -213,7 +221,7 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
             raise SurgeryError(
                 f"{archive.path}: {argument}: {number.text!r}: no configuration key "
                 f"{number.key!r} of {number.place!r} counts anything. Expected: the "
-                "key of a number."
+                "key of a number or a list."
             )
 
 
@@ -315,7 +323,7 @@ def _read_entry(text: str) -> Any:
     """An entry of a list as JSON writes it, or a word without quotation marks."""
     try:
         return json.loads(text, parse_constant=str)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -219,10 +219,12 @@ def _refuse_quantised(vocabulary: Draft) -> None:
             "scales is not known"
         )
         remedy = "Grow the model before it is quantised"
-        if not site.dtype.startswith(("int4", "int8")):
+        of_new = not site.dtype.startswith(("int4", "int8"))
+        if of_new:
             problem = (
                 f"array {site.path} has a value of type {site.dtype} for each id, and "
                 "it is not known what that of a new id is"
             )
             remedy = IN_KERAS
-        vocabulary.unexplained.append(Doubt(site.path, problem, remedy))
+        doubt = Doubt(site.path, problem, remedy, of_new=of_new)
+        vocabulary.unexplained.append(doubt)

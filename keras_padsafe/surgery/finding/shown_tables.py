@@ -105,7 +105,7 @@ def _names(
     names = held_names(asking, path)
     group = names[-1] if names else ""
     relative = group.removeprefix(owner.weights_path or "").removeprefix("/")
-    own = asking.inside.names.get(group) or relative
+    own = relative and (asking.inside.names.get(group) or relative)
     named = own if owner.parent is None else f"{owner.name}/{own}"
     keys = [str(place[-1]) for place in places]
     others = [own, relative, *names, *keys, *(f"{owner.name}.{key}" for key in keys)]

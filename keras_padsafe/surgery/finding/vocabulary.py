@@ -33,12 +33,14 @@ class Doubt:
         problem: What is not known of it.
         remedy: What to do about it, with the flags that settle it.
         counts: Whether only the number of ids matters to it.
+        of_new: Whether only new ids do.
     """
 
     place: str
     problem: str
     remedy: str
     counts: bool = False
+    of_new: bool = False
 
     def to_json(self) -> dict[str, str]:
         """The doubt as plain data."""

@@ -62,8 +62,7 @@ def build_plan(
         AmbiguousVocabularyError: if something has to be settled by the user first.
         SurgeryError: if what is asked for cannot be done.
     """
-    resizes = change.row_map.size != vocabulary.size
-    check_settled(inventory, vocabulary, resizes=resizes)
+    check_settled(inventory, vocabulary, change.row_map)
     if vocabulary.slot_problem and optimizer == "keep":
         raise AmbiguousVocabularyError(f"{inventory.path}: {vocabulary.slot_problem}")
     rows = settle_names(read_new_rows(new_rows), vocabulary, change)

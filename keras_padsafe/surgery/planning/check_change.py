@@ -5,6 +5,7 @@ import numpy as np
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
 from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
@@ -29,16 +30,23 @@ def check_change(
 
 
 def check_settled(
-    inventory: Inventory, vocabulary: Vocabulary, *, resizes: bool = True
+    inventory: Inventory, vocabulary: Vocabulary, row_map: RowMap | None = None
 ) -> None:
     """Refuses a vocabulary of which something is not known.
 
-    Where it keeps its size (not `resizes`), what only counts its ids does not matter.
+    What only counts its ids does not matter where it keeps its size, and what only
+    concerns new ids where there are none.
 
     Raises:
         AmbiguousVocabularyError: listing what has to be settled by the user first.
     """
-    doubts = [doubt for doubt in vocabulary.unexplained if resizes or not doubt.counts]
+    resizes = row_map is None or row_map.size != row_map.old_size
+    adds = row_map is None or row_map.new_count > 0
+    doubts = [
+        doubt
+        for doubt in vocabulary.unexplained
+        if (resizes or not doubt.counts) and (adds or not doubt.of_new)
+    ]
     if doubts:
         listed = "\n".join(f"  - {item}" for item in doubts)
         can_decide = any("--" in item.remedy for item in doubts)
