@@ -11,6 +11,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.word_lists import first_id_in, has_entries, words_in
 from keras_padsafe.surgery.finding.claims import Also, AlsoNumber, counts_of
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
+from keras_padsafe.surgery.finding.doubt import IN_KERAS, Doubt, doubt_of
 from keras_padsafe.surgery.finding.heads import head_of, skipping
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import quantised_sites
@@ -27,12 +28,7 @@ from keras_padsafe.surgery.finding.sites import (
     Follows,
     site_of,
 )
-from keras_padsafe.surgery.finding.vocabulary import (
-    IN_KERAS,
-    Doubt,
-    Draft,
-    doubt_of,
-)
+from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.words import words_site
 
 

@@ -16,6 +16,15 @@ from keras_padsafe.surgery.finding.bind_tables import (
     add_head_of_steps,
     bind_inverse_lookups,
 )
+from keras_padsafe.surgery.finding.doubt import (
+    Doubt,
+    adding,
+    doubt_of,
+    how_near,
+    lacking,
+    leaving,
+    settling,
+)
 from keras_padsafe.surgery.finding.encodings import counting_key, keeps_steps
 from keras_padsafe.surgery.finding.heads import head_of, skipping
 from keras_padsafe.surgery.finding.id_sources import is_reverse
@@ -28,17 +37,7 @@ from keras_padsafe.surgery.finding.logits import (
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.other_units import look_at_other_units
 from keras_padsafe.surgery.finding.sites import Holding
-from keras_padsafe.surgery.finding.vocabulary import (
-    Doubt,
-    Draft,
-    Reached,
-    adding,
-    doubt_of,
-    how_near,
-    lacking,
-    leaving,
-    settling,
-)
+from keras_padsafe.surgery.finding.vocabulary import Draft, Reached
 
 
 def bind_heads(model: ModelFile, drafts: list[Draft]) -> None:

@@ -14,6 +14,7 @@ from keras_padsafe.surgery.finding.bind_claimed import (
 )
 from keras_padsafe.surgery.finding.bind_tokenizers import bind_tokenizer
 from keras_padsafe.surgery.finding.columns import takers_of
+from keras_padsafe.surgery.finding.doubt import Doubt, doubt_of, leaving
 from keras_padsafe.surgery.finding.encodings import (
     counting_key,
     is_lookup,
@@ -29,7 +30,7 @@ from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import Holding
 from keras_padsafe.surgery.finding.tables import Table
 from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
-from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, doubt_of, leaving
+from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.which_tables import own_and_shared_tables
 from keras_padsafe.surgery.finding.words import lookup_words
 

@@ -20,6 +20,7 @@ from keras_padsafe.saved_model.graph import Call, Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count, too_large
 from keras_padsafe.surgery.finding.claims import Claims
+from keras_padsafe.surgery.finding.doubt import IN_KERAS, Doubt, adding, doubt_of
 from keras_padsafe.surgery.finding.logits import (
     built_widths,
     leaves_last_axis,
@@ -29,7 +30,6 @@ from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import quantised_sites
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
 from keras_padsafe.surgery.finding.tables import array_below
-from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, adding, doubt_of
 
 _RECORD, _COLUMNS = "shape of the encoding", {"class_name": "__keras_tensor__"}
 _MOST_STRETCHES = 1 << 20  # in all that the columns of one encoding pass through

@@ -11,21 +11,20 @@ from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import equal_numbers
-from keras_padsafe.surgery.finding.heads import head_of
-from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.quantised import is_quantised
-from keras_padsafe.surgery.finding.shown_tables import unbuilt
-from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
-from keras_padsafe.surgery.finding.vocabulary import (
+from keras_padsafe.surgery.finding.doubt import (
     IN_KERAS,
     Doubt,
-    Draft,
-    LeftAlone,
     adding,
     doubt_of,
     leaving,
     settling,
 )
+from keras_padsafe.surgery.finding.heads import head_of
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.quantised import is_quantised
+from keras_padsafe.surgery.finding.shown_tables import unbuilt
+from keras_padsafe.surgery.finding.unknown_layers import is_imported_unasked
+from keras_padsafe.surgery.finding.vocabulary import Draft, LeftAlone
 
 
 class _Counted(NamedTuple):

@@ -15,16 +15,11 @@ from keras_padsafe.surgery.finding.counting_numbers import (
     equal_numbers,
     needed_beside,
 )
+from keras_padsafe.surgery.finding.doubt import IN_KERAS, Doubt, adding
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import held_names, held_sites, owner_of
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, site_of
-from keras_padsafe.surgery.finding.vocabulary import (
-    IN_KERAS,
-    SAVED_AGAIN,
-    Doubt,
-    Draft,
-    adding,
-)
+from keras_padsafe.surgery.finding.vocabulary import SAVED_AGAIN, Draft
 
 if TYPE_CHECKING:
     from keras_padsafe.skeleton import Variation

@@ -18,6 +18,14 @@ from keras_padsafe.saved_model.config_path import (
 from keras_padsafe.saved_model.graph import reached
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
+from keras_padsafe.surgery.finding.doubt import (
+    OF_EACH,
+    Doubt,
+    adding,
+    leaving,
+    near,
+    settling_list,
+)
 from keras_padsafe.surgery.finding.logits import judges, passed_on
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.training_objects import (
@@ -25,16 +33,7 @@ from keras_padsafe.surgery.finding.training_objects import (
     training_objects,
 )
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import (
-    OF_EACH,
-    Doubt,
-    Draft,
-    MayBeId,
-    adding,
-    leaving,
-    near,
-    settling_list,
-)
+from keras_padsafe.surgery.finding.vocabulary import Draft, MayBeId
 
 
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:

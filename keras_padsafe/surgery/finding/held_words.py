@@ -9,10 +9,11 @@ from keras_padsafe.saved_model.config_path import ConfigPath
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import word_lists
+from keras_padsafe.surgery.finding.doubt import Doubt
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import counted_list
 from keras_padsafe.surgery.finding.sites import WordsSite
-from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft
+from keras_padsafe.surgery.finding.vocabulary import Draft
 from keras_padsafe.surgery.finding.words import lookup_words
 
 

@@ -18,6 +18,7 @@ from keras_padsafe.surgery.finding.bind_claimed import bind_claimed
 from keras_padsafe.surgery.finding.bind_heads import bind_heads
 from keras_padsafe.surgery.finding.bind_tables import find_id_spaces
 from keras_padsafe.surgery.finding.claims import check_claims, read_claims
+from keras_padsafe.surgery.finding.doubt import Doubt
 from keras_padsafe.surgery.finding.explain_rest import explain_rest
 from keras_padsafe.surgery.finding.follow import bind_followers
 from keras_padsafe.surgery.finding.follow_slots import bind_following_slots
@@ -37,7 +38,7 @@ from keras_padsafe.surgery.finding.unknown_layers import (
     own_classes,
     unknown_layers,
 )
-from keras_padsafe.surgery.finding.vocabulary import Doubt, Draft, Vocabulary
+from keras_padsafe.surgery.finding.vocabulary import Draft, Vocabulary
 
 _MOST_STEPS = 4_000_000  # a few seconds
 

@@ -13,16 +13,16 @@ from keras_padsafe.saved_model.config_path import ConfigPath, walk_values
 from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.sites import ConfigSite
-from keras_padsafe.surgery.finding.vocabulary import (
+from keras_padsafe.surgery.finding.doubt import (
     IN_KERAS,
     Doubt,
-    Draft,
     adding,
     doubt_of,
     leaving,
 )
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.sites import ConfigSite
+from keras_padsafe.surgery.finding.vocabulary import Draft
 
 
 def follow_logits(draft: Draft, model: ModelFile) -> None:

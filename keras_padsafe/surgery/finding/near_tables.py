@@ -10,6 +10,7 @@ from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.columns import takers_of
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers, numbers_in
+from keras_padsafe.surgery.finding.doubt import IN_KERAS, Doubt, adding, doubt_of
 from keras_padsafe.surgery.finding.encodings import columns_outside, counting_key
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.shown_tables import (
@@ -20,13 +21,7 @@ from keras_padsafe.surgery.finding.shown_tables import (
 )
 from keras_padsafe.surgery.finding.tables import stored_tables
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import (
-    IN_KERAS,
-    Doubt,
-    Draft,
-    adding,
-    doubt_of,
-)
+from keras_padsafe.surgery.finding.vocabulary import Draft
 
 _MOST = 10
 

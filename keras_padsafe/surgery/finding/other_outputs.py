@@ -14,6 +14,13 @@ from keras_padsafe.facts.operations import (
 from keras_padsafe.saved_model.graph import Call, Graph, reached
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.columns import reduces_last
+from keras_padsafe.surgery.finding.doubt import (
+    doubt_of,
+    how_near,
+    lacking,
+    leaving,
+    settling,
+)
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.logits import (
     keeps_units,
@@ -22,14 +29,7 @@ from keras_padsafe.surgery.finding.logits import (
 )
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import (
-    Draft,
-    doubt_of,
-    how_near,
-    lacking,
-    leaving,
-    settling,
-)
+from keras_padsafe.surgery.finding.vocabulary import Draft
 
 _KNOWN_WIDTH = POOLING_OVER_TIME | BACK_TO_IDS | LOOKUPS | BINS | COLUMNS.keys()
 _KNOWN_WIDTH |= {"InputLayer", "Reshape", "Dot"}

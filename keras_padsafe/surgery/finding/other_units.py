@@ -9,19 +9,13 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.surgery.finding.bind_claimed import claimed_site
 from keras_padsafe.surgery.finding.bind_tables import add_head
+from keras_padsafe.surgery.finding.doubt import adding, doubt_of, leaving, settling
 from keras_padsafe.surgery.finding.heads import head_of
 from keras_padsafe.surgery.finding.id_sources import is_reverse
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import named_arrays
 from keras_padsafe.surgery.finding.sites import ArraySite
-from keras_padsafe.surgery.finding.vocabulary import (
-    Draft,
-    Reached,
-    adding,
-    doubt_of,
-    leaving,
-    settling,
-)
+from keras_padsafe.surgery.finding.vocabulary import Draft, Reached
 
 
 def look_at_other_units(

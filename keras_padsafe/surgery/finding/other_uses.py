@@ -15,18 +15,13 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.surgery.finding.columns import takers_of
+from keras_padsafe.surgery.finding.doubt import Doubt, adding, doubt_of, leaving
 from keras_padsafe.surgery.finding.encodings import is_lookup, twin_shift
 from keras_padsafe.surgery.finding.id_sources import changers, sources_of_table, uses_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.sites import ConfigSite
 from keras_padsafe.surgery.finding.tables import Table
-from keras_padsafe.surgery.finding.vocabulary import (
-    Doubt,
-    Draft,
-    adding,
-    doubt_of,
-    leaving,
-)
+from keras_padsafe.surgery.finding.vocabulary import Draft
 
 
 def bind_other_uses(model: ModelFile, drafts: list[Draft]) -> None:

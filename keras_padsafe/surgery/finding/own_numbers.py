@@ -17,15 +17,9 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.counting_numbers import is_count_key
-from keras_padsafe.surgery.finding.id_sources import fed
-from keras_padsafe.surgery.finding.model_file import ModelFile
-from keras_padsafe.surgery.finding.training_objects import training_objects
-from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import (
+from keras_padsafe.surgery.finding.doubt import (
     OF_EACH,
     Doubt,
-    Draft,
-    MayBeId,
     adding,
     doubt_of,
     how_near,
@@ -33,6 +27,11 @@ from keras_padsafe.surgery.finding.vocabulary import (
     settling,
     settling_list,
 )
+from keras_padsafe.surgery.finding.id_sources import fed
+from keras_padsafe.surgery.finding.model_file import ModelFile
+from keras_padsafe.surgery.finding.training_objects import training_objects
+from keras_padsafe.surgery.finding.unknown_layers import is_own_class
+from keras_padsafe.surgery.finding.vocabulary import Draft, MayBeId
 
 _NEARLY = 4  # Beside the rows of words there are some for padding and unknown ones.
 _FEW = 16  # So many numbers are rather ids than the words of a model.

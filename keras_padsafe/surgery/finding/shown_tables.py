@@ -9,6 +9,7 @@ from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.asking import Asking
 from keras_padsafe.surgery.finding.counting_numbers import Counting, counting_numbers
+from keras_padsafe.surgery.finding.doubt import IN_KERAS, Doubt, adding, leaving
 from keras_padsafe.surgery.finding.quantised import named_arrays, quantised_sites
 from keras_padsafe.surgery.finding.sites import (
     ArraySite,
@@ -17,7 +18,6 @@ from keras_padsafe.surgery.finding.sites import (
     site_of,
 )
 from keras_padsafe.surgery.finding.tables import Table
-from keras_padsafe.surgery.finding.vocabulary import IN_KERAS, Doubt, adding, leaving
 from keras_padsafe.surgery.finding.words import words_site
 
 
