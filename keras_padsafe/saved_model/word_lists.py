@@ -1,6 +1,7 @@
 """Words in config.json: a list, or the id of each in a dictionary or in pairs."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 _FEW = 4
@@ -32,20 +33,23 @@ def words_in(value: Any) -> WordList | None:
 
 
 def first_id_in(value: Any, ids: int) -> int | None:
-    """The id of the first word of a list, if all of its words are of so many ids."""
+    """The id of the first word of a list whose last word has the last of the ids."""
     listed = words_in(value)
     if listed is None or not isinstance(listed.words[0], str):
         return None
-    first, count = listed.first_id, len(listed.words)
-    if first is None and count == ids:
-        return 0
-    return first if first is not None and first + count <= ids else None
+    first = listed.first_id or 0
+    return first if first + len(listed.words) == ids else None
 
 
 def has_entries(value: Any, ids: int) -> bool:
     """Whether a list, or a dictionary with each id, has an entry for each of them."""
     is_by_id = isinstance(value, dict) and value.keys() == {*map(str, range(ids))}
     return is_by_id or (isinstance(value, list) and len(value) == ids)
+
+
+def entries_at(value: Any, ids: Iterable[int]) -> list[Any]:
+    """The entries of some ids in such a list or dictionary."""
+    return [value[str(id_) if isinstance(value, dict) else id_] for id_ in ids]
 
 
 def with_words(value: Any, words: list[Any], first_id: int) -> Any:

@@ -43,7 +43,7 @@ class Decoder(Configured):
 class Named(keras.losses.Loss):
     """Knows the words that it judges."""
 
-    def __init__(self, words: list[str], name: str = "named") -> None:
+    def __init__(self, words: list[Any], name: str = "named") -> None:
         super().__init__(name=name)
         self.words = words
 
@@ -105,6 +105,19 @@ def test_each_new_row_needs_a_word(tmp_path: Path) -> None:
         grow(source, rows=ADDED, also="decoder::itos")
 
 
+def test_entries_of_a_loss_are_not_asked_about_one_by_one(tmp_path: Path) -> None:
+    source = _saved("", tmp_path, loss=Named([str(n % 3) for n in range(SIZE)]))
+    grow(source, rows=1, at=0, also='named::words="1"')
+    numbers = [n % 3 for n in range(SIZE)]
+    source = _saved("", tmp_path, loss=Named(numbers))
+    report = grow(source, rows=1, at=0, also="named::words=7", overwrite=True)
+    target, back = tmp_path / "new.keras", tmp_path / "back.keras"
+    loss = read(target).config["compile_config"]["loss"]
+    assert loss["config"]["words"] == [7, *numbers]
+    kp.surgery.apply_plan(report.plan.inverse(), target, back)
+    assert read(back).config == read(source).config
+
+
 def test_words_of_a_loss_follow(tmp_path: Path) -> None:
     source = _saved(1, tmp_path, loss=Named(WORDS))
     with pytest.raises(AmbiguousVocabularyError, match="Add --also named::words"):
@@ -118,6 +131,7 @@ def test_words_of_a_loss_follow(tmp_path: Path) -> None:
     ("listed", "flag"),
     [
         (WORDS[1:], "decoder::itos"),  # A word that is missing may be any.
+        ({word: id_ for id_, word in enumerate(WORDS[:-1])}, "decoder::itos"),
         ({"b": 0.5, **dict.fromkeys(WORDS[1:], 1)}, "decoder::itos=0.5"),
         (WORDS, "decoder::itos:id"),
     ],
@@ -163,11 +177,55 @@ def test_an_entry_for_each_id_moves_and_grows(
     assert _listed(target) == form([old[0], old[3]])
 
 
-@pytest.mark.parametrize("said", ["", "=verb", "=NaN", "=null", "=true"])
-def test_an_entry_of_another_kind_is_refused(said: str, tmp_path: Path) -> None:
-    source = _saved([0.25] * SIZE, tmp_path)
-    with pytest.raises(SurgeryError, match=r"as 0.25. Expected: one like it"):
+@pytest.mark.parametrize(
+    ("old", "said"),
+    [
+        *((0.25, said) for said in ("", "=verb", "=NaN", "=1e999", "=null", "=true")),
+        (0.25, f"={'9' * 400}"),
+        (0.25, f"={'[' * 100_000}"),
+        ([1, 2], "=[1, 2, 3]"),
+        ("noun", '="\\ud800"'),
+        ({"a": 1}, "={}"),
+    ],
+)
+def test_an_entry_of_another_kind_is_refused(
+    old: Any, said: str, tmp_path: Path
+) -> None:
+    source = _saved([old] * SIZE, tmp_path)
+    with pytest.raises(SurgeryError, match=r"has an entry for each .*: one like it"):
         grow(source, rows=1, also=f"decoder::itos{said}")
+
+
+@pytest.mark.parametrize("more", ["itos", "itos[3]:id", "config.layers[2].config.itos"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_list_is_named_once(more: str, first: bool, tmp_path: Path) -> None:
+    flags = ["decoder::itos=5", f"decoder::{more}"]
+    with pytest.raises(SurgeryError, match="both say something of"):
+        grow(_saved([3] * SIZE, tmp_path), rows=1, also=flags if first else flags[::-1])
+
+
+def test_an_entry_belongs_to_a_list(tmp_path: Path) -> None:
+    source = _saved(SIZE, tmp_path)
+    with pytest.raises(SurgeryError, match="and no list. Expected: decoder::itos al"):
+        grow(source, rows=1, also="decoder::itos=5")
+
+
+def test_a_trim_of_entries_is_undone(tmp_path: Path) -> None:
+    listed = [n % 5 for n in range(SIZE)]
+    source, small = _saved(listed, tmp_path), tmp_path / "small.keras"
+    flag = "decoder::itos"
+    plan = kp.surgery.trim(source, small, keep=[0, 3, 9], also=flag).plan
+    undo = kp.surgery.Plan.from_json(plan.inverse().to_json())
+    kp.surgery.trim(
+        source, again := tmp_path / "again.keras", keep=[0, 3, 9], also=flag
+    )
+    kp.surgery.apply_plan(undo, again, tmp_path / "back.keras")
+    assert _listed(tmp_path / "back.keras") == listed
+    kp.surgery.trim(
+        source, other := tmp_path / "other.keras", keep=[1, 3, 9], also=flag
+    )
+    with pytest.raises(SurgeryError, match="itos"):
+        kp.surgery.apply_plan(undo, other, tmp_path / "wrong.keras")
 
 
 @keras.saving.register_keras_serializable("tests.said")

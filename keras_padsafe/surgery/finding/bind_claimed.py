@@ -1,7 +1,7 @@
 """Adds what the user vouches for."""
 
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, permutations
 from typing import Any
 
 from keras_padsafe.archive import StoredArray
@@ -70,6 +70,12 @@ def bind_claimed(model: ModelFile, drafts: list[Draft]) -> None:
 def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
     """Adds numbers and words that no array follows to the vocabularies they fit."""
     said = [(c, *at) for c in model.claims.numbers for at in c.places(model.root)]
+    for (claim, place, _), (other, its, _) in permutations(said, 2):
+        if claim.text != other.text and place[: len(its)] == its:
+            raise SurgeryError(
+                f"{model.archive.path}: also: {claim.text!r} and {other.text!r} both "
+                f"say something of {config_key(its)}. Expected: one of them."
+            )
     for claim, place, count in said:
         if isinstance(count, list | dict):
             _add_said_list(model, drafts, claim, place, count)
@@ -112,8 +118,7 @@ def _add_said_list(
             fits, holder = True, next(model.around(place))
             site = words_site(holder, place, first, listed.words, reason)
             if all(one.config_path != place for one in draft.words):
-                counts = site.end == draft.size
-                draft.words.append(replace(site, is_counted=counts))
+                draft.words.append(replace(site, is_counted=True))
         elif has_entries(value, draft.size):
             fits = True
             draft.add_config(

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
@@ -201,13 +200,6 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
                 f"weights file. Layers with arrays: {', '.join(names)}."
             )
     places = {one.text: f"{one.place}::{one.key}" for one in claims.numbers}
-    doubled = [place for place, n in Counter(places.values()).items() if n > 1]
-    if doubled:
-        raise SurgeryError(
-            f"{archive.path}: also: several say something of {doubled[0]!r}: "
-            f"{', '.join(t for t, place in places.items() if place == doubled[0])}. "
-            "Expected: one."
-        )
     for text, place in (places | {one.text: one.place for one in claims.also}).items():
         if place in claims.leave:
             raise SurgeryError(

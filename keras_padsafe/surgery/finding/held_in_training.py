@@ -76,14 +76,20 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             draft.no_spare += moved
         known = {site.path for site in draft.config}
         known |= {site.config_path for site in draft.words if site.config_path}
-        draft.may_be_ids += [one for one in may_be_ids if one.place not in known]
+        lists = known | {p for n in draft.near_sizes for _, _, p in held.get(n, ())}
+        draft.may_be_ids += [
+            one
+            for one in may_be_ids
+            if lists.isdisjoint(one.place[:end] for end in range(len(one.place) + 1))
+        ]
         # A number of the user's own may count anything.
         far = {*near(draft.size)} - {*near(draft.size, most=1), *draft.counted}
         draft.unexplained += [
             _doubt(one, value, place, draft)
             for size in draft.near_sizes
             for one, value, place in held.get(size, ())
-            if place not in known and (one.is_stock or size not in far)
+            if known.isdisjoint(place[:end] for end in range(len(place) + 1))
+            if one.is_stock or size not in far
         ]
 
 

@@ -13,6 +13,7 @@ from keras_padsafe.facts.spare_words import spare_word
 from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.saved_model.row_map import NEW, RowMap
+from keras_padsafe.saved_model.word_lists import entries_at
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import (
     NO_ENTRY,
@@ -23,6 +24,7 @@ from keras_padsafe.surgery.finding.sites import (
     WordsSite,
 )
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
+from keras_padsafe.surgery.finding.words import unwritable
 from keras_padsafe.surgery.planning.changes import (
     ArrayChange,
     Change,
@@ -44,6 +46,7 @@ from keras_padsafe.surgery.planning.new_rows import NewRows, read_new_rows
 from keras_padsafe.surgery.planning.notes import notes_on
 from keras_padsafe.surgery.planning.plan import Plan
 
+_LARGEST = 1 << 63
 _ENCODING = "encoding kernel"
 _WHOLE_TABLE = "held a whole table of the old shape; the saved weights take its place"
 
@@ -207,7 +210,7 @@ def config_change(
         case "first":
             new = _new_count(site, row_map)
         case "entries":
-            new = _new_entries(site, row_map)
+            new = _new_entries(site, change)
         case "whole" if change.words:
             new = [*(new or site.default), *change.words]
         case "cut" if cut := [w for w in change.words if site.default.why_lost(w)]:
@@ -231,13 +234,15 @@ def _new_id(site: ConfigSite, row_map: RowMap) -> int:
     return int(places[0])
 
 
-def _new_entries(site: ConfigSite, row_map: RowMap) -> Any:
-    """The entries of the new ids, as a list or by their ids."""
-    by_id, entry = isinstance(site.value, dict), site.default
-    old = [site.value[str(id_) if by_id else id_] for id_ in range(row_map.old_size)]
-    kinds = {float if type(one) is int else type(one) for one in old}
-    kind = float if type(entry) is int else type(entry)
-    if row_map.new_count and kind not in kinds:
+def _new_entries(site: ConfigSite, change: Change) -> Any:
+    """The entries of the new ids, as a list or by their ids.
+
+    Those that another plan took away are in the one that undoes it.
+    """
+    row_map, entry = change.row_map, site.default
+    old = entries_at(site.value, range(row_map.old_size))
+    is_there = change.undoes and entry is NO_ENTRY
+    if row_map.new_count and not is_there and _kind(entry) not in map(_kind, old):
         received = "none" if entry is NO_ENTRY else shortly(entry)
         raise SurgeryError(
             f"{config_key(site.path)} has an entry for each id, as {shortly(old[0])}. "
@@ -245,7 +250,20 @@ def _new_entries(site: ConfigSite, row_map: RowMap) -> Any:
             f"NAME::KEY=ENTRY); received {received}."
         )
     new = [entry if id_ == NEW else old[id_] for id_ in row_map.ids.tolist()]
+    by_id = isinstance(site.value, dict)
     return {str(id_): one for id_, one in enumerate(new)} if by_id else new
+
+
+def _kind(entry: Any) -> Any:
+    """What two entries have in common that can stand for each other."""
+    if type(entry) in (int, float):
+        return "a number" if abs(entry) < _LARGEST else "beyond all numbers"
+    if isinstance(entry, list):
+        return tuple(map(_kind, entry))
+    if isinstance(entry, dict):
+        return frozenset((key, _kind(one)) for key, one in entry.items())
+    is_word = isinstance(entry, str) and unwritable(entry) is None
+    return "a word" if is_word else type(entry)
 
 
 def _new_count(site: ConfigSite, row_map: RowMap) -> int:
