@@ -23,7 +23,8 @@ _SETTLING = (
         metavar="LAYER:AXIS[:KEY[:IDS]]",
         help="Also change this axis of a layer, which runs over the ids, and the "
         "configuration key that counts them; IDS, as 0,1, have no entry there. Or "
-        "NAME::KEY, a number or words alone; NAME::KEY:id, an id. Repeatable.",
+        "NAME::KEY, a number or words alone; NAME::KEY:id, an id; NAME::KEY=ENTRY, a "
+        "list with an entry for each id, and that of new ones. Repeatable.",
     ),
     click.option(
         "--leave",

@@ -206,7 +206,7 @@ def test_a_list_is_named_once(more: str, first: bool, tmp_path: Path) -> None:
 
 def test_an_entry_belongs_to_a_list(tmp_path: Path) -> None:
     source = _saved(SIZE, tmp_path)
-    with pytest.raises(SurgeryError, match="and no list. Expected: decoder::itos al"):
+    with pytest.raises(SurgeryError, match=r"and no list\. Expected: decoder::i"):
         grow(source, rows=1, also="decoder::itos=5")
 
 
@@ -226,6 +226,31 @@ def test_a_trim_of_entries_is_undone(tmp_path: Path) -> None:
     )
     with pytest.raises(SurgeryError, match="itos"):
         kp.surgery.apply_plan(undo, other, tmp_path / "wrong.keras")
+
+
+@keras.saving.register_keras_serializable("tests.said")
+class Counted(Configured):
+    """A table with a row for each number of a list."""
+
+    def __init__(self, counts: list[int], **options: Any) -> None:
+        super().__init__({"counts": counts}, **options)
+        self.table = layers.Embedding(len(counts), DIM)
+
+    def build(self, shape: Any) -> None:
+        self.table.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.table(x)
+
+
+def test_numbers_that_a_table_has_rows_for_are_no_words_once_it_is_said(
+    tmp_path: Path,
+) -> None:
+    counts, x = [*range(SIZE, 0, -1)], ids()
+    keras.Model(x, Counted(counts, name="own")(x)).save(tmp_path / "old.keras")
+    grow(tmp_path / "old.keras", rows=2, also="own::counts=3")
+    config = read(tmp_path / "new.keras").config["config"]["layers"][1]["config"]
+    assert config["counts"] == [*counts, 3, 3]
 
 
 @keras.saving.register_keras_serializable("tests.said")

@@ -120,10 +120,10 @@ def _add_said_list(
             if all(one.config_path != place for one in draft.words):
                 draft.words.append(replace(site, is_counted=True))
         elif has_entries(value, draft.size):
+            site = ConfigSite(place, value, "entries", reason, default=claim.entry)
             fits = True
-            draft.add_config(
-                [ConfigSite(place, value, "entries", reason, default=claim.entry)]
-            )
+            draft.add_config([site])
+            draft.words = [one for one in draft.words if one.config_path != place]
     if drafts and not fits:
         sizes = ", ".join(str(size) for size in sorted({d.size for d in drafts}))
         raise SurgeryError(
