@@ -90,8 +90,9 @@ def find_reach(
     structure = model_inputs(model)
     failures: list[ModelFailed] = []
     given = keras.tree.flatten(structure)
-    many, few = (max(min(ids, _MOST), _FEW), _MOST), (_FEW, _FEW)
-    attempts = [_attempts(given, (many, few))]
+    count = max(min(ids, _MOST), _FEW)
+    many, own, few = (count, _MOST), (count, count), (_FEW, _FEW)
+    attempts = [_attempts(given, (many, own, few))]
     attempts += [((one, many) for one in _emptied(given))] if may_lack else []
     for inputs, codes in itertools.chain(*attempts):
         try:

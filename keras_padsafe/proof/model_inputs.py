@@ -66,16 +66,16 @@ def model_inputs(model: Any) -> Any:
     if isinstance(shapes := config.get("shapes_dict"), dict):
         # Arguments of `call`, each `NAME_shape`: only one can be given as it is.
         config = {"input_shape": next(iter(shapes.values()), None)}
-    if config.get("input_shape") is None:
+    return _of_shapes("inputs", config.get("input_shape"))
+
+
+def _of_shapes(name: str, shape: Any) -> Any:
+    if not shape:
         raise ModelFailed(
             "the model does not say which inputs it takes, as Keras does not know with "
             "which shapes it was built. Build it by a call on a batch, or by "
             "`build(input_shape)`, and save it again."
         )
-    return _of_shapes("inputs", config["input_shape"])
-
-
-def _of_shapes(name: str, shape: Any) -> Any:
     if isinstance(shape, dict):
         return {key: _of_shapes(key, inner) for key, inner in shape.items()}
     if all(dim is None or isinstance(dim, int) for dim in shape):

@@ -51,12 +51,14 @@ def prove_outputs(
     reload: Callable[[], Any],
     leave: Collection[str] = (),
     named: Collection[str] = (),
+    alike: Callable[[], Any] | None = None,
 ) -> Iterator[Check]:
     """Compares what two loaded models compute.
 
     The weights of `after` are not what they were afterwards. `reload` loads the model
-    before once more. Layers of `leave` need not know new ids, as the user can say of
-    those that are `named`.
+    before once more; `alike` the model after, with lists that have one and the same
+    entry for each id, if it has grown any. Layers of `leave` need not know new ids, as
+    the user can say of those that are `named`.
     """
     try:
         pair, sampler = pair_models(before, after, change)
@@ -76,7 +78,8 @@ def prove_outputs(
         yield found if is_known else replace(found, status="skipped")
         try:
             size = change.row_map.size
-            yield prove_uses(after, change.axes, size, sampler, leave, named)
+            model = alike() if alike else after
+            yield prove_uses(model, change.axes, size, sampler, leave, named)
         except ModelFailed as error:
             yield Check(USES, "skipped", str(error))
 

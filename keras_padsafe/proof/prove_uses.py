@@ -66,10 +66,10 @@ def prove_uses(
         who = "code of the model's own" + (f", seen in {who}," if name else "")
         remedy = "pass proof=False (--no-proof)"
     detail = (
-        f"{who} also reads the ids, and did not grow. For {unlike} new ids its output "
-        f"is that of at most one of the {count} old ids that were tried; where only "
-        "what has grown is read, it is that of several. If it need not know new ids, "
-        f"{remedy}"
+        f"{who} also tells ids apart by something beside the arrays that have grown. "
+        f"For {unlike} new ids its output is that of at most one of the {count} old "
+        "ids that were tried; where only those arrays are read, it is that of several. "
+        f"If it need not know new ids, {remedy}"
     )
     return Check(NAME, "skipped", detail)
 

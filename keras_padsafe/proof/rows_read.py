@@ -71,12 +71,26 @@ def moved_beyond(pair: Pair, sampler: Sampler) -> str | None:
             before, after = (_seen(pair, side, batch) for side in range(2))
         except ModelFailed:  # They go straight into something that is not watched.
             continue
-        for number in range(len(pair.old)):
+        for number in _reached(pair, before):
             others = [watch.seen(number) for watch in within]
             both = before.seen(number), after.seen(number)
             if detail := _moved(pair, number, *both, others):
                 return detail
     return None
+
+
+def _reached(pair: Pair, watch: Watch) -> list[int]:
+    """The doors to look at: of ids that a table of theirs has no row for, those alone.
+
+    What a model makes of such ids elsewhere means nothing.
+    """
+    doors = range(len(pair.old))
+    own = [n for n in doors if pair.is_changed(n) and pair.old[n].kind == "ids"]
+    entered = [(pair.old[n].size, watch.seen(n)) for n in own]
+    is_lost = any(
+        ids is not None and ((ids < 0) | (ids >= size)).any() for size, ids in entered
+    )
+    return own if is_lost else [*doors]
 
 
 def _seen(pair: Pair, side: int, batch: Any) -> Watch:

@@ -1,6 +1,6 @@
 """Places of config.json."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 ConfigPath = tuple[str | int, ...]
@@ -48,6 +48,11 @@ def places_of(key: str, value: Any, path: ConfigPath = ()) -> Iterator[ConfigPat
         rest = key.removeprefix(written)
         if rest != key and (not rest or rest[0] in ".["):
             yield from places_of(rest.removeprefix("."), inner, (*path, step))
+
+
+def lies_in(place: ConfigPath, places: Collection[ConfigPath]) -> bool:
+    """Whether it is one of some places, or within one."""
+    return any(place[:end] in places for end in range(len(place) + 1))
 
 
 def config_key(path: ConfigPath) -> str:

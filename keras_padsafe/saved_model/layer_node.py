@@ -89,9 +89,8 @@ class LayerNode:
         The whole model has none: its name would name all that it holds.
         """
         around = [node.name for node in self.outwards() if node.parent is not None]
-        return list(
-            dict.fromkeys([*around[:1], *filter(None, ["/".join(around[::-1])])])
-        )
+        whole = "/".join(reversed(around))
+        return list(dict.fromkeys([self.name, whole])) if around else []
 
     @property
     def has_weights(self) -> bool:

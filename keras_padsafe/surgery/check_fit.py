@@ -7,7 +7,7 @@ from typing import Any
 from keras_padsafe.archive import Archive
 from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
-from keras_padsafe.saved_model.word_lists import entries_at, has_entries
+from keras_padsafe.saved_model.word_lists import has_entries
 from keras_padsafe.surgery.finding.inventory import read_inventory
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.finding.words import check_new_words
@@ -142,13 +142,11 @@ def _check_config(
     ]
     _expect_same(archive, *changes)
     given = {one.path: one.new for one in plan.config}
-    (new, old), size = change.row_map.kept, change.row_map.size
     for site in vocabulary.config:
-        if site.follows == "entries":
-            entries, key = given.get(site.path, site.value), config_key(site.path)
-            is_whole = has_entries(entries, size)
-            received = {key: is_whole and entries_at(entries, new.tolist())}
-            _expect_same(archive, {key: entries_at(site.value, old.tolist())}, received)
+        entries = given.get(site.path, site.value)
+        if site.follows == "entries" and not has_entries(entries, plan.new_size):
+            place, due = config_key(site.path), "an entry for each id"
+            raise unfit(archive, place, f"{entries!r:.200}", due, "needs")
 
 
 def _free_places(vocabulary: Vocabulary, change: Change) -> set[ConfigPath]:

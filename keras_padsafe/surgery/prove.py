@@ -1,13 +1,18 @@
 """Proves what a plan did to a file, before anyone relies on it."""
 
+import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from keras_padsafe.archive import Archive, open_archive
+from keras_padsafe.archive import Archive, open_archive, write_archive
 from keras_padsafe.proof.certificate import Certificate, Check
 from keras_padsafe.proof.id_change import IdChange
+from keras_padsafe.saved_model.config_path import value_at
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
+from keras_padsafe.saved_model.word_lists import entries_at, has_entries
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.transfer.compare_files import compare_files
 
@@ -49,6 +54,7 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
         lambda: load_model(source.path)[0],
         leave=plan.leave,
         named={node.name for node in read_layer_tree(source).walk() if node.parent},
+        alike=_alike(plan, target),
     )
     yield from prove_tokenizers(
         (before.model, source.path),
@@ -57,6 +63,26 @@ def _run(plan: Plan, source: Archive, target: Archive) -> Iterator[Check]:
         plan.tokens,
         change,
     )
+
+
+def _alike(plan: Plan, target: Archive) -> Callable[[], Any] | None:
+    """Loads the new model with the same entry for each id in every list that grew."""
+    lists = [one for one in plan.config if has_entries(one.new, plan.new_size)]
+
+    def load() -> Any:
+        from keras_padsafe.proof.load_models import load_model
+
+        config = copy.deepcopy(target.config)
+        for change in lists:
+            entries, (entry,) = change.new, entries_at(change.new, [0])
+            is_list = isinstance(entries, list)
+            same = [entry] * len(entries) if is_list else dict.fromkeys(entries, entry)
+            value_at(config, change.path[:-1])[change.path[-1]] = same
+        with TemporaryDirectory() as folder:
+            write_archive(path := Path(folder) / "alike.keras", target, config=config)
+            return load_model(path)[0]
+
+    return load if lists else None
 
 
 def id_change(plan: Plan) -> IdChange:

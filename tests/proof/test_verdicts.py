@@ -294,7 +294,7 @@ def test_two_lookups_eat_the_same_words(other: Any, tmp_path: Path) -> None:
     keras.Model(x, [first, second]).save(source)
     for vocabulary, left in (("first", "second"), ("second", "first")):
         asked: dict[str, Any] = {"tokens": ["eel", "fox"], "vocabulary": vocabulary}
-        message = f"layer '{left}' also reads the ids, and did not grow"
+        message = f"layer '{left}' also tells ids apart by something beside"
         with pytest.raises(kp.errors.NotProvedError, match=message):
             kp.surgery.grow(source, target, proof=True, **asked)
         report = kp.surgery.grow(source, target, proof=True, leave=[left], **asked)

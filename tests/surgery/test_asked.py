@@ -391,13 +391,15 @@ class Ending(Configured):
     def __init__(self, own: dict[str, Any], **options: Any) -> None:
         super().__init__(own, **options)
         last = own["ids"]["end"] if "ids" in own else own["end"]
+        if own.get("heads", 6) != 6:
+            raise ValueError("6 heads, or none")
         self.table = layers.Embedding(last + 1, DIM)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Ending":
         own = {
             key: config.pop(key)
-            for key in ("ids", "end", "begin", "few")
+            for key in ("ids", "end", "begin", "few", "heads", "seed")
             if key in config
         }
         return cls(own, **config)
@@ -424,6 +426,11 @@ def test_numbers_that_may_name_ids_do_not_move_unasked(tmp_path: Path) -> None:
     flags = re.findall(r"--also (\S+)", str(asked.value))
     assert flags == ["own::begin:id", "own::few[1]:id"]
     kp.surgery.plan(source, rows=1, at=5, leave=["own::begin", "own::few"])
+    heads = Ending({"end": SIZE - 1, "few": [5], "heads": 6, "seed": 7}, name="own")
+    other = saved(heads, tmp_path / "heads.keras")
+    with pytest.raises(AmbiguousVocabularyError, match="may name them") as asked:
+        kp.surgery.plan(other, rows=1, at=0)  # It takes no more heads.
+    assert re.findall(r"--also (\S+)", str(asked.value)) == ["own::few[0]:id"]
     plan = kp.surgery.plan(source, rows=1, at=5, also=flags)
     moved = {c.path[-1]: c.new for c in plan.config if c.path[-1] in ("begin", 1)}
     assert moved == {"begin": 6, 1: 7}

@@ -311,9 +311,10 @@ class Shapeless(keras.Model):
         return {**super().get_config(), "ids": self.ids}
 
 
-def test_a_model_that_was_built_on_no_shape_grows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [None, (), {"a": None}, [None, (2, 3)]])
+def test_a_model_that_was_built_on_no_shape_grows(shape: Any, tmp_path: Path) -> None:
     model, source = Shapeless(SIZE), tmp_path / "old.keras"
-    model.build(None)
+    model.build(shape)
     model.save(source)
     with pytest.raises(NotProvedError, match="does not say which inputs it takes"):
         grow(source, rows=ADDED)

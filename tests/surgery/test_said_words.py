@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 import keras_padsafe as kp
-from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
+from keras_padsafe.errors import (
+    AmbiguousVocabularyError,
+    NotProvedError,
+    SurgeryError,
+)
 
 from .reference import only_once
 from .saved import read
@@ -204,6 +209,33 @@ def test_a_list_is_named_once(more: str, first: bool, tmp_path: Path) -> None:
         grow(_saved([3] * SIZE, tmp_path), rows=1, also=flags if first else flags[::-1])
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_an_array_that_a_class_holds_is_asked_about(
+    training: bool, tmp_path: Path
+) -> None:
+    array: Any = np.arange(SIZE, dtype="float32")
+    compiled = {"loss": Named(array)} if training else {}
+    source = _saved("" if training else array, tmp_path, **compiled)
+    flag = "named::words" if training else "decoder::itos"
+    with pytest.raises(AmbiguousVocabularyError, match="an entry for each") as asked:
+        grow(source, rows=1)
+    assert f"Add --leave {flag} " in str(asked.value)
+    assert "--also" not in str(asked.value)
+    kp.surgery.plan(source, rows=1, leave=flag)
+
+
+def test_numbers_that_move_with_their_ids_are_told(tmp_path: Path) -> None:
+    source, said = _saved([*range(SIZE)], tmp_path), "decoder::itos=0"
+    moved = kp.surgery.plan(source, rows=1, at=0, also=said)
+    assert any("If they are ids themselves" in note for note in moved.notes)
+    assert not kp.surgery.plan(source, rows=1, also=said).notes
+
+
+def test_a_long_list_in_a_loss_is_no_list_of_ids(tmp_path: Path) -> None:
+    source = _saved("", tmp_path, loss=Named([3] * 20_000))
+    kp.surgery.plan(source, rows=1, at=0, leave="named::words")
+
+
 def test_an_entry_belongs_to_a_list(tmp_path: Path) -> None:
     source = _saved(SIZE, tmp_path)
     with pytest.raises(SurgeryError, match=r"and no list\. Expected: decoder::i"):
@@ -224,8 +256,37 @@ def test_a_trim_of_entries_is_undone(tmp_path: Path) -> None:
     kp.surgery.trim(
         source, other := tmp_path / "other.keras", keep=[1, 3, 9], also=flag
     )
-    with pytest.raises(SurgeryError, match="itos"):
+    with pytest.raises(SurgeryError, match=r"itos"):
         kp.surgery.apply_plan(undo, other, tmp_path / "wrong.keras")
+
+
+@keras.saving.register_keras_serializable("tests.said")
+class Kinds(Configured):
+    """The kind of each id has a vector."""
+
+    def __init__(self, kinds: list[int], **options: Any) -> None:
+        super().__init__({"kinds": kinds}, **options)
+        self.table = layers.Embedding(3, DIM)
+
+    def build(self, shape: Any) -> None:
+        self.table.build(shape)
+
+    def call(self, x: Any) -> Any:
+        kinds = keras.ops.convert_to_tensor(self.own["kinds"])
+        return self.table(keras.ops.take(kinds, x))
+
+
+def test_a_list_that_ids_pick_from_is_proved(tmp_path: Path) -> None:
+    kinds, x = [n % 3 for n in range(SIZE)], ids()
+    both = layers.Concatenate()([table(SIZE)(x), Kinds(kinds, name="kind")(x)])
+    keras.Model(x, both).save(tmp_path / "old.keras")
+    flags: dict[str, Any] = {"vocabulary": "words", "overwrite": True}
+    report = grow(tmp_path / "old.keras", rows=2, also="kind::kinds=1", **flags)
+    assert report.certificate is not None
+    assert report.certificate.passed
+    with pytest.raises(NotProvedError) as caught:
+        grow(tmp_path / "old.keras", rows=2, leave="kind::kinds", **flags)
+    assert caught.value.certificate.verdict != "proved"
 
 
 @keras.saving.register_keras_serializable("tests.said")

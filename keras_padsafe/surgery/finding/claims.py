@@ -89,8 +89,8 @@ class Claims:
 
     Attributes:
         also: Arrays that belong to the vocabulary.
-        numbers: Numbers that do.
-        leave: Layers, groups, arrays or numbers that do not.
+        numbers: Numbers and lists that do.
+        leave: Layers, groups, arrays, numbers or lists that do not.
     """
 
     also: tuple[Also, ...] = ()
@@ -111,14 +111,10 @@ class Claims:
         around = (n for n in layer.outwards() if n is layer or n.parent is not None)
         return any(self.leaves_table(node, path) for node in around)
 
-    def leaves_number(self, place: ConfigPath, root: LayerNode) -> bool:
-        """Whether the user said to leave alone this number or list of config.json.
-
-        Or the list, or dictionary, that it lies in.
-        """
-        said = filter(None, map(_read_number, self.leave))
-        found = (at for one in said for at, _ in one.places(root))
-        return any(place[: len(at)] == at for at in found)
+    def left(self, root: LayerNode) -> set[ConfigPath]:
+        """The numbers and lists of config.json that the user said to leave alone."""
+        said = filter(None, map(_read_left, self.leave))
+        return {place for one in said for place, _ in one.places(root)}
 
     def leaves_table(
         self, layer: LayerNode, path: str, *, is_inside: bool = False
@@ -186,10 +182,10 @@ def check_claims(claims: Claims, root: LayerNode, archive: Archive) -> None:
     """Refuses a claim on a layer, an array or a number that the model does not have."""
     trained = {one.name for one in training_objects(root)}
     numbers = [("also", number) for number in claims.numbers]
-    numbers += [("leave", one) for text in claims.leave if (one := _read_number(text))]
+    numbers += [("leave", one) for text in claims.leave if (one := _read_left(text))]
     said = [("also", claim.place) for claim in claims.also]
     said += [(argument, number.place) for argument, number in numbers]
-    said += [("leave", place) for place in claims.leave if not _read_number(place)]
+    said += [("leave", place) for place in claims.leave if not _read_left(place)]
     for argument, place in said:
         named = place in trained or _named_arrays(place, root)
         if not named and all(layer.name != place for layer in root.walk()):
@@ -301,14 +297,21 @@ def _read_also(text: str) -> Also | AlsoNumber:
 
 
 def _read_number(text: str) -> AlsoNumber | None:
-    place, _, rest = text.partition("::")
-    rest, equals, entry = rest.partition("=")
+    text_of, equals, entry = text.partition("=")
+    place, _, rest = text_of.partition("::")
     key, colon, what = rest.partition(":")
     is_one = place and key and ":" not in place and what == ("id" if colon else "")
     if not is_one or (colon and equals):
         return None
     value = _read_entry(entry) if equals else NO_ENTRY
     return AlsoNumber(text, place, key, bool(colon), value)
+
+
+def _read_left(text: str) -> AlsoNumber | None:
+    """A number or list that is left alone; what it holds does not matter."""
+    place, _, key = text.partition("::")
+    is_one = place and key and ":" not in place
+    return AlsoNumber(text, place, key) if is_one else None
 
 
 def _read_entry(text: str) -> Any:

@@ -11,11 +11,11 @@ from keras_padsafe.surgery.finding.asking import Asking
 
 _NEAR, _VERY_NEAR = 16, 3
 _MOST = 100  # Each trial builds the model.
-# Records of what was built, and what says how a model was trained.
+# Records of what was built, what says how a model was trained, and seeds.
 _NO_COUNTS = frozenset(
     """
     batch_shape build_input_shape inbound_nodes input_layers
-    output_layers compile_config shared_object_id dtype
+    output_layers compile_config shared_object_id dtype seed
     """.split()
 )
 

@@ -198,8 +198,7 @@ def _reason(
     if layer.is_stock and layer.name not in vocabulary.layers:
         head = head_of(layer)
         if head is not None and head.size == vocabulary.size:
-            claim = f"{layer.name}:{head.arrays[0].axis}"
-            return f"taken for hidden units; --also {claim} if they score the ids"
+            return "taken for hidden units, and not for scores of the ids"
         return f"class {layer.key.replace('>', '.')}: not a number of ids"
     if model.asking is not None and array.path not in model.asking.unlike:
         keys = ", ".join(config_key(place) for place in vocabulary.numbers)

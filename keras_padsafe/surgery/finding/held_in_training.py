@@ -13,6 +13,7 @@ from keras_padsafe.saved_model.config_path import (
     ConfigPath,
     config_key,
     is_object,
+    lies_in,
     walk_values,
 )
 from keras_padsafe.saved_model.graph import reached
@@ -33,7 +34,7 @@ from keras_padsafe.surgery.finding.training_objects import (
     training_objects,
 )
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import Draft, MayBeId
+from keras_padsafe.surgery.finding.vocabulary import FEW, Draft, MayBeId
 
 
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
@@ -50,7 +51,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             for call in reached([output], passed_on)
         )
     }
-    may_be_ids: list[MayBeId] = []
+    may_be_ids, long = list[MayBeId](), set[ConfigPath]()
     for one in training_objects(model.root):
         if one.name in model.claims.leave:
             continue
@@ -59,17 +60,20 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         own = walk_values(one.config, base, lambda value: not is_object(value))
         for place, given in own:
             value = held_value(given) or given
-            if model.claims.leaves_number(place, model.root):
+            if isinstance(given, list) and len(given) > FEW:
+                long.add(place)
+            if model.leaves_number(place):
                 continue
             names_id = not NAME_IDS.isdisjoint(place) and not of_output
-            if is_count(value) and (names_id or not one.is_stock):
+            may_be = is_count(value) and not lies_in(place, long)
+            if may_be and (names_id or not one.is_stock):
                 may_be_ids.append(MayBeId(_flag(one, place), place, value))
             size = None if place == base else _size(one, place, value, of_output)
             if size is None:
                 continue
             if one.holder is not None and model.claims.leaves(one.holder):
                 continue
-            held.setdefault(size, []).append((one, value, place))
+            held.setdefault(size, []).append((one, given, place))
     moved = list(_moved_by_optimizer(model))
     for draft in drafts:
         if any(site.role == "head bias" for site in draft.arrays):
@@ -77,18 +81,14 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         known = {site.path for site in draft.config}
         known |= {site.config_path for site in draft.words if site.config_path}
         lists = known | {p for n in draft.near_sizes for _, _, p in held.get(n, ())}
-        draft.may_be_ids += [
-            one
-            for one in may_be_ids
-            if lists.isdisjoint(one.place[:end] for end in range(len(one.place) + 1))
-        ]
+        draft.may_be_ids += [one for one in may_be_ids if not lies_in(one.place, lists)]
         # A number of the user's own may count anything.
         far = {*near(draft.size)} - {*near(draft.size, most=1), *draft.counted}
         draft.unexplained += [
             _doubt(one, value, place, draft)
             for size in draft.near_sizes
             for one, value, place in held.get(size, ())
-            if known.isdisjoint(place[:end] for end in range(len(place) + 1))
+            if not lies_in(place, known)
             if one.is_stock or size not in far
         ]
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Inventory:
         leave: What the user said does not.
         ask: Whether Keras was to be asked in any case.
         state: The state of the file, by which it is known again.
+        asking: Keras, asked about the file, if it was.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class Inventory:
     leave: tuple[str, ...] = ()
     ask: bool = False
     state: FileState = ()
+    asking: Asking | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The inventory as plain data, the document behind the table."""
@@ -151,6 +153,7 @@ def _inventory(
         leave=model.claims.leave,
         ask=ask,
         state=archive.state,
+        asking=model.asking,
     )
 
 

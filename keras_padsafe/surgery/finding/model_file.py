@@ -7,7 +7,7 @@ from functools import cached_property
 
 from keras_padsafe.archive import Archive, StoredArray
 from keras_padsafe.facts.operations import LOOKUPS
-from keras_padsafe.saved_model.config_path import ConfigPath
+from keras_padsafe.saved_model.config_path import ConfigPath, lies_in
 from keras_padsafe.saved_model.graph import Graph
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.surgery.finding.asking import Asking
@@ -51,6 +51,14 @@ class ModelFile:
     def said(self) -> dict[tuple[str, int], Also]:
         """What the user said of each axis of an array, by path and axis."""
         return {(a.path, c.axis): c for _, a, claims in self.claimed for c in claims}
+
+    @cached_property
+    def _left(self) -> set[ConfigPath]:
+        return self.claims.left(self.root)
+
+    def leaves_number(self, place: ConfigPath) -> bool:
+        """Whether the user said to leave alone a number or list, or what it lies in."""
+        return lies_in(place, self._left)
 
     @cached_property
     def lookup_names(self) -> Counter[str]:

@@ -10,11 +10,13 @@ from keras_padsafe.saved_model.config_path import (
     ConfigPath,
     config_key,
     is_object,
+    value_at,
     walk_values,
 )
 from keras_padsafe.saved_model.graph import reached
 from keras_padsafe.saved_model.layer_node import LayerNode
 from keras_padsafe.saved_model.malformed import is_count
+from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.saved_model.word_lists import words_in
 from keras_padsafe.surgery.finding.counting_numbers import is_count_key
 from keras_padsafe.surgery.finding.doubt import (
@@ -31,10 +33,9 @@ from keras_padsafe.surgery.finding.id_sources import fed
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.training_objects import training_objects
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import Draft, MayBeId
+from keras_padsafe.surgery.finding.vocabulary import FEW, Draft, MayBeId
 
 _NEARLY = 4  # Beside the rows of words there are some for padding and unknown ones.
-_FEW = 16  # So many numbers are rather ids than the words of a model.
 _Values = Iterator[tuple[LayerNode, ConfigPath, Any]]
 
 
@@ -55,30 +56,22 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
             if isinstance(value, list | dict):
                 if _has_one_for_each(value, draft.size):
                     lists.add(place)
-                    if not model.claims.leaves_number(place, model.root):
+                    if not model.leaves_number(place):
                         what = f"holds {config_key(place)}, {OF_EACH}"
-                        remedy = settling_list(flag, value, draft.size)
+                        given = value_at(model.root.serialized, place)
+                        remedy = settling_list(flag, given, draft.size)
                         draft.unexplained.append(doubt_of(layer, what, remedy))
             elif is_count(value):
                 if value in near(draft.size):
                     doubtful[place] = layer, value
-                draft.may_be_ids += _id_at(model, draft, place, value, flag)
+                if value < draft.size and not model.leaves_number(place):
+                    draft.may_be_ids.append(MayBeId(flag, place, value))
         for layer, place, value in _before_tables(draft, known):
             if is_count(value) and value in near(draft.size, most=1):
                 doubtful[place] = layer, value
         for place, (layer, value) in doubtful.items():
             flag = _flag(layer, place, names)
             draft.unexplained += _asked(model, draft.size, layer, place, value, flag)
-
-
-def _id_at(
-    model: ModelFile, draft: Draft, place: ConfigPath, value: int, flag: str
-) -> list[MayBeId]:
-    """A number as one that may name an id, unless Keras shows that it counts."""
-    if value >= draft.size or model.claims.leaves_number(place, model.root):
-        return []
-    counts = model.asking is not None and model.asking.vary((place,)).shows
-    return [] if counts else [MayBeId(flag, place, value)]
 
 
 def _has_one_for_each(value: Any, size: int) -> bool:
@@ -105,7 +98,7 @@ def _asked(
     flag: str,
 ) -> Iterator[Doubt]:
     asking = model.asking
-    if asking is None or model.claims.leaves_number(place, model.root):
+    if asking is None or model.leaves_number(place):
         return
     found = asking.vary((place,))
     if found.shows:
@@ -142,12 +135,15 @@ def _values(
     value: Any, place: ConfigPath, known: Collection[ConfigPath]
 ) -> Iterator[tuple[ConfigPath, Any]]:
     """The values there, but for what is known, in a list of words, or in an object."""
-    if place in known or is_object(value) or not is_count_key(place[-1]):
+    if place in known or not is_count_key(place[-1]):
+        return
+    if is_object(value):
+        if (held := held_value(value)) is not None:
+            yield place, held
         return
     yield place, value
-    listed = words_in(value)
-    few = listed is None or len(listed.words) <= _FEW
-    if isinstance(value, dict | list) and few:
+    is_long = isinstance(value, list) or words_in(value) is not None
+    if isinstance(value, dict | list) and not (is_long and len(value) > FEW):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
             yield from _values(inner, (*place, key), known)

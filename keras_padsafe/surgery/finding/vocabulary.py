@@ -32,6 +32,10 @@ class LeftAlone:
     reason: str
 
 
+FEW = 16
+"""So many numbers in a list are rather data than ids, each known by its number."""
+
+
 @dataclass(frozen=True)
 class MayBeId:
     """A number that may name an id: nothing in the file follows it.
@@ -48,6 +52,15 @@ class MayBeId:
     flag: str
     place: ConfigPath
     id: int
+
+
+def counting(
+    config: Iterable[ConfigSite], words: Iterable[WordsSite]
+) -> list[ConfigPath]:
+    """The places that count ids, of what is bound to them."""
+    counted = [site.path for site in config if site.follows in ("table", "entries")]
+    listed = [site.config_path for site in words if site.is_counted]
+    return [*counted, *(path for path in listed if path is not None)]
 
 
 @dataclass(eq=False)
@@ -91,11 +104,8 @@ class Draft:
 
     @property
     def numbers(self) -> list[ConfigPath]:
-        """The places of config.json that count its ids; lists may, by their length."""
-        follows = ("table", "entries")
-        counted = [site.path for site in self.config if site.follows in follows]
-        listed = [site.config_path for site in self.words if site.is_counted]
-        return [*counted, *(path for path in listed if path is not None)]
+        """As of a `Vocabulary`."""
+        return counting(self.config, self.words)
 
     @property
     def counted(self) -> list[int]:
@@ -189,6 +199,11 @@ class Vocabulary:
     left_alone: tuple[LeftAlone, ...]
     may_be_ids: tuple[MayBeId, ...]
     notes: tuple[str, ...]
+
+    @property
+    def numbers(self) -> list[ConfigPath]:
+        """The places of config.json that count its ids; lists may, by their length."""
+        return counting(self.config, self.words)
 
     @property
     def has_head(self) -> bool:

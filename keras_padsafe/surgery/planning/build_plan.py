@@ -33,6 +33,7 @@ from keras_padsafe.surgery.planning.changes import (
 )
 from keras_padsafe.surgery.planning.check_change import (
     check_change,
+    check_named,
     check_settled,
     takes_mask_token,
 )
@@ -78,6 +79,7 @@ def build_plan(
     slots = vocabulary.slots if optimizer == "keep" else ()
     sites = [*vocabulary.arrays, *slots]
     check_change(vocabulary, change, sites)
+    check_named(inventory, vocabulary, change)
     config = [
         *(config_change(site, change, ends) for site in vocabulary.config),
         *(

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
-from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import ArraySite
@@ -20,7 +20,6 @@ def check_change(
     if problem:
         raise SurgeryError(f"pad: {problem}")
     _check_promised(vocabulary, change)
-    _check_named(vocabulary, change)
     if not change.unpads and not takes_mask_token(vocabulary, change):
         _check_fixed(vocabulary, change)
     _check_words_once(vocabulary, change)
@@ -134,14 +133,26 @@ def _check_promised(vocabulary: Vocabulary, change: Change) -> None:
         )
 
 
-def _check_named(vocabulary: Vocabulary, change: Change) -> None:
-    """Refuses to move an id that a number of config.json may name."""
-    row_map = change.row_map
+def check_named(inventory: Inventory, vocabulary: Vocabulary, change: Change) -> None:
+    """Refuses to move an id that a number of config.json may name.
+
+    It names none if Keras shows that something follows it, or cannot build the model
+    with a larger one, with more ids either.
+    """
+    row_map, asking = change.row_map, inventory.asking
+
+    def counts(place: ConfigPath) -> bool:
+        found = asking.vary((place,)) if asking else None
+        if asking and found and found.problem and vocabulary.numbers:
+            return asking.vary((*vocabulary.numbers, place)).problem is not None
+        return found is not None and found.shows
+
     moved = [
         one
         for one in vocabulary.may_be_ids
         if one.id < vocabulary.size  # A head may be the table itself.
         if one.id >= row_map.size or row_map.ids[one.id] != one.id
+        if one.place[0] == "compile_config" or not counts(one.place)
     ]
     if moved:
         listed = "\n".join(

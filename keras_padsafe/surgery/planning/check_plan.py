@@ -10,7 +10,7 @@ from keras_padsafe.facts.packages import SPECIAL, WHOLE
 from keras_padsafe.facts.quantisation import RANGES
 from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.row_map import NEW
-from keras_padsafe.saved_model.word_lists import has_entries
+from keras_padsafe.saved_model.word_lists import entries_at, has_entries
 from keras_padsafe.surgery.finding.sites import Quantised
 from keras_padsafe.surgery.finding.words import unwritable
 from keras_padsafe.surgery.planning.changes import (
@@ -22,6 +22,7 @@ from keras_padsafe.surgery.planning.new_rows import check_fits, read_new_rows
 from keras_padsafe.surgery.planning.read_as import expect, read_as
 
 if TYPE_CHECKING:
+    from keras_padsafe.saved_model.row_map import RowMap
     from keras_padsafe.surgery.planning.plan import Plan
 
 ZEROS_INITIALIZER = {
@@ -47,9 +48,7 @@ def check_plan(plan: "Plan") -> None:
     for number, array in enumerate(plan.arrays):
         _check_array(array, f"arrays[{number}]", plan, weights)
     for number, value in enumerate(plan.config):
-        both = (value.old, sizes[0]), (value.new, sizes[1])
-        if not all(has_entries(*one) for one in both):
-            _check_config(value, f"config[{number}]")
+        _check_config(value, f"config[{number}]", plan.row_map)
     for number, words in enumerate(plan.words):
         _check_words(words, f"words[{number}]", tuple(plan.tokens))
     _check_once("arrays", [change.path for change in plan.arrays])
@@ -138,8 +137,14 @@ def _are_ids(ids: Sequence[int], size: int) -> bool:
     return all(id_ < size for id_ in ids) and list(ids) == sorted(set(ids))
 
 
-def _check_config(change: ConfigChange, place: str) -> None:
+def _check_config(change: ConfigChange, place: str, row_map: "RowMap") -> None:
     _check_path(change.path, f"{place}.path")
+    both = (change.old, row_map.old_size), (change.new, row_map.size)
+    if all(has_entries(*one) for one in both):
+        new, old = (ids.tolist() for ids in row_map.kept)
+        fits = entries_at(change.new, new) == entries_at(change.old, old)
+        expect(fits, f"{place}.new", "the old entries of kept ids", change.new)
+        return
     key = change.path[-1]
     if key not in _HOLDS and change.old is None:
         fits = change.new == ZEROS_INITIALIZER and str(key).endswith("_initializer")

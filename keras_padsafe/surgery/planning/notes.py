@@ -3,6 +3,8 @@
 import math
 
 from keras_padsafe.facts.packages import MOST_WHOLE
+from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.word_lists import entries_at
 from keras_padsafe.surgery.finding.sites import WordsSite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.changes import Change
@@ -32,6 +34,13 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
             "`keras_padsafe.audit.check_padding` to see whether padding still "
             "changes an answer."
         )
+    notes += [
+        f"{config_key(site.path)} lists numbers, and each keeps its value where its id "
+        "moves. If they are ids themselves, set them anew in Keras."
+        for site in vocabulary.config
+        if site.follows == "entries" and not change.row_map.is_append
+        if any(type(one) is int for one in entries_at(site.value, [0]))
+    ]
     kernels = [site for site in vocabulary.arrays if site.role == "encoding kernel"]
     if kernels and change.row_map.new_count:
         notes.append(
@@ -48,7 +57,7 @@ def notes_on(vocabulary: Vocabulary, change: Change, rows: NewRows) -> list[str]
         has_cap = any(site.follows == "cap" for site in vocabulary.config)
         capped = ", which raises their max_tokens too" if has_cap else ""
         notes.append(
-            f"No word has the new ids: the lookup layers give ids up to {beyond - 1}. "
+            f"No word has the new ids: those of words end with {beyond - 1}. "
             f"For ids with words, grow by tokens=[...] (--add WORD){capped}."
         )
     if change.words and not vocabulary.words:

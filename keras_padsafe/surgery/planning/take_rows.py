@@ -127,7 +127,7 @@ def check_lists(vocabulary: Vocabulary) -> None:
     ends = {site.layer: site.end for site in vocabulary.words}
     if len(set(ends.values())) > 1:
         raise SurgeryError(
-            f"Vocabulary {vocabulary.name!r}: its lookup layers disagree on the next "
+            f"Vocabulary {vocabulary.name!r}: its lists of words disagree on the next "
             f"free id: {ends}. Expected: layers with the same words. Grow by `rows` "
             "and set the words in Keras."
         )
