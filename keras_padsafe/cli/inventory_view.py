@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from keras_padsafe.cli.sections import (
+    briefly,
     bullets,
     count,
     heading,
@@ -80,7 +81,10 @@ def _vocabulary(found: dict[str, Any]) -> RenderableType:
         table(
             "config.json",
             ("key", ">value", "why"),
-            ((site["key"], site["value"], site["reason"]) for site in found["config"]),
+            (
+                (site["key"], briefly(site["value"]), site["reason"])
+                for site in found["config"]
+            ),
         ),
         table(
             "Words",

@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from keras_padsafe.cli.sections import (
+    briefly,
     bullets,
     count,
     heading,
@@ -136,10 +137,5 @@ def _values(change: dict[str, Any]) -> tuple[str, str]:
     """Numbers as they are; a list by its length, an initializer by its class."""
     old, new = change["old"], change["new"]
     is_object = isinstance(new, dict) and "class_name" in new
-    return "a whole table" if is_object and old is None else _name(old), _name(new)
-
-
-def _name(value: Any) -> str:
-    if isinstance(value, dict) and "class_name" in value:
-        return value["class_name"]
-    return f"{len(value)} entries" if isinstance(value, list | dict) else str(value)
+    before = "a whole table" if is_object and old is None else briefly(old)
+    return before, briefly(new)

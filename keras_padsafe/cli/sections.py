@@ -74,3 +74,10 @@ def command(*words: str) -> Text:
 
 def _text(cell: Any) -> Text:
     return cell if isinstance(cell, Text) else Text(str(cell))
+
+
+def briefly(value: Any) -> str:
+    """A value of config.json as a table shows it."""
+    if isinstance(value, dict) and "class_name" in value:
+        return value["class_name"]
+    return f"{len(value)} entries" if isinstance(value, list | dict) else str(value)

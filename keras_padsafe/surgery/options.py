@@ -20,10 +20,10 @@ class FindingOptions(TypedDict, total=False):
             `"LAYER:AXIS"`, or as `"LAYER:AXIS:KEY"` with the configuration key that
             holds the size. Ids that have no entry there come last: `"scores:1::0"` is
             a head that does not score id 0. Or numbers and lists that no array
-            follows, each as `"NAME::KEY"`, with the name of a layer, loss or metric. A
-            number that names an id, `"NAME::KEY:id"`, goes where its id goes. In a list
-            with an entry for each id, `"NAME::KEY=ENTRY"`, new ids get ENTRY, as JSON
-            writes it, or a word.
+            follows, each as `"NAME::KEY"`, with the name of a layer, loss or metric.
+            `"NAME::KEY:id"` is a number that names an id, or a list of them.
+            `"NAME::KEY=ENTRY"` is a list with an entry for each id, and that of new
+            ids, as JSON writes it, or a word.
         leave: Layers, arrays or such numbers and lists that do not, though they are as
             large. Arrays inside a layer are left with it, but for the only table of a
             vocabulary.

@@ -144,7 +144,9 @@ def test_words_of_a_loss_follow(tmp_path: Path) -> None:
 def test_a_list_of_something_else_is_refused(
     listed: Any, flag: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SurgeryError, match=r"itos lists \d+ entries.*an entry for"):
+    with pytest.raises(
+        SurgeryError, match=r"itos lists \d+ entries\. Found.*: an|ids,"
+    ):
         grow(_saved(listed, tmp_path), tokens=["new"], also=flag)
 
 
@@ -228,12 +230,39 @@ def test_numbers_that_move_with_their_ids_are_told(tmp_path: Path) -> None:
     source, said = _saved([*range(SIZE)], tmp_path), "decoder::itos=0"
     moved = kp.surgery.plan(source, rows=1, at=0, also=said)
     assert any("If they are ids themselves" in note for note in moved.notes)
-    assert not kp.surgery.plan(source, rows=1, also=said).notes
+    notes = kp.surgery.plan(source, rows=1, also=said).notes
+    assert not any("If they are ids themselves" in note for note in notes)
 
 
-def test_a_long_list_in_a_loss_is_no_list_of_ids(tmp_path: Path) -> None:
-    source = _saved("", tmp_path, loss=Named([3] * 20_000))
-    kp.surgery.plan(source, rows=1, at=0, leave="named::words")
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("listed", [[3, 5] * 500, {"b": 0, "a": 1, "d": 2, "c": 3}])
+def test_ids_in_a_list_move_together(
+    listed: Any, training: bool, tmp_path: Path
+) -> None:
+    compiled = {"loss": Named(listed)} if training else {}
+    source = _saved("" if training else listed, tmp_path, **compiled)
+    flag = "named::words" if training else "decoder::itos"
+    kp.surgery.plan(source, rows=1)
+    with pytest.raises(AmbiguousVocabularyError, match="may name them") as asked:
+        kp.surgery.plan(source, rows=1, at=0)
+    assert str(asked.value).count("--also") == 1
+    assert f"--also {flag}:id" in str(asked.value)
+    kp.surgery.plan(source, rows=1, at=0, leave=flag)
+    kp.surgery.grow(
+        source, tmp_path / "new.keras", rows=1, at=0, also=f"{flag}:id", proof=False
+    )
+    config = read(tmp_path / "new.keras").config
+    new = config["compile_config"]["loss"]["config"]["words"] if training else None
+    new = new or _listed(tmp_path / "new.keras")
+    if isinstance(listed, dict):
+        assert new == {word: id_ + 1 for word, id_ in listed.items()}
+    else:
+        assert new == [id_ + 1 for id_ in listed]
+
+
+def test_sizes_in_a_list_are_no_ids(tmp_path: Path) -> None:
+    source = _saved([3, 5, SIZE + 20], tmp_path)
+    kp.surgery.plan(source, rows=1, at=0)
 
 
 def test_an_entry_belongs_to_a_list(tmp_path: Path) -> None:

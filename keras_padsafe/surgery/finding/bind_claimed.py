@@ -13,6 +13,7 @@ from keras_padsafe.surgery.finding.claims import Also, AlsoNumber, counts_of
 from keras_padsafe.surgery.finding.counting_numbers import counting_numbers
 from keras_padsafe.surgery.finding.doubt import IN_KERAS, Doubt, doubt_of
 from keras_padsafe.surgery.finding.heads import head_of, skipping
+from keras_padsafe.surgery.finding.may_be_ids import entries_of
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.quantised import quantised_sites
 from keras_padsafe.surgery.finding.shown_tables import (
@@ -112,6 +113,12 @@ def _add_said_list(
 ) -> None:
     """Adds words of the ids, or anything else of which there is one for each."""
     reason, fits = f"said: --also {claim.text}", False
+    ids = entries_of(value, place)
+    for draft in drafts if claim.is_id else ():
+        if ids and max(id_ for _, id_ in ids) < draft.size:
+            sites = [ConfigSite(at, id_, "id", reason) for at, id_ in ids]
+            draft.add_config(sites)
+            fits = True
     for draft in drafts if not claim.is_id else ():
         first, listed = first_id_in(value, draft.size), words_in(value)
         if listed is not None and first is not None and claim.entry is NO_ENTRY:
@@ -128,8 +135,13 @@ def _add_said_list(
         sizes = ", ".join(str(size) for size in sorted({d.size for d in drafts}))
         raise SurgeryError(
             f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} lists "
-            f"{len(value)} entries. Found: vocabularies of {sizes} ids. Expected: an "
-            "entry for each id, or words with the id of each; or the key of a number."
+            f"{len(value)} entries. Found: vocabularies of {sizes} ids. Expected: "
+            + (
+                "ids, and nothing else."
+                if claim.is_id
+                else "an entry for each id, or words with the id of each; or the key "
+                "of a number."
+            )
         )
 
 

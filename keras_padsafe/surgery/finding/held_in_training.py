@@ -1,6 +1,7 @@
 """Finds what training alone runs and has for each id, so that no proof can show it."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from keras_padsafe.facts.operations import (
@@ -17,7 +18,6 @@ from keras_padsafe.saved_model.config_path import (
     walk_values,
 )
 from keras_padsafe.saved_model.graph import reached
-from keras_padsafe.saved_model.malformed import is_count
 from keras_padsafe.saved_model.recorded_calls import held_value
 from keras_padsafe.surgery.finding.doubt import (
     OF_EACH,
@@ -28,13 +28,14 @@ from keras_padsafe.surgery.finding.doubt import (
     settling_list,
 )
 from keras_padsafe.surgery.finding.logits import judges, passed_on
+from keras_padsafe.surgery.finding.may_be_ids import entries_of, may_be_ids
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.training_objects import (
     TrainingObject,
     training_objects,
 )
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import FEW, Draft, MayBeId
+from keras_padsafe.surgery.finding.vocabulary import Draft
 
 
 def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
@@ -51,7 +52,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             for call in reached([output], passed_on)
         )
     }
-    may_be_ids, long = list[MayBeId](), set[ConfigPath]()
+    named, groups = list[tuple[str, ConfigPath, Any]](), set[ConfigPath]()
     for one in training_objects(model.root):
         if one.name in model.claims.leave:
             continue
@@ -60,14 +61,12 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
         own = walk_values(one.config, base, lambda value: not is_object(value))
         for place, given in own:
             value = held_value(given) or given
-            if isinstance(given, list) and len(given) > FEW:
-                long.add(place)
             if model.leaves_number(place):
                 continue
             names_id = not NAME_IDS.isdisjoint(place) and not of_output
-            may_be = is_count(value) and not lies_in(place, long)
-            if may_be and (names_id or not one.is_stock):
-                may_be_ids.append(MayBeId(_flag(one, place), place, value))
+            if (names_id or not one.is_stock) and not lies_in(place, groups):
+                named.append((_flag(one, place), place, given))
+                groups |= {place} if entries_of(given, place) else set()
             size = None if place == base else _size(one, place, value, of_output)
             if size is None:
                 continue
@@ -80,17 +79,19 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             draft.no_spare += moved
         known = {site.path for site in draft.config}
         known |= {site.config_path for site in draft.words if site.config_path}
-        lists = known | {p for n in draft.near_sizes for _, _, p in held.get(n, ())}
-        draft.may_be_ids += [one for one in may_be_ids if not lies_in(one.place, lists)]
         # A number of the user's own may count anything.
         far = {*near(draft.size)} - {*near(draft.size, most=1), *draft.counted}
-        draft.unexplained += [
-            _doubt(one, value, place, draft)
+        asked = [
+            (one, value, place)
             for size in draft.near_sizes
             for one, value, place in held.get(size, ())
             if not lies_in(place, known)
             if one.is_stock or size not in far
         ]
+        draft.unexplained += [_doubt(*one, draft) for one in asked]
+        lists = known | {place for _, _, place in asked}
+        found = (may_be_ids(*one, partial(lies_in, places=lists)) for one in named)
+        draft.may_be_ids += filter(None, found)
 
 
 def _doubt(one: TrainingObject, value: Any, place: ConfigPath, draft: Draft) -> Doubt:

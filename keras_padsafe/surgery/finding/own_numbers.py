@@ -10,6 +10,7 @@ from keras_padsafe.saved_model.config_path import (
     ConfigPath,
     config_key,
     is_object,
+    lies_in,
     value_at,
     walk_values,
 )
@@ -30,12 +31,14 @@ from keras_padsafe.surgery.finding.doubt import (
     settling_list,
 )
 from keras_padsafe.surgery.finding.id_sources import fed
+from keras_padsafe.surgery.finding.may_be_ids import may_be_ids
 from keras_padsafe.surgery.finding.model_file import ModelFile
 from keras_padsafe.surgery.finding.training_objects import training_objects
 from keras_padsafe.surgery.finding.unknown_layers import is_own_class
-from keras_padsafe.surgery.finding.vocabulary import FEW, Draft, MayBeId
+from keras_padsafe.surgery.finding.vocabulary import Draft
 
 _NEARLY = 4  # Beside the rows of words there are some for padding and unknown ones.
+_FEW = 16  # So many numbers in a list are rather data than counts.
 _Values = Iterator[tuple[LayerNode, ConfigPath, Any]]
 
 
@@ -47,25 +50,32 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
     known = {site.path for draft in drafts for site in draft.config}
     known |= {s.config_path for d in drafts for s in d.words if s.config_path}
     names = Counter(layer.name for layer in model.layers)
+
+    def settled(place: ConfigPath) -> bool:
+        return place in known or model.leaves_number(place)
+
     for draft in drafts:
-        lists, doubtful = set[ConfigPath](), dict[ConfigPath, tuple[LayerNode, int]]()
+        lists, groups = set[ConfigPath](), set[ConfigPath]()
+        doubtful = dict[ConfigPath, tuple[LayerNode, int]]()
         for layer, place, value in _of_own_classes(model, known):
             flag = _flag(layer, place, names)
             if any(place[:end] in lists for end in range(len(place))):
                 continue
-            if isinstance(value, list | dict):
-                if _has_one_for_each(value, draft.size):
-                    lists.add(place)
-                    if not model.leaves_number(place):
-                        what = f"holds {config_key(place)}, {OF_EACH}"
-                        given = value_at(model.root.serialized, place)
-                        remedy = settling_list(flag, given, draft.size)
-                        draft.unexplained.append(doubt_of(layer, what, remedy))
-            elif is_count(value):
-                if value in near(draft.size):
-                    doubtful[place] = layer, value
-                if value < draft.size and not model.leaves_number(place):
-                    draft.may_be_ids.append(MayBeId(flag, place, value))
+            is_list = isinstance(value, list | dict)
+            if is_list and _has_one_for_each(value, draft.size):
+                lists.add(place)
+                if not model.leaves_number(place):
+                    what = f"holds {config_key(place)}, {OF_EACH}"
+                    given = value_at(model.root.serialized, place)
+                    remedy = settling_list(flag, given, draft.size)
+                    draft.unexplained.append(doubt_of(layer, what, remedy))
+                continue
+            if is_count(value) and value in near(draft.size):
+                doubtful[place] = layer, value
+            if not lies_in(place, groups):
+                found = may_be_ids(flag, place, value, settled)
+                draft.may_be_ids += [found] if found else []
+                groups |= {place} if found and is_list else set()
         for layer, place, value in _before_tables(draft, known):
             if is_count(value) and value in near(draft.size, most=1):
                 doubtful[place] = layer, value
@@ -143,7 +153,7 @@ def _values(
         return
     yield place, value
     is_long = isinstance(value, list) or words_in(value) is not None
-    if isinstance(value, dict | list) and not (is_long and len(value) > FEW):
+    if isinstance(value, dict | list) and not (is_long and len(value) > _FEW):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
             yield from _values(inner, (*place, key), known)

@@ -8,6 +8,7 @@ from keras_padsafe.facts.spare_words import is_spare
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
 from keras_padsafe.saved_model.graph import Call
 from keras_padsafe.surgery.finding.doubt import Doubt, near
+from keras_padsafe.surgery.finding.may_be_ids import MayBeIds
 from keras_padsafe.surgery.finding.sites import ArraySite, ConfigSite, WordsSite
 from keras_padsafe.surgery.finding.tables import Table
 
@@ -30,28 +31,6 @@ class LeftAlone:
     path: str
     shape: tuple[int, ...]
     reason: str
-
-
-FEW = 16
-"""So many numbers in a list are rather data than ids, each known by its number."""
-
-
-@dataclass(frozen=True)
-class MayBeId:
-    """A number that may name an id: nothing in the file follows it.
-
-    It stands in a class of the user's own, or in a loss or metric of which it is not
-    known whether it judges scores of these ids.
-
-    Attributes:
-        flag: How a user names it.
-        place: Where it stands in config.json.
-        id: Which it is.
-    """
-
-    flag: str
-    place: ConfigPath
-    id: int
 
 
 def counting(
@@ -99,7 +78,7 @@ class Draft:
     encoders: list[str] = field(default_factory=list)
     unexplained: list[Doubt] = field(default_factory=list)
     left_alone: list[LeftAlone] = field(default_factory=list)
-    may_be_ids: list[MayBeId] = field(default_factory=list)
+    may_be_ids: list[MayBeIds] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -172,7 +151,7 @@ class Vocabulary:
             file; operations by their names.
         unexplained: What has to be settled by the user before a change.
         left_alone: Arrays that only happen to have an axis of that size.
-        may_be_ids: Numbers that may name an id, and stay.
+        may_be_ids: Numbers that may name ids, and stay.
         notes: Anything else that a user should know before a change.
     """
 
@@ -197,7 +176,7 @@ class Vocabulary:
     encoders: tuple[str, ...]
     unexplained: tuple[Doubt, ...]
     left_alone: tuple[LeftAlone, ...]
-    may_be_ids: tuple[MayBeId, ...]
+    may_be_ids: tuple[MayBeIds, ...]
     notes: tuple[str, ...]
 
     @property

@@ -4,9 +4,11 @@ import numpy as np
 
 from keras_padsafe.errors import AmbiguousVocabularyError, SurgeryError
 from keras_padsafe.facts.operations import LOOKUPS
-from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.config_path import config_key
+from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.saved_model.row_map import RowMap
 from keras_padsafe.surgery.finding.inventory import Inventory
+from keras_padsafe.surgery.finding.may_be_ids import MayBeIds
 from keras_padsafe.surgery.finding.sites import ArraySite
 from keras_padsafe.surgery.finding.vocabulary import Vocabulary
 from keras_padsafe.surgery.planning.changes import Change
@@ -141,29 +143,37 @@ def check_named(inventory: Inventory, vocabulary: Vocabulary, change: Change) ->
     """
     row_map, asking = change.row_map, inventory.asking
 
-    def counts(place: ConfigPath) -> bool:
-        found = asking.vary((place,)) if asking else None
-        if asking and found and found.problem and vocabulary.numbers:
-            return asking.vary((*vocabulary.numbers, place)).problem is not None
-        return found is not None and found.shows
+    def counts(one: MayBeIds) -> bool:
+        if asking is None or one.place[0] == "compile_config":
+            return False
+        places = [place for place, _ in one.entries]
+        found = asking.vary(places)
+        if found.problem and vocabulary.numbers:
+            return asking.vary([*vocabulary.numbers, *places]).problem is not None
+        return found.shows
 
     moved = [
         one
         for one in vocabulary.may_be_ids
-        if one.id < vocabulary.size  # A head may be the table itself.
-        if one.id >= row_map.size or row_map.ids[one.id] != one.id
-        if one.place[0] == "compile_config" or not counts(one.place)
+        if max(one.ids) < vocabulary.size  # A head may be the table itself.
+        if any(id_ >= row_map.size or row_map.ids[id_] != id_ for id_ in one.ids)
+        if not counts(one)
     ]
     if moved:
         listed = "\n".join(
-            f"  - {config_key(one.place)}={one.id}: --also {one.flag}:id if it names "
-            f"an id, --leave {one.flag} if not, or if you set it anew in Keras"
+            f"  - {config_key(one.place)}={_told(one)}: --also {one.flag}:id if it "
+            f"names ids, --leave {one.flag} if not, or if you set it anew in Keras"
             for one in moved
         )
         raise AmbiguousVocabularyError(
             f"Vocabulary {vocabulary.name!r}: ids would move or go, and numbers of the "
             f"model may name them. Please decide each:\n{listed}"
         )
+
+
+def _told(one: MayBeIds) -> str:
+    is_alone = one.entries[0][0] == one.place
+    return shortly(one.ids[0] if is_alone else one.ids)
 
 
 def _check_fixed(vocabulary: Vocabulary, change: Change) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from keras_padsafe.archive import Archive, NewArray, write_archive
 from keras_padsafe.errors import SurgeryError
 from keras_padsafe.saved_model.config_path import ConfigPath, config_key
+from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.saved_model.row_map import NEW
 from keras_padsafe.saved_model.word_lists import with_words, words_in
 from keras_padsafe.surgery.finding.word_files import word_file
@@ -83,7 +84,7 @@ def new_config(plan: Plan, source: Archive) -> dict[str, Any]:
         is_put_in = change.old is None
         if not (isinstance(holder, dict) if is_put_in else old == change.old):
             place = config_key(change.path)
-            raise unfit(source, place, f"{change.old!r}", f"{old!r}")
+            raise unfit(source, place, shortly(change.old), shortly(old))
         holder[change.path[-1]] = copy.deepcopy(change.new)
     for change in plan.words:
         weights = replace(change, added=(change.weight,) * len(change.added))
