@@ -260,6 +260,29 @@ def test_ids_in_a_list_move_together(
         assert new == [id_ + 1 for id_ in listed]
 
 
+def test_a_few_numbers_in_an_array_are_left(tmp_path: Path) -> None:
+    source = _saved(np.array([3, 5]), tmp_path)
+    kp.surgery.plan(source, rows=1, at=0)
+
+
+@keras.saving.register_keras_serializable("tests.said")
+class Nameless(Named):
+    """Says nothing but a number."""
+
+    def __init__(self, words: int, name: str = "named") -> None:
+        super().__init__([], name=name)
+        self.stop = words
+
+    def get_config(self) -> dict[str, Any]:
+        return {"words": self.stop}
+
+
+def test_a_number_alone_in_a_loss_is_asked_about(tmp_path: Path) -> None:
+    source = _saved("", tmp_path, loss=Nameless(0))
+    with pytest.raises(AmbiguousVocabularyError, match="--also Nameless::words:id"):
+        kp.surgery.plan(source, rows=1, at=0)
+
+
 def test_sizes_in_a_list_are_no_ids(tmp_path: Path) -> None:
     source = _saved([3, 5, SIZE + 20], tmp_path)
     kp.surgery.plan(source, rows=1, at=0)

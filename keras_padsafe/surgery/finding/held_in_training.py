@@ -64,7 +64,8 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
             if model.leaves_number(place):
                 continue
             names_id = not NAME_IDS.isdisjoint(place) and not of_output
-            if (names_id or not one.is_stock) and not lies_in(place, groups):
+            may_name = place != base and (names_id or not one.is_stock)
+            if may_name and not lies_in(place, groups):
                 named.append((_flag(one, place), place, given))
                 groups |= {place} if entries_of(given, place) else set()
             size = None if place == base else _size(one, place, value, of_output)

@@ -61,19 +61,19 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
             flag = _flag(layer, place, names)
             if any(place[:end] in lists for end in range(len(place))):
                 continue
+            given = value_at(model.root.serialized, place)  # Arrays may be held whole.
             is_list = isinstance(value, list | dict)
             if is_list and _has_one_for_each(value, draft.size):
                 lists.add(place)
                 if not model.leaves_number(place):
                     what = f"holds {config_key(place)}, {OF_EACH}"
-                    given = value_at(model.root.serialized, place)
                     remedy = settling_list(flag, given, draft.size)
                     draft.unexplained.append(doubt_of(layer, what, remedy))
                 continue
             if is_count(value) and value in near(draft.size):
                 doubtful[place] = layer, value
             if not lies_in(place, groups):
-                found = may_be_ids(flag, place, value, settled)
+                found = may_be_ids(flag, place, given, settled)
                 draft.may_be_ids += [found] if found else []
                 groups |= {place} if found and is_list else set()
         for layer, place, value in _before_tables(draft, known):
