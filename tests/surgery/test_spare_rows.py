@@ -267,7 +267,7 @@ def test_a_number_is_a_word_where_words_are_numbers(tmp_path: Path) -> None:
 @only_once
 def test_rows_that_no_word_reaches_are_told(tmp_path: Path) -> None:
     plan = kp.surgery.plan(_trained(tmp_path / "old.keras"), rows=2)
-    assert any(f"give ids up to {SIZE - 1}. For ids" in note for note in plan.notes)
+    assert any(f"end with {SIZE - 1}. For ids" in note for note in plan.notes)
 
 
 @only_on_tensorflow
