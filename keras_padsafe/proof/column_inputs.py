@@ -1,5 +1,6 @@
 """Inputs that take a column of each id, made outside the model."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -36,27 +37,35 @@ class ColumnInputs:
 
     def kept(self, batch: Any) -> Any:
         """A batch for the model before, in which columns of ids that go are 0."""
-        leaves = keras.tree.flatten(batch)
-        for number, (axis, row_map) in self._maps.items():
-            leaf = np.moveaxis(leaves[number], axis, -1)
+
+        def made(leaf: np.ndarray, row_map: RowMap) -> np.ndarray:
             stays = np.isin(np.arange(row_map.old_size), row_map.ids)
-            made = np.where(stays, leaf, 0).astype(leaf.dtype)
-            leaves[number] = np.moveaxis(made, -1, axis)
-        return keras.tree.pack_sequence_as(batch, leaves)
+            return np.where(stays, leaf, 0)
+
+        return self._changed(batch, made)
 
     def widened(self, batch: Any, *, new: bool = False) -> Any:
         """A batch for the model after; new columns are 0.
 
         If `new`, each vector has a 1 in the column of a new id instead.
         """
+
+        def made(leaf: np.ndarray, row_map: RowMap) -> np.ndarray:
+            if not new:
+                return np.where(row_map.ids == NEW, 0, leaf[..., row_map.ids])
+            count = leaf[..., 0].size
+            ids = np.resize(row_map.new_ids, count).reshape(leaf.shape[:-1])
+            return ids[..., None] == np.arange(row_map.size)
+
+        return self._changed(batch, made)
+
+    def _changed(
+        self, batch: Any, made: Callable[[np.ndarray, RowMap], np.ndarray]
+    ) -> Any:
+        """A batch with other columns, which are made along the last axis."""
         leaves = keras.tree.flatten(batch)
         for number, (axis, row_map) in self._maps.items():
             leaf = np.moveaxis(leaves[number], axis, -1)
-            if new:
-                count = leaf[..., 0].size
-                ids = np.resize(row_map.new_ids, count).reshape(leaf.shape[:-1])
-                made = ids[..., None] == np.arange(row_map.size)
-            else:
-                made = np.where(row_map.ids == NEW, 0, leaf[..., row_map.ids])
-            leaves[number] = np.moveaxis(made.astype(leaf.dtype), -1, axis)
+            columns = made(leaf, row_map).astype(leaf.dtype)
+            leaves[number] = np.moveaxis(columns, -1, axis)
         return keras.tree.pack_sequence_as(batch, leaves)

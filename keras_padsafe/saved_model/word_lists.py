@@ -52,6 +52,13 @@ def entries_at(value: Any, ids: Iterable[int]) -> list[Any]:
     return [value[str(id_) if isinstance(value, dict) else id_] for id_ in ids]
 
 
+def with_entries(value: Any, entries: list[Any]) -> Any:
+    """A value of the same form that has other entries."""
+    if isinstance(value, list):
+        return entries
+    return {str(id_): one for id_, one in enumerate(entries)}
+
+
 def with_words(value: Any, words: list[Any], first_id: int) -> Any:
     """A value of the same form that lists other words."""
     if isinstance(value, list) and not _pairs(value):

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_padsafe.saved_model.config_path import ConfigPath, value_at
-from keras_padsafe.saved_model.word_lists import with_words, words_in
+from keras_padsafe.saved_model.word_lists import (
+    entries_at,
+    with_entries,
+    with_words,
+    words_in,
+)
 from keras_padsafe.skeleton.build import Skeleton, build
 
 Shapes = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
@@ -116,11 +121,9 @@ def _raised(
         if listed := words_in(value):
             words = [*listed.words, *_others(listed.words, by)]
             holder[path[-1]] = with_words(value, words, listed.first_id or 0)
-        elif isinstance(value, list):
-            holder[path[-1]] = [*value, *value[-1:] * by]
-        elif isinstance(value, dict):
-            ids = range(len(value), len(value) + by)
-            holder[path[-1]] = value | dict.fromkeys(map(str, ids), value["0"])
+        elif isinstance(value, list | dict):
+            entries = entries_at(value, range(len(value)))
+            holder[path[-1]] = with_entries(value, [*entries, *entries[-1:] * by])
         else:
             holder[path[-1]] = value + by
     return config

@@ -12,7 +12,7 @@ from keras_padsafe.proof.certificate import Certificate, Check
 from keras_padsafe.proof.id_change import IdChange
 from keras_padsafe.saved_model.config_path import value_at
 from keras_padsafe.saved_model.layer_tree import read_layer_tree
-from keras_padsafe.saved_model.word_lists import entries_at, has_entries
+from keras_padsafe.saved_model.word_lists import entries_at, has_entries, with_entries
 from keras_padsafe.surgery.planning.plan import Plan
 from keras_padsafe.surgery.transfer.compare_files import compare_files
 
@@ -74,9 +74,7 @@ def _alike(plan: Plan, target: Archive) -> Callable[[], Any] | None:
 
         config = copy.deepcopy(target.config)
         for change in lists:
-            entries, (entry,) = change.new, entries_at(change.new, [0])
-            is_list = isinstance(entries, list)
-            same = [entry] * len(entries) if is_list else dict.fromkeys(entries, entry)
+            same = with_entries(change.new, entries_at(change.new, [0]) * plan.new_size)
             value_at(config, change.path[:-1])[change.path[-1]] = same
         with TemporaryDirectory() as folder:
             write_archive(path := Path(folder) / "alike.keras", target, config=config)

@@ -56,7 +56,7 @@ def find_held_in_training(model: ModelFile, drafts: list[Draft]) -> None:
     for one in training_objects(model.root):
         if one.name in model.claims.leave:
             continue
-        of_output = any(one.path[:n] in placed for n in range(len(one.path) + 1))
+        of_output = lies_in(one.path, placed)
         base = (*one.path, "config")
         own = walk_values(one.config, base, lambda value: not is_object(value))
         for place, given in own:

@@ -59,7 +59,7 @@ def look_at_own_numbers(model: ModelFile, drafts: list[Draft]) -> None:
         doubtful = dict[ConfigPath, tuple[LayerNode, int]]()
         for layer, place, value in _of_own_classes(model, known):
             flag = _flag(layer, place, names)
-            if any(place[:end] in lists for end in range(len(place))):
+            if lies_in(place, lists):
                 continue
             given = value_at(model.root.serialized, place)  # Arrays may be held whole.
             is_list = isinstance(value, list | dict)

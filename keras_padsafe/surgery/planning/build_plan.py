@@ -13,7 +13,7 @@ from keras_padsafe.facts.spare_words import spare_word
 from keras_padsafe.saved_model.config_path import config_key
 from keras_padsafe.saved_model.malformed import shortly
 from keras_padsafe.saved_model.row_map import NEW, RowMap
-from keras_padsafe.saved_model.word_lists import entries_at
+from keras_padsafe.saved_model.word_lists import entries_at, with_entries
 from keras_padsafe.surgery.finding.inventory import Inventory
 from keras_padsafe.surgery.finding.sites import (
     NO_ENTRY,
@@ -252,8 +252,7 @@ def _new_entries(site: ConfigSite, change: Change) -> Any:
             f"NAME::KEY=ENTRY); received {received}."
         )
     new = [entry if id_ == NEW else old[id_] for id_ in row_map.ids.tolist()]
-    by_id = isinstance(site.value, dict)
-    return {str(id_): one for id_, one in enumerate(new)} if by_id else new
+    return with_entries(site.value, new)
 
 
 def _kind(entry: Any) -> Any:

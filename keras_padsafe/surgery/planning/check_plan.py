@@ -9,7 +9,7 @@ from keras_padsafe.arguments import Word
 from keras_padsafe.facts.packages import SPECIAL, WHOLE
 from keras_padsafe.facts.quantisation import RANGES
 from keras_padsafe.saved_model.malformed import is_count
-from keras_padsafe.saved_model.row_map import NEW
+from keras_padsafe.saved_model.row_map import NEW, RowMap
 from keras_padsafe.saved_model.word_lists import entries_at, has_entries
 from keras_padsafe.surgery.finding.sites import Quantised
 from keras_padsafe.surgery.finding.words import unwritable
@@ -22,7 +22,6 @@ from keras_padsafe.surgery.planning.new_rows import check_fits, read_new_rows
 from keras_padsafe.surgery.planning.read_as import expect, read_as
 
 if TYPE_CHECKING:
-    from keras_padsafe.saved_model.row_map import RowMap
     from keras_padsafe.surgery.planning.plan import Plan
 
 ZEROS_INITIALIZER = {
@@ -137,7 +136,7 @@ def _are_ids(ids: Sequence[int], size: int) -> bool:
     return all(id_ < size for id_ in ids) and list(ids) == sorted(set(ids))
 
 
-def _check_config(change: ConfigChange, place: str, row_map: "RowMap") -> None:
+def _check_config(change: ConfigChange, place: str, row_map: RowMap) -> None:
     _check_path(change.path, f"{place}.path")
     both = (change.old, row_map.old_size), (change.new, row_map.size)
     if all(has_entries(*one) for one in both):
