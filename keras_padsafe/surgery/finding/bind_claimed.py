@@ -26,7 +26,6 @@ from keras_padsafe.surgery.finding.sites import (
     NO_ENTRY,
     ArraySite,
     ConfigSite,
-    Follows,
     site_of,
 )
 from keras_padsafe.surgery.finding.vocabulary import Draft
@@ -78,6 +77,9 @@ def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
                 f"say something of {config_key(its)}. Expected: one of them."
             )
     for claim, place, count in said:
+        if claim.is_id:
+            _add_said_ids(model, drafts, claim, place, count)
+            continue
         if isinstance(count, list | dict):
             _add_said_list(model, drafts, claim, place, count)
             continue
@@ -88,20 +90,33 @@ def _add_said_numbers(model: ModelFile, drafts: list[Draft]) -> None:
             )
         exact = [draft for draft in drafts if draft.size == count]
         fitting = exact or [draft for draft in drafts if count in draft.near_sizes]
-        if claim.is_id:
-            fitting = [draft for draft in drafts if count < draft.size]
         if drafts and not fitting:
-            sizes = sorted({draft.size for draft in drafts})
             due = "a number that is nearly as large as one of them"
-            raise SurgeryError(
-                f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} is "
-                f"{count}. Found: vocabularies of {', '.join(map(str, sizes))} ids. "
-                f"Expected: {'one of their ids' if claim.is_id else due}."
-            )
+            raise _of_no_vocabulary(model, drafts, claim, place, f"is {count}", due)
         for draft in fitting:
-            follows: Follows = "id" if claim.is_id else "table"
             reason = f"said: --also {claim.text}"
-            draft.add_config([ConfigSite(place, count, follows, reason)])
+            draft.add_config([ConfigSite(place, count, "table", reason)])
+
+
+def _add_said_ids(
+    model: ModelFile,
+    drafts: list[Draft],
+    claim: AlsoNumber,
+    place: ConfigPath,
+    value: Any,
+) -> None:
+    """Adds a number that names an id, or all of a list, where each is an id."""
+    ids = entries_of(value, place)
+    most = max((id_ for _, id_ in ids), default=None)
+    fitting = [draft for draft in drafts if most is not None and most < draft.size]
+    if drafts and not fitting:
+        is_list = isinstance(value, list | dict)
+        what = f"lists {len(value)} entries" if is_list else f"is {value}"
+        due = "ids, and nothing else" if is_list else "one of their ids"
+        raise _of_no_vocabulary(model, drafts, claim, place, what, due)
+    for draft in fitting:
+        reason = f"said: --also {claim.text}"
+        draft.add_config(ConfigSite(at, id_, "id", reason) for at, id_ in ids)
 
 
 def _add_said_list(
@@ -113,13 +128,7 @@ def _add_said_list(
 ) -> None:
     """Adds words of the ids, or anything else of which there is one for each."""
     reason, fits = f"said: --also {claim.text}", False
-    ids = entries_of(value, place)
-    for draft in drafts if claim.is_id else ():
-        if ids and max(id_ for _, id_ in ids) < draft.size:
-            sites = [ConfigSite(at, id_, "id", reason) for at, id_ in ids]
-            draft.add_config(sites)
-            fits = True
-    for draft in drafts if not claim.is_id else ():
+    for draft in drafts:
         first, listed = first_id_in(value, draft.size), words_in(value)
         if listed is not None and first is not None and claim.entry is NO_ENTRY:
             fits, holder = True, next(model.around(place))
@@ -132,17 +141,25 @@ def _add_said_list(
             draft.add_config([site])
             draft.words = [one for one in draft.words if one.config_path != place]
     if drafts and not fits:
-        sizes = ", ".join(str(size) for size in sorted({d.size for d in drafts}))
-        raise SurgeryError(
-            f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} lists "
-            f"{len(value)} entries. Found: vocabularies of {sizes} ids. Expected: "
-            + (
-                "ids, and nothing else."
-                if claim.is_id
-                else "an entry for each id, or words with the id of each; or the key "
-                "of a number."
-            )
-        )
+        what = f"lists {len(value)} entries"
+        due = "an entry for each id, or words with the id of each; or the key of a "
+        due += "number"
+        raise _of_no_vocabulary(model, drafts, claim, place, what, due)
+
+
+def _of_no_vocabulary(
+    model: ModelFile,
+    drafts: list[Draft],
+    claim: AlsoNumber,
+    place: ConfigPath,
+    what: str,
+    due: str,
+) -> SurgeryError:
+    sizes = ", ".join(map(str, sorted({draft.size for draft in drafts})))
+    return SurgeryError(
+        f"{model.archive.path}: also: {claim.text!r}: {config_key(place)} {what}. "
+        f"Found: vocabularies of {sizes} ids. Expected: {due}."
+    )
 
 
 def _role(model: ModelFile, vocabulary: Draft, array: StoredArray) -> str | None:
